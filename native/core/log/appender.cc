@@ -1,0 +1,435 @@
+#include "core/log/appender.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "core/log/crash_point.h"
+#include "core/log/preparer.h"
+#include "core/log/recovery.h"
+#include "core/log/repair.h"
+#include "core/platform/futex.h"
+
+namespace hermes {
+namespace {
+
+constexpr uint64_t kHintEvery = 4096;           // bytes between two updates of the tail hint
+constexpr uint64_t kSmallRest = uint64_t{64} << 10;  // below this, ask the preparer no more often than at the end
+
+}  // namespace
+
+Appender::Appender(std::shared_ptr<Log> log) : control_(&log->control()), log_(std::move(log)) {
+  max_payload_ = control_->max_payload;
+  fence_ = !register_for_heavy_barriers();
+}
+
+Appender::~Appender() { (void)close(); }
+
+Status Appender::open(std::shared_ptr<Log> log, const Options& options, std::unique_ptr<Appender>* out,
+                      RecoveryReport* report) {
+  if (!log->writable()) {
+    return Status::error(Code::kAccessDenied, "this process may not write to " + log->folder());
+  }
+  std::unique_ptr<Appender> appender(new Appender(std::move(log)));
+  appender->exclusive_ = options.exclusive;
+  Status status = appender->join(options, report);
+  if (status.ok()) *out = std::move(appender);
+  return status;
+}
+
+Status Appender::join(const Options& options, RecoveryReport* report) {
+  RecoveryReport unread;
+  if (report == nullptr) report = &unread;
+  Status status = log_->open_lock(&locks_);
+  if (!status.ok()) return status;
+  LockFile gate;
+  status = log_->open_lock(&gate);
+  if (!status.ok()) return status;
+  ScopedLock recovery(&gate, kRecoveryByte);
+  status = recovery.acquire(options.recovery_timeout_ms);
+  if (!status.ok()) return status;
+
+  status = locks_.try_lock(kPublishersByte, LockFile::Mode::kExclusive);
+  const bool alone = status.ok();
+  if (alone) {
+    status = recover(*log_, false, report);
+    if (!status.ok()) return status;
+  } else if (status.code != Code::kBusy) {
+    return status;
+  } else if (options.exclusive) {
+    return Status::error(Code::kExclusiveHeld, "the topic has other publishers; an exclusive one must be the only one");
+  }
+  if (!options.exclusive) {
+    status = locks_.try_lock(kPublishersByte, LockFile::Mode::kShared);
+    if (status.code == Code::kBusy) {
+      return Status::error(Code::kExclusiveHeld, "another publisher holds the topic exclusively");
+    }
+    if (!status.ok()) return status;
+  }
+  status = take_slot(alone);
+  if (status.ok()) status = find_end();
+  if (status.code == Code::kCorrupt && alone) {
+    // Damage that arose where everything had been found good. Nobody else publishes: the recovery lock keeps others out.
+    status = recover(*log_, true, report);
+    if (status.ok()) status = find_end();
+  }
+  return status;
+}
+
+/// REQUIRES: the recovery lock is held.
+Status Appender::take_slot(bool alone) {
+  for (uint32_t n = 0; n < kSlots; ++n) {
+    Status status = locks_.try_lock(kSlotByte + n, LockFile::Mode::kExclusive);
+    if (status.code == Code::kBusy) continue;
+    if (!status.ok()) return status;
+    ParticipantSlot& slot = control_->slots[n];
+    // Taken, but unlocked: its owner died. If we're alone, recovery has dealt with what it left.
+    if (!alone && slot.state.load(std::memory_order_relaxed) != 0) {
+      status = void_stale_claims(*log_, n);
+      if (!status.ok()) return status;
+    }
+    slot.pid.store(static_cast<uint32_t>(::getpid()), std::memory_order_relaxed);
+    slot.taken_ns.store(realtime_ns(), std::memory_order_relaxed);
+    slot.messages.store(0, std::memory_order_relaxed);
+    slot.bytes.store(0, std::memory_order_relaxed);
+    slot.state.store(1, std::memory_order_release);
+    slot_ = n;
+    return status;
+  }
+  return Status::error(Code::kTooManyPublishers,
+                       "the topic has " + std::to_string(kSlots) + " publishers already, as many as it can have");
+}
+
+Status Appender::find_end() {
+  std::shared_ptr<Segment> segment;
+  const uint64_t number = log_->active();
+  Status status = log_->segment(number, &segment);
+  if (!status.ok()) return status;
+  // Acquire: pairs with the release of the one that put the segment in use.
+  const uint64_t base = segment->header().base_sequence.load(std::memory_order_acquire);
+  if (base == 0) return Status::error(Code::kCorrupt, Segment::path(log_->folder(), number) + " has no base sequence");
+  enter(std::move(segment), kSegmentHeaderBytes, base);
+  // Walk to the end now, so that the first message doesn't pay for it.
+  for (;;) {
+    const Step step = segment_->step(offset_);
+    if (step.kind == Step::Kind::kEmpty || step.kind == Step::Kind::kSegmentEnd) break;
+    // A wrong length here would lead us to a place that is not the end. There's little to check behind the noted tail.
+    const bool frame = step.kind == Step::Kind::kData || step.kind == Step::Kind::kVoid;
+    if (frame && !segment_->is_whole(offset_, step, next_sequence_, max_payload_)) {
+      return Status::error(Code::kCorrupt, "damage at offset " + std::to_string(offset_) + " of " +
+                                               Segment::path(log_->folder(), segment_->number()));
+    }
+    if (step_over(step) != Code::kOk) return last_error_;
+  }
+  segment_->prepared_up_to(offset_);
+  log_->preparer().want(segment_, offset_);
+  return status;
+}
+
+void Appender::enter(std::shared_ptr<Segment> segment, uint64_t offset, uint64_t sequence) noexcept {
+  if (segment_ != nullptr) log_->preparer().retire(std::move(segment_));
+  segment_ = std::move(segment);
+  base_ = segment_->data();
+  offset_ = offset;
+  next_sequence_ = sequence;
+  limit_ = 0;
+}
+
+Code Appender::fail(Status status) noexcept {
+  last_error_ = std::move(status);
+  return last_error_.code;
+}
+
+/// Moves past what another publisher put where we wanted to claim.
+Code Appender::step_over(const Step& step) noexcept {
+  // A long way to go? Some boundary that others have noted is nearer to the end.
+  if (segment_->find_noted_tail(offset_ + step.span, &offset_, &next_sequence_)) return Code::kOk;
+  switch (step.kind) {
+    case Step::Kind::kData:
+    case Step::Kind::kVoid:
+    case Step::Kind::kClaim:
+      offset_ += step.span;
+      next_sequence_ += step.count;
+      return Code::kOk;
+    case Step::Kind::kPadding: offset_ = segment_->bytes(); return Code::kOk;
+    case Step::Kind::kEmpty:
+    case Step::Kind::kSegmentEnd: return Code::kOk;
+    case Step::Kind::kDamage: break;
+  }
+  return fail(Status::error(Code::kCorrupt, "damage at offset " + std::to_string(offset_) + " of " +
+                                                Segment::path(log_->folder(), segment_->number())));
+}
+
+/// Gives us [offset_, offset_ + span) of the segment, and `count` sequences from next_sequence_ on.
+Code Appender::claim(uint64_t span, uint32_t count) noexcept {
+  // A forked child shares the slot with its parent: two processes under one name, and no telling who died.
+  if (fork_guard_.in_child()) [[unlikely]] return Code::kForked;
+  const uint64_t mine = make_claim_word({slot_, count, span});
+  for (;;) {
+    if (offset_ + span > limit_) [[unlikely]] {
+      const Code code = make_room(span);
+      if (code != Code::kOk) return code;
+    }
+    const std::atomic_ref<uint64_t> word = segment_->word(offset_);
+    if (exclusive_) {
+      // Nobody else claims. Release: the claim is seen before the payload behind it, so a crash leaves no unnamed bytes.
+      if (word.load(std::memory_order_relaxed) == 0) {
+        word.store(mine, std::memory_order_relaxed);
+        std::atomic_thread_fence(std::memory_order_release);
+        return Code::kOk;
+      }
+    } else {
+      uint64_t empty = 0;
+      // Acquire-release: orders our payload behind the claim, and shows us what the others' claims show.
+      if (word.compare_exchange_strong(empty, mine, std::memory_order_acq_rel, std::memory_order_acquire)) {
+        return Code::kOk;
+      }
+    }
+    const Code code = step_over(segment_->step(offset_));
+    if (code != Code::kOk) return code;
+  }
+}
+
+void Appender::commit(std::byte* frame, uint64_t word, uint64_t span, uint32_t count, uint64_t timestamp) noexcept {
+  crash_point("append:filled");
+  // Release: publishes header and payload to every reader that acquires this word.
+  std::atomic_ref<uint64_t>(*reinterpret_cast<uint64_t*>(frame)).store(word, std::memory_order_release);
+  crash_point("append:committed");
+  const uint64_t before = offset_;
+  messages_ += count;
+  bytes_ += span;
+  offset_ += span;
+  next_sequence_ += count;
+  last_sequence_ = next_sequence_ - 1;
+  last_timestamp_ns_ = timestamp;
+  if ((before ^ offset_) >= kHintEvery) {
+    segment_->note_tail(before, next_sequence_ - count);
+    note_progress();
+  }
+  // A sleeper sets `parked`, runs a heavy barrier, and looks at the log again; so either it sees our commit, or we see
+  // `parked`. The compiler must keep the order too; without heavy barriers the processor must be told.
+  if (fence_) [[unlikely]] {
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+  } else {
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+  }
+  uint32_t parked = control_->parked.load(std::memory_order_relaxed);
+  if ((parked & 1) != 0) [[unlikely]] {
+    // A new even value each time: a sleeper that is about to sleep on the old one then doesn't, even if another one parks.
+    if (control_->parked.compare_exchange_strong(parked, parked + 1, std::memory_order_relaxed)) {
+      futex_wake_all(&control_->parked);
+    }
+  }
+}
+
+/// Tells people who look at the slot how far this publisher is.
+void Appender::note_progress() noexcept {
+  control_->slots[slot_].messages.store(messages_, std::memory_order_relaxed);
+  control_->slots[slot_].bytes.store(bytes_, std::memory_order_relaxed);
+}
+
+Code Appender::append(const std::byte* payload, uint32_t length) noexcept {
+  if (length > max_payload_) [[unlikely]] return Code::kPayloadTooLarge;
+  const uint64_t span = frame_span(length);
+  crash_point("append:before-claim");
+  const Code code = claim(span, 1);
+  if (code != Code::kOk) [[unlikely]] return code;
+  crash_point("append:claimed");
+  std::byte* const frame = base_ + offset_;
+  FrameFields fields;
+  fields.sequence = next_sequence_;
+  fields.timestamp_ns = clock_.now_ns();
+  fields.payload_len = length;
+  const uint64_t word = stamp(*reinterpret_cast<FrameHeader*>(frame), fields, payload);
+  std::memcpy(frame + kFrameHeaderBytes, payload, length);
+  commit(frame, word, span, 1, fields.timestamp_ns);
+  return Code::kOk;
+}
+
+Code Appender::append_batch(const std::byte* frames, uint64_t bytes, uint32_t count) noexcept {
+  if (count == 0 || count > kMaxClaimCount || bytes > control_->segment_bytes / 2 || bytes > kMaxClaimSpanBytes) {
+    return Code::kInvalidArgument;
+  }
+  // The lengths come from memory that JavaScript can write: add them up before anything is claimed.
+  uint64_t sum = 0;
+  for (uint32_t i = 0; i < count; ++i) {
+    if (sum + kFrameHeaderBytes > bytes) return Code::kInvalidArgument;
+    const uint32_t length = reinterpret_cast<const FrameHeader*>(frames + sum)->payload_len;
+    if (length > max_payload_) return Code::kPayloadTooLarge;
+    sum += frame_span(length);
+  }
+  if (sum != bytes) return Code::kInvalidArgument;
+  crash_point("batch:before-claim");
+  const Code code = claim(bytes, count);
+  if (code != Code::kOk) [[unlikely]] return code;
+  crash_point("batch:claimed");
+
+  std::byte* const first = base_ + offset_;
+  FrameFields fields;
+  fields.timestamp_ns = clock_.now_ns();
+  fields.sequence = next_sequence_;
+  uint64_t at = 0;
+  uint64_t first_word = 0;
+  for (uint32_t i = 0; i < count && at < bytes; ++i, ++fields.sequence) {
+    fields.payload_len = reinterpret_cast<const FrameHeader*>(frames + at)->payload_len;
+    const uint64_t span = frame_span(fields.payload_len);
+    if (span > bytes - at) break;  // never write outside the claim, even if the caller broke the rule above
+    const std::byte* const payload = frames + at + kFrameHeaderBytes;
+    std::byte* const frame = first + at;
+    const uint64_t word = stamp(*reinterpret_cast<FrameHeader*>(frame), fields, payload);
+    std::memcpy(frame + kFrameHeaderBytes, payload, fields.payload_len);
+    if (i == 0) {
+      first_word = word;
+    } else {
+      // Relaxed: nobody looks behind the first word before it is committed.
+      std::atomic_ref<uint64_t>(*reinterpret_cast<uint64_t*>(frame)).store(word, std::memory_order_relaxed);
+    }
+    at += span;
+  }
+  commit(first, first_word, bytes, count, fields.timestamp_ns);
+  return Code::kOk;
+}
+
+/// Sees to it that a frame of `span` bytes may be written at offset_: waits for the preparer, or moves to the next segment.
+Code Appender::make_room(uint64_t span) noexcept {
+  if (closed_) return Code::kClosed;
+  under_pressure_ = false;
+  for (;;) {
+    const uint64_t left = segment_->bytes() - offset_;
+    Code code = Code::kOk;
+    if (left < kFrameHeaderBytes) {
+      code = next_segment();
+      if (code != Code::kOk) return code;
+      continue;
+    }
+    // What others have put here is stepped over first: they may be in the next segment already, and then nobody prepares
+    // this one any more.
+    const Step step = segment_->step(offset_);
+    if (step.kind != Step::Kind::kEmpty) {
+      code = step_over(step);
+      if (code != Code::kOk) return code;
+      continue;
+    }
+    // The word behind the frame must be allocated too: readers and publishers look at it, and on tmpfs even a look at a
+    // hole takes a page.
+    const uint64_t need = span > left ? offset_ + kFrameHeaderBytes : std::min(offset_ + span + kFrameAlign, segment_->bytes());
+    log_->preparer().want(segment_, offset_);
+    if (need > segment_->ready()) {
+      Status status = log_->preparer().wait_ready(*segment_, need);
+      if (!status.ok()) return fail(std::move(status));
+      if (need > segment_->ready()) continue;  // another appender of this Log has moved on
+    }
+    if (span > left) {
+      code = pad();
+      if (code != Code::kOk) return code;
+      continue;
+    }
+    const uint64_t ready = segment_->ready();
+    const uint64_t usable = ready == segment_->bytes() ? ready : ready - kFrameAlign;
+    // Ask again when half of what is prepared is used up.
+    const uint64_t rest = usable - offset_;
+    limit_ = rest < kSmallRest ? usable : std::max(offset_ + span, offset_ + rest / 2);
+    under_pressure_ = log_->preparer().is_behind(*segment_, offset_);
+    return Code::kOk;
+  }
+}
+
+/// Fills the rest of the segment. On return either that is done, or another publisher was faster and offset_ has moved.
+/// REQUIRES: room for the padding's header is prepared.
+Code Appender::pad() noexcept {
+  const uint64_t span = segment_->bytes() - offset_;
+  const std::atomic_ref<uint64_t> word = segment_->word(offset_);
+  uint64_t empty = 0;
+  if (!word.compare_exchange_strong(empty, make_claim_word({slot_, 0, span}), std::memory_order_acq_rel,
+                                    std::memory_order_acquire)) {
+    return step_over(segment_->step(offset_));
+  }
+  crash_point("pad:claimed");
+  FrameFields fields;
+  fields.type = FrameType::kPadding;
+  fields.sequence = next_sequence_;
+  fields.timestamp_ns = clock_.now_ns();
+  fields.payload_len = static_cast<uint32_t>(span - kFrameHeaderBytes);
+  const uint64_t commit = stamp(*segment_->frame(offset_), fields, nullptr);
+  // Release: readers that see the magic see the header.
+  word.store(commit, std::memory_order_release);
+  crash_point("pad:committed");
+  offset_ = segment_->bytes();
+  return Code::kOk;
+}
+
+/// Goes to the newest segment, when others are there already. They may have rotated more than once while this publisher was
+/// stopped, and retention may have removed what lies between.
+Code Appender::catch_up(uint64_t active) noexcept {
+  std::shared_ptr<Segment> segment;
+  Status status = log_->segment(active, &segment);
+  if (status.code == Code::kNotFound && active < log_->first()) return Code::kOk;  // called again
+  if (!status.ok()) return fail(std::move(status));
+  // Acquire: pairs with the release of the one that put the segment in use.
+  const uint64_t base = segment->header().base_sequence.load(std::memory_order_acquire);
+  if (base < next_sequence_) {
+    return fail(Status::error(Code::kCorrupt, Segment::path(log_->folder(), active) + " begins with sequence " +
+                                                  std::to_string(base) + ", but " + std::to_string(next_sequence_) + " is the next one"));
+  }
+  enter(std::move(segment), kSegmentHeaderBytes, base);
+  return Code::kOk;
+}
+
+Code Appender::next_segment() noexcept {
+  const uint64_t active = log_->active();
+  if (active > segment_->number() + 1) return catch_up(active);
+  std::shared_ptr<Segment> next;
+  log_->preparer().want(segment_, segment_->bytes());
+  Status status = log_->preparer().wait_next(*segment_, &next);
+  if (log_->active() > segment_->number() + 1) return Code::kOk;  // others went on meanwhile: called again
+  if (!status.ok()) return fail(std::move(status));
+  std::atomic<uint64_t>& base = next->header().base_sequence;
+  uint64_t unused = 0;
+  // Everybody who rotates has walked the same chain and stores the same value. Release: readers that see it find the file whole.
+  if (!base.compare_exchange_strong(unused, next_sequence_, std::memory_order_acq_rel) && unused != next_sequence_) {
+    return fail(Status::error(Code::kCorrupt, Segment::path(log_->folder(), next->number()) + " begins with sequence " +
+                                                  std::to_string(unused) + ", not " + std::to_string(next_sequence_)));
+  }
+  crash_point("rotate:based");
+  raise_to(control_->active, next->number());
+  crash_point("rotate:active");
+  const uint64_t sequence = next_sequence_;
+  enter(std::move(next), kSegmentHeaderBytes, sequence);
+  return Code::kOk;
+}
+
+bool Appender::has_room() {
+  if (closed_) return true;
+  log_->preparer().want(segment_, offset_);
+  under_pressure_ = log_->preparer().is_behind(*segment_, offset_);
+  return !under_pressure_;
+}
+
+Status Appender::close() {
+  if (closed_) return Status::success();
+  closed_ = true;
+  limit_ = 0;
+  if (slot_ == kSlots || fork_guard_.in_child()) {
+    locks_.close();
+    return Status::success();
+  }
+  LockFile gate;
+  Status status = log_->open_lock(&gate);
+  if (!status.ok()) return status;
+  ScopedLock recovery(&gate, kRecoveryByte);
+  status = recovery.acquire(1000);
+  note_progress();
+  control_->slots[slot_].state.store(0, std::memory_order_release);
+  // The last one out notes that nothing is left to recover. If a dead publisher's claim is left, that's not so.
+  const bool last = status.ok() && locks_.try_lock(kPublishersByte, LockFile::Mode::kExclusive).ok();
+  if (last) {
+    log_->advance_checkpoint();
+    if (log_->ends_cleanly()) control_->closed_in_order.store(1, std::memory_order_release);
+  }
+  locks_.close();
+  if (segment_ != nullptr) log_->preparer().retire(std::move(segment_));
+  return Status::success();
+}
+
+}  // namespace hermes

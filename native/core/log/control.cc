@@ -1,0 +1,220 @@
+#include "core/log/control.h"
+
+#include <sys/random.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+
+#include "core/crc32/crc32.h"
+#include "core/log/segment.h"
+#include "core/platform/clock.h"
+#include "core/platform/lock_file.h"
+
+namespace hermes {
+namespace {
+
+constexpr uint32_t kPatienceMs = 60'000;
+constexpr size_t kChecked = offsetof(ControlBlock, crc);
+constexpr uint64_t kRecordSalt = 0x48524D5350415245;
+
+uint64_t record_check(const Position& p) noexcept {
+  return p.segment ^ p.offset ^ p.sequence ^ kRecordSalt;
+}
+
+Status make_file(const std::string& path, uint32_t mode, const void* content, size_t bytes) {
+  File file;
+  std::string temporary;
+  Status status = File::create_temporary(path, mode, &file, &temporary);
+  if (!status.ok()) return status;
+  if (bytes > 0) status = file.write_at(0, content, bytes);
+  if (status.ok()) status = file.sync_data();
+  if (!status.ok()) {
+    std::remove(temporary.c_str());
+    return status;
+  }
+  bool won;
+  return File::publish(temporary, path, &won);
+}
+
+/// Takes topic id and segment size from the segments in `folder`, if there are any, and raises the largest payload to that
+/// of their longest message: a smaller one would turn messages into damage.
+Status adopt_segments(const std::string& folder, TopicSettings* settings, TopicId* id, bool* found) {
+  *found = false;
+  for (const uint64_t number : list_segments(folder)) {
+    const std::string path = Segment::path(folder, number);
+    File file;
+    SegmentIdentity identity;
+    uint64_t bytes = 0;
+    Status status = File::open(path, false, &file);
+    if (status.ok()) status = file.size(&bytes);
+    if (!status.ok()) return status;
+    // One whose header is damaged can't tell; opening it says so later.
+    if (!Segment::identify(file, path, &identity).ok() || bytes != identity.segment_bytes) continue;
+    if (*found && (!(identity.topic_id == *id) || identity.segment_bytes != settings->segment_bytes)) {
+      return Status::error(Code::kCorrupt, path + " belongs to another topic than the segments before it; the control file can't be made again");
+    }
+    *found = true;
+    *id = identity.topic_id;
+    settings->segment_bytes = identity.segment_bytes;
+    for (uint64_t at = kSegmentHeaderBytes; at + kFrameHeaderBytes <= bytes;) {
+      FrameHeader header;
+      status = file.read_at(at, &header, sizeof header);
+      if (!status.ok()) return status;
+      const uint64_t span = frame_span(header.payload_len);
+      if (header.magic != kFrameMagic || span > bytes - at) break;
+      const bool is_data = header.type == static_cast<uint8_t>(FrameType::kData);
+      if (is_data && header.payload_len <= bytes / 4) settings->max_payload = std::max(settings->max_payload, header.payload_len);
+      at += span;
+    }
+  }
+  return Status::success();
+}
+
+}  // namespace
+
+Status Control::create(const std::string& folder, const TopicSettings& settings) {
+  if (settings.segment_bytes < kMinSegmentBytes || settings.segment_bytes > kMaxSegmentBytes ||
+      settings.segment_bytes % 4096 != 0) {
+    return Status::error(Code::kInvalidArgument,
+                         "the segment size must be a multiple of 4096 from 65536 to 1073741824");
+  }
+  if (settings.max_payload < 1 || settings.max_payload > settings.segment_bytes / 4) {
+    return Status::error(Code::kInvalidArgument,
+                         "the largest payload must be at least 1 and at most a quarter of a segment");
+  }
+  Status status = make_file(folder + "/locks", settings.file_mode, nullptr, 0);
+  if (!status.ok()) return status;
+
+  // Plain memory of the block's size: the atomics in it are lock-free words, so its bytes are its value.
+  static_assert(std::is_trivially_destructible_v<ControlBlock>);
+  alignas(ControlBlock) static thread_local unsigned char image[sizeof(ControlBlock)];
+  std::memset(image, 0, sizeof image);
+  const uint64_t now = realtime_ns();
+  const uint64_t magic = kControlMagic;
+  const uint32_t version = kLogVersion;
+  const uint32_t file_bytes = kControlBytes;
+  const uint32_t slots = kSlots;
+  LockFile locks;
+  status = LockFile::open(folder + "/locks", &locks);
+  if (!status.ok()) return status;
+  ScopedLock recovery(&locks, kRecoveryByte);
+  status = recovery.acquire(kPatienceMs);
+  if (status.ok()) status = locks.try_lock(kPublishersByte, LockFile::Mode::kExclusive);
+  if (!status.ok()) {
+    // Somebody works here, so there is a control file: the one that another process has just made, or one that was lost.
+    File made;
+    if (File::open(folder + "/control", false, &made).ok()) return Status::success();
+    status.context = "the control file of " + folder + " is lost, and can be made again when no publisher is open: " + status.context;
+    return status;
+  }
+  TopicSettings adopted = settings;
+  TopicId id;
+  bool found = false;
+  status = adopt_segments(folder, &adopted, &id, &found);
+  if (!status.ok()) return status;
+  if (!found && ::getrandom(id.bytes, sizeof id.bytes, 0) != static_cast<ssize_t>(sizeof id.bytes)) {
+    return Status::error(Code::kIoFailed, "the kernel gave no random bytes");
+  }
+  const auto put = [&](size_t offset, const auto& value) {
+    std::memcpy(image + offset, &value, sizeof value);
+  };
+  put(offsetof(ControlBlock, magic), magic);
+  put(offsetof(ControlBlock, version), version);
+  put(offsetof(ControlBlock, file_bytes), file_bytes);
+  put(offsetof(ControlBlock, segment_bytes), adopted.segment_bytes);
+  put(offsetof(ControlBlock, max_payload), adopted.max_payload);
+  put(offsetof(ControlBlock, slot_count), slots);
+  put(offsetof(ControlBlock, created_ns), now);
+  put(offsetof(ControlBlock, topic_id), id);
+  put(offsetof(ControlBlock, crc), crc32(0, image, kChecked));
+  return make_file(folder + "/control", settings.file_mode, image, sizeof image);
+}
+
+Status Control::open(const std::string& folder, Control* out) {
+  const std::string path = folder + "/control";
+  File file;
+  bool writable = true;
+  Status status = File::open(path, true, &file);
+  if (status.code == Code::kAccessDenied) {
+    writable = false;
+    status = File::open(path, false, &file);
+  }
+  if (!status.ok()) return status;
+  uint64_t bytes = 0;
+  status = file.size(&bytes);
+  if (!status.ok()) return status;
+  struct {
+    uint64_t magic;
+    uint32_t version;
+    uint32_t file_bytes;
+    uint64_t segment_bytes;
+    uint32_t max_payload;
+    uint32_t slot_count;
+    unsigned char rest[28];
+    uint32_t crc;
+  } head;
+  static_assert(sizeof head == 64);
+  if (bytes < sizeof head) return Status::error(Code::kCorrupt, path + " is too short for a control file");
+  status = file.read_at(0, &head, sizeof head);
+  if (!status.ok()) return status;
+  if (head.magic != kControlMagic) {
+    return Status::error(Code::kNotHermes, path + " is not a Hermes control file");
+  }
+  if (head.version != kLogVersion) {
+    return Status::error(Code::kVersionMismatch,
+                         path + " has log format version " + std::to_string(head.version) +
+                             "; this build reads version 1");
+  }
+  if (crc32(0, &head, kChecked) != head.crc || bytes != kControlBytes ||
+      head.file_bytes != kControlBytes || head.slot_count != kSlots ||
+      head.segment_bytes < kMinSegmentBytes || head.segment_bytes > kMaxSegmentBytes ||
+      head.segment_bytes % 4096 != 0 || head.max_payload > head.segment_bytes / 4) {
+    return Status::error(Code::kCorrupt, path + " is damaged. Move it away while no publisher is open: it is made again from the segments");
+  }
+  out->writable_ = writable;
+  status = file.mode(&out->file_mode_);
+  if (!status.ok()) return status;
+  return MappedFile::map(file, kControlBytes,
+                         writable ? MappedFile::Access::kReadWrite : MappedFile::Access::kRead,
+                         &out->file_);
+}
+
+bool load_position(const PositionRecord& record, Position* out) noexcept {
+  // Acquire: what the position vouches for was done before it was stored.
+  const uint64_t check = record.check.load(std::memory_order_acquire);
+  const Position seen = {record.segment.load(std::memory_order_relaxed),
+                         record.offset.load(std::memory_order_relaxed),
+                         record.sequence.load(std::memory_order_relaxed)};
+  if (seen.segment == 0 || record_check(seen) != check) return false;
+  *out = seen;
+  return true;
+}
+
+void store_position(PositionRecord& record, const Position& position) noexcept {
+  record.check.store(0, std::memory_order_relaxed);
+  record.segment.store(position.segment, std::memory_order_relaxed);
+  record.offset.store(position.offset, std::memory_order_relaxed);
+  record.sequence.store(position.sequence, std::memory_order_relaxed);
+  // Release: pairs with the acquire in load_position.
+  record.check.store(record_check(position), std::memory_order_release);
+}
+
+void read_boot_id(uint8_t (&id)[16]) noexcept {
+  std::memset(id, 0, sizeof id);
+  std::FILE* file = std::fopen("/proc/sys/kernel/random/boot_id", "re");
+  if (file == nullptr) return;
+  char text[64] = {};
+  const size_t got = std::fread(text, 1, sizeof text - 1, file);
+  std::fclose(file);
+  size_t nibbles = 0;
+  for (size_t i = 0; i < got && nibbles < 32; ++i) {
+    const char c = text[i];
+    const int value = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    if (value < 0) continue;
+    id[nibbles / 2] = static_cast<uint8_t>(id[nibbles / 2] << 4 | value);
+    ++nibbles;
+  }
+}
+
+}  // namespace hermes

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <string>
+
+#include "core/log/layout.h"
+#include "core/log/position.h"
+#include "core/platform/mapped_file.h"
+
+namespace hermes {
+
+/// The fixed settings of a topic, chosen when it is made.
+struct TopicSettings {
+  uint64_t segment_bytes = kDefaultSegmentBytes;
+  uint32_t max_payload = kDefaultMaxPayload;
+  uint32_t file_mode = 0600;
+};
+
+/// The control file, mapped. Readable by all; the words in it are caches and signals, the segments are the truth.
+class Control {
+ public:
+  /// Makes `control` and `locks` in the topic's folder unless they exist. If there are segments, then `control` was lost: it
+  /// is made again with their topic id and segment size, and its largest payload covers every message that they hold.
+  /// kBusy if a publisher is at work, as it would go on with the lost file.
+  static Status create(const std::string& folder, const TopicSettings& settings);
+  /// Maps and checks the control file. Falls back to a read-only mapping without the right to write.
+  static Status open(const std::string& folder, Control* out);
+
+  ControlBlock& block() const noexcept { return *reinterpret_cast<ControlBlock*>(file_.data()); }
+  bool writable() const noexcept { return writable_; }
+  uint32_t file_mode() const noexcept { return file_mode_; }  ///< the mode for new files of the topic
+
+ private:
+  MappedFile file_;
+  bool writable_ = false;
+  uint32_t file_mode_ = 0600;
+};
+
+/// False if the record was never written, is being written, or is damaged.
+[[nodiscard]] bool load_position(const PositionRecord& record, Position* out) noexcept;
+void store_position(PositionRecord& record, const Position& position) noexcept;
+
+/// Raises `word` to `value` unless it's there already.
+inline void raise_to(std::atomic<uint64_t>& word, uint64_t value) noexcept {
+  uint64_t seen = word.load(std::memory_order_relaxed);
+  // Release: who sees the raised number must see the segment's base sequence.
+  while (seen < value && !word.compare_exchange_weak(seen, value, std::memory_order_release,
+                                                     std::memory_order_relaxed)) {
+  }
+}
+
+/// The kernel's id of this boot; zeros if it does not tell.
+void read_boot_id(uint8_t (&id)[16]) noexcept;
+
+}  // namespace hermes

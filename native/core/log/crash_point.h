@@ -1,0 +1,15 @@
+#pragma once
+
+// Named places where a test may kill the process (SIGKILL), to see what the others make of it. Compiled in only when
+// HERMES_CRASH_POINTS is defined: a release build has none.
+
+namespace hermes {
+
+#ifdef HERMES_CRASH_POINTS
+/// Kills this process at the n-th passage of the point named by the environment variable HERMES_CRASH ("name@n").
+void crash_point(const char* name) noexcept;
+#else
+inline void crash_point(const char*) noexcept {}
+#endif
+
+}  // namespace hermes

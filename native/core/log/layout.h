@@ -1,0 +1,117 @@
+#pragma once
+
+// The byte layout of docs/log-format.md, and nothing else.
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "core/frame/frame_layout.h"
+
+namespace hermes {
+
+inline constexpr uint32_t kLogVersion = 1;
+inline constexpr uint64_t kSegmentMagic = 0x314745534D524548;  // "HERMSEG1"
+inline constexpr uint64_t kControlMagic = 0x314C54434D524548;  // "HERMCTL1"
+inline constexpr uint64_t kSegmentHeaderBytes = 256;
+inline constexpr uint64_t kControlBytes = 40'960;
+inline constexpr uint32_t kSlots = 256;
+inline constexpr uint64_t kMinSegmentBytes = 64 * 1024;
+inline constexpr uint64_t kMaxSegmentBytes = uint64_t{1} << 30;
+inline constexpr uint64_t kDefaultSegmentBytes = 100 * 1024 * 1024;
+
+/// Bytes of the `locks` file.
+inline constexpr uint64_t kRecoveryByte = 0;
+inline constexpr uint64_t kPublishersByte = 1;
+inline constexpr uint64_t kPrepareByte = 2;
+inline constexpr uint64_t kSyncByte = 3;
+inline constexpr uint64_t kSlotByte = 16;
+
+struct TopicId {
+  uint8_t bytes[16];
+  friend bool operator==(const TopicId&, const TopicId&) = default;
+};
+
+struct SegmentHeader {
+  uint64_t magic;
+  uint32_t version;
+  uint32_t header_bytes;
+  uint64_t number;
+  TopicId topic_id;
+  uint64_t segment_bytes;
+  uint64_t created_ns;
+  uint32_t zero;
+  uint32_t crc;  // of the 60 bytes before
+  // Set once, by whoever rotates; everybody computes the same value.
+  std::atomic<uint64_t> base_sequence;
+  uint8_t reserved0[56];
+  // On a line of its own: publishers write it, readers poll frames.
+  std::atomic<uint64_t> tail_hint;
+  uint8_t reserved1[120];
+};
+static_assert(sizeof(SegmentHeader) == kSegmentHeaderBytes);
+static_assert(offsetof(SegmentHeader, topic_id) == 24 && offsetof(SegmentHeader, crc) == 60);
+static_assert(offsetof(SegmentHeader, base_sequence) == 64 && offsetof(SegmentHeader, tail_hint) == 128);
+static_assert(std::atomic<uint64_t>::is_always_lock_free && sizeof(std::atomic<uint64_t>) == 8);
+
+/// A position in shared memory that several processes replace now and then. Torn and damaged records are told by the check.
+struct PositionRecord {
+  std::atomic<uint64_t> segment;
+  std::atomic<uint64_t> offset;
+  std::atomic<uint64_t> sequence;
+  std::atomic<uint64_t> check;
+};
+
+struct ParticipantSlot {
+  std::atomic<uint32_t> state;  // 0 free, 1 taken
+  std::atomic<uint32_t> pid;    // for people; liveness is the lock's matter
+  std::atomic<uint64_t> taken_ns;
+  std::atomic<uint64_t> messages;
+  std::atomic<uint64_t> bytes;
+  uint8_t reserved[96];
+};
+static_assert(sizeof(ParticipantSlot) == 128);
+
+struct ControlBlock {
+  uint64_t magic;
+  uint32_t version;
+  uint32_t file_bytes;
+  uint64_t segment_bytes;
+  uint32_t max_payload;
+  uint32_t slot_count;
+  uint64_t created_ns;
+  TopicId topic_id;
+  uint32_t zero;
+  uint32_t crc;  // of the 60 bytes before
+  uint8_t reserved0[64];
+
+  std::atomic<uint64_t> active;  // newest segment in use
+  uint8_t reserved1[120];
+  std::atomic<uint64_t> first;  // oldest segment that retention has left
+  uint8_t reserved2[120];
+  std::atomic<uint32_t> parked;  // futex word: odd while somebody sleeps for new messages
+  uint8_t reserved3[124];
+  PositionRecord checkpoint;  // everything before is committed
+  uint8_t reserved4[96];
+  PositionRecord synced;  // everything before is on stable storage
+  std::atomic<uint32_t> sync_generation;
+  uint8_t reserved5[92];
+  std::atomic<uint64_t> retention_bytes;
+  std::atomic<uint64_t> retention_age_ns;
+  std::atomic<uint32_t> disk_alarm;
+  uint8_t reserved6[108];
+  uint8_t boot_id[16];
+  std::atomic<uint32_t> closed_in_order;
+  uint8_t reserved7[3180];
+  ParticipantSlot slots[kSlots];
+  uint8_t reserved8[4096];
+};
+static_assert(offsetof(ControlBlock, crc) == 60 && offsetof(ControlBlock, active) == 128);
+static_assert(offsetof(ControlBlock, first) == 256 && offsetof(ControlBlock, parked) == 384);
+static_assert(offsetof(ControlBlock, checkpoint) == 512 && offsetof(ControlBlock, synced) == 640);
+static_assert(offsetof(ControlBlock, sync_generation) == 672);
+static_assert(offsetof(ControlBlock, retention_bytes) == 768 && offsetof(ControlBlock, disk_alarm) == 784);
+static_assert(offsetof(ControlBlock, boot_id) == 896 && offsetof(ControlBlock, closed_in_order) == 912);
+static_assert(offsetof(ControlBlock, slots) == 4096 && sizeof(ControlBlock) == kControlBytes);
+
+}  // namespace hermes

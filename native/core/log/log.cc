@@ -1,0 +1,104 @@
+#include "core/log/log.h"
+
+#include "core/log/preparer.h"
+#include "core/log/syncer.h"
+
+namespace hermes {
+
+Status Log::open(const std::string& folder, const TopicSettings* create, const LogOptions& options,
+                 std::shared_ptr<Log>* out) {
+  auto log = std::make_shared<Log>();
+  log->folder_ = folder;
+  log->options_ = options;
+  Status status = Control::open(folder, &log->control_);
+  if (status.code == Code::kNotFound && create != nullptr) {
+    status = Control::create(folder, *create);
+    if (status.ok()) status = Control::open(folder, &log->control_);
+  }
+  if (status.ok()) *out = std::move(log);
+  return status;
+}
+
+Log::~Log() = default;
+
+Status Log::segment(uint64_t number, std::shared_ptr<Segment>* out) {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  std::weak_ptr<Segment>& known = segments_[number];
+  *out = known.lock();
+  if (*out != nullptr) return Status::success();
+  Status status = Segment::open(folder_, number, control(), MappedFile::Access::kReadWrite, out);
+  if (status.ok()) known = *out;
+  std::erase_if(segments_, [&](const auto& entry) { return entry.second.expired(); });
+  return status;
+}
+
+bool Log::is_plausible(const Position& at) const noexcept {
+  return at.segment >= first() && at.segment <= active() && at.offset >= kSegmentHeaderBytes &&
+         at.offset <= control().segment_bytes && at.offset % kFrameAlign == 0 && at.sequence != 0;
+}
+
+bool Log::ends_cleanly() {
+  Position end;
+  std::shared_ptr<Segment> segment;
+  if (!committed(&end).ok() || !this->segment(end.segment, &segment).ok()) return false;
+  const Step::Kind kind = segment->step(end.offset).kind;
+  return kind == Step::Kind::kEmpty || kind == Step::Kind::kPadding || kind == Step::Kind::kSegmentEnd;
+}
+
+Status Log::committed(Position* out) {
+  Position at;
+  if (!load_position(control().checkpoint, &at) || !is_plausible(at)) at = {first(), kSegmentHeaderBytes, 0};
+  if (active() == 0) return Status::error(Code::kNotFound, "the topic is empty");
+  for (;;) {
+    std::shared_ptr<Segment> segment;
+    Status status = writable() ? this->segment(at.segment, &segment)
+                               : Segment::open(folder_, at.segment, control(), MappedFile::Access::kRead, &segment);
+    if (!status.ok()) return status;
+    if (at.offset == kSegmentHeaderBytes) {
+      // Acquire: pairs with the release of the one that put the segment in use.
+      at.sequence = segment->header().base_sequence.load(std::memory_order_acquire);
+      if (at.sequence == 0) return Status::error(Code::kCorrupt, Segment::path(folder_, at.segment) + " has no base sequence");
+    }
+    for (;;) {
+      const Step step = segment->step(at.offset);
+      if (step.kind == Step::Kind::kSegmentEnd || step.kind == Step::Kind::kPadding) {
+        if (at.segment >= active()) {
+          // The end of the segment, and no next one in use yet.
+          *out = at;
+          return Status::success();
+        }
+        at = {at.segment + 1, kSegmentHeaderBytes, at.sequence};
+        break;
+      }
+      if (step.kind != Step::Kind::kData && step.kind != Step::Kind::kVoid) {
+        *out = at;
+        return Status::success();
+      }
+      at.offset += step.span;
+      at.sequence += step.count;
+    }
+  }
+}
+
+void Log::advance_checkpoint() {
+  Position now;
+  Position known;
+  if (!committed(&now).ok()) return;
+  if (!load_position(control().checkpoint, &known) || known < now) {
+    store_position(control().checkpoint, now);
+  }
+}
+
+Preparer& Log::preparer() {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  if (preparer_ == nullptr) preparer_ = std::make_unique<Preparer>(*this);
+  return *preparer_;
+}
+
+Syncer& Log::syncer() {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  if (syncer_ == nullptr) syncer_ = std::make_unique<Syncer>(*this);
+  return *syncer_;
+}
+
+}  // namespace hermes

@@ -1,0 +1,72 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "core/log/control.h"
+#include "core/log/segment.h"
+#include "core/platform/lock_file.h"
+
+namespace hermes {
+
+class Preparer;
+class Syncer;
+
+/// How this process treats the topic; nothing of it is stored.
+struct LogOptions {
+  /// Refuse to allocate when less would stay free on the disk. By default the smaller of 64 MiB and a twentieth of the disk.
+  uint64_t low_water_bytes = ~uint64_t{0};
+};
+
+/// A topic's folder, opened. The parent of its appenders and readers, which keep it alive.
+///
+/// Thread safety: all methods may be called from any thread.
+class Log : public std::enable_shared_from_this<Log> {
+ public:
+  /// Opens the topic in `folder`; makes the control file first if `create` is given.
+  static Status open(const std::string& folder, const TopicSettings* create, const LogOptions& options,
+                     std::shared_ptr<Log>* out);
+  ~Log();
+
+  const std::string& folder() const noexcept { return folder_; }
+  ControlBlock& control() const noexcept { return control_.block(); }
+  bool writable() const noexcept { return control_.writable(); }
+  uint32_t file_mode() const noexcept { return control_.file_mode(); }
+  const LogOptions& options() const noexcept { return options_; }
+
+  /// A participant of its own, to hold locks with.
+  Status open_lock(LockFile* out) const { return LockFile::open(folder_ + "/locks", out); }
+  /// The segment mapped for writing; one mapping for all users of this Log.
+  Status segment(uint64_t number, std::shared_ptr<Segment>* out);
+
+  /// The newest segment in use; 0 if there is none yet.
+  uint64_t active() const noexcept { return control().active.load(std::memory_order_acquire); }
+  uint64_t first() const noexcept { return control().first.load(std::memory_order_acquire); }
+
+  /// Where the chain of committed frames ends, found by walking from the checkpoint. False if the topic is empty or unreadable.
+  Status committed(Position* out);
+  /// As committed(), and remembers the result as the checkpoint if that is further.
+  void advance_checkpoint();
+
+  /// Whether a position read from shared memory can be one of this topic: its offset may be looked at without harm.
+  bool is_plausible(const Position& at) const noexcept;
+  /// Whether the chain ends in empty space: with no claim and no damage. REQUIRES: nobody publishes.
+  bool ends_cleanly();
+
+  Preparer& preparer();
+  Syncer& syncer();
+
+ private:
+  std::string folder_;
+  Control control_;
+  LogOptions options_;
+  std::mutex mutex_;
+  std::map<uint64_t, std::weak_ptr<Segment>> segments_;
+  std::unique_ptr<Preparer> preparer_;
+  std::unique_ptr<Syncer> syncer_;
+};
+
+}  // namespace hermes

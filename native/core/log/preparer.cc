@@ -1,0 +1,205 @@
+#include "core/log/preparer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+
+#include "core/log/log.h"
+#include "core/log/retention.h"
+
+namespace hermes {
+namespace {
+
+constexpr uint64_t kChunk = uint64_t{4} << 20;
+constexpr uint64_t kMaxLookahead = uint64_t{32} << 20;
+constexpr uint64_t kCheckpointEvery = uint64_t{16} << 20;
+constexpr uint64_t kMaxDefaultLowWater = uint64_t{64} << 20;
+constexpr auto kHousekeeping = std::chrono::seconds(1);
+
+}  // namespace
+
+Preparer::~Preparer() {
+  {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    stop_ = true;
+  }
+  wanted_.notify_all();
+  if (thread_.joinable()) thread_.join();
+}
+
+void Preparer::start() {
+  if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
+}
+
+void Preparer::want(const std::shared_ptr<Segment>& segment, uint64_t offset) {
+  {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    start();
+    if (segment_ == nullptr || segment->number() > segment_->number()) {
+      segment_ = segment;
+      next_.reset();
+      offset_ = 0;
+      prepared_.notify_all();  // whoever waits for room in an older segment need not
+    }
+    if (segment->number() == segment_->number()) {
+      // An appender that uses up room quickly asks often: run further ahead of it.
+      if (offset > offset_ && offset - offset_ >= lookahead_ / 4) lookahead_ = std::min(lookahead_ * 2, kMaxLookahead);
+      offset_ = std::max(offset_, offset);
+    }
+    error_ = Status::success();
+    pending_ = true;
+  }
+  wanted_.notify_one();
+}
+
+Status Preparer::wait_ready(const Segment& segment, uint64_t limit) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  const auto moved_on = [&] { return segment_->number() > segment.number(); };
+  prepared_.wait(lock, [&] { return segment.ready() >= limit || moved_on() || !error_.ok(); });
+  return segment.ready() >= limit || moved_on() ? Status::success() : error_;
+}
+
+Status Preparer::wait_next(const Segment& segment, std::shared_ptr<Segment>* next) {
+  const uint64_t number = segment.number() + 1;
+  std::unique_lock<std::mutex> lock(mutex_);
+  const auto found = [&]() -> std::shared_ptr<Segment> {
+    if (next_ != nullptr && next_->number() == number) return next_;
+    // Another appender of this Log has moved on already.
+    if (segment_->number() == number) return segment_;
+    return nullptr;
+  };
+  const auto moved_on = [&] { return segment_->number() > number; };
+  prepared_.wait(lock, [&] { return found() != nullptr || moved_on() || !error_.ok(); });
+  *next = found();
+  return *next != nullptr || moved_on() ? Status::success() : error_;
+}
+
+bool Preparer::is_behind(const Segment& segment, uint64_t offset) {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  if (segment_ == nullptr || segment.number() != segment_->number()) return false;
+  const uint64_t ahead = segment.ready() - std::min(offset, segment.ready());
+  if (segment.ready() < segment.bytes()) return ahead < (uint64_t{256} << 10);
+  return ahead < (uint64_t{256} << 10) && next_ == nullptr;
+}
+
+void Preparer::retire(std::shared_ptr<Segment> segment) {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  retired_.push_back(std::move(segment));
+}
+
+void Preparer::run() {
+  std::unique_lock<std::mutex> lock(mutex_);
+  while (!stop_) {
+    if (pending_ && work(lock)) continue;
+    pending_ = false;
+    if (!retired_.empty()) {
+      std::vector<std::shared_ptr<Segment>> old;
+      old.swap(retired_);
+      lock.unlock();
+      old.clear();
+      lock.lock();
+      continue;
+    }
+    const bool aging = log_.control().retention_age_ns.load(std::memory_order_relaxed) != 0;
+    if (!aging) {
+      wanted_.wait(lock, [&] { return stop_ || pending_ || !retired_.empty(); });
+    } else if (!wanted_.wait_for(lock, kHousekeeping, [&] { return stop_ || pending_; })) {
+      lock.unlock();
+      (void)apply_retention(log_);  // tried again in a second
+      lock.lock();
+    }
+  }
+}
+
+/// Does one piece of work; false if everything wanted is prepared, or the error says why not.
+bool Preparer::work(std::unique_lock<std::mutex>& lock) {
+  const std::shared_ptr<Segment> segment = segment_;
+  const uint64_t target = offset_ + lookahead_;
+  if (segment->ready() < std::min(target, segment->bytes())) {
+    return prepare_to(lock, segment, std::min(target, segment->bytes()));
+  }
+  if (target <= segment->bytes()) return false;
+  if (next_ == nullptr) {
+    std::shared_ptr<Segment> next;
+    lock.unlock();
+    Status status = make_next(segment->number() + 1, &next);
+    if (status.ok()) (void)apply_retention(log_);  // a failure here must not stop publishing; it's tried at the next segment
+    lock.lock();
+    error_ = std::move(status);
+    if (error_.ok() && segment_ == segment) next_ = std::move(next);
+    prepared_.notify_all();
+    return error_.ok();
+  }
+  const uint64_t into_next = std::min(kSegmentHeaderBytes + (target - segment->bytes()), next_->bytes());
+  if (next_->ready() >= into_next) return false;
+  return prepare_to(lock, next_, into_next);
+}
+
+bool Preparer::prepare_to(std::unique_lock<std::mutex>& lock, const std::shared_ptr<Segment>& segment, uint64_t limit) {
+  const std::shared_ptr<Segment> keep = segment;
+  lock.unlock();
+  Status status = prepare_chunk(*keep, limit);
+  lock.lock();
+  error_ = std::move(status);
+  prepared_.notify_all();
+  return error_.ok();
+}
+
+Status Preparer::prepare_chunk(Segment& segment, uint64_t limit) {
+  const uint64_t before = segment.ready();
+  const uint64_t upto = std::min(limit, before + kChunk);
+  Status status = check_room(upto - before);
+  if (!status.ok()) return status;
+  status = segment.prepare(upto);
+  since_checkpoint_ += upto - before;
+  if (status.ok() && since_checkpoint_ >= kCheckpointEvery) {
+    since_checkpoint_ = 0;
+    log_.advance_checkpoint();
+  }
+  return status;
+}
+
+Status Preparer::make_next(uint64_t number, std::shared_ptr<Segment>* out) {
+  LockFile locks;
+  Status status = log_.open_lock(&locks);
+  if (!status.ok()) return status;
+  // Only spares work: two makers would both be right, as the file gets its name by link(2).
+  ScopedLock lock(&locks, kPrepareByte);
+  status = lock.acquire(1000);
+  if (!status.ok() && status.code != Code::kTimedOut) return status;
+  if (number > log_.active()) {
+    status = check_room(std::min(kChunk, log_.control().segment_bytes));
+    if (!status.ok()) return status;
+    status = Segment::create(log_.folder(), number, log_.control(), log_.file_mode());
+    if (!status.ok()) return status;
+  }
+  status = log_.segment(number, out);
+  if (status.ok() && number < log_.first()) {
+    // Others used it up and retention removed it while we slept: what we have may be a new file of an old name.
+    std::remove(Segment::path(log_.folder(), number).c_str());
+    out->reset();
+    return Status::error(Code::kNotFound, "retention has removed segment " + std::to_string(number));
+  }
+  return status;
+}
+
+Status Preparer::check_room(uint64_t bytes) {
+  uint64_t free = 0;
+  uint64_t total = 0;
+  Status status = disk_room(log_.folder(), &free, &total);
+  if (!status.ok()) return status;
+  uint64_t low = log_.options().low_water_bytes;
+  if (low == ~uint64_t{0}) low = std::min(kMaxDefaultLowWater, total / 20);
+  // Hysteresis: once the alarm is on, room for as much again must be back, or publishing would stutter at the edge.
+  std::atomic<uint32_t>& alarm = log_.control().disk_alarm;
+  const bool alarmed = alarm.load(std::memory_order_relaxed) != 0;
+  if (free >= bytes + (alarmed ? 2 * low : low)) {
+    if (alarmed) alarm.store(0, std::memory_order_relaxed);
+    return Status::success();
+  }
+  alarm.store(1, std::memory_order_relaxed);
+  return Status::error(Code::kDiskFull, "the disk has " + std::to_string(free) + " bytes free of " + std::to_string(total) +
+                                            ", and " + std::to_string(low) + " are to stay free (lowWaterBytes)");
+}
+
+}  // namespace hermes

@@ -1,0 +1,186 @@
+#include "core/log/reader.h"
+
+#include <algorithm>
+
+namespace hermes {
+
+Scan scan(const Segment& segment, uint64_t from, uint64_t sequence, uint32_t limit, uint32_t max_payload,
+          bool verify) noexcept {
+  Scan result;
+  result.end = from;
+  result.sequence = sequence;
+  while (result.messages < limit) {
+    const Step step = segment.step(result.end);
+    switch (step.kind) {
+      case Step::Kind::kEmpty: result.stop = ScanStop::kEmpty; return result;
+      case Step::Kind::kClaim: result.stop = ScanStop::kClaim; return result;
+      case Step::Kind::kDamage: result.stop = ScanStop::kDamage; return result;
+      case Step::Kind::kSegmentEnd: result.stop = ScanStop::kSegmentEnd; return result;
+      default: break;
+    }
+    const FrameHeader* header = segment.frame(result.end);
+    const auto type = static_cast<FrameType>(header->type);
+    const uint32_t length = header->payload_len;
+    const bool sound =
+        header->version == kFrameVersion && header->sequence == result.sequence &&
+        (type != FrameType::kData || length <= max_payload) &&
+        (!verify || frame_crc(reinterpret_cast<const std::byte*>(header), crc_payload_bytes(type, length)) == header->crc32);
+    if (!sound) {
+      result.stop = ScanStop::kDamage;
+      return result;
+    }
+    if (step.kind == Step::Kind::kPadding) {
+      result.stop = ScanStop::kSegmentEnd;
+      return result;
+    }
+    result.end += step.span;
+    result.sequence += step.count;
+    if (step.kind == Step::Kind::kData) ++result.messages;
+  }
+  result.stop = ScanStop::kLimit;
+  return result;
+}
+
+Status Reader::enter(uint64_t number) {
+  std::shared_ptr<Segment> segment;
+  Status status = access_ == MappedFile::Access::kReadWrite
+                      ? log_->segment(number, &segment)
+                      : Segment::open(log_->folder(), number, log_->control(), access_, &segment);
+  if (status.code == Code::kNotFound && number < log_->first()) {
+    return Status::error(Code::kBehindRetention, "retention has removed segment " + std::to_string(number));
+  }
+  if (!status.ok()) return status;
+  // Acquire: pairs with the release of the one that put the segment in use.
+  const uint64_t base = segment->header().base_sequence.load(std::memory_order_acquire);
+  if (base == 0) return Status::error(Code::kNotFound, "the segment is not in use yet");
+  segment_ = std::move(segment);
+  position_ = {number, kSegmentHeaderBytes, base};
+  return status;
+}
+
+/// Enters `number`, or the first one left if retention has just removed it.
+Status Reader::enter_first(uint64_t number) {
+  for (;;) {
+    Status status = enter(number);
+    if (status.code != Code::kBehindRetention) return status;
+    number = log_->first();
+  }
+}
+
+Status Reader::seek_earliest() { return enter_first(std::max<uint64_t>(log_->first(), 1)); }
+
+Status Reader::seek_latest() {
+  Status status = enter(std::max<uint64_t>(log_->active(), 1));
+  while (status.ok()) {
+    (void)segment_->find_noted_tail(position_.offset, &position_.offset, &position_.sequence);
+    Scan walked;
+    do {
+      walked = scan(*segment_, position_.offset, position_.sequence, 65'536, log_->control().max_payload, false);
+      set_position(walked.end, walked.sequence);
+    } while (walked.stop == ScanStop::kLimit);
+    if (walked.stop != ScanStop::kSegmentEnd) return status;
+    status = next_segment();
+    if (status.code == Code::kNotFound) return Status::success();
+  }
+  return status;
+}
+
+/// The last segment in use that begins at or before `wanted` (a sequence or a time); the first one if none does.
+Status Reader::find_segment(bool by_time, uint64_t wanted, uint64_t* number) {
+  uint64_t low = std::max<uint64_t>(log_->first(), 1);
+  uint64_t high = log_->active();
+  if (high == 0) return Status::error(Code::kNotFound, "the topic is empty");
+  while (low < high) {
+    const uint64_t middle = low + (high - low + 1) / 2;
+    uint64_t base = 0;
+    uint64_t first_ns = 0;
+    Status status = Segment::peek(log_->folder(), middle, &base, &first_ns);
+    if (status.code == Code::kNotFound && middle < log_->first()) {
+      low = log_->first();  // retention went on meanwhile
+      high = std::max(low, high);
+      continue;
+    }
+    if (!status.ok()) return status;
+    // A segment whose first frame is not committed yet begins later than anything.
+    const bool begins_before = by_time ? first_ns != 0 && first_ns <= wanted : base != 0 && base <= wanted;
+    if (begins_before) {
+      low = middle;
+    } else {
+      high = middle - 1;
+    }
+  }
+  *number = low;
+  return Status::success();
+}
+
+Status Reader::seek_sequence(uint64_t sequence) {
+  uint64_t number = 0;
+  Status status = find_segment(false, sequence, &number);
+  if (status.ok()) status = enter_first(number);
+  if (!status.ok()) return status;
+  if (sequence < position_.sequence) {
+    return Status::error(Code::kBehindRetention, "sequence " + std::to_string(sequence) + " was removed by retention; the first one left is " +
+                                                     std::to_string(position_.sequence));
+  }
+  return walk([&](const Step& step) { return position_.sequence + std::max<uint64_t>(step.count, 1) > sequence; }, [&] {
+    if (position_.sequence == sequence) return Status::success();
+    return Status::error(Code::kOutOfRange, "sequence " + std::to_string(sequence) + " does not exist yet; the next one will be " +
+                                                std::to_string(position_.sequence));
+  });
+}
+
+Status Reader::seek_time(uint64_t timestamp_ns) {
+  uint64_t number = 0;
+  Status status = find_segment(true, timestamp_ns, &number);
+  if (status.ok()) status = enter_first(number);
+  if (!status.ok()) return status;
+  return walk([&](const Step& step) {
+    return step.kind == Step::Kind::kData && segment_->frame(position_.offset)->timestamp_ns >= timestamp_ns;
+  }, [] { return Status::success(); });
+}
+
+/// Steps over frames until `arrived` says that the one at the position is it; `at_end` decides if the log ends before that.
+template <typename Arrived, typename AtEnd>
+Status Reader::walk(Arrived arrived, AtEnd at_end) {
+  for (;;) {
+    const Step step = segment_->step(position_.offset);
+    switch (step.kind) {
+      case Step::Kind::kData:
+      case Step::Kind::kVoid:
+        if (arrived(step)) return Status::success();
+        set_position(position_.offset + step.span, position_.sequence + step.count);
+        break;
+      case Step::Kind::kEmpty:
+      case Step::Kind::kClaim: return at_end();
+      case Step::Kind::kPadding:
+      case Step::Kind::kSegmentEnd: {
+        Status status = next_segment();
+        if (status.code == Code::kNotFound) return at_end();
+        if (!status.ok()) return status;
+        break;
+      }
+      case Step::Kind::kDamage:
+        return Status::error(Code::kCorrupt, "damage at offset " + std::to_string(position_.offset) + " of " +
+                                                 Segment::path(log_->folder(), position_.segment));
+    }
+  }
+}
+
+Status Reader::next_segment() {
+  const uint64_t expected = position_.sequence;
+  if (segment_ == nullptr) return seek_earliest();
+  if (log_->active() <= position_.segment) return Status::error(Code::kNotFound, "the next segment is not in use yet");
+  const uint64_t number = position_.segment + 1;
+  Status status = enter(number);
+  if (status.code == Code::kNotFound) {
+    // It's in use, and retention has not removed it.
+    return Status::error(Code::kCorrupt, Segment::path(log_->folder(), number) + " is missing or has lost its base sequence");
+  }
+  if (status.ok() && position_.sequence != expected) {
+    return Status::error(Code::kCorrupt, "segment " + std::to_string(position_.segment) + " begins with sequence " +
+                                             std::to_string(position_.sequence) + ", not " + std::to_string(expected));
+  }
+  return status;
+}
+
+}  // namespace hermes

@@ -1,0 +1,72 @@
+#pragma once
+
+#include <memory>
+
+#include "core/log/log.h"
+
+namespace hermes {
+
+/// Why a scan went no further.
+enum class ScanStop : uint8_t {
+  kLimit,       ///< there may be more
+  kEmpty,       ///< nothing more is committed yet
+  kClaim,       ///< a publisher is writing here, or died while it did
+  kSegmentEnd,  ///< the segment is done: the next one follows
+  kDamage,      ///< the frame at `end` is not whole
+};
+
+struct Scan {
+  uint32_t messages = 0;  ///< data frames in [from, end)
+  uint64_t end = 0;       ///< offset behind the last frame looked at
+  uint64_t sequence = 0;  ///< expected at `end`
+  ScanStop stop = ScanStop::kEmpty;
+};
+
+/// Looks at committed frames of `segment` from `from` on, until `limit` messages or something else ends it. With `verify`,
+/// everything that the CRC covers is checked; lengths, types and sequences always are. After it, the frames in [from, end)
+/// may be read without further checks.
+[[nodiscard]] Scan scan(const Segment& segment, uint64_t from, uint64_t sequence, uint32_t limit, uint32_t max_payload,
+                        bool verify) noexcept;
+
+/// A place in a topic from which messages are read: a subscriber's native half.
+///
+/// Thread safety: one thread at a time.
+class Reader {
+ public:
+  /// The access says how segments are mapped. kRead: a mapping of its own, in which a stray store is caught by the hardware.
+  Reader(std::shared_ptr<Log> log, MappedFile::Access access) : log_(std::move(log)), access_(access) {}
+
+  /// Goes to the first message there is.
+  Status seek_earliest();
+  /// Goes behind the last committed message.
+  Status seek_latest();
+  /// Goes to `sequence`; kBehindRetention or kOutOfRange if there's no such place (the sequence after the last is one).
+  Status seek_sequence(uint64_t sequence);
+  /// Goes to the first message with this timestamp or a later one, or to the end if all are earlier.
+  Status seek_time(uint64_t timestamp_ns);
+
+  /// Goes to the successor of the segment. kNotFound while it's not in use; kBehindRetention if it was removed.
+  Status next_segment();
+  /// Null before the topic has its first segment.
+  const std::shared_ptr<Segment>& segment() const noexcept { return segment_; }
+  Position position() const noexcept { return position_; }
+  void set_position(uint64_t offset, uint64_t sequence) noexcept {
+    position_.offset = offset;
+    position_.sequence = sequence;
+  }
+  Log& log() const noexcept { return *log_; }
+
+ private:
+  Status enter(uint64_t number);
+  Status enter_first(uint64_t number);
+  template <typename Arrived, typename AtEnd>
+  Status walk(Arrived arrived, AtEnd at_end);
+  Status find_segment(bool by_time, uint64_t wanted, uint64_t* number);
+
+  std::shared_ptr<Log> log_;
+  MappedFile::Access access_;
+  std::shared_ptr<Segment> segment_;
+  Position position_;
+};
+
+}  // namespace hermes

@@ -1,0 +1,365 @@
+#include "core/log/recovery.h"
+
+#include <dirent.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+
+#include "core/log/crash_point.h"
+#include "core/log/quarantine.h"
+#include "core/log/repair.h"
+
+namespace hermes {
+namespace {
+
+/// Neither empty, nor a claim, nor committed.
+constexpr uint64_t kDamageMark = 0xDDDDDDDDDDDDDDDD;
+
+/// Removes the temporary files of segments whose maker died. REQUIRES: nobody publishes.
+void remove_half_made(const std::string& folder) {
+  DIR* directory = ::opendir(folder.c_str());
+  if (directory == nullptr) return;
+  while (const dirent* entry = ::readdir(directory)) {
+    if (std::strstr(entry->d_name, ".seg.tmp-") != nullptr) std::remove((folder + "/" + entry->d_name).c_str());
+  }
+  ::closedir(directory);
+}
+
+class Recovery {
+ public:
+  Recovery(Log& log, bool everything, RecoveryReport* report)
+      : log_(log), control_(log.control()), report_(*report), everything_(everything) {}
+
+  Status run() {
+    uint8_t boot_id[16];
+    read_boot_id(boot_id);
+    report_.rebooted = std::memcmp(boot_id, control_.boot_id, sizeof boot_id) != 0;
+    Status status = find_bounds();
+    if (!status.ok()) return status;
+    const bool in_order = control_.closed_in_order.load(std::memory_order_acquire) != 0;
+    if (!fresh_ && (report_.rebooted || everything_ || !in_order)) {
+      report_.ran = true;
+      status = check_everything();
+      if (!status.ok()) return status;
+    }
+    std::memcpy(control_.boot_id, boot_id, sizeof boot_id);
+    control_.closed_in_order.store(0, std::memory_order_release);
+    return status;
+  }
+
+ private:
+  /// Learns from the files which segments there are: the words in the control file may be older, or lost.
+  Status find_bounds() {
+    const std::vector<uint64_t> numbers = list_segments(log_.folder());
+    remove_half_made(log_.folder());
+    uint64_t newest = 0;
+    for (const uint64_t number : numbers) {
+      uint64_t base = 0;
+      uint64_t timestamp = 0;
+      Status status = Segment::peek(log_.folder(), number, &base, &timestamp);
+      if (status.code == Code::kCorrupt) continue;  // truncated: opening it says so, if it is needed
+      if (!status.ok()) return status;
+      if (base != 0) newest = number;
+    }
+    const uint64_t believed = log_.active();
+    // In use by all that we know, and yet without a base sequence: it is found again from the segment before. After a power
+    // cut, though, a segment whose base never reached the disk holds nothing that was promised to be there.
+    if (!report_.rebooted && believed > newest && std::binary_search(numbers.begin(), numbers.end(), believed) && newest != 0) {
+      newest = believed;
+      everything_ = true;
+    }
+    if (newest == 0) return make_first(numbers);
+    if (log_.first() == 0) raise_to(control_.first, numbers.front());
+    // A power cut between raising `first` and removing the file leaves files that retention had given up.
+    for (const uint64_t number : numbers) {
+      if (number < log_.first()) std::remove(Segment::path(log_.folder(), number).c_str());
+    }
+    for (const uint64_t number : numbers) {
+      if (number <= newest) continue;
+      Status status = set_aside_unless_blank(number);
+      if (!status.ok()) return status;
+    }
+    if (report_.rebooted && believed > newest) control_.active.store(newest, std::memory_order_release);
+    raise_to(control_.active, newest);
+    if (log_.active() != newest) {
+      return Status::error(Code::kCorrupt, "segment " + std::to_string(log_.active()) + " of " + log_.folder() +
+                                               " is missing: the newest one there is " + std::to_string(newest));
+    }
+    if (believed != newest) control_.closed_in_order.store(0, std::memory_order_release);
+    std::shared_ptr<Segment> segment;
+    Status status = log_.segment(newest, &segment);
+    uint64_t base = 0;
+    // Nobody who publishes may start from a wrong number.
+    if (status.ok() && has_first_frame(*segment, &base) && base != segment->header().base_sequence.load()) everything_ = true;
+    return status;
+  }
+
+  /// A segment that is not in use yet must be empty behind its header: publishers take what's not zero for claims and frames.
+  Status set_aside_unless_blank(uint64_t number) {
+    std::shared_ptr<Segment> segment;
+    Status status = log_.segment(number, &segment);
+    if (status.ok() && is_zero(*segment, kSegmentHeaderBytes, segment->bytes())) return status;
+    if (!status.ok() && status.code != Code::kCorrupt) return status;
+    Damage damage = {number, 0, control_.segment_bytes, 0, 0,
+                     status.ok() ? "a segment whose beginning never reached the disk" : status.context, ""};
+    segment.reset();
+    status = quarantine_segment(log_, &damage);
+    if (status.ok()) report_.damage.push_back(std::move(damage));
+    return status;
+  }
+
+  /// The sequence of the segment's first frame, if that is whole: it equals the base sequence.
+  bool has_first_frame(const Segment& segment, uint64_t* sequence) const {
+    const Step step = segment.step(kSegmentHeaderBytes);
+    if (step.span == 0 || step.kind == Step::Kind::kClaim) return false;
+    *sequence = segment.frame(kSegmentHeaderBytes)->sequence;
+    return is_whole(segment, {segment.number(), kSegmentHeaderBytes, *sequence}, step);
+  }
+
+  /// Makes sure that a segment's base sequence is right; `expected` is 0 if the segments before were not looked at.
+  Status mend_base(Segment& segment, uint64_t expected) {
+    std::atomic<uint64_t>& base = segment.header().base_sequence;
+    const uint64_t stored = base.load(std::memory_order_acquire);
+    uint64_t first = 0;
+    const bool known = has_first_frame(segment, &first);
+    uint64_t right = known ? first : expected;
+    if (right == 0) right = stored;
+    const bool plausible = expected == 0 || right == expected;
+    // Without a whole first frame, a base that says otherwise than the segment before is only wrong if nothing is there.
+    const bool blank = segment.step(kSegmentHeaderBytes).kind == Step::Kind::kEmpty || stored == 0;
+    if (right == 0 || !plausible || (right != stored && !known && !blank)) {
+      return Status::error(Code::kCorrupt, Segment::path(log_.folder(), segment.number()) + " begins with sequence " +
+                                               std::to_string(known ? first : stored) + ", not " + std::to_string(expected));
+    }
+    if (right != stored) base.store(right, std::memory_order_release);
+    return Status::success();
+  }
+
+  Status make_first(const std::vector<uint64_t>& numbers) {
+    if (log_.active() > 1 || (!numbers.empty() && numbers.front() != 1)) {
+      return Status::error(Code::kCorrupt, "the segments of " + log_.folder() + " are missing or have lost their headers");
+    }
+    fresh_ = true;
+    Status status = Segment::create(log_.folder(), 1, control_, log_.file_mode());
+    std::shared_ptr<Segment> segment;
+    if (status.ok()) status = log_.segment(1, &segment);
+    if (!status.ok()) return status;
+    segment->header().base_sequence.store(1, std::memory_order_release);
+    raise_to(control_.first, 1);
+    raise_to(control_.active, 1);
+    store_position(control_.checkpoint, {1, kSegmentHeaderBytes, 1});
+    return status;
+  }
+
+  /// What is known to be whole. After a reboot only what was synced is: memory that looked committed may not have reached the disk.
+  Position trusted() const {
+    Position at;
+    const PositionRecord& record = report_.rebooted ? control_.synced : control_.checkpoint;
+    if (!everything_ && load_position(record, &at) && log_.is_plausible(at)) return at;
+    return {log_.first(), kSegmentHeaderBytes, 0};
+  }
+
+  Status check_everything() {
+    Position at = trusted();
+    for (;;) {
+      std::shared_ptr<Segment> segment;
+      Status status = log_.segment(at.segment, &segment);
+      if (status.code == Code::kNotFound) {
+        return Status::error(Code::kCorrupt, Segment::path(log_.folder(), at.segment) + " is missing");
+      }
+      if (status.ok() && at.offset == kSegmentHeaderBytes) status = mend_base(*segment, at.sequence);
+      if (!status.ok()) return status;
+      if (at.sequence == 0) at.sequence = segment->header().base_sequence.load(std::memory_order_acquire);
+      const size_t damages = report_.damage.size();
+      status = check_segment(*segment, &at);
+      // What was mended must not come back broken in a part that nobody checks any more.
+      if (status.ok() && report_.damage.size() != damages) status = segment->file().sync_data();
+      if (!status.ok()) return status;
+      // Everything up to here is whole; a crash from now on need not look at it again.
+      store_position(control_.checkpoint, at);
+      crash_point("recover:checkpoint");
+      if (at.segment == log_.active()) {
+        // What was cut off is not there any more, and its sequences are given out again.
+        Position synced;
+        if (load_position(control_.synced, &synced) && at < synced) store_position(control_.synced, at);
+        return status;
+      }
+      at = {at.segment + 1, kSegmentHeaderBytes, at.sequence};
+    }
+  }
+
+  /// Checks one segment from `at` on; leaves `at` at the end of its chain.
+  Status check_segment(Segment& segment, Position* at) {
+    const bool newest = segment.number() == log_.active();
+    for (;;) {
+      const Step step = segment.step(at->offset);
+      switch (step.kind) {
+        case Step::Kind::kSegmentEnd: return Status::success();
+        case Step::Kind::kPadding:
+          if (!is_whole(segment, *at, step)) break;
+          at->offset = segment.bytes();
+          return Status::success();
+        case Step::Kind::kData:
+        case Step::Kind::kVoid:
+          if (!is_whole(segment, *at, step)) break;
+          ++report_.frames;
+          report_.bytes += step.span;
+          at->offset += step.span;
+          at->sequence += step.count;
+          continue;
+        case Step::Kind::kClaim: {
+          // Nobody publishes now, so its owner is dead. Believe the length only if the chain goes on behind it (or ends there).
+          if (!report_.rebooted || continues(segment, at->offset + step.span, at->sequence + step.count)) {
+            Status status = commit_as_void(segment, at->offset, step, at->sequence, VoidReason::kDeadPublisher);
+            if (!status.ok()) return status;
+            ++report_.dead_claims;
+            crash_point("recover:void");
+            continue;
+          }
+          break;
+        }
+        case Step::Kind::kEmpty:
+          // After a mere crash of processes memory is as they left it, and the chain ends at the first empty word.
+          if (newest && !report_.rebooted && !everything_) return Status::success();
+          break;
+        case Step::Kind::kDamage: break;
+      }
+      bool ended = false;
+      Status status = mend(segment, at, newest, &ended);
+      if (!status.ok() || ended) return status;
+    }
+  }
+
+  bool is_whole(const Segment& segment, const Position& at, const Step& step) const {
+    return segment.is_whole(at.offset, step, at.sequence, control_.max_payload);
+  }
+
+  bool continues(const Segment& segment, uint64_t offset, uint64_t sequence) const {
+    const Step step = segment.step(offset);
+    if (step.kind == Step::Kind::kSegmentEnd || step.kind == Step::Kind::kClaim) return true;
+    if (step.span == 0) return false;
+    return is_whole(segment, {segment.number(), offset, sequence}, step);
+  }
+
+  /// Looks behind damage at `at` for the next frame that is whole and has a later sequence.
+  bool find_next(const Segment& segment, const Position& at, uint64_t last_sequence, Position* found) const {
+    // First where the damaged frame says that it ends: its payload may hold bytes that look like frames.
+    const Step step = segment.step(at.offset);
+    const uint64_t expected_count = step.count;
+    if (step.span != 0 && at.offset + step.span < segment.bytes()) {
+      const Position next = {at.segment, at.offset + step.span, at.sequence + expected_count};
+      if (expected_count > 0 && is_frame_at(segment, next.offset, next.sequence, next.sequence, found)) return true;
+    }
+    for (uint64_t offset = at.offset + kFrameHeaderBytes; offset + kFrameHeaderBytes <= segment.bytes(); offset += kFrameAlign) {
+      if (offset % 4096 < kFrameAlign) {
+        // Skip what the file has no data for.
+        const uint64_t data = segment.file().next_data(offset) / 4096 * 4096;
+        if (data > offset) offset = data;
+        if (offset + kFrameHeaderBytes > segment.bytes()) return false;
+      }
+      const uint64_t most = std::min(last_sequence, at.sequence + (offset - at.offset) / kFrameHeaderBytes);
+      if (is_frame_at(segment, offset, at.sequence + 1, most, found)) return true;
+    }
+    return false;
+  }
+
+  bool is_frame_at(const Segment& segment, uint64_t offset, uint64_t least, uint64_t most, Position* found) const {
+    const Step step = segment.step(offset);
+    if (step.kind != Step::Kind::kData && step.kind != Step::Kind::kVoid) return false;
+    const uint64_t sequence = segment.frame(offset)->sequence;
+    if (sequence < least || sequence > most) return false;
+    *found = {segment.number(), offset, sequence};
+    return is_whole(segment, *found, step);
+  }
+
+  /// Sets the damage at `at` aside. Either a void frame replaces it and `at` stays for it to be walked over, or the log ends here.
+  Status mend(Segment& segment, Position* at, bool newest, bool* ended) {
+    uint64_t last = ~uint64_t{0};
+    if (!newest) {
+      uint64_t ignored = 0;
+      Status status = Segment::peek(log_.folder(), segment.number() + 1, &last, &ignored);
+      if (!status.ok()) return status;
+      if (last < at->sequence) {
+        return Status::error(Code::kCorrupt, Segment::path(log_.folder(), segment.number() + 1) + " begins with sequence " +
+                                                 std::to_string(last) + ", but " + std::to_string(at->sequence) +
+                                                 " is the next one");
+      }
+    }
+    Position next;
+    const bool found = find_next(segment, *at, last, &next);
+    if (!found && newest) {
+      *ended = true;
+      return cut_tail(segment, *at);
+    }
+    if (!found) next = {segment.number(), segment.bytes(), last};
+    return replace(segment, *at, next);
+  }
+
+  Status replace(Segment& segment, const Position& at, const Position& next) {
+    const uint64_t span = next.offset - at.offset;
+    const uint64_t count = next.sequence - at.sequence;
+    const bool blank = span <= kFrameHeaderBytes || is_zero(segment, at.offset, next.offset);
+    Damage damage = {segment.number(), at.offset, span, at.sequence, count,
+                     blank ? "the bytes never reached the disk" : "the bytes are not a valid frame", ""};
+    Status status = quarantine(log_, segment, &damage);
+    if (!status.ok()) return status;
+    crash_point("recover:quarantined");
+    status = segment.file().allocate(at.offset, span);
+    if (!status.ok()) return status;
+    // The first word goes first: a crash between here and the commit leaves damage again, never a half-believed frame, and
+    // never a zero, which would end the log here.
+    segment.word(at.offset).store(kDamageMark, std::memory_order_relaxed);
+    crash_point("recover:marked");
+    const Step step = {Step::Kind::kDamage, span, count, 0};
+    status = commit_as_void(segment, at.offset, step, at.sequence, VoidReason::kDamaged);
+    if (status.ok()) report_.damage.push_back(std::move(damage));
+    crash_point("recover:replaced");
+    return status;
+  }
+
+  static bool is_zero(const Segment& segment, uint64_t from, uint64_t to) {
+    for (uint64_t offset = from; offset < to;) {
+      if (offset % 4096 == 0) offset = std::min(std::max(offset, segment.file().next_data(offset) / 4096 * 4096), to);
+      if (offset >= to) return true;
+      uint64_t word;
+      std::memcpy(&word, segment.data() + offset, sizeof word);
+      if (word != 0) return false;
+      offset += sizeof word;
+    }
+    return true;
+  }
+
+  /// Ends the log at `at`: everything behind becomes zero again, as publishers rely on.
+  Status cut_tail(Segment& segment, const Position& at) {
+    uint64_t end = segment.bytes();
+    while (end > at.offset && is_zero(segment, end - 4096, end)) end -= 4096;
+    end = std::max(end, at.offset);
+    if (end == at.offset || is_zero(segment, at.offset, end)) return Status::success();
+    Damage damage = {segment.number(), at.offset, end - at.offset, at.sequence, 0, "a torn tail", ""};
+    Status status = quarantine(log_, segment, &damage);
+    if (!status.ok()) return status;
+    crash_point("recover:tail-quarantined");
+    // From the back, so that the first word, which tells the next recovery of the rest, goes last.
+    for (uint64_t offset = end; offset > at.offset;) {
+      const uint64_t from = std::max(at.offset, (offset - 1) / 4096 * 4096);
+      if (!is_zero(segment, from, offset)) std::memset(segment.data() + from, 0, offset - from);
+      offset = from;
+      crash_point("recover:cutting");
+    }
+    report_.damage.push_back(std::move(damage));
+    return status;
+  }
+
+  Log& log_;
+  ControlBlock& control_;
+  RecoveryReport& report_;
+  bool everything_;
+  bool fresh_ = false;
+};
+
+}  // namespace
+
+Status recover(Log& log, bool everything, RecoveryReport* report) { return Recovery(log, everything, report).run(); }
+
+}  // namespace hermes

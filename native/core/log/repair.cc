@@ -1,0 +1,110 @@
+#include "core/log/repair.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "core/platform/clock.h"
+
+namespace hermes {
+namespace {
+
+constexpr uint32_t kPatienceMs = 1000;
+
+Status is_owner_alive(const Log& log, uint64_t word, bool* alive) {
+  const std::optional<Claim> claim = parse_claim_word(word);
+  LockFile probe;
+  Status status = log.open_lock(&probe);
+  if (status.ok()) status = probe.is_held(kSlotByte + claim->participant, alive);
+  return status;
+}
+
+}  // namespace
+
+Status commit_as_void(Segment& segment, uint64_t offset, const Step& step, uint64_t sequence, VoidReason reason) {
+  // A power cut may have taken the blocks that the owner had allocated: make sure of what is touched.
+  Status status = segment.file().allocate(offset, step.count == 0 ? kFrameHeaderBytes : step.span);
+  if (!status.ok()) return status;
+  std::byte* const frame = segment.data() + offset;
+  FrameFields fields;
+  fields.type = step.count == 0 ? FrameType::kPadding : FrameType::kVoid;
+  fields.sequence = sequence;
+  fields.timestamp_ns = realtime_ns();
+  fields.payload_len = static_cast<uint32_t>(step.span - kFrameHeaderBytes);
+  // Nothing of what was not committed may ever look like a frame again.
+  if (step.count != 0 && step.span > 8) std::memset(frame + 8, 0, step.span - 8);
+  const VoidBody body = {static_cast<uint32_t>(step.count), static_cast<uint32_t>(reason)};
+  if (fields.type == FrameType::kVoid && fields.payload_len >= sizeof body) {
+    std::memcpy(frame + kFrameHeaderBytes, &body, sizeof body);
+  }
+  const uint64_t word = stamp(*segment.frame(offset), fields, frame + kFrameHeaderBytes);
+  // Release: readers that see the magic see the header.
+  segment.word(offset).store(word, std::memory_order_release);
+  return status;
+}
+
+Status repair_claim(Log& log, const Position& at, RepairOutcome* outcome) {
+  *outcome = RepairOutcome::kNothing;
+  std::shared_ptr<Segment> segment;
+  Status status = log.segment(at.segment, &segment);
+  if (!status.ok()) return status;
+  Step step = segment->step(at.offset);
+  if (step.kind != Step::Kind::kClaim) return status;
+  bool alive = true;
+  status = is_owner_alive(log, step.word, &alive);
+  if (!status.ok()) return status;
+  *outcome = RepairOutcome::kAlive;
+  if (alive) return status;
+
+  LockFile locks;
+  status = log.open_lock(&locks);
+  if (!status.ok()) return status;
+  ScopedLock lock(&locks, kRecoveryByte);
+  status = lock.acquire(kPatienceMs);
+  if (status.code == Code::kTimedOut) return Status::success();  // somebody repairs or recovers: look again
+  if (!status.ok()) return status;
+  // Looked at again under the lock: slots change hands only under it, so this claim's owner is the one we ask about.
+  step = segment->step(at.offset);
+  if (step.kind != Step::Kind::kClaim) {
+    *outcome = RepairOutcome::kNothing;
+    return status;
+  }
+  status = is_owner_alive(log, step.word, &alive);
+  if (!status.ok() || alive) return status;
+  status = commit_as_void(*segment, at.offset, step, at.sequence, VoidReason::kDeadPublisher);
+  if (status.ok()) *outcome = RepairOutcome::kRepaired;
+  return status;
+}
+
+Status void_stale_claims(Log& log, uint32_t slot) {
+  Position at;
+  Status status = log.committed(&at);
+  if (status.code == Code::kNotFound) return Status::success();
+  for (; status.ok();) {
+    std::shared_ptr<Segment> segment;
+    status = log.segment(at.segment, &segment);
+    if (!status.ok()) return status;
+    const Step step = segment->step(at.offset);
+    switch (step.kind) {
+      case Step::Kind::kEmpty: return status;
+      case Step::Kind::kDamage: return status;  // recovery's matter; claims can't be found behind it
+      case Step::Kind::kSegmentEnd:
+      case Step::Kind::kPadding:
+        if (at.segment >= log.active()) return status;
+        at = {at.segment + 1, kSegmentHeaderBytes, at.sequence};
+        continue;
+      case Step::Kind::kClaim:
+        if (parse_claim_word(step.word)->participant == slot) {
+          status = commit_as_void(*segment, at.offset, step, at.sequence, VoidReason::kDeadPublisher);
+          if (!status.ok()) return status;
+          continue;  // and look at it again, as what it is now
+        }
+        break;
+      default: break;
+    }
+    at.offset += step.span;
+    at.sequence += step.count;
+  }
+  return status;
+}
+
+}  // namespace hermes

@@ -1,0 +1,157 @@
+#include "core/platform/file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+
+namespace hermes {
+
+File& File::operator=(File&& other) noexcept {
+  if (this != &other) {
+    close();
+    fd_ = std::exchange(other.fd_, -1);
+  }
+  return *this;
+}
+
+void File::close() noexcept {
+  if (fd_ >= 0) ::close(std::exchange(fd_, -1));
+}
+
+Status File::open(const std::string& path, bool writable, File* out) {
+  const int fd = ::open(path.c_str(), (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC);
+  if (fd < 0) return Status::from_errno(errno, "open " + path);
+  *out = File(fd);
+  return Status::success();
+}
+
+Status File::create_temporary(const std::string& path, uint32_t mode, File* out,
+                              std::string* temporary) {
+  static std::atomic<uint32_t> counter{0};
+  char suffix[48];
+  for (int attempt = 0; attempt < 100; ++attempt) {
+    std::snprintf(suffix, sizeof suffix, ".tmp-%d-%u", static_cast<int>(::getpid()),
+                  counter.fetch_add(1, std::memory_order_relaxed));
+    *temporary = path + suffix;
+    const int fd = ::open(temporary->c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+    if (fd >= 0) {
+      // The mode that was asked for, whatever the umask: a topic shared with a group must be so in every file.
+      if (::fchmod(fd, mode) != 0) {
+        const int err = errno;
+        ::close(fd);
+        ::unlink(temporary->c_str());
+        return Status::from_errno(err, "set the mode of " + *temporary);
+      }
+      *out = File(fd);
+      return Status::success();
+    }
+    // A namesake is a leftover of a dead process of another PID namespace or an earlier boot: try the next name.
+    if (errno != EEXIST) return Status::from_errno(errno, "create " + *temporary);
+  }
+  return Status::from_errno(EEXIST, "create " + *temporary);
+}
+
+Status File::publish(const std::string& temporary, const std::string& path, bool* won) {
+  *won = true;
+  if (::link(temporary.c_str(), path.c_str()) != 0) {
+    const int err = errno;
+    *won = false;
+    ::unlink(temporary.c_str());
+    if (err != EEXIST) return Status::from_errno(err, "name " + path);
+    return Status::success();
+  }
+  ::unlink(temporary.c_str());
+  return Status::success();
+}
+
+Status File::size(uint64_t* bytes) const {
+  struct stat info;
+  if (::fstat(fd_, &info) != 0) return Status::from_errno(errno, "stat");
+  *bytes = static_cast<uint64_t>(info.st_size);
+  return Status::success();
+}
+
+Status File::mode(uint32_t* mode) const {
+  struct stat info;
+  if (::fstat(fd_, &info) != 0) return Status::from_errno(errno, "stat");
+  *mode = static_cast<uint32_t>(info.st_mode) & 0777;
+  return Status::success();
+}
+
+uint64_t File::next_data(uint64_t offset) const noexcept {
+  const off_t found = ::lseek(fd_, static_cast<off_t>(offset), SEEK_DATA);
+  if (found >= 0) return static_cast<uint64_t>(found);
+  uint64_t bytes = offset;
+  // ENXIO: no data up to the end. Anything else: the file system can't tell, so everything may be data.
+  if (errno == ENXIO && size(&bytes).ok()) return bytes;
+  return offset;
+}
+
+Status File::resize(uint64_t bytes) const {
+  if (::ftruncate(fd_, static_cast<off_t>(bytes)) != 0) return Status::from_errno(errno, "resize");
+  return Status::success();
+}
+
+Status File::allocate(uint64_t offset, uint64_t bytes) const {
+  int err;
+  do {
+    err = ::posix_fallocate(fd_, static_cast<off_t>(offset), static_cast<off_t>(bytes));
+  } while (err == EINTR);
+  return err == 0 ? Status::success() : Status::from_errno(err, "allocate disk space");
+}
+
+Status File::read_at(uint64_t offset, void* into, size_t bytes) const {
+  auto* cursor = static_cast<char*>(into);
+  while (bytes > 0) {
+    const ssize_t got = ::pread(fd_, cursor, bytes, static_cast<off_t>(offset));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return Status::from_errno(errno, "read");
+    if (got == 0) return Status::error(Code::kCorrupt, "the file ends too early");
+    cursor += got;
+    offset += static_cast<uint64_t>(got);
+    bytes -= static_cast<size_t>(got);
+  }
+  return Status::success();
+}
+
+Status File::write_at(uint64_t offset, const void* from, size_t bytes) const {
+  const auto* cursor = static_cast<const char*>(from);
+  while (bytes > 0) {
+    const ssize_t put = ::pwrite(fd_, cursor, bytes, static_cast<off_t>(offset));
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) return Status::from_errno(errno, "write");
+    cursor += put;
+    offset += static_cast<uint64_t>(put);
+    bytes -= static_cast<size_t>(put);
+  }
+  return Status::success();
+}
+
+Status File::sync_data() const {
+  if (::fdatasync(fd_) != 0) return Status::from_errno(errno, "sync to disk");
+  return Status::success();
+}
+
+Status sync_directory(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return Status::from_errno(errno, "open " + path);
+  const File folder(fd);
+  // tmpfs and some network file systems can't sync a folder and need not.
+  if (::fsync(fd) != 0 && errno != EINVAL) return Status::from_errno(errno, "sync " + path);
+  return Status::success();
+}
+
+Status disk_room(const std::string& path, uint64_t* free, uint64_t* total) {
+  struct statvfs info;
+  if (::statvfs(path.c_str(), &info) != 0) return Status::from_errno(errno, "statvfs " + path);
+  *free = static_cast<uint64_t>(info.f_bavail) * info.f_frsize;
+  *total = static_cast<uint64_t>(info.f_blocks) * info.f_frsize;
+  return Status::success();
+}
+
+}  // namespace hermes

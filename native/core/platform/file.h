@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include "core/status.h"
+
+namespace hermes {
+
+/// An open file descriptor, closed on destruction. Opened close-on-exec, so that a spawned program holds no locks.
+class File {
+ public:
+  File() = default;
+  explicit File(int fd) : fd_(fd) {}
+  File(File&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  File& operator=(File&& other) noexcept;
+  File(const File&) = delete;
+  File& operator=(const File&) = delete;
+  ~File() { close(); }
+
+  /// Opens an existing file, for writing too if `writable`.
+  static Status open(const std::string& path, bool writable, File* out);
+  /// Makes a nameless or temporary file in the folder of `path`; `publish` gives it the name.
+  static Status create_temporary(const std::string& path, uint32_t mode, File* out, std::string* temporary);
+  /// Links `temporary` to `path` if that name is free and removes `temporary`. `*won` tells whether this call made the name.
+  static Status publish(const std::string& temporary, const std::string& path, bool* won);
+
+  Status size(uint64_t* bytes) const;
+  Status mode(uint32_t* mode) const;  ///< permission bits
+  Status resize(uint64_t bytes) const;
+  /// Reserves disk blocks, so that later stores through a mapping can't fail for want of room (SIGBUS).
+  Status allocate(uint64_t offset, uint64_t bytes) const;
+  Status read_at(uint64_t offset, void* into, size_t bytes) const;  ///< short files are kCorrupt
+  Status write_at(uint64_t offset, const void* from, size_t bytes) const;
+  Status sync_data() const;
+  /// The first offset at or after `offset` that may hold data, or the file's size if there is none.
+  uint64_t next_data(uint64_t offset) const noexcept;
+
+  int fd() const noexcept { return fd_; }
+  bool is_open() const noexcept { return fd_ >= 0; }
+  void close() noexcept;
+
+ private:
+  int fd_ = -1;
+};
+
+/// Makes the names in a folder durable.
+Status sync_directory(const std::string& path);
+/// Bytes that an unprivileged process may still allocate on the file system of `path`, and its whole size.
+Status disk_room(const std::string& path, uint64_t* free, uint64_t* total);
+
+}  // namespace hermes
