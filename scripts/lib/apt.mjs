@@ -1,0 +1,50 @@
+// System packages: installed by apt-get where that is possible without asking, named in a message where it is not.
+import { existsSync } from 'node:fs'
+import { say, timed } from './log.mjs'
+import { must, run, which } from './run.mjs'
+
+/** What a script may need: how to see that it is here, and the Debian package that brings it. */
+export const tools = {
+  'g++': { package: 'g++', present: () => which('g++') !== undefined },
+  make: { package: 'make', present: () => which('make') !== undefined },
+  python3: { package: 'python3', present: () => which('python3') !== undefined },
+  cmake: { package: 'cmake', present: () => which('cmake') !== undefined },
+  gtest: { package: 'libgtest-dev', present: () => existsSync('/usr/include/gtest/gtest.h') },
+  benchmark: { package: 'libbenchmark-dev', present: () => existsSync('/usr/include/benchmark/benchmark.h') },
+  gcc: { package: 'gcc', present: () => which('gcc') !== undefined },
+  spin: { package: 'spin', present: () => which('spin') !== undefined },
+  clang: { package: 'clang', present: () => which('clang++') !== undefined },
+  'clang-format': { package: 'clang-format', present: () => which('clang-format') !== undefined },
+  debootstrap: { package: 'debootstrap', present: () => which('debootstrap') !== undefined },
+}
+
+export const canInstall = () => process.getuid?.() === 0 && which('apt-get') !== undefined
+
+let updated = false
+
+/**
+ * Makes sure that the named tools are here, and installs on Debian as root those that are not.
+ * Returns undefined when all are here, else a sentence that says what is missing and how to get it.
+ */
+export async function need(...names) {
+  const missing = () => names.filter((name) => !tools[name].present())
+  if (missing().length === 0) return undefined
+  const packages = missing().map((name) => tools[name].package)
+  const command = `apt-get install -y ${packages.join(' ')}`
+  if (!canInstall()) {
+    const how = which('apt-get') === undefined ? 'install them with your package manager' : `run: sudo ${command}`
+    return `missing: ${missing().join(', ')}; ${how}`
+  }
+  await timed(`installing ${packages.join(' ')} with apt-get`, async () => {
+    const env = { DEBIAN_FRONTEND: 'noninteractive' }
+    if (!updated) {
+      // One unreachable extra source must not stop the work: what counts is whether the install succeeds.
+      const update = await run('apt-get', ['update', '-q'], { env })
+      if (update.code !== 0) say('apt-get update reported errors; going on with the package lists that are there')
+      updated = true
+    }
+    await must('apt-get', ['install', '-q', '-y', '--no-install-recommends', ...packages], { env })
+  })
+  const still = missing()
+  return still.length === 0 ? undefined : `still missing after ${command}: ${still.join(', ')}`
+}

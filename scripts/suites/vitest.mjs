@@ -1,0 +1,22 @@
+import { existsSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { root, run } from '../lib/run.mjs'
+
+const report = join(root, 'build', 'vitest.json')
+
+export const suite = {
+  name: 'vitest',
+  timeoutMinutes: 10,
+  async run({ log, timeoutMs }) {
+    rmSync(report, { force: true })
+    const args = ['run', '--reporter=default', '--reporter=json', `--outputFile.json=${report}`]
+    const env = { HERMES_TYPE_TESTS: '1', NO_COLOR: '1' }
+    const { code } = await run('node_modules/.bin/vitest', args, { env, log, timeoutMs })
+    if (!existsSync(report)) return { passed: 0, failed: 1, skipped: 0, reason: `vitest died (exit code ${code})` }
+    const { numPassedTests, numFailedTests, numPendingTests, numTodoTests } = JSON.parse(readFileSync(report, 'utf8'))
+    const result = { passed: numPassedTests, failed: numFailedTests, skipped: numPendingTests + numTodoTests }
+    // A file that can't be loaded, or an error outside of every test, fails the run without failing a test.
+    if (code !== 0 && result.failed === 0) result.failed = 1
+    return result
+  },
+}
