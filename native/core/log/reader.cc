@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "core/log/resync.h"
+
 namespace hermes {
 
 Scan scan(const Segment& segment, uint64_t from, uint64_t sequence, uint32_t limit, uint32_t max_payload,
@@ -42,6 +44,10 @@ Scan scan(const Segment& segment, uint64_t from, uint64_t sequence, uint32_t lim
 }
 
 Status Reader::enter(uint64_t number) {
+  if (segment_ != nullptr && segment_->number() == number) {
+    position_ = {number, kSegmentHeaderBytes, segment_->header().base_sequence.load(std::memory_order_acquire)};
+    return Status::success();
+  }
   std::shared_ptr<Segment> segment;
   Status status = access_ == MappedFile::Access::kReadWrite
                       ? log_->segment(number, &segment)
@@ -164,6 +170,18 @@ Status Reader::walk(Arrived arrived, AtEnd at_end) {
                                                  Segment::path(log_->folder(), position_.segment));
     }
   }
+}
+
+Status Reader::skip_damage() {
+  if (segment_ == nullptr) return Status::error(Code::kNotFound, "the topic is empty");
+  const uint32_t max_payload = log_->control().max_payload;
+  Position next;
+  if (find_next_frame(*segment_, position_, ~uint64_t{0}, max_payload, &next)) {
+    position_ = next;
+    return Status::success();
+  }
+  if (log_->active() <= position_.segment) return Status::error(Code::kNotFound, "nothing whole follows the damage yet");
+  return enter(position_.segment + 1);
 }
 
 Status Reader::next_segment() {

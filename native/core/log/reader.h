@@ -47,6 +47,9 @@ class Reader {
 
   /// Goes to the successor of the segment. kNotFound while it's not in use; kBehindRetention if it was removed.
   Status next_segment();
+  /// Goes behind damage at the position, to the next message that's whole, in this segment or the next. kNotFound if there's none yet.
+  Status skip_damage();
+
   /// Null before the topic has its first segment.
   const std::shared_ptr<Segment>& segment() const noexcept { return segment_; }
   Position position() const noexcept { return position_; }

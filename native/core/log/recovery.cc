@@ -9,6 +9,7 @@
 #include "core/log/crash_point.h"
 #include "core/log/quarantine.h"
 #include "core/log/repair.h"
+#include "core/log/resync.h"
 
 namespace hermes {
 namespace {
@@ -232,7 +233,7 @@ class Recovery {
   }
 
   bool is_whole(const Segment& segment, const Position& at, const Step& step) const {
-    return segment.is_whole(at.offset, step, at.sequence, control_.max_payload);
+    return hermes::is_whole(segment, at, step.span, control_.max_payload);
   }
 
   bool continues(const Segment& segment, uint64_t offset, uint64_t sequence) const {
@@ -240,37 +241,6 @@ class Recovery {
     if (step.kind == Step::Kind::kSegmentEnd || step.kind == Step::Kind::kClaim) return true;
     if (step.span == 0) return false;
     return is_whole(segment, {segment.number(), offset, sequence}, step);
-  }
-
-  /// Looks behind damage at `at` for the next frame that is whole and has a later sequence.
-  bool find_next(const Segment& segment, const Position& at, uint64_t last_sequence, Position* found) const {
-    // First where the damaged frame says that it ends: its payload may hold bytes that look like frames.
-    const Step step = segment.step(at.offset);
-    const uint64_t expected_count = step.count;
-    if (step.span != 0 && at.offset + step.span < segment.bytes()) {
-      const Position next = {at.segment, at.offset + step.span, at.sequence + expected_count};
-      if (expected_count > 0 && is_frame_at(segment, next.offset, next.sequence, next.sequence, found)) return true;
-    }
-    for (uint64_t offset = at.offset + kFrameHeaderBytes; offset + kFrameHeaderBytes <= segment.bytes(); offset += kFrameAlign) {
-      if (offset % 4096 < kFrameAlign) {
-        // Skip what the file has no data for.
-        const uint64_t data = segment.file().next_data(offset) / 4096 * 4096;
-        if (data > offset) offset = data;
-        if (offset + kFrameHeaderBytes > segment.bytes()) return false;
-      }
-      const uint64_t most = std::min(last_sequence, at.sequence + (offset - at.offset) / kFrameHeaderBytes);
-      if (is_frame_at(segment, offset, at.sequence + 1, most, found)) return true;
-    }
-    return false;
-  }
-
-  bool is_frame_at(const Segment& segment, uint64_t offset, uint64_t least, uint64_t most, Position* found) const {
-    const Step step = segment.step(offset);
-    if (step.kind != Step::Kind::kData && step.kind != Step::Kind::kVoid) return false;
-    const uint64_t sequence = segment.frame(offset)->sequence;
-    if (sequence < least || sequence > most) return false;
-    *found = {segment.number(), offset, sequence};
-    return is_whole(segment, *found, step);
   }
 
   /// Sets the damage at `at` aside. Either a void frame replaces it and `at` stays for it to be walked over, or the log ends here.
@@ -287,7 +257,7 @@ class Recovery {
       }
     }
     Position next;
-    const bool found = find_next(segment, *at, last, &next);
+    const bool found = find_next_frame(segment, *at, last, control_.max_payload, &next);
     if (!found && newest) {
       *ended = true;
       return cut_tail(segment, *at);

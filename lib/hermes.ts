@@ -1,0 +1,160 @@
+import type { Codec } from './codec/codec.js'
+import { json } from './codec/json.js'
+import { Deferred } from './deferred.js'
+import { HermesError } from './errors.js'
+import { native } from './native.js'
+import { checkBoolean, checkInteger, checkOptions, invalid } from './options.js'
+import { Topic, type TopicOwner } from './topic.js'
+import { checkTopicName } from './topic-name.js'
+import type { Retention, TopicInfo, TopicSettings, Transport } from './transport/transport.js'
+
+/** Options of `hermes.topic()`. Settings other than retention are fixed when the topic is made; giving others later is an error. */
+export interface TopicOptions<In, Out, View> {
+  /** How values become bytes. Default: `json`. To check values at the boundary, wrap it: `validated(codec, schema)`. */
+  readonly codec?: Codec<In, Out, View>
+  /** Bytes per segment file: a multiple of 4,096. Default 100 MiB. */
+  readonly segmentBytes?: number
+  /** The largest encoded value, in bytes. Default 64 KiB. */
+  readonly maxPayloadBytes?: number
+  /** What to keep: whole segments, oldest first out. Unlimited unless given. May be changed later. */
+  readonly retention?: Retention
+  /** Refuse to publish (`DISK_FULL`) when less than this would stay free on the disk. Default: 64 MiB, or 5 % of a small disk. */
+  readonly lowWaterBytes?: number
+  /** False: a topic that nobody has made yet is an error (`NOT_FOUND`). Default true. */
+  readonly create?: boolean
+}
+
+/** A place with topics, opened by `open()`. */
+export class Hermes implements AsyncDisposable {
+  /** The place as it was given to `open()`. */
+  readonly place: string
+  readonly #owner: Owner
+
+  /** @internal */
+  constructor(place: string, transport: Transport) {
+    this.place = place
+    this.#owner = new Owner(place, transport)
+  }
+
+  /**
+   * Names a topic and says how its values are encoded. Touches no file.
+   *
+   * @throws HermesError `INVALID_NAME`, `INVALID_ARGUMENT`, `UNKNOWN_OPTION`, `CLOSED`
+   */
+  topic<In = unknown, Out = In, View = Out>(name: string, options: TopicOptions<In, Out, View> = {}): Topic<In, Out, View> {
+    this.#owner.checkOpen()
+    checkTopicName(name)
+    const settings = checkTopicOptions(options)
+    const codec = options.codec ?? (json as unknown as Codec<In, Out, View>)
+    checkCodec(codec)
+    const { name: codecName, fingerprint, schema } = codec
+    return new Topic(name, codec, { ...settings, codec: { name: codecName, fingerprint, schema } }, this.#owner)
+  }
+
+  /** The names of all topics, sorted. */
+  async topics(): Promise<string[]> {
+    this.#owner.checkOpen()
+    return this.#owner.transport.topics()
+  }
+
+  /** What is known of a topic, whatever its codec. Rejects with `NOT_FOUND` if there is none of this name. */
+  async info(topic: string): Promise<TopicInfo> {
+    this.#owner.checkOpen()
+    checkTopicName(topic)
+    return this.#owner.transport.info(topic)
+  }
+
+  /** Closes all publishers and subscribers made here. Idempotent. */
+  close(): Promise<void> {
+    return this.#owner.close()
+  }
+
+  /** Resolves once closed. */
+  closed(): Promise<void> {
+    return this.#owner.closed.promise
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+}
+
+/** Keeps what has to be closed together. */
+class Owner implements TopicOwner {
+  readonly transport: Transport
+  readonly closed = new Deferred<void>()
+  readonly #place: string
+  readonly #children = new Set<{ close(): Promise<void> }>()
+  #closing: Promise<void> | undefined
+
+  constructor(place: string, transport: Transport) {
+    this.#place = place
+    this.transport = transport
+  }
+
+  checkOpen(): void {
+    if (this.#closing === undefined) return
+    throw new HermesError('CLOSED', `${this.#place} is closed. Open it again with open().`)
+  }
+
+  adopt<T extends { close(): Promise<void>; closed(): Promise<void> }>(child: T): T {
+    if (this.#closing !== undefined) {
+      void child.close()
+      this.checkOpen()
+    }
+    this.#children.add(child)
+    void child.closed().then(() => this.#children.delete(child))
+    return child
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    const outcomes = await Promise.allSettled([...this.#children].map((child) => child.close()))
+    await this.transport.close()
+    this.closed.resolve()
+    const failed = outcomes.find((outcome) => outcome.status === 'rejected')
+    if (failed !== undefined) throw failed.reason
+  }
+}
+
+const topicOptions = ['codec', 'segmentBytes', 'maxPayloadBytes', 'retention', 'lowWaterBytes', 'create']
+
+function checkTopicOptions(options: TopicOptions<never, unknown, unknown>): Omit<TopicSettings, 'codec'> {
+  checkOptions('topic()', options, topicOptions)
+  const { segmentBytes, maxPayloadBytes, retention, lowWaterBytes, create = true } = options
+  const { minSegmentBytes, maxSegmentBytes, defaultSegmentBytes } = native.constants
+  if (segmentBytes !== undefined) {
+    checkInteger('segmentBytes', segmentBytes, minSegmentBytes, maxSegmentBytes)
+    if (segmentBytes % 4096 !== 0) throw invalid(`'segmentBytes' must be a multiple of 4096, not ${segmentBytes}.`)
+  }
+  if (maxPayloadBytes !== undefined) {
+    // A quarter of a segment, so that padding at its end never wastes more than that.
+    checkInteger('maxPayloadBytes', maxPayloadBytes, 1, Math.floor((segmentBytes ?? defaultSegmentBytes) / 4))
+  }
+  if (retention !== undefined) {
+    checkOptions("'retention'", retention, ['bytes', 'ageMs'])
+    if (retention.bytes !== undefined) checkInteger('retention.bytes', retention.bytes, 1, Number.MAX_SAFE_INTEGER)
+    if (retention.ageMs !== undefined) checkInteger('retention.ageMs', retention.ageMs, 1, Number.MAX_SAFE_INTEGER / 1_000_000)
+  }
+  if (lowWaterBytes !== undefined) checkInteger('lowWaterBytes', lowWaterBytes, 0, Number.MAX_SAFE_INTEGER)
+  checkBoolean('create', create)
+  return { segmentBytes, maxPayloadBytes, retention, lowWaterBytes, create }
+}
+
+function checkCodec(codec: unknown): void {
+  const given = codec as Partial<Codec<unknown>> | null
+  if (
+    typeof given?.name === 'string' &&
+    typeof given.fingerprint === 'string' &&
+    typeof given.encode === 'function' &&
+    typeof given.decode === 'function' &&
+    typeof given.reader === 'function'
+  ) {
+    return
+  }
+  throw invalid("'codec' must be a codec: raw, text, json, msgpack, struct({…}) or custom({…}).")
+}

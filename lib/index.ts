@@ -1,0 +1,57 @@
+/** Everything public, by name. What this file does not list is not part of the interface. */
+export type { Codec, Reader, Region } from './codec/codec.js'
+export { type CustomCodecOptions, custom } from './codec/custom.js'
+export { type DecodedMessage, Decoder, type DecoderOptions, type Frame } from './codec/decoder.js'
+export { Encoder, type EncoderOptions } from './codec/encoder.js'
+export { json } from './codec/json.js'
+export { msgpack } from './codec/msgpack.js'
+export { raw } from './codec/raw.js'
+export {
+  array,
+  ascii,
+  bool,
+  bytes,
+  enumeration,
+  type Field,
+  type Fields,
+  f32,
+  f64,
+  i8,
+  i16,
+  i32,
+  i53,
+  i64,
+  u8,
+  u16,
+  u32,
+  u53,
+  u64,
+  utf8,
+  varArray,
+  varBytes,
+  varUtf8,
+} from './codec/struct/field.js'
+export type { StructSchema } from './codec/struct/schema.js'
+export {
+  type StructCodec,
+  type StructInput,
+  type StructOptions,
+  type StructValue,
+  type StructView,
+  struct,
+  structFromSchema,
+} from './codec/struct/struct.js'
+export { text } from './codec/text.js'
+export { type ValidatedOptions, validated } from './codec/validated.js'
+export { crc32 } from './crc32.js'
+export { type ErrorCode, errorCodes, HermesError, type HermesErrorOptions } from './errors.js'
+export type { Hermes, TopicOptions } from './hermes.js'
+export type { Message, MessageView } from './message.js'
+export type { Damage, RecoveryReport } from './native-addon.js'
+export { type OpenOptions, open } from './open.js'
+export type { Publisher, Receipt, WaitOptions } from './publisher.js'
+export type { Handler, Subscriber } from './subscriber.js'
+export type { PublisherOptions, SubscriberOptions, Topic } from './topic.js'
+export type { Durability, From, Retention, TopicInfo } from './transport/transport.js'
+export { version } from './version.js'
+export type { Wait } from './wait.js'

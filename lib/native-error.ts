@@ -1,0 +1,35 @@
+import { type ErrorCode, errorCodes, HermesError } from './errors.js'
+
+const known: ReadonlySet<string> = new Set(errorCodes)
+
+/** What to do about a native failure, where that does not follow from its text. */
+const advice: Partial<Record<ErrorCode, string>> = {
+  ACCESS_DENIED: 'Run as the owner of the directory, or have it made with a wider `mode`.',
+  DISK_FULL: 'Make room or move the directory; nothing was half-written, and publishing works again once room is back.',
+  EXCLUSIVE_HELD: 'Close the other publisher first. A killed one gives way at once.',
+  CORRUPT: 'Publishing again repairs what can be repaired and keeps the damaged bytes in `quarantine/`.',
+  IO_FAILED: 'Look at the kernel log; the device may be failing.',
+}
+
+/** Makes a HermesError of what the addon threw; anything else is returned as it is. */
+export function fromNative(error: unknown, details: Readonly<Record<string, unknown>> = {}): unknown {
+  if (!(error instanceof Error) || error instanceof HermesError) return error
+  const { code, errno } = error as Error & { code?: string; errno?: number }
+  if (code === undefined || !known.has(code)) return error
+  const hint = advice[code as ErrorCode]
+  const text = error.message.endsWith('.') ? error.message : `${error.message}.`
+  const message = text.charAt(0).toUpperCase() + text.slice(1)
+  return new HermesError(code as ErrorCode, hint === undefined ? message : `${message} ${hint}`, {
+    cause: error,
+    details: errno === undefined ? details : { ...details, errno },
+  })
+}
+
+/** Calls the addon; its failures come out as HermesErrors. */
+export function callNative<T>(call: () => T, details?: Readonly<Record<string, unknown>>): T {
+  try {
+    return call()
+  } catch (error) {
+    throw fromNative(error, details)
+  }
+}

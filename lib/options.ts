@@ -1,0 +1,90 @@
+import { HermesError } from './errors.js'
+
+/** The number of single-character edits between two words (Levenshtein, 1965; one row at a time). */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index)
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++) {
+      const substituted = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1)
+      next.push(Math.min(substituted, (row[j] as number) + 1, (next[j - 1] as number) + 1))
+    }
+    row = next
+  }
+  return row[b.length] as number
+}
+
+/** The allowed word that `word` was most likely meant to be, if one is near. */
+export function likely(word: string, allowed: readonly string[]): string | undefined {
+  let best: string | undefined
+  let nearest = Math.max(2, Math.floor(word.length / 3)) + 1
+  for (const candidate of allowed) {
+    const apart = distance(word.toLowerCase(), candidate.toLowerCase())
+    if (apart < nearest) {
+      nearest = apart
+      best = candidate
+    }
+  }
+  return best
+}
+
+export function invalid(message: string, details?: Readonly<Record<string, unknown>>): HermesError {
+  return new HermesError('INVALID_ARGUMENT', message, details === undefined ? {} : { details })
+}
+
+/**
+ * Refuses what is no object of options, and options that do not exist.
+ *
+ * @param where the call, for the message: `topic()`
+ * @throws HermesError `INVALID_ARGUMENT`, `UNKNOWN_OPTION`
+ */
+export function checkOptions(where: string, options: unknown, allowed: readonly string[]): void {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw invalid(`${where} takes an object of options.`)
+  }
+  for (const name of Object.keys(options)) {
+    if (allowed.includes(name)) continue
+    const meant = likely(name, allowed)
+    const hint = meant === undefined ? `It takes: ${allowed.join(', ')}.` : `Did you mean '${meant}'?`
+    throw new HermesError('UNKNOWN_OPTION', `${where} has no option '${name}'. ${hint}`, {
+      details: { option: name, ...(meant === undefined ? {} : { likely: meant }) },
+    })
+  }
+}
+
+/** @throws HermesError `INVALID_ARGUMENT` */
+export function checkInteger(name: string, value: unknown, least: number, most: number): void {
+  if (typeof value === 'number' && Number.isSafeInteger(value) && value >= least && value <= most) return
+  throw invalid(`'${name}' must be an integer from ${least} to ${most}, not ${show(value)}.`)
+}
+
+/** @throws HermesError `INVALID_ARGUMENT` */
+export function checkBoolean(name: string, value: unknown): void {
+  if (typeof value !== 'boolean') throw invalid(`'${name}' must be true or false, not ${show(value)}.`)
+}
+
+/** @throws HermesError `INVALID_ARGUMENT` */
+export function checkChoice(name: string, value: unknown, choices: readonly string[]): void {
+  if (typeof value === 'string' && choices.includes(value)) return
+  const meant = typeof value === 'string' ? likely(value, choices) : undefined
+  const hint = meant === undefined ? '' : ` Did you mean '${meant}'?`
+  throw invalid(`'${name}' must be one of ${choices.map((one) => `'${one}'`).join(', ')}, not ${show(value)}.${hint}`)
+}
+
+/** @throws HermesError `INVALID_ARGUMENT`; `ABORTED` if it has fired already */
+export function checkSignal(signal: unknown): void {
+  if (signal === undefined) return
+  if (!(signal instanceof AbortSignal)) throw invalid(`'signal' must be an AbortSignal, not ${show(signal)}.`)
+  if (signal.aborted) throw aborted(signal)
+}
+
+export function aborted(signal: AbortSignal): HermesError {
+  return new HermesError('ABORTED', 'The wait was aborted by its signal.', { cause: signal.reason })
+}
+
+export function show(value: unknown): string {
+  if (typeof value === 'string') return value.length > 60 ? `'${value.slice(0, 60)}…'` : `'${value}'`
+  if (typeof value === 'bigint') return `${value}n`
+  if (value === null || typeof value !== 'object') return String(value)
+  return Array.isArray(value) ? 'an array' : 'an object'
+}

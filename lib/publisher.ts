@@ -1,0 +1,228 @@
+import type { Codec } from './codec/codec.js'
+import { Deferred } from './deferred.js'
+import { HermesError } from './errors.js'
+import { frameBytes, frameHeaderBytes, frameOffset } from './frame.js'
+import type { RecoveryReport } from './native-addon.js'
+import { checkChoice, checkOptions, checkSignal, invalid } from './options.js'
+import { type Durability, durabilities, type PublisherPort } from './transport/transport.js'
+
+/** What a message got when it was published. */
+export interface Receipt {
+  /** Dense per topic, from 1. */
+  readonly sequence: number
+  /** Nanoseconds since 1970. */
+  readonly timestampNs: bigint
+}
+
+export interface WaitOptions {
+  /** Ends the wait with an `ABORTED` error. What was published stays published. */
+  readonly signal?: AbortSignal | undefined
+}
+
+/** Messages that become visible together in a batch, at most. */
+const batchLimit = 256
+/** A `synced` publisher that has this many messages under way is asked to wait. */
+const unsyncedLimit = 100_000
+
+/**
+ * Publishes messages to one topic. Made by `topic.publisher()`. Ordered: a subscriber sees the messages of one publisher in the order of its calls.
+ *
+ * @typeParam In what the topic's codec takes
+ */
+export class Publisher<In> implements AsyncDisposable {
+  readonly topic: string
+  /** What an acknowledgement means: for `publishAsync`, `flush` and `close`. */
+  readonly durability: Durability
+  readonly #codec: Codec<In, unknown, unknown>
+  readonly #port: PublisherPort
+  readonly #payloadOffset: number
+  readonly #payloadLimit: number
+  #state: 'open' | 'closing' | 'closed' = 'open'
+  #closing: Promise<void> | undefined
+  #closed = new Deferred<void>()
+  #synced = 0
+  #syncing = false
+  #failed: unknown
+
+  /** @internal */
+  constructor(topic: string, codec: Codec<In, unknown, unknown>, port: PublisherPort, durability: Durability) {
+    this.topic = topic
+    this.durability = durability
+    this.#codec = codec
+    this.#port = port
+    this.#payloadOffset = port.payloadOffset
+    this.#payloadLimit = port.payloadOffset + port.maxPayloadBytes
+  }
+
+  /** What recovery found and did when this publisher was opened; `undefined` where the placement has none. */
+  get recovery(): RecoveryReport | undefined {
+    return this.#port.recovery
+  }
+
+  /** The sequence of the newest message of this publisher; 0 before the first. */
+  get lastSequence(): number {
+    return this.#port.lastSequence
+  }
+
+  /**
+   * Publishes one message: accepted, or an error. Synchronous; allocates nothing of its own and makes no system call. Once this returns, the message
+   * is `written` in local placements: the end of this process doesn't undo it.
+   *
+   * @returns false if you should await `ready()` before you publish more. The message was accepted all the same.
+   * @throws HermesError `CLOSED`, `ENCODE_FAILED`, `VALIDATION_FAILED`, `PAYLOAD_TOO_LARGE`, `DISK_FULL`, `FORKED`, `IO_FAILED`
+   */
+  publish(value: In): boolean {
+    if (this.#state !== 'open') throw this.#closedError()
+    const port = this.#port
+    const length = this.#codec.encode(value, port.region, this.#payloadOffset, this.#payloadLimit)
+    const roomy = port.append(length)
+    return this.durability === 'written' ? roomy : this.#syncSoon() && roomy
+  }
+
+  /**
+   * Publishes many messages with fewer crossings. They become visible in groups of up to 256: each group as a whole, in order, with one timestamp.
+   *
+   * @returns as `publish`
+   * @throws HermesError as `publish`. Then nothing of the group with the offending value was published; `details.accepted` says how many values before it were.
+   */
+  publishBatch(values: Iterable<In>): boolean {
+    if (this.#state !== 'open') throw this.#closedError()
+    if (typeof (values as Partial<Iterable<In>> | null)?.[Symbol.iterator] !== 'function') {
+      throw invalid('publishBatch() takes an array or another iterable of values.')
+    }
+    const port = this.#port
+    const { region, batchOffset, batchLimit: end, maxPayloadBytes } = port
+    const { data } = region
+    // A frame's payload may need all of maxPayloadBytes: only a codec that says less can be packed closer.
+    const most = frameBytes(Math.min(this.#codec.maxBytes ?? maxPayloadBytes, maxPayloadBytes))
+    let accepted = 0
+    let count = 0
+    let offset = batchOffset
+    let roomy = true
+    try {
+      for (const value of values) {
+        if (count === batchLimit || offset + most > end) {
+          roomy = port.appendBatch(count, offset - batchOffset) && roomy
+          accepted += count
+          count = 0
+          offset = batchOffset
+        }
+        const payload = offset + frameHeaderBytes
+        const length = this.#codec.encode(value, region, payload, payload + maxPayloadBytes)
+        data.setUint32(offset + frameOffset.payloadLength, length, true)
+        const next = offset + frameBytes(length)
+        for (let at = payload + length; at < next; at++) region.bytes[at] = 0
+        offset = next
+        count++
+      }
+      if (count > 0) roomy = port.appendBatch(count, offset - batchOffset) && roomy
+    } catch (error) {
+      if (!(error instanceof HermesError)) throw error
+      throw new HermesError(error.code, error.message, { cause: error, details: { ...error.details, accepted } })
+    }
+    return this.durability === 'written' ? roomy : this.#syncSoon() && roomy
+  }
+
+  /**
+   * Publishes one message and resolves once it has reached the publisher's durability. Many calls may be under way: one sync serves all of them.
+   *
+   * @throws HermesError as `publish`; `ABORTED` (the message may be published all the same)
+   */
+  async publishAsync(value: In, options: WaitOptions = {}): Promise<Receipt> {
+    const { signal } = options
+    checkOptions('publishAsync()', options, ['signal'])
+    checkSignal(signal)
+    if (this.#state !== 'open') throw this.#closedError()
+    const port = this.#port
+    const length = this.#codec.encode(value, port.region, this.#payloadOffset, this.#payloadLimit)
+    const roomy = port.append(length)
+    const receipt: Receipt = { sequence: port.lastSequence, timestampNs: port.lastTimestampNs }
+    if (!roomy) await port.ready(signal)
+    if (this.durability !== 'written') await port.reached(receipt.sequence, this.durability, signal)
+    return receipt
+  }
+
+  /** Resolves when `publish` may go on after it returned false. */
+  async ready(options: WaitOptions = {}): Promise<void> {
+    checkOptions('ready()', options, ['signal'])
+    checkSignal(options.signal)
+    if (this.#state === 'closed') throw this.#closedError()
+    if (this.durability === 'synced' && this.#underway() > unsyncedLimit / 2) {
+      await this.#port.reached(this.#port.lastSequence, 'synced', options.signal)
+    }
+    await this.#port.ready(options.signal)
+  }
+
+  /**
+   * Resolves once everything published so far has reached `durability` (the publisher's own unless given).
+   *
+   * @throws HermesError `CLOSED`, `ABORTED`, `IO_FAILED`
+   */
+  async flush(durability: Durability = this.durability, options: WaitOptions = {}): Promise<void> {
+    checkChoice('durability', durability, durabilities)
+    checkOptions('flush()', options, ['signal'])
+    checkSignal(options.signal)
+    if (this.#state === 'closed') throw this.#closedError()
+    await this.#port.reached(this.#port.lastSequence, durability, options.signal)
+  }
+
+  /** Waits until everything has reached the publisher's durability, then gives its place back. Idempotent. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  /** Resolves once the publisher is closed, by whatever cause. */
+  closed(): Promise<void> {
+    return this.#closed.promise
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  async #close(): Promise<void> {
+    this.#state = 'closing'
+    try {
+      await this.#port.reached(this.#port.lastSequence, this.durability, undefined)
+    } finally {
+      this.#state = 'closed'
+      await this.#port.close()
+      this.#closed.resolve()
+    }
+  }
+
+  #underway(): number {
+    return this.#port.lastSequence - this.#synced
+  }
+
+  /** Keeps one sync under way while a `synced` publisher publishes without awaiting. */
+  #syncSoon(): boolean {
+    if (this.#failed !== undefined) throw this.#failed
+    if (!this.#syncing) {
+      this.#syncing = true
+      if (this.#synced === 0) this.#synced = this.#port.lastSequence - 1
+      void this.#syncAll()
+    }
+    return this.#underway() <= unsyncedLimit
+  }
+
+  async #syncAll(): Promise<void> {
+    try {
+      while (this.#state === 'open' && this.#port.lastSequence > this.#synced) {
+        const upto = this.#port.lastSequence
+        await this.#port.reached(upto, 'synced', undefined)
+        this.#synced = upto
+      }
+    } catch (error) {
+      // The next call reports it: nobody awaits this one.
+      if (this.#state === 'open') this.#failed = error
+    } finally {
+      this.#syncing = false
+    }
+  }
+
+  #closedError(): HermesError {
+    return new HermesError('CLOSED', `The publisher of '${this.topic}' is closed. Make a new one with topic.publisher().`)
+  }
+}

@@ -1,0 +1,275 @@
+import type { Codec, Reader } from './codec/codec.js'
+import { Deferred } from './deferred.js'
+import { HermesError } from './errors.js'
+import { frameBytes, frameHeaderBytes, frameOffset, frameType } from './frame.js'
+import { Message, MessageCursor, type MessageView } from './message.js'
+import { checkInteger, checkOptions, checkSignal, invalid } from './options.js'
+import type { WaitOptions } from './publisher.js'
+import type { From, SubscriberPort } from './transport/transport.js'
+import { type Wait, waitForMessages } from './wait.js'
+
+/**
+ * Called by `poll` for each message. Both arguments are valid only until it returns.
+ *
+ * @typeParam View what the codec's reader hands out: for struct codecs a view that reads straight from the log
+ */
+export type Handler<View> = (value: View, message: MessageView) => void
+
+const defaultLimit = 256
+const maxLimit = 65_535
+
+/**
+ * Reads one topic from a position on. Made by `topic.subscriber()`. Each subscriber sees every message, in sequence; it holds nobody up and needs no publisher to be there.
+ *
+ * @typeParam Out  what iterators yield: owned values
+ * @typeParam View what `poll` hands out: valid until the handler returns
+ */
+export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Message<Out>> {
+  readonly topic: string
+  readonly wait: Wait
+  readonly #codec: Codec<never, Out, View>
+  readonly #port: SubscriberPort
+  readonly #reader: Reader<View>
+  readonly #cursor: MessageCursor
+  readonly #signal: AbortSignal | undefined
+  readonly #skipDamage: boolean
+  #consumer: 'none' | 'poll' | 'iterator' = 'none'
+  #isClosed = false
+  #closed = new Deferred<void>()
+
+  /** @internal */
+  constructor(
+    topic: string,
+    codec: Codec<never, Out, View>,
+    port: SubscriberPort,
+    wait: Wait,
+    signal: AbortSignal | undefined,
+    skipDamage: boolean,
+  ) {
+    this.topic = topic
+    this.wait = wait
+    this.#codec = codec
+    this.#port = port
+    this.#reader = codec.reader()
+    this.#cursor = new MessageCursor(port.region)
+    this.#signal = signal
+    this.#skipDamage = skipDamage
+  }
+
+  /** The sequence of the next message to come. */
+  get position(): number {
+    return this.#port.sequence
+  }
+
+  /** How many sequences of the topic are still to come: 0 means caught up. Looks at the log; not for the hot path. */
+  get lag(): number {
+    this.#checkOpen()
+    return Math.max(0, this.#port.nextSequence() - this.#port.sequence)
+  }
+
+  /**
+   * Hands up to `limit` messages that are there to `handler`, without waiting. Synchronous; allocates nothing of its own per message.
+   * A message counts as consumed once its handler was called, also if that throws: the error comes out of `poll`, and the next call goes on behind.
+   *
+   * @returns how many messages were handled
+   * @throws HermesError `CLOSED`, `BUSY` (called from within a handler, or while an iterator is in use), `CORRUPT`, `BEHIND_RETENTION`, `DECODE_FAILED`
+   */
+  poll(handler: Handler<View>, limit: number = defaultLimit): number {
+    const port = this.#port
+    if (this.#consumer !== 'none' || this.#isClosed || typeof handler !== 'function') this.#refuse(handler)
+    if (port.offset >= port.end) {
+      // (Most polls of a waiting loop end here.)
+      if (!(limit >= 1 && limit <= maxLimit)) checkInteger('limit', limit, 1, maxLimit)
+      if (this.#fetch(limit) === 0) return 0
+    }
+    const { region } = port
+    const { data } = region
+    const cursor = this.#cursor
+    const reader = this.#reader
+    let handled = 0
+    this.#consumer = 'poll'
+    try {
+      // The handler may seek or close: then the region is another one.
+      while (port.offset < port.end && handled < limit && port.region === region) {
+        const { offset, sequence } = port
+        const length = data.getUint32(offset + frameOffset.payloadLength, true)
+        const next = offset + frameBytes(length)
+        if (next > port.end) throw this.#changed()
+        port.offset = next
+        if (data.getUint8(offset + frameOffset.type) === frameType.data) {
+          port.sequence = sequence + 1
+          cursor.moveTo(region, offset, length, sequence)
+          handled++
+          handler(reader.read(region, offset + frameHeaderBytes, length), cursor)
+        } else {
+          port.sequence = sequence + voidCount(data, offset, length)
+        }
+      }
+    } finally {
+      this.#consumer = 'none'
+    }
+    return handled
+  }
+
+  /**
+   * Resolves once `poll` will find a message, in the subscriber's way of waiting.
+   *
+   * @throws HermesError `ABORTED`, `CLOSED`
+   */
+  async ready(options: WaitOptions = {}): Promise<void> {
+    checkOptions('ready()', options, ['signal'])
+    checkSignal(options.signal)
+    this.#checkOpen()
+    if (this.#port.offset < this.#port.end) return
+    const signal = options.signal ?? this.#signal
+    const found = await waitForMessages(this.#fetchingPort(), this.wait, 1, signal, () => this.#isClosed)
+    if (found === 0) throw this.#closedError()
+  }
+
+  /** Yields messages one by one, for ever, waiting when there is none. Ends when the subscriber is closed. */
+  async *[Symbol.asyncIterator](): AsyncIterableIterator<Message<Out>> {
+    for await (const batch of this.batches(defaultLimit)) yield* batch
+  }
+
+  /**
+   * Yields what is there, up to `max` messages at once, waiting when there is nothing. Several times cheaper per message than one by one.
+   * Ends when the subscriber is closed.
+   *
+   * @throws HermesError `BUSY`, `ABORTED`, `CORRUPT`, `BEHIND_RETENTION`, `DECODE_FAILED`
+   */
+  async *batches(max: number = defaultLimit): AsyncIterableIterator<Message<Out>[]> {
+    checkInteger('max', max, 1, maxLimit)
+    if (this.#consumer !== 'none') throw this.#busyError()
+    this.#checkOpen()
+    this.#consumer = 'iterator'
+    try {
+      for (;;) {
+        if (this.#port.offset >= this.#port.end) {
+          const found = await waitForMessages(this.#fetchingPort(), this.wait, max, this.#signal, () => this.#isClosed)
+          if (found === 0) return
+        }
+        const batch = this.#take(max)
+        if (batch.length > 0) yield batch
+        if (this.#isClosed) return
+      }
+    } finally {
+      this.#consumer = 'none'
+    }
+  }
+
+  /**
+   * Goes elsewhere. A Date leads to the first message that was published then or later.
+   *
+   * @throws HermesError `BEHIND_RETENTION`, `OUT_OF_RANGE`, `CLOSED`, `INVALID_ARGUMENT`
+   */
+  seek(target: From): void {
+    this.#checkOpen()
+    checkFrom('seek()', target)
+    this.#port.seek(target)
+  }
+
+  /** Ends iterations and waits, and releases the mapping. Idempotent. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    this.#port.close()
+    this.#closed.resolve()
+  }
+
+  /** Resolves once the subscriber is closed. */
+  closed(): Promise<void> {
+    return this.#closed.promise
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  #fetch(limit: number): number {
+    try {
+      return this.#port.fetch(limit)
+    } catch (error) {
+      if (!this.#skipDamage || !(error instanceof HermesError) || error.code !== 'CORRUPT') throw error
+      if (this.#port.skipDamage() === 0) throw error
+      return this.#port.fetch(limit)
+    }
+  }
+
+  /** The port, with damage handled as the subscriber was told. */
+  #fetchingPort(): SubscriberPort {
+    if (!this.#skipDamage) return this.#port
+    const port = Object.create(this.#port) as SubscriberPort
+    port.fetch = (limit) => this.#fetch(limit)
+    port.park = (timeoutMs, signal) => this.#port.park(timeoutMs, signal)
+    return port
+  }
+
+  /** Decodes what was fetched, up to `max` messages. */
+  #take(max: number): Message<Out>[] {
+    const port = this.#port
+    const { region } = port
+    const { data } = region
+    const batch: Message<Out>[] = []
+    while (port.offset < port.end && batch.length < max) {
+      const { offset, sequence } = port
+      const length = data.getUint32(offset + frameOffset.payloadLength, true)
+      const next = offset + frameBytes(length)
+      if (next > port.end) throw this.#changed()
+      if (data.getUint8(offset + frameOffset.type) === frameType.data) {
+        // What could not be decoded was not taken by anybody: deliver what came before it first.
+        let value: Out
+        try {
+          value = this.#codec.decode(region, offset + frameHeaderBytes, length)
+        } catch (error) {
+          if (batch.length > 0) return batch
+          port.offset = next
+          port.sequence = sequence + 1
+          throw error
+        }
+        const low = data.getUint32(offset + frameOffset.timestampNs, true)
+        const high = data.getUint32(offset + frameOffset.timestampNs + 4, true)
+        batch.push(new Message(value, sequence, low, high))
+        port.sequence = sequence + 1
+      } else {
+        port.sequence = sequence + voidCount(data, offset, length)
+      }
+      port.offset = next
+    }
+    return batch
+  }
+
+  #refuse(handler: unknown): never {
+    this.#checkOpen()
+    if (typeof handler !== 'function') throw invalid('poll() takes a handler function first.')
+    throw this.#busyError()
+  }
+
+  #checkOpen(): void {
+    if (this.#isClosed) throw this.#closedError()
+  }
+
+  #busyError(): HermesError {
+    const how = this.#consumer === 'poll' ? 'poll() was called from within a handler' : 'an iterator is in use'
+    return new HermesError('BUSY', `The subscriber of '${this.topic}' is in use: ${how}. Make another subscriber.`)
+  }
+
+  #closedError(): HermesError {
+    return new HermesError('CLOSED', `The subscriber of '${this.topic}' is closed. Make a new one with topic.subscriber().`)
+  }
+
+  #changed(): HermesError {
+    return new HermesError('CORRUPT', `Topic '${this.topic}' changed while it was read, at sequence ${this.#port.sequence}.`)
+  }
+}
+
+function voidCount(data: DataView, offset: number, length: number): number {
+  return length >= 8 ? data.getUint32(offset + frameOffset.payload, true) : 1
+}
+
+/** @throws HermesError `INVALID_ARGUMENT` */
+export function checkFrom(where: string, from: unknown): asserts from is From {
+  if (from === 'earliest' || from === 'latest') return
+  if (typeof from === 'number' && Number.isSafeInteger(from) && from >= 1) return
+  if (from instanceof Date && from.getTime() >= 0) return
+  throw invalid(`${where} takes 'earliest', 'latest', a sequence from 1 on, or a Date since 1970.`)
+}

@@ -1,0 +1,96 @@
+import type { Codec } from './codec/codec.js'
+import { checkBoolean, checkChoice, checkOptions, checkSignal } from './options.js'
+import { Publisher } from './publisher.js'
+import { checkFrom, Subscriber } from './subscriber.js'
+import { type Durability, durabilities, type From, type TopicInfo, type TopicSettings, type Transport } from './transport/transport.js'
+import { type Wait, waits } from './wait.js'
+
+export interface PublisherOptions {
+  /** What an acknowledgement means. Default `written`: the message survives the end of any process, not of the machine. */
+  readonly durability?: Durability
+  /** Be the only publisher of the topic, in all processes, or fail with `EXCLUSIVE_HELD`. Somewhat faster. Default false. */
+  readonly exclusive?: boolean
+}
+
+export interface SubscriberOptions {
+  /** Where to begin. Default `latest`: what is published from now on. */
+  readonly from?: From
+  /** How to wait for messages. Default `adaptive`. */
+  readonly wait?: Wait
+  /** Ends waits and iterations with an `ABORTED` error. */
+  readonly signal?: AbortSignal
+  /** Check every message's CRC as it is read. Default true. */
+  readonly verify?: boolean
+  /** What to do at damage in the log: `error` (default) throws `CORRUPT` there, `skip` goes on with the next message that is whole. */
+  readonly onDamage?: 'error' | 'skip'
+}
+
+/** What a topic needs of the one that made it. */
+export interface TopicOwner {
+  readonly transport: Transport
+  /** Notes what is to be closed with it. Throws if it's closed. */
+  adopt<T extends { close(): Promise<void>; closed(): Promise<void> }>(child: T): T
+  checkOpen(): void
+}
+
+/**
+ * One topic. Made by `hermes.topic()`, which touches no file: the first publisher or subscriber makes the topic.
+ *
+ * @typeParam In   what `publish` takes
+ * @typeParam Out  what iterators yield
+ * @typeParam View what `poll` hands out
+ */
+export class Topic<In, Out = In, View = Out> {
+  readonly name: string
+  readonly codec: Codec<In, Out, View>
+  readonly #settings: TopicSettings
+  readonly #owner: TopicOwner
+
+  /** @internal */
+  constructor(name: string, codec: Codec<In, Out, View>, settings: TopicSettings, owner: TopicOwner) {
+    this.name = name
+    this.codec = codec
+    this.#settings = settings
+    this.#owner = owner
+  }
+
+  /**
+   * Opens a publisher. The first one after a crash recovers the topic: see `publisher.recovery`.
+   *
+   * @throws HermesError `EXCLUSIVE_HELD`, `TOO_MANY_PUBLISHERS`, `CODEC_MISMATCH`, `CONFIG_MISMATCH`, `ACCESS_DENIED`, `CORRUPT`, …
+   */
+  async publisher(options: PublisherOptions = {}): Promise<Publisher<In>> {
+    checkOptions('publisher()', options, ['durability', 'exclusive'])
+    const { durability = 'written', exclusive = false } = options
+    checkChoice('durability', durability, durabilities)
+    checkBoolean('exclusive', exclusive)
+    this.#owner.checkOpen()
+    const port = await this.#owner.transport.publisher(this.name, this.#settings, { exclusive })
+    return this.#owner.adopt(new Publisher<In>(this.name, this.codec, port, durability))
+  }
+
+  /**
+   * Opens a subscriber.
+   *
+   * @throws HermesError `CODEC_MISMATCH`, `BEHIND_RETENTION`, `OUT_OF_RANGE`, `ACCESS_DENIED`, `CORRUPT`, …
+   */
+  async subscriber(options: SubscriberOptions = {}): Promise<Subscriber<Out, View>> {
+    checkOptions('subscriber()', options, ['from', 'wait', 'signal', 'verify', 'onDamage'])
+    const { from = 'latest', wait = 'adaptive', signal, verify = true, onDamage = 'error' } = options
+    checkFrom("'from'", from)
+    checkChoice('wait', wait, waits)
+    checkSignal(signal)
+    checkBoolean('verify', verify)
+    checkChoice('onDamage', onDamage, ['error', 'skip'])
+    this.#owner.checkOpen()
+    const port = await this.#owner.transport.subscriber(this.name, this.#settings, { from, verify })
+    const codec = this.codec as unknown as Codec<never, Out, View>
+    return this.#owner.adopt(new Subscriber<Out, View>(this.name, codec, port, wait, signal, onDamage === 'skip'))
+  }
+
+  /** What is known of the topic now. Rejects with `NOT_FOUND` before somebody has made it. */
+  async info(): Promise<TopicInfo> {
+    this.#owner.checkOpen()
+    return this.#owner.transport.info(this.name)
+  }
+}

@@ -1,0 +1,129 @@
+import { lstat, mkdir, open, readdir, readFile, link, rm, statfs } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type ErrorCode, HermesError } from '../../errors.js'
+
+const version = 1
+const marker = 'hermes.json'
+
+/** The folder that holds topics, and how new files in it are made. */
+export interface Directory {
+  readonly path: string
+  /** Mode of new files; folders get the right to enter besides. */
+  readonly fileMode: number
+}
+
+const codes: Record<string, ErrorCode> = {
+  EACCES: 'ACCESS_DENIED',
+  EPERM: 'ACCESS_DENIED',
+  EROFS: 'ACCESS_DENIED',
+  ENOENT: 'NOT_FOUND',
+  ENOTDIR: 'NOT_A_DIRECTORY',
+  EEXIST: 'NOT_A_DIRECTORY',
+  ENOSPC: 'DISK_FULL',
+  EDQUOT: 'DISK_FULL',
+}
+
+/** Makes a HermesError of what node:fs threw. */
+export function fromFs(error: unknown, doing: string): unknown {
+  if (error instanceof HermesError || !(error instanceof Error) || !('code' in error)) return error
+  const system = String(error.code)
+  return new HermesError(codes[system] ?? 'IO_FAILED', `Can't ${doing}: ${error.message}.`, { cause: error, details: { system } })
+}
+
+export function folderMode(fileMode: number): number {
+  return fileMode | ((fileMode & 0o444) >> 2)
+}
+
+/**
+ * Writes a small file as a whole or not at all: under another name, filled, synced, then linked to its own. Returns false if
+ * the name was taken meanwhile.
+ */
+export async function createWhole(path: string, text: string, mode: number): Promise<boolean> {
+  const temporary = `${path}.tmp-${process.pid}-${Math.random().toString(36).slice(2)}`
+  const file = await open(temporary, 'wx', mode)
+  try {
+    await file.chmod(mode)
+    await file.writeFile(text)
+    await file.datasync()
+  } finally {
+    await file.close()
+  }
+  try {
+    await link(temporary, path)
+    return true
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
+    throw error
+  } finally {
+    await rm(temporary, { force: true })
+  }
+}
+
+/** Reads a small JSON file of ours and checks what it says it is. `undefined` if there is no such file. */
+export async function readMarked(path: string, format: string): Promise<Record<string, unknown> | undefined> {
+  let text: string
+  try {
+    text = await readFile(path, 'utf8')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw fromFs(error, `read ${path}`)
+  }
+  let content: unknown
+  try {
+    content = JSON.parse(text)
+  } catch (cause) {
+    throw new HermesError('CORRUPT', `${path} is damaged: it holds no JSON.`, { cause })
+  }
+  if (typeof content !== 'object' || content === null || (content as { format?: unknown }).format !== format) {
+    throw new HermesError('NOT_HERMES', `${path} was not written by Hermes.`)
+  }
+  const record = content as Record<string, unknown>
+  if (typeof record.version !== 'number' || !Number.isInteger(record.version) || record.version < 1) {
+    throw new HermesError('CORRUPT', `${path} is damaged: it has no version.`)
+  }
+  if (record.version > version) {
+    throw new HermesError(
+      'VERSION_MISMATCH',
+      `${path} has format version ${record.version}; this version of hermes-mq reads version ${version}. Use a newer one.`,
+      { details: { found: record.version, supported: version } },
+    )
+  }
+  return record
+}
+
+/** Opens the directory at `path`; makes it if `create`. Refuses a folder that holds something else. */
+export async function openDirectory(path: string, create: boolean, fileMode: number): Promise<Directory> {
+  const directory = { path, fileMode }
+  try {
+    if (create) await mkdir(path, { recursive: true, mode: folderMode(fileMode) })
+    const stat = await lstat(join(path, '.'))
+    if (!stat.isDirectory()) throw new HermesError('NOT_A_DIRECTORY', `${path} is not a directory.`)
+  } catch (error) {
+    throw fromFs(error, `open the directory ${path}`)
+  }
+  const marked = join(path, marker)
+  if ((await readMarked(marked, 'hermes')) !== undefined) return directory
+  try {
+    const entries = await readdir(path)
+    // A half-made directory of ours holds at most the file under its first name.
+    if (entries.some((name) => !name.startsWith(`${marker}.tmp`) && name !== marker && name !== 'topics')) {
+      throw new HermesError('NOT_HERMES', `${path} is not empty and not a Hermes directory. Choose a new or an empty one.`)
+    }
+    if (!create) throw new HermesError('NOT_HERMES', `${path} is not a Hermes directory.`)
+    await mkdir(join(path, 'topics'), { recursive: true, mode: folderMode(fileMode) })
+    await createWhole(marked, `${JSON.stringify({ format: 'hermes', version, createdMs: Date.now() })}\n`, fileMode)
+  } catch (error) {
+    throw fromFs(error, `make the directory ${path}`)
+  }
+  return directory
+}
+
+export function topicFolder(directory: Directory, topic: string): string {
+  return join(directory.path, 'topics', topic)
+}
+
+/** Total bytes of the file system that holds `path`. */
+export async function diskBytes(path: string): Promise<number> {
+  const { blocks, bsize } = await statfs(path)
+  return blocks * bsize
+}

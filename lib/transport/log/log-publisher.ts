@@ -1,0 +1,158 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Region } from '../../codec/codec.js'
+import { HermesError } from '../../errors.js'
+import type { NativeAppender, NativeLog, RecoveryReport } from '../../native-addon.js'
+import { callNative, fromNative } from '../../native-error.js'
+import { aborted } from '../../options.js'
+import type { Durability, PublisherPort } from '../transport.js'
+
+/** Room for a batch, in bytes, besides the largest payload. */
+const batchRoom = 256 * 1024
+// The scratch memory: see native/binding/appender_handle.h.
+const scratchLength = 0
+const scratchBytes = 1
+const scratchStatus = 2
+const scratchSequence = 2
+const scratchTimestamp = 3
+const framesAt = 64
+const payloadAt = framesAt + 32
+
+/** A wait for a sequence to be synced. */
+interface Waiter {
+  readonly sequence: number
+  readonly resolve: () => void
+  readonly reject: (error: unknown) => void
+}
+
+/** Publishes by appending to the mapped log: one native call for a message or a batch. */
+export class LogPublisher implements PublisherPort {
+  readonly region: Region
+  readonly payloadOffset = payloadAt
+  readonly batchOffset = framesAt
+  readonly batchLimit: number
+  readonly maxPayloadBytes: number
+  readonly recovery: RecoveryReport
+
+  readonly #log: NativeLog
+  readonly #appender: NativeAppender
+  readonly #append: () => void
+  readonly #appendBatch: () => void
+  readonly #words: Int32Array
+  readonly #numbers: Float64Array
+  readonly #timestamps: BigUint64Array
+  readonly #topic: string
+  #waiters: Waiter[] = []
+  #syncing = false
+  #synced = 0
+  #closed = false
+
+  constructor(topic: string, log: NativeLog, appender: NativeAppender, maxPayloadBytes: number) {
+    this.#topic = topic
+    this.#log = log
+    this.#appender = appender
+    this.maxPayloadBytes = maxPayloadBytes
+    this.recovery = appender.recovery
+    const scratch = new ArrayBuffer(Math.ceil((payloadAt + maxPayloadBytes + batchRoom) / 8) * 8)
+    this.region = { bytes: new Uint8Array(scratch), data: new DataView(scratch) }
+    this.batchLimit = scratch.byteLength
+    this.#words = new Int32Array(scratch)
+    this.#numbers = new Float64Array(scratch)
+    this.#timestamps = new BigUint64Array(scratch)
+    const { append, appendBatch } = appender.attach(scratch)
+    this.#append = append
+    this.#appendBatch = appendBatch
+  }
+
+  get lastSequence(): number {
+    return this.#numbers[scratchSequence] as number
+  }
+
+  get lastTimestampNs(): bigint {
+    return this.#timestamps[scratchTimestamp] as bigint
+  }
+
+  append(length: number): boolean {
+    this.#words[scratchLength] = length
+    this.#append()
+    const status = this.#words[scratchStatus] as number
+    return status === 0 || this.#afterwards(status)
+  }
+
+  appendBatch(count: number, bytes: number): boolean {
+    this.#words[scratchLength] = count
+    this.#words[scratchBytes] = bytes
+    this.#appendBatch()
+    const status = this.#words[scratchStatus] as number
+    return status === 0 || this.#afterwards(status)
+  }
+
+  /** The rare outcomes: accepted under pressure, or refused. */
+  #afterwards(status: number): boolean {
+    if (status < 0) callNative(() => this.#appender.lastError(), { topic: this.#topic })
+    return false
+  }
+
+  async ready(signal: AbortSignal | undefined): Promise<void> {
+    while (!this.#closed && !this.#appender.hasRoom()) {
+      if (signal?.aborted) throw aborted(signal)
+      // The preparer works in chunks of a few megabytes, which take it about a millisecond each.
+      await sleep(1)
+    }
+  }
+
+  reached(sequence: number, durability: Durability, signal: AbortSignal | undefined): Promise<void> {
+    if (durability === 'written' || sequence < this.#synced || sequence === 0) return Promise.resolve()
+    return new Promise((resolve, reject) => {
+      const waiter: Waiter = { sequence, resolve, reject }
+      if (signal !== undefined) {
+        const stop = () => {
+          this.#waiters = this.#waiters.filter((one) => one !== waiter)
+          reject(aborted(signal))
+        }
+        signal.addEventListener('abort', stop, { once: true })
+        waiterSignals.set(waiter, () => signal.removeEventListener('abort', stop))
+      }
+      this.#waiters.push(waiter)
+      if (!this.#syncing) void this.#sync()
+    })
+  }
+
+  /** One sync at a time; it serves all who wait when it begins, and those who come meanwhile are served by the next. */
+  async #sync(): Promise<void> {
+    this.#syncing = true
+    try {
+      while (this.#waiters.length > 0) {
+        const furthest = this.#waiters.reduce((most, one) => Math.max(most, one.sequence), 0)
+        this.#synced = await this.#appender.sync(furthest)
+        const served = this.#waiters.filter((one) => one.sequence < this.#synced)
+        this.#waiters = this.#waiters.filter((one) => one.sequence >= this.#synced)
+        for (const one of served) settle(one, one.resolve)
+      }
+    } catch (error) {
+      const failed = this.#waiters
+      this.#waiters = []
+      for (const one of failed) settle(one, () => one.reject(fromNative(error, { topic: this.#topic })))
+    } finally {
+      this.#syncing = false
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    callNative(() => this.#appender.close(), { topic: this.#topic })
+    this.#log.close()
+    const error = new HermesError('CLOSED', `The publisher of '${this.#topic}' was closed during the wait.`)
+    const left = this.#waiters
+    this.#waiters = []
+    for (const one of left) settle(one, () => one.reject(error))
+  }
+}
+
+/** What takes a waiter's listener off its signal again. */
+const waiterSignals = new WeakMap<Waiter, () => void>()
+
+function settle(waiter: Waiter, how: () => void): void {
+  waiterSignals.get(waiter)?.()
+  how()
+}

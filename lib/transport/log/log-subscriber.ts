@@ -1,0 +1,175 @@
+import type { Region } from '../../codec/codec.js'
+import { HermesError } from '../../errors.js'
+import { native } from '../../native.js'
+import type { NativeLog, NativePosition, NativeReader } from '../../native-addon.js'
+import { callNative } from '../../native-error.js'
+import type { From, SubscriberPort } from '../transport.js'
+
+// The scratch memory: see native/binding/reader_handle.h.
+const scratchOffset = 0
+const scratchLimit = 1
+const scratchMessages = 2
+const scratchEnd = 3
+const scratchStop = 4
+const scratchSequence = 3
+const scratchBytes = 64
+
+const { segmentHeaderBytes, frameHeaderBytes, stopLimit, stopEmpty, stopClaim, stopSegmentEnd } = native.constants
+/** How long a claim may stand in the way before its owner's life is looked into, in ms. */
+const patienceMs = 20
+const noRegion: Region = { bytes: new Uint8Array(0), data: new DataView(new ArrayBuffer(0)) }
+
+/** Reads the mapped log in place. The mapping is read-only and never leaves lib/. */
+export class LogSubscriber implements SubscriberPort {
+  region: Region = noRegion
+  offset = segmentHeaderBytes
+  end = segmentHeaderBytes
+  sequence = 1
+
+  readonly #topic: string
+  readonly #log: NativeLog
+  readonly #reader: NativeReader
+  readonly #scan: () => void
+  readonly #words: Int32Array
+  readonly #numbers: Float64Array
+  #commits = new Int32Array(0)
+  #segment = 0
+  #stuckSince = 0
+  #closed = false
+
+  constructor(topic: string, log: NativeLog, verify: boolean, from: From) {
+    this.#topic = topic
+    this.#log = log
+    this.#reader = log.openReader(verify)
+    const scratch = new ArrayBuffer(scratchBytes)
+    this.#words = new Int32Array(scratch)
+    this.#numbers = new Float64Array(scratch)
+    this.#scan = this.#reader.scanFunction(scratch)
+    this.seek(from)
+  }
+
+  fetch(limit: number): number {
+    const { offset } = this
+    // Nothing committed here? One atomic load says so, without a native call.
+    if (offset + frameHeaderBytes <= this.region.bytes.length && Atomics.load(this.#commits, offset >> 2) === 0) return 0
+    return this.#fetchNative(limit)
+  }
+
+  #fetchNative(limit: number): number {
+    this.#store()
+    this.#words[scratchLimit] = limit
+    this.#scan()
+    const messages = this.#words[scratchMessages] as number
+    this.end = this.#words[scratchEnd] as number
+    if (messages > 0) return messages
+    return this.#withoutMessages(limit)
+  }
+
+  /** What to do when there was none: follow the log to its next segment, or find out why it does not go on. */
+  #withoutMessages(limit: number): number {
+    const stop = this.#words[scratchStop] as number
+    const voidsEnd = this.end
+    if (voidsEnd > this.offset) {
+      // Only voids so far: take them as read.
+      this.offset = voidsEnd
+      this.sequence = this.#numbers[scratchSequence] as number
+      this.#store()
+    }
+    if (stop === stopEmpty || stop === stopLimit) {
+      this.#stuckSince = 0
+      if (this.region !== noRegion) return 0
+    }
+    if (this.region === noRegion || stop === stopSegmentEnd) {
+      const next = callNative(() => this.#reader.nextSegment(), { topic: this.#topic, sequence: this.sequence })
+      if (next === null) return 0
+      this.#enter(next)
+      return this.fetch(limit)
+    }
+    if (stop === stopClaim) return this.#stuck()
+    throw new HermesError(
+      'CORRUPT',
+      `Topic '${this.#topic}' is damaged at sequence ${this.sequence}. Go on behind it with seek(), or subscribe with onDamage: 'skip'.`,
+      { details: { topic: this.#topic, sequence: this.sequence, offset: this.offset } },
+    )
+  }
+
+  /** A claim stands here: its owner is writing, or dead. */
+  #stuck(): number {
+    const now = performance.now()
+    if (this.#stuckSince === 0) this.#stuckSince = now
+    if (now - this.#stuckSince >= patienceMs) {
+      this.#stuckSince = 0
+      callNative(() => this.#reader.repair(), { topic: this.#topic })
+    }
+    return 0
+  }
+
+  #store(): void {
+    this.#words[scratchOffset] = this.offset
+    this.#numbers[scratchSequence] = this.sequence
+  }
+
+  #enter(at: NativePosition): void {
+    if (at.segment !== this.#segment) {
+      // The old segment's buffer is detached by this: views of it that somebody kept fail instead of reading on.
+      const buffer = callNative(() => this.#reader.region())
+      if (buffer === null) return
+      this.region = { bytes: new Uint8Array(buffer), data: new DataView(buffer) }
+      this.#commits = new Int32Array(buffer)
+      this.#segment = at.segment
+    }
+    this.offset = at.offset
+    this.end = at.offset
+    this.sequence = at.sequence
+    this.#stuckSince = 0
+    this.#store()
+  }
+
+  async park(timeoutMs: number, signal: AbortSignal | undefined): Promise<void> {
+    if (this.#closed) return
+    this.#store()
+    const stop = () => this.#reader.cancel()
+    signal?.addEventListener('abort', stop, { once: true })
+    try {
+      await this.#reader.wait(timeoutMs)
+    } finally {
+      signal?.removeEventListener('abort', stop)
+    }
+  }
+
+  seek(target: From): void {
+    const native = target instanceof Date ? BigInt(target.getTime()) * 1_000_000n : target
+    // The first sequence of a topic exists before its first segment does.
+    const at = callNative(() => this.#reader.seek(native), { topic: this.#topic })
+    if (at !== null) {
+      this.#enter(at)
+    } else if (typeof native === 'number' && native > 1) {
+      throw new HermesError('OUT_OF_RANGE', `Topic '${this.#topic}' is empty: there is no sequence ${native} yet.`, {
+        details: { topic: this.#topic, sequence: native },
+      })
+    }
+  }
+
+  skipDamage(): number {
+    this.#store()
+    const before = this.sequence
+    const at = callNative(() => this.#reader.skipDamage(), { topic: this.#topic })
+    if (at === null) return 0
+    this.#enter(at)
+    return at.sequence - before
+  }
+
+  nextSequence(): number {
+    return callNative(() => this.#log.nextSequence(), { topic: this.#topic })
+  }
+
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#reader.close()
+    this.#log.close()
+    this.region = noRegion
+    this.#commits = new Int32Array(0)
+  }
+}
+

@@ -1,0 +1,107 @@
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { HermesError } from '../../errors.js'
+import { native } from '../../native.js'
+import type { TopicSettings } from '../transport.js'
+import { createWhole, type Directory, diskBytes, folderMode, fromFs, readMarked, topicFolder } from './directory.js'
+
+/** What `topic.json` says: the topic's fixed settings and its codec. */
+export interface TopicFile {
+  readonly name: string
+  readonly createdMs: number
+  readonly segmentBytes: number
+  readonly maxPayloadBytes: number
+  readonly codec: { readonly name: string; readonly fingerprint: string; readonly schema: unknown }
+}
+
+const format = 'hermes-topic'
+
+/** `undefined` if the directory has no such topic. */
+export async function readTopicFile(directory: Directory, name: string): Promise<TopicFile | undefined> {
+  const path = join(topicFolder(directory, name), 'topic.json')
+  const content = await readMarked(path, format)
+  if (content === undefined) return undefined
+  const codec = content.codec as Partial<TopicFile['codec']> | undefined
+  if (
+    typeof content.segmentBytes !== 'number' ||
+    typeof content.maxPayloadBytes !== 'number' ||
+    typeof content.createdMs !== 'number' ||
+    typeof codec?.name !== 'string' ||
+    typeof codec.fingerprint !== 'string'
+  ) {
+    throw new HermesError('CORRUPT', `${path} is damaged: settings are missing.`)
+  }
+  return {
+    name,
+    createdMs: content.createdMs,
+    segmentBytes: content.segmentBytes,
+    maxPayloadBytes: content.maxPayloadBytes,
+    codec: { name: codec.name, fingerprint: codec.fingerprint, schema: codec.schema ?? null },
+  }
+}
+
+/** Opens the topic's description, or makes it; refuses one that was made with other settings. */
+export async function openTopicFile(directory: Directory, name: string, wanted: TopicSettings): Promise<TopicFile> {
+  let found = await readTopicFile(directory, name)
+  if (found === undefined) {
+    if (!wanted.create) {
+      throw new HermesError('NOT_FOUND', `There is no topic '${name}' in ${directory.path}.`, { details: { topic: name } })
+    }
+    const made = await makeTopicFile(directory, name, wanted)
+    // Somebody may have been faster: what stands there now is what counts.
+    found = (await readTopicFile(directory, name)) ?? made
+  }
+  checkSame(found, wanted)
+  return found
+}
+
+async function makeTopicFile(directory: Directory, name: string, wanted: TopicSettings): Promise<TopicFile> {
+  const { defaultSegmentBytes, defaultMaxPayload } = native.constants
+  const segmentBytes = wanted.segmentBytes ?? defaultSegmentBytes
+  const file: TopicFile = {
+    name,
+    createdMs: Date.now(),
+    segmentBytes,
+    maxPayloadBytes: wanted.maxPayloadBytes ?? Math.min(defaultMaxPayload, segmentBytes / 4),
+    codec: wanted.codec,
+  }
+  const folder = topicFolder(directory, name)
+  try {
+    const total = await diskBytes(directory.path)
+    if (segmentBytes * 2 > total) {
+      throw new HermesError(
+        'DISK_FULL',
+        `The file system of ${directory.path} has ${total} bytes in all, too few for two segments of ${segmentBytes}. ` +
+          'Set a smaller segmentBytes, or enlarge it (in Docker, /dev/shm has 64 MiB unless --shm-size says more).',
+        { details: { total, segmentBytes } },
+      )
+    }
+    await mkdir(folder, { recursive: true, mode: folderMode(directory.fileMode) })
+    const text = `${JSON.stringify({ format, version: 1, ...file }, undefined, 2)}\n`
+    await createWhole(join(folder, 'topic.json'), text, directory.fileMode)
+  } catch (error) {
+    throw fromFs(error, `make the topic '${name}' in ${directory.path}`)
+  }
+  return file
+}
+
+function checkSame(found: TopicFile, wanted: TopicSettings): void {
+  const { name } = found
+  if (found.codec.fingerprint !== wanted.codec.fingerprint) {
+    throw new HermesError(
+      'CODEC_MISMATCH',
+      `Topic '${name}' holds messages of codec '${found.codec.name}' (${found.codec.fingerprint}), not of ` +
+        `'${wanted.codec.name}' (${wanted.codec.fingerprint}). Use the codec it was made with, or another topic.`,
+      { details: { topic: name, found: found.codec, wanted: wanted.codec } },
+    )
+  }
+  for (const setting of ['segmentBytes', 'maxPayloadBytes'] as const) {
+    const value = wanted[setting]
+    if (value === undefined || value === found[setting]) continue
+    throw new HermesError(
+      'CONFIG_MISMATCH',
+      `Topic '${name}' was made with ${setting} ${found[setting]}, which is fixed, not ${value}. Leave the option out.`,
+      { details: { topic: name, setting, found: found[setting], wanted: value } },
+    )
+  }
+}

@@ -1,0 +1,113 @@
+import type { Region } from '../codec/codec.js'
+import type { RecoveryReport } from '../native-addon.js'
+
+/*
+ * The contract between the public classes and the placements (local log, shared memory, ring, TCP). A placement moves
+ * payload bytes; codecs, handlers and iterators are the same over all of them. test/contract/ is run against each.
+ */
+
+/** What would destroy an acknowledged message. `written`: the end of the machine's memory. `synced`: the loss of its disk. */
+export type Durability = 'written' | 'synced'
+export const durabilities: readonly Durability[] = ['written', 'synced']
+
+/** `bytes` and `ageMs` limit what is kept, by whole segments, oldest first. Unlimited where absent. */
+export interface Retention {
+  readonly bytes?: number
+  readonly ageMs?: number
+}
+
+export interface TopicSettings {
+  readonly codec: { readonly name: string; readonly fingerprint: string; readonly schema: unknown }
+  readonly segmentBytes: number | undefined
+  readonly maxPayloadBytes: number | undefined
+  readonly retention: Retention | undefined
+  readonly lowWaterBytes: number | undefined
+  /** False: a topic that doesn't exist is an error. */
+  readonly create: boolean
+}
+
+/** What is known of a topic. Sequences are those of messages: dense, from 1. */
+export interface TopicInfo {
+  readonly name: string
+  readonly codec: { readonly name: string; readonly fingerprint: string; readonly schema: unknown }
+  readonly createdMs: number
+  /** The first message that is still there (or would be, if the topic is empty). */
+  readonly firstSequence: number
+  /** What the next message will get: everything before is committed. */
+  readonly nextSequence: number
+  /** Everything before is on stable storage. */
+  readonly syncedSequence: number
+  readonly segments: number
+  /** Bytes in files, the unused rest of the newest segment included. */
+  readonly bytes: number
+  readonly segmentBytes: number
+  readonly maxPayloadBytes: number
+  readonly retention: Retention
+  /** Publishers that are open now, in all processes. */
+  readonly publishers: number
+  /** Publishing is refused for want of disk room. */
+  readonly diskAlarm: boolean
+}
+
+/** Where a subscriber begins, or goes to. A number is a sequence; a Date, the first message stamped then or later. */
+export type From = 'earliest' | 'latest' | number | Date
+
+export interface Transport {
+  /** The names of all topics, sorted. */
+  topics(): Promise<string[]>
+  /** What is known of a topic. Rejects with `NOT_FOUND` if there is none of this name. */
+  info(name: string): Promise<TopicInfo>
+  publisher(topic: string, settings: TopicSettings, options: { readonly exclusive: boolean }): Promise<PublisherPort>
+  subscriber(topic: string, settings: TopicSettings, options: { readonly from: From; readonly verify: boolean }): Promise<SubscriberPort>
+  close(): Promise<void>
+}
+
+/** One publisher's way out. All methods throw HermesErrors. */
+export interface PublisherPort {
+  /** Memory to encode into. */
+  readonly region: Region
+  /** Where the payload of a single message is encoded. */
+  readonly payloadOffset: number
+  /** Where the frames of a batch begin; each is a 32-byte header, of which only the length matters, the payload, and zeros up to 8 bytes. */
+  readonly batchOffset: number
+  /** No batch goes beyond. */
+  readonly batchLimit: number
+  readonly maxPayloadBytes: number
+  readonly recovery: RecoveryReport | undefined
+  /** Of the newest message that was accepted; 0 before the first. */
+  readonly lastSequence: number
+  /** Its time, in nanoseconds since 1970. */
+  readonly lastTimestampNs: bigint
+
+  /** Accepts the payload of `length` bytes at `payloadOffset`, or throws. False: rather await `ready` before more. */
+  append(length: number): boolean
+  /** Accepts `count` frames of `bytes` in all, which become visible together. */
+  appendBatch(count: number, bytes: number): boolean
+  ready(signal: AbortSignal | undefined): Promise<void>
+  /** Resolves once everything up to `sequence` has reached `durability`. */
+  reached(sequence: number, durability: Durability, signal: AbortSignal | undefined): Promise<void>
+  close(): Promise<void>
+}
+
+/**
+ * One subscriber's way in. `fetch` makes a run of whole, checked frames readable at [`offset`, `end`) of `region`; the caller walks it, moving `offset`
+ * and `sequence` forward, and fetches again when it has reached `end`.
+ */
+export interface SubscriberPort {
+  readonly region: Region
+  offset: number
+  end: number
+  /** Expected at `offset`. */
+  sequence: number
+
+  /** Looks for up to `limit` more messages. Returns how many there are now in [`offset`, `end`). Throws `CORRUPT`, `BEHIND_RETENTION`, … */
+  fetch(limit: number): number
+  /** Resolves when `fetch` may find something, the signal fires, or after `timeoutMs`. Sleeps in the kernel. */
+  park(timeoutMs: number, signal: AbortSignal | undefined): Promise<void>
+  seek(target: From): void
+  /** Goes behind damage at the position, to the next message that is whole. Returns how many sequences were skipped. */
+  skipDamage(): number
+  /** What the next message of the topic will get. */
+  nextSequence(): number
+  close(): void
+}

@@ -1,0 +1,37 @@
+#include "binding/addon.h"
+
+#include "binding/appender_handle.h"
+#include "binding/constants.h"
+#include "binding/log_handle.h"
+#include "binding/reader_handle.h"
+#include "core/crc32/crc32.h"
+
+namespace hermes::binding {
+namespace {
+
+/// crc32(bytes, seed): zlib's value.
+Napi::Value crc32_of(const Napi::CallbackInfo& info) {
+  if (!info[0].IsTypedArray()) {
+    Napi::TypeError::New(info.Env(), "crc32 needs a Uint8Array").ThrowAsJavaScriptException();
+    return {};
+  }
+  const auto bytes = info[0].As<Napi::Uint8Array>();
+  const uint32_t seed = info[1].IsNumber() ? info[1].As<Napi::Number>().Uint32Value() : 0;
+  return Napi::Number::New(info.Env(), crc32(seed, bytes.Data(), bytes.ByteLength()));
+}
+
+}  // namespace
+
+Addon::Addon(Napi::Env env, Napi::Object exports) : dispatcher_(Dispatcher::create(env)) {
+  exports.Set("napiVersion", Napi::Number::New(env, NAPI_VERSION));
+  exports.Set("constants", make_constants(env));
+  exports.Set("crc32", Napi::Function::New(env, crc32_of, "crc32"));
+  exports.Set("openLog", LogHandle::define(env));
+  appender_class = Napi::Persistent(AppenderHandle::define(env));
+  reader_class = Napi::Persistent(ReaderHandle::define(env));
+}
+
+}  // namespace hermes::binding
+
+using HermesAddon = hermes::binding::Addon;
+NODE_API_ADDON(HermesAddon)

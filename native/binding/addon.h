@@ -1,0 +1,30 @@
+#pragma once
+
+#include <napi.h>
+
+#include <memory>
+
+#include "binding/dispatcher.h"
+
+namespace hermes::binding {
+
+/// What the addon keeps for one Node environment: the main thread and every worker thread have their own.
+///
+/// Thread safety: used by its environment's thread only.
+/// Lifetime: made when the environment loads the addon and destroyed when it ends. Nothing in the binding is global, so
+/// that a worker that ends takes nothing away from the others.
+class Addon final : public Napi::Addon<Addon> {
+ public:
+  Addon(Napi::Env env, Napi::Object exports);
+
+  static Addon& of(Napi::Env env) { return *env.GetInstanceData<Addon>(); }
+  const std::shared_ptr<Dispatcher>& dispatcher() const noexcept { return dispatcher_; }
+
+  Napi::FunctionReference appender_class;
+  Napi::FunctionReference reader_class;
+
+ private:
+  std::shared_ptr<Dispatcher> dispatcher_;
+};
+
+}  // namespace hermes::binding

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <napi.h>
+
+#include <memory>
+
+#include "binding/scratch.h"
+#include "core/log/appender.h"
+
+namespace hermes::binding {
+
+/// A publisher's native half. `append` and `appendBatch` take no arguments and return nothing: all goes through the
+/// scratch memory given to `attach`, because each argument would cost as much as the append itself.
+///
+///   0  i32 in   payload length, or count of a batch
+///   4  i32 in   bytes of a batch
+///   8  i32 out  0 accepted, 1 accepted but rather wait for room, else minus the code
+///  16  f64 out  sequence of the (last) message
+///  24  u64 out  its timestamp, ns
+///
+/// Frames begin at 64, so the payload of a single message at 96.
+class AppenderHandle final : public Napi::ObjectWrap<AppenderHandle> {
+ public:
+  static Napi::Function define(Napi::Env env);
+  explicit AppenderHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<AppenderHandle>(info) {}
+  void adopt(std::unique_ptr<Appender> appender) { appender_ = std::move(appender); }
+
+ private:
+  static napi_value append(napi_env env, napi_callback_info info);
+  static napi_value append_batch(napi_env env, napi_callback_info info);
+  Napi::Value attach(const Napi::CallbackInfo& info);
+  Napi::Value last_error(const Napi::CallbackInfo& info);
+  Napi::Value has_room(const Napi::CallbackInfo& info);
+  Napi::Value sync(const Napi::CallbackInfo& info);
+  Napi::Value close(const Napi::CallbackInfo& info);
+  void finish(Code code) noexcept;
+
+  std::unique_ptr<Appender> appender_;
+  Scratch scratch_;
+  Code last_code_ = Code::kOk;
+};
+
+}  // namespace hermes::binding

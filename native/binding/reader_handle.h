@@ -1,0 +1,57 @@
+#pragma once
+
+#include <napi.h>
+
+#include <memory>
+#include <thread>
+
+#include "binding/dispatcher.h"
+#include "binding/scratch.h"
+#include "core/log/reader.h"
+#include "core/log/waiter.h"
+
+namespace hermes::binding {
+
+/// A subscriber's native half. `scan` takes no arguments and returns nothing: all goes through the scratch memory.
+///
+///   0  i32 in      offset in the segment
+///   4  i32 in      limit of messages
+///   8  i32 out     messages found
+///  12  i32 out     offset behind them
+///  16  i32 out     why it stopped (constants.stop…)
+///  24  f64 in/out  sequence expected at the offset; afterwards, at the end
+class ReaderHandle final : public Napi::ObjectWrap<ReaderHandle> {
+ public:
+  static Napi::Function define(Napi::Env env);
+  explicit ReaderHandle(const Napi::CallbackInfo& info);
+  ~ReaderHandle() override;
+  void adopt(std::shared_ptr<Log> log, std::shared_ptr<Dispatcher> dispatcher);
+
+ private:
+  static napi_value scan(napi_env env, napi_callback_info info);
+  Napi::Value scan_function(const Napi::CallbackInfo& info);
+  Napi::Value region(const Napi::CallbackInfo& info);
+  Napi::Value seek(const Napi::CallbackInfo& info);
+  Napi::Value next_segment(const Napi::CallbackInfo& info);
+  Napi::Value skip_damage(const Napi::CallbackInfo& info);
+  Napi::Value repair(const Napi::CallbackInfo& info);
+  Napi::Value wait(const Napi::CallbackInfo& info);
+  Napi::Value cancel(const Napi::CallbackInfo& info);
+  Napi::Value close(const Napi::CallbackInfo& info);
+  Napi::Value position(Napi::Env env);
+  void take_position();
+  void stop_waiting();
+
+  std::unique_ptr<Reader> reader_;
+  std::shared_ptr<Dispatcher> dispatcher_;
+  std::shared_ptr<Log> log_;
+  std::shared_ptr<Waiter> waiter_;
+  std::shared_ptr<bool> waiting_ = std::make_shared<bool>(false);  // used on the environment's thread only
+  std::thread thread_;
+  Napi::Reference<Napi::ArrayBuffer> region_;
+  Scratch scratch_;
+  uint32_t max_payload_ = 0;
+  bool verify_ = true;
+};
+
+}  // namespace hermes::binding
