@@ -1,0 +1,61 @@
+import { HermesError } from '../errors.js'
+
+/** The memory that a view or decoder reads was released under it. */
+export function closedError(cause: unknown): HermesError {
+  return new HermesError(
+    'CLOSED',
+    'The memory behind this message was released: its subscriber was closed, or the buffer was transferred. ' +
+      'Copy what you need inside the handler, for example with toObject().',
+    { cause },
+  )
+}
+
+export function payloadTooLarge(codec: string, limit: number, needed?: number): HermesError {
+  const size = needed === undefined ? 'more' : `${needed} bytes`
+  return new HermesError(
+    'PAYLOAD_TOO_LARGE',
+    `The ${codec} value needs ${size}, and ${limit} bytes are allowed. Send less, or raise the topic's maximum payload.`,
+    { details: needed === undefined ? { limit } : { limit, needed } },
+  )
+}
+
+export function encodeFailed(codec: string, reason: string, cause?: unknown): HermesError {
+  return new HermesError('ENCODE_FAILED', `Can't encode as ${codec}: ${reason}`, { cause, details: { codec } })
+}
+
+export function decodeFailed(codec: string, reason: string, cause?: unknown): HermesError {
+  return new HermesError('DECODE_FAILED', `Can't decode as ${codec}: ${reason}`, { cause, details: { codec } })
+}
+
+export function invalidArgument(message: string, details?: Readonly<Record<string, unknown>>): HermesError {
+  return new HermesError('INVALID_ARGUMENT', message, details === undefined ? {} : { details })
+}
+
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}
+
+/** A short text for a value in an error message. Never throws, whatever the value. */
+export function describe(value: unknown): string {
+  switch (typeof value) {
+    case 'undefined':
+      return 'nothing'
+    case 'string':
+      return value.length > 40
+        ? `${JSON.stringify(value.slice(0, 40))}… (${value.length} characters)`
+        : JSON.stringify(value)
+    case 'bigint': {
+      const digits = value.toString()
+      return `${digits.length > 40 ? `${digits.slice(0, 40)}…` : digits}n`
+    }
+    case 'number':
+      return Object.is(value, -0) ? '-0' : String(value)
+    case 'boolean':
+      return String(value)
+    case 'object':
+      if (value === null) return 'null'
+      return Array.isArray(value) ? `an array of ${value.length}` : 'an object'
+    default:
+      return `a ${typeof value}`
+  }
+}

@@ -1,0 +1,157 @@
+import type { StandardSchemaV1 } from '@standard-schema/spec'
+import { HermesError } from '../errors.js'
+import type { Codec, Reader, Region } from './codec.js'
+import { describe, invalidArgument, messageOf } from './failures.js'
+
+export interface ValidatedOptions<On extends 'both' | 'publish' | 'receive' = 'both' | 'publish' | 'receive'> {
+  /**
+   * Where the validator runs. `both` by default. Choose `publish` for a validator whose output it would not itself
+   * accept, such as one that turns strings into numbers: on receipt it would be given its own output.
+   */
+  readonly on?: On
+}
+
+/**
+ * Attaches a validator: any object of the Standard Schema specification (zod, valibot, arktype, …).
+ *
+ * On publish it runs before encoding, and what it returns is encoded. On receipt it runs after decoding, on an owned
+ * value, and what it returns is handed out. A `poll` handler receives that owned value too and no view: a validator
+ * needs a plain object, so validated views cost what an owned value costs. With `on: 'publish'` reading is untouched.
+ *
+ * Throws `VALIDATION_FAILED` with `details.issues` at run time, and `INVALID_ARGUMENT` if the validator turns out to
+ * be asynchronous: publishing and reading are synchronous. The bytes are those of `codec`, so name and fingerprint are too.
+ *
+ * @throws HermesError `INVALID_ARGUMENT`
+ */
+export function validated<In, Out, View, Schema extends StandardSchemaV1<unknown, In>>(
+  codec: Codec<In, Out, View>,
+  schema: Schema,
+  options: ValidatedOptions<'publish'> & { readonly on: 'publish' },
+): Codec<StandardSchemaV1.InferInput<Schema>, Out, View>
+export function validated<In, Out, View, Schema extends StandardSchemaV1>(
+  codec: Codec<In, Out, View>,
+  schema: Schema,
+  options: ValidatedOptions<'receive'> & { readonly on: 'receive' },
+): Codec<In, StandardSchemaV1.InferOutput<Schema>>
+export function validated<In, Out, View, Schema extends StandardSchemaV1<unknown, In>>(
+  codec: Codec<In, Out, View>,
+  schema: Schema,
+  options?: ValidatedOptions<'both'>,
+): Codec<StandardSchemaV1.InferInput<Schema>, StandardSchemaV1.InferOutput<Schema>>
+export function validated(
+  codec: Codec<unknown>,
+  schema: StandardSchemaV1,
+  options: ValidatedOptions = {},
+): Codec<unknown> {
+  assertCodec(codec, 'validated()')
+  const standard = schemaProps(schema)
+  const on = checkedPlace(options)
+  const publish = on !== 'receive'
+  const receive = on !== 'publish'
+
+  const decode = (source: Region, offset: number, length: number): unknown =>
+    validate(standard, codec.decode(source, offset, length), 'received')
+  const reader: Reader<unknown> = Object.freeze({ read: decode })
+
+  return Object.freeze({
+    name: codec.name,
+    fingerprint: codec.fingerprint,
+    schema: codec.schema,
+    maxBytes: codec.maxBytes,
+    encode(value: unknown, target: Region, offset: number, limit: number): number {
+      return codec.encode(publish ? validate(standard, value, 'published') : value, target, offset, limit)
+    },
+    decode: receive
+      ? decode
+      : (source: Region, offset: number, length: number): unknown => codec.decode(source, offset, length),
+    reader(): Reader<unknown> {
+      return receive ? reader : codec.reader()
+    },
+  })
+}
+
+function schemaProps(schema: StandardSchemaV1): StandardSchemaV1.Props {
+  // arktype's schemas are functions.
+  const holder = (typeof schema === 'object' && schema !== null) || typeof schema === 'function' ? schema : undefined
+  const standard = holder?.['~standard'] as StandardSchemaV1.Props | undefined
+  if (standard?.version !== 1 || typeof standard.validate !== 'function') {
+    throw invalidArgument(
+      "validated() takes a Standard Schema validator as its second argument: an object with '~standard', version 1, " +
+        'as zod, valibot and arktype make them.',
+    )
+  }
+  return standard
+}
+
+function checkedPlace(options: ValidatedOptions): 'both' | 'publish' | 'receive' {
+  for (const key of Object.keys(options)) {
+    if (key !== 'on') {
+      throw new HermesError('UNKNOWN_OPTION', `validated() has no option ${describe(key)}. Its one option is 'on'.`)
+    }
+  }
+  const on = options.on ?? 'both'
+  if (on !== 'both' && on !== 'publish' && on !== 'receive') {
+    throw invalidArgument(`The option 'on' of validated() is 'both', 'publish' or 'receive'; got ${describe(on)}.`)
+  }
+  return on
+}
+
+function validate(standard: StandardSchemaV1.Props, value: unknown, what: 'published' | 'received'): unknown {
+  let result: ReturnType<StandardSchemaV1.Props['validate']>
+  try {
+    result = standard.validate(value)
+  } catch (error) {
+    throw new HermesError('VALIDATION_FAILED', `The validator threw on a ${what} value: ${messageOf(error)}`, {
+      cause: error,
+      details: { issues: [] },
+    })
+  }
+  if (result instanceof Promise || typeof (result as { then?: unknown }).then === 'function') {
+    // Nobody will wait for it, and its rejection must not end the process.
+    Promise.resolve(result).catch(() => undefined)
+    throw invalidArgument(
+      'The validator is asynchronous, and values are validated synchronously when they are published and read. ' +
+        'Use a schema without asynchronous checks, and do those before publish().',
+    )
+  }
+  if (result.issues === undefined) return result.value
+  const issues = result.issues.map((issue) => ({ message: issue.message, path: plainPath(issue.path) }))
+  const first = issues[0]
+  const where = first === undefined || first.path.length === 0 ? '' : ` at ${first.path.join('.')}`
+  const more = issues.length > 1 ? ` (and ${issues.length - 1} more)` : ''
+  throw new HermesError(
+    'VALIDATION_FAILED',
+    `A ${what} value is not valid${where}: ${first?.message ?? 'no reason given'}${more}`,
+    { details: { issues } },
+  )
+}
+
+function plainPath(path: StandardSchemaV1.Issue['path']): (string | number)[] {
+  return (path ?? []).map((segment) => {
+    const key = typeof segment === 'object' ? segment.key : segment
+    return typeof key === 'number' ? key : String(key)
+  })
+}
+
+/**
+ * Checks that `value` is a codec.
+ *
+ * @throws HermesError `INVALID_ARGUMENT`, which tells a codec from a function that makes one
+ */
+export function assertCodec(value: unknown, where: string): asserts value is Codec<unknown> {
+  const given = value as Partial<Codec<unknown>> | null | undefined
+  if (
+    (typeof given === 'object' || typeof given === 'function') &&
+    given !== null &&
+    typeof given.name === 'string' &&
+    typeof given.fingerprint === 'string' &&
+    typeof given.encode === 'function' &&
+    typeof given.decode === 'function' &&
+    typeof given.reader === 'function'
+  ) {
+    return
+  }
+  const name = typeof value === 'function' && value.name !== '' ? value.name : undefined
+  const hint = name === undefined ? `got ${describe(value)}` : `got the function ${name}; call it: ${name}(…)`
+  throw invalidArgument(`${where} takes a codec: raw, text, json, msgpack, struct({ … }) or custom({ … }); ${hint}.`)
+}
