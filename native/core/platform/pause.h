@@ -2,7 +2,8 @@
 
 namespace hermes {
 
-/// Tells the processor that this is a waiting loop: it saves power and leaves the loop without a memory-order penalty.
+/// Tells the processor that this is a waiting loop: it saves power and leaves the loop without a
+/// memory-order penalty.
 inline void cpu_pause() noexcept {
 #if defined(__x86_64__) || defined(__i386__)
   __builtin_ia32_pause();

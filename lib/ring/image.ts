@@ -1,0 +1,191 @@
+import type { Region } from '../codec/codec.js'
+import { crc32Portable } from '../crc32.js'
+import { HermesError } from '../errors.js'
+import { invalid } from '../options.js'
+import * as layout from './layout.js'
+import { header, type RingKind, ringKinds, word } from './layout.js'
+
+/**
+ * Where a ring lies. A plain object that goes to a worker by `workerData` or `postMessage`: a SharedArrayBuffer is shared on the
+ * way, not copied. It stays usable as long as the buffer does.
+ */
+export interface RingHandle {
+  readonly buffer: ArrayBufferLike
+  /** Where the ring starts in the buffer, in bytes; a multiple of 128. */
+  readonly byteOffset: number
+  readonly byteLength: number
+}
+
+export interface ImageSettings {
+  readonly kind: RingKind
+  readonly itemBytes: number
+  readonly capacity: number
+  readonly tag: Uint8Array
+  readonly startIndex: number
+  readonly participants: number
+  readonly parking: boolean
+}
+
+/** A ring's memory, seen as its shared words and as bytes. Makes and checks headers; the ring classes do the rest. */
+export class RingImage {
+  readonly handle: RingHandle
+  /** Over the whole ring: for Atomics. */
+  readonly words: Int32Array
+  /** Over the whole ring. */
+  readonly region: Region
+  readonly itemBytes: number
+  readonly slotBytes: number
+  readonly capacity: number
+  readonly participants: number
+  readonly parking: boolean
+
+  private constructor(handle: RingHandle, bytes: number, data: DataView) {
+    this.handle = handle
+    this.words = new Int32Array(handle.buffer, handle.byteOffset, bytes >> 2)
+    this.region = {
+      bytes: new Uint8Array(handle.buffer, handle.byteOffset, bytes),
+      data: new DataView(handle.buffer, handle.byteOffset, bytes),
+    }
+    // Copied here: whatever happens to the header later, no place outside the ring is reached.
+    this.itemBytes = data.getUint32(header.itemSize, true)
+    this.slotBytes = data.getUint32(header.slotSize, true)
+    this.capacity = data.getUint32(header.capacity, true)
+    this.participants = data.getUint32(header.participants, true)
+    this.parking = (data.getUint32(header.flags, true) & layout.parkingFlag) !== 0
+  }
+
+  /** Makes a ring in a SharedArrayBuffer of its own. */
+  static create(settings: ImageSettings): RingImage {
+    const { kind, itemBytes, capacity } = settings
+    if (!layout.capacityFits(kind, capacity)) {
+      const least = kind === 'bytes' ? 64 : 2
+      throw invalid(`'capacity' must be a power of two from ${least} to 2^30, not ${String(capacity)}.`, { capacity })
+    }
+    const total = layout.totalBytes(kind, itemBytes, capacity)
+    let buffer: SharedArrayBuffer
+    try {
+      buffer = new SharedArrayBuffer(total)
+    } catch (cause) {
+      throw new HermesError(
+        'INVALID_ARGUMENT',
+        `A ring of ${total} bytes is more than this process can allocate. Choose a smaller capacity.`,
+        { cause, details: { bytes: total } },
+      )
+    }
+    const data = new DataView(buffer)
+    const put = (offset: number, value: number): void => data.setUint32(offset, value, true)
+    put(header.version, layout.ringVersion)
+    put(header.kind, ringKinds[kind])
+    put(header.flags, settings.parking ? layout.parkingFlag : 0)
+    put(header.itemSize, kind === 'bytes' ? capacity / 2 - layout.frameHeaderBytes : itemBytes)
+    put(header.slotSize, layout.slotBytes(kind, itemBytes))
+    put(header.capacity, capacity)
+    put(header.dataOffset, layout.dataOffset)
+    data.setBigUint64(header.totalBytes, BigInt(total), true)
+    const bytes = new Uint8Array(buffer)
+    bytes.set(settings.tag, header.tag)
+    put(header.participants, settings.participants)
+    const words = new Int32Array(buffer)
+    words[word.producerIndex] = settings.startIndex
+    words[word.consumerIndex] = settings.startIndex
+    if (kind === 'mpmc') {
+      const shift = Math.log2(capacity)
+      const stride = layout.slotBytes(kind, itemBytes)
+      for (let i = 0; i < capacity; i++) {
+        const position = settings.startIndex + i
+        words[(layout.dataOffset + (position & (capacity - 1)) * stride) >> 2] = layout.turnOf(position, shift) << 8
+      }
+    }
+    // The magic is part of what the checksum covers, but is shown last.
+    const sealed = bytes.slice(0, header.crc)
+    new DataView(sealed.buffer).setUint32(header.magic, layout.ringMagic, true)
+    put(header.crc, crc32Portable(sealed, 0, header.crc, 0))
+    Atomics.store(words, header.magic, layout.ringMagic)
+    return new RingImage({ buffer, byteOffset: 0, byteLength: total }, total, data)
+  }
+
+  /**
+   * Checks a ring that somebody else made.
+   *
+   * @throws HermesError `INVALID_ARGUMENT`, `NOT_HERMES`, `VERSION_MISMATCH`, `CORRUPT`, `CONFIG_MISMATCH`
+   */
+  static attach(handle: RingHandle, kind: RingKind): RingImage {
+    const { buffer, byteOffset, byteLength } = checkHandle(handle)
+    if (byteLength < layout.dataOffset)
+      throw notRing(`it has ${byteLength} bytes, a ring more than ${layout.dataOffset}`)
+    const words = new Int32Array(buffer, byteOffset, layout.dataOffset >> 2)
+    if (Atomics.load(words, 0) !== layout.ringMagic) throw notRing('it does not begin with the mark of a ring')
+    // A copy, so that what was checked is what is used.
+    const head = new Uint8Array(buffer, byteOffset, 64).slice()
+    const data = new DataView(head.buffer)
+    const get = (offset: number): number => data.getUint32(offset, true)
+    const version = get(header.version)
+    if (version !== layout.ringVersion) {
+      throw new HermesError(
+        'VERSION_MISMATCH',
+        `This is a ring of format version ${version}, and this release reads version ${layout.ringVersion}. Use the same release on both sides.`,
+        { details: { version } },
+      )
+    }
+    if (get(header.crc) !== crc32Portable(head, 0, header.crc, 0)) throw corrupt('the checksum of its header is wrong')
+    const found = (Object.keys(ringKinds) as RingKind[]).find((name) => ringKinds[name] === get(header.kind))
+    if (found !== kind) {
+      throw new HermesError(
+        'CONFIG_MISMATCH',
+        `This is a ring of kind ${found ?? get(header.kind)}, not ${kind}. Attach with the class that created it.`,
+        { details: { kind: found ?? get(header.kind) } },
+      )
+    }
+    const capacity = get(header.capacity)
+    const itemBytes = get(header.itemSize)
+    const participants = get(header.participants)
+    const sane =
+      layout.capacityFits(kind, capacity) &&
+      get(header.dataOffset) === layout.dataOffset &&
+      (get(header.flags) & ~layout.parkingFlag) === 0 &&
+      (kind === 'bytes'
+        ? itemBytes === capacity / 2 - layout.frameHeaderBytes
+        : itemBytes >= 1 && itemBytes <= layout.maxItemBytes) &&
+      get(header.slotSize) === layout.slotBytes(kind, itemBytes) &&
+      data.getBigUint64(header.totalBytes, true) === BigInt(layout.totalBytes(kind, itemBytes, capacity)) &&
+      (kind === 'mpmc' ? participants >= 2 && participants <= layout.maxParticipants : participants === 2)
+    if (!sane) throw corrupt('its header contradicts itself')
+    const total = layout.totalBytes(kind, itemBytes, capacity)
+    if (total > byteLength) throw corrupt(`it needs ${total} bytes, and the memory has ${byteLength}`)
+    const consumed = Atomics.load(words, word.consumerIndex)
+    const produced = Atomics.load(words, word.producerIndex)
+    const again = Atomics.load(words, word.consumerIndex)
+    if ((produced - consumed) >>> 0 > capacity + ((again - consumed) >>> 0))
+      throw corrupt('its indices are further apart than its capacity')
+    if (kind === 'bytes' && ((produced | consumed) & 7) !== 0) throw corrupt('its indices are no multiples of 8')
+    return new RingImage({ buffer, byteOffset, byteLength: total }, total, data)
+  }
+
+  /** The 8 bytes that the creator marked the ring with. */
+  tag(): Uint8Array {
+    return this.region.bytes.slice(header.tag, header.tag + 8)
+  }
+}
+
+function checkHandle(handle: unknown): RingHandle {
+  const { buffer, byteOffset, byteLength } = (handle ?? {}) as Partial<RingHandle>
+  const known = buffer instanceof SharedArrayBuffer || buffer instanceof ArrayBuffer
+  if (!known || !Number.isInteger(byteOffset) || !Number.isInteger(byteLength)) {
+    throw invalid("'handle' must be the `handle` of a ring: { buffer, byteOffset, byteLength }.")
+  }
+  const start = byteOffset as number
+  const length = byteLength as number
+  if (start < 0 || length < 0 || start + length > buffer.byteLength)
+    throw invalid("'handle' reaches beyond its buffer.")
+  if (start % layout.lineBytes !== 0)
+    throw invalid(`A ring starts at a multiple of ${layout.lineBytes} bytes, not at ${start}.`)
+  return { buffer, byteOffset: start, byteLength: length }
+}
+
+function notRing(reason: string): HermesError {
+  return new HermesError('NOT_HERMES', `This memory holds no ring: ${reason}. Pass the \`handle\` of a ring.`)
+}
+
+export function corrupt(reason: string): HermesError {
+  return new HermesError('CORRUPT', `The ring is damaged: ${reason}. Close it on all sides and make a new one.`)
+}

@@ -1,0 +1,499 @@
+import type { Codec, Reader, Region } from '../codec/codec.js'
+import { raw } from '../codec/raw.js'
+import { HermesError } from '../errors.js'
+import { checkInteger, checkOptions, checkSignal, invalid } from '../options.js'
+import { pollUntil, sleepUntil, wake } from './bell.js'
+import { corrupt, type RingHandle, RingImage } from './image.js'
+import { dataOffset, maxParticipants, turnOf, word } from './layout.js'
+import { attachEntry, closeEntry, markDead, participantStates, stateOf } from './participant.js'
+import {
+  checkCommon,
+  checkItemBytes,
+  checkTag,
+  closed,
+  itemBytesOf,
+  type RingCreateOptions,
+  tagOf,
+  wrongSize,
+} from './settings.js'
+
+export interface MpmcRingOptions<In, Out, View> extends RingCreateOptions {
+  /** Turns values into items. Every value must take the same number of bytes. Default: raw bytes. */
+  readonly codec?: Codec<In, Out, View>
+  /** The size of an item in bytes. Default: the codec's. */
+  readonly itemBytes?: number
+  /** How many objects may be attached at once, in all threads and processes: 2 to 254. Default 64. */
+  readonly participants?: number
+}
+
+export interface MpmcRingAttachOptions<In, Out, View> {
+  /** The creator's codec. Another layout is refused. Default: raw bytes. */
+  readonly codec?: Codec<In, Out, View>
+  /** Refuse a ring whose items have another size in bytes. Default: the codec's, if it has one. */
+  readonly itemBytes?: number
+}
+
+const createOptions = ['codec', 'itemBytes', 'participants', 'capacity', 'parking', 'startIndex'] as const
+
+/** As the owner of a full slot: its writer died. As the owner of a free one: the end. */
+const nobody = 255
+const slotHeaderBytes = 8
+
+/**
+ * A bounded queue of items of one size, for many producers and consumers, in shared memory. Every object made by `create` or `attach` is one
+ * participant, and may push and pop. The algorithm follows D. Vyukov's bounded MPMC queue; see docs/ring-layout.md.
+ *
+ * An item that was pushed is delivered to one consumer. Each producer's items leave in its order.
+ */
+export class MpmcRing<In, Out = In, View = Out> {
+  readonly #image: RingImage
+  readonly #words: Int32Array
+  readonly #codec: Codec<In, Out, View>
+  readonly #reader: Reader<View>
+  readonly #region: Region
+  readonly #itemBytes: number
+  readonly #mask: number
+  readonly #shift: number
+  readonly #stride: number
+  /** Mask of the turns that positions of 32 bits can have. */
+  readonly #turns: number
+  /** Our number as an owner of slots; 0 = closed. */
+  #me = 0
+  #ended = false
+  /** The position that the last claim won. */
+  #position = 0
+  #writing = false
+
+  private constructor(image: RingImage, codec: Codec<In, Out, View>) {
+    this.#image = image
+    this.#words = image.words
+    this.#codec = codec
+    this.#reader = codec.reader()
+    this.#region = image.region
+    this.#itemBytes = image.itemBytes
+    this.#mask = image.capacity - 1
+    this.#shift = Math.log2(image.capacity)
+    this.#stride = image.slotBytes
+    this.#turns = turnOf(-1, this.#shift) + 1
+    for (let entry = 0; entry < image.participants; entry++) {
+      const before = attachEntry(this.#words, entry)
+      if (before < 0) continue
+      this.#me = entry + 1
+      // Before our own first claim: the predecessor's would look like ours.
+      if (before === participantStates.dead) this.#resolveAllOf(this.#me)
+      return
+    }
+    throw new HermesError(
+      'TOO_MANY_PUBLISHERS',
+      `All ${image.participants} participants of the ring are attached. Close one, evict one that died, or create the ring with more.`,
+      { details: { participants: image.participants } },
+    )
+  }
+
+  /** Makes a ring in a SharedArrayBuffer. @throws HermesError `INVALID_ARGUMENT`, `UNKNOWN_OPTION` */
+  static create(options: MpmcRingOptions<Uint8Array, Uint8Array, Uint8Array>): MpmcRing<Uint8Array>
+  static create<In, Out, View>(
+    options: MpmcRingOptions<In, Out, View> & { readonly codec: Codec<In, Out, View> },
+  ): MpmcRing<In, Out, View>
+  static create(options: MpmcRingOptions<never, unknown, unknown>): unknown {
+    checkOptions('MpmcRing.create()', options, createOptions)
+    const codec = options.codec ?? (raw as Codec<never, unknown, unknown>)
+    const { participants = 64 } = options
+    checkInteger('participants', participants, 2, maxParticipants)
+    const image = RingImage.create({
+      ...checkCommon(options),
+      kind: 'mpmc',
+      itemBytes: itemBytesOf(codec, options.itemBytes),
+      capacity: options.capacity,
+      tag: tagOf(codec),
+      participants,
+    })
+    return new MpmcRing(image, codec)
+  }
+
+  /** Joins a ring. Throws as `SpscRing.attach`, and `TOO_MANY_PUBLISHERS` if every participant's place is taken. */
+  static attach(
+    handle: RingHandle,
+    options?: MpmcRingAttachOptions<Uint8Array, Uint8Array, Uint8Array>,
+  ): MpmcRing<Uint8Array>
+  static attach<In, Out, View>(
+    handle: RingHandle,
+    options: MpmcRingAttachOptions<In, Out, View> & { readonly codec: Codec<In, Out, View> },
+  ): MpmcRing<In, Out, View>
+  static attach(handle: RingHandle, options: MpmcRingAttachOptions<never, unknown, unknown> = {}): unknown {
+    checkOptions('MpmcRing.attach()', options, ['codec', 'itemBytes'])
+    const codec = options.codec ?? (raw as Codec<never, unknown, unknown>)
+    const image = RingImage.attach(handle, 'mpmc')
+    checkTag(image, codec)
+    checkItemBytes(image, codec, options.itemBytes)
+    return new MpmcRing(image, codec)
+  }
+
+  get handle(): RingHandle {
+    return this.#image.handle
+  }
+
+  get capacity(): number {
+    return this.#image.capacity
+  }
+
+  get itemBytes(): number {
+    return this.#itemBytes
+  }
+
+  /** Our number among the participants, for `evict` by others. */
+  get participant(): number {
+    return this.#me - 1
+  }
+
+  get closed(): boolean {
+    return this.#me === 0
+  }
+
+  /** A consumer reached the end: everything was read, and nothing can be pushed any more. */
+  get ended(): boolean {
+    return this.#ended
+  }
+
+  /** How many claims of dead participants were resolved so far. */
+  get voided(): number {
+    return Atomics.load(this.#words, word.voided) >>> 0
+  }
+
+  /** Items in the ring, also those just being written, as of some moment during the call. */
+  get size(): number {
+    const consumed = Atomics.load(this.#words, word.consumerIndex)
+    const produced = Atomics.load(this.#words, word.producerIndex)
+    return Math.max(0, Math.min((produced - consumed) | 0, this.#image.capacity))
+  }
+
+  /** The ring's memory, for those who fill items in place with `claim`. */
+  get region(): Region {
+    return this.#region
+  }
+
+  /** Appends one item, or returns false if the ring is full. @throws HermesError `CLOSED` after `end` or `close`, `ENCODE_FAILED`, … */
+  tryPush(value: In): boolean {
+    if (!this.#claimWrite(this.#me)) return false
+    const offset = this.claimOffset
+    let length: number
+    try {
+      length = this.#codec.encode(value, this.#region, offset, offset + this.#itemBytes)
+    } catch (error) {
+      this.abort()
+      throw error
+    }
+    if (length !== this.#itemBytes) {
+      this.abort()
+      throw wrongSize(this.#codec.name, length, this.#itemBytes)
+    }
+    this.commit()
+    return true
+  }
+
+  /** Appends as many values as fit and returns how many. Items of others may come between. */
+  pushBatch(values: readonly In[]): number {
+    let done = 0
+    while (done < values.length && this.tryPush(values[done] as In)) done++
+    return done
+  }
+
+  /** Reserves the next item, to be written in `region` from `claimOffset` on, or returns false if the ring is full. Later items wait for it: commit soon. */
+  claim(): boolean {
+    return this.#claimWrite(this.#me)
+  }
+
+  get claimOffset(): number {
+    return dataOffset + (this.#position & this.#mask) * this.#stride + slotHeaderBytes
+  }
+
+  /** Publishes the claimed item. */
+  commit(): void {
+    this.#finishWrite(0)
+  }
+
+  /** Gives the claim up. Its place is skipped by consumers. */
+  abort(): void {
+    if (this.#writing) this.#finishWrite(nobody)
+  }
+
+  #finishWrite(owner: number): void {
+    if (!this.#writing) throw invalid('commit() without an open claim.')
+    this.#writing = false
+    Atomics.store(this.#words, this.#slot(this.#position), ((turnOf(this.#position, this.#shift) + 1) << 8) | owner)
+    if (this.#image.parking && Atomics.load(this.#words, word.consumersWaiting) !== 0) this.#wakeConsumers()
+  }
+
+  /** Takes the oldest item, or returns undefined if there is none; `ended` tells whether more can come. */
+  tryPop(): Out | undefined {
+    if (!this.#claimRead()) return undefined
+    const position = this.#position
+    try {
+      return this.#codec.decode(
+        this.#region,
+        dataOffset + (position & this.#mask) * this.#stride + slotHeaderBytes,
+        this.#itemBytes,
+      )
+    } finally {
+      this.#finishRead(position)
+    }
+  }
+
+  /** Copies the oldest item's bytes to `target` at `offset`. False if there is none. */
+  popInto(target: Uint8Array, offset = 0): boolean {
+    const bytes = this.#itemBytes
+    if (!Number.isInteger(offset) || offset < 0 || target.length - offset < bytes)
+      throw invalid(`popInto(): an item takes ${bytes} bytes.`)
+    if (!this.#claimRead()) return false
+    const position = this.#position
+    const from = dataOffset + (position & this.#mask) * this.#stride + slotHeaderBytes
+    for (let i = 0; i < bytes; i++) target[offset + i] = this.#region.bytes[from + i] as number
+    this.#finishRead(position)
+    return true
+  }
+
+  /** Takes up to `limit` items. */
+  popBatch(limit = 256): Out[] {
+    const values: Out[] = []
+    while (values.length < limit && this.#claimRead()) {
+      const position = this.#position
+      try {
+        values.push(
+          this.#codec.decode(
+            this.#region,
+            dataOffset + (position & this.#mask) * this.#stride + slotHeaderBytes,
+            this.#itemBytes,
+          ),
+        )
+      } finally {
+        this.#finishRead(position)
+      }
+    }
+    return values
+  }
+
+  /** Calls `handler` for up to `limit` items and returns for how many. A view is valid until the handler returns. */
+  poll(handler: (view: View) => void, limit = 256): number {
+    let done = 0
+    while (done < limit && this.#me !== 0 && this.#claimRead()) {
+      const position = this.#position
+      done++
+      try {
+        handler(
+          this.#reader.read(
+            this.#region,
+            dataOffset + (position & this.#mask) * this.#stride + slotHeaderBytes,
+            this.#itemBytes,
+          ),
+        )
+      } finally {
+        this.#finishRead(position)
+      }
+    }
+    return done
+  }
+
+  /**
+   * Ends the ring for everybody: nothing is pushed after this, what is in it is still delivered. Needs a free place, like a push:
+   * false if the ring is full.
+   */
+  end(): boolean {
+    if (this.#me === 0) throw closed('participant')
+    if (!this.#claimWrite(nobody)) return false
+    this.#wakeConsumers()
+    return true
+  }
+
+  /** Detaches this participant; others go on. An open claim is given up. May be called again. */
+  close(): void {
+    if (this.#me === 0) return
+    this.abort()
+    closeEntry(this.#words, this.#me - 1)
+    this.#me = 0
+  }
+
+  [Symbol.dispose](): void {
+    this.close()
+  }
+
+  /** Declares a participant dead, for example when its worker has exited without closing. Returns whether it was attached. */
+  evict(participant: number): boolean {
+    checkInteger('participant', participant, 0, this.#image.participants - 1)
+    const was = markDead(this.#words, participant)
+    this.#wakeConsumers()
+    wake(this.#words, word.producersWaiting, word.roomBell)
+    return was
+  }
+
+  /** Blocks this thread until there is an item, the end, or `timeoutMs` have passed. Returns false for the last. */
+  waitForItems(timeoutMs: number): boolean {
+    return sleepUntil(this.#words, this.#image.parking, 'items', () => this.#hasItem(), timeoutMs)
+  }
+
+  /** Blocks this thread until there is room. As `waitForItems`. */
+  waitForRoom(timeoutMs: number): boolean {
+    return sleepUntil(this.#words, this.#image.parking, 'room', () => this.#hasRoom(), timeoutMs)
+  }
+
+  /** As `waitForItems`, without blocking the event loop. @throws HermesError also `ABORTED` */
+  async items(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
+    checkSignal(options.signal)
+    await pollUntil(() => this.#hasItem(), options.signal)
+  }
+
+  /** As `waitForRoom`, without blocking the event loop. @throws HermesError also `ABORTED` */
+  async room(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
+    checkSignal(options.signal)
+    await pollUntil(() => this.#hasRoom(), options.signal)
+  }
+
+  #slot(position: number): number {
+    return (dataOffset + (position & this.#mask) * this.#stride) >> 2
+  }
+
+  /** Helps an index past a claimed position. A failure means that somebody else did. */
+  #pass(index: number, position: number): void {
+    Atomics.compareExchange(this.#words, index, position, (position + 1) | 0)
+  }
+
+  /** Claims the next position to write. For the end the index stays: nobody goes past it. */
+  #claimWrite(owner: number): boolean {
+    if (this.#me === 0) throw closed('participant')
+    if (this.#writing) throw invalid('A claim is open. Commit or abort it first.')
+    const words = this.#words
+    for (;;) {
+      const position = Atomics.load(words, word.producerIndex)
+      const slot = this.#slot(position)
+      const seen = Atomics.load(words, slot)
+      const free = turnOf(position, this.#shift)
+      if (seen === free << 8) {
+        if (Atomics.compareExchange(words, slot, seen, (free << 8) | owner) !== seen) continue
+        if (owner === nobody) return true
+        this.#pass(word.producerIndex, position)
+        this.#position = position
+        this.#writing = true
+        return true
+      }
+      if (seen === ((free << 8) | nobody)) {
+        if (owner === nobody) return true
+        throw new HermesError('CLOSED', 'The ring has ended: nothing can be pushed any more.')
+      }
+      const turn = seen >>> 8
+      if (turn === free || turn === free + 1) {
+        this.#pass(word.producerIndex, position)
+        continue
+      }
+      const lap = (free - turn) & this.#turns
+      if (lap === 1 || lap === 2) {
+        // The last lap is still there.
+        if (this.#resolve(slot, position & this.#mask, seen)) continue
+        if (Atomics.load(words, word.producerIndex) === position) return false
+      } else if (Atomics.load(words, word.producerIndex) === position) {
+        throw corrupt('a slot has an impossible state')
+      }
+    }
+  }
+
+  /** Claims the oldest item to read. */
+  #claimRead(): boolean {
+    if (this.#me === 0) throw closed('participant')
+    const words = this.#words
+    for (;;) {
+      const position = Atomics.load(words, word.consumerIndex)
+      const slot = this.#slot(position)
+      const seen = Atomics.load(words, slot)
+      const free = turnOf(position, this.#shift)
+      const turn = seen >>> 8
+      const owner = seen & 255
+      if (turn === free + 1) {
+        if (owner !== 0 && owner !== nobody) {
+          this.#pass(word.consumerIndex, position)
+          continue
+        }
+        if (Atomics.compareExchange(words, slot, seen, (turn << 8) | this.#me) !== seen) continue
+        this.#pass(word.consumerIndex, position)
+        if (owner === nobody) {
+          this.#finishRead(position)
+          continue
+        }
+        this.#position = position
+        return true
+      }
+      if (turn === free) {
+        if (owner === nobody) {
+          this.#ended = true
+          return false
+        }
+        if (this.#resolve(slot, position & this.#mask, seen)) continue
+        return false
+      }
+      if (turn === ((free - 1) & this.#turns) && owner !== 0 && owner !== nobody) {
+        // The last lap's reader is at it.
+        if (this.#resolve(slot, position & this.#mask, seen)) continue
+        if (Atomics.load(words, word.consumerIndex) === position) return false
+        continue
+      }
+      if (Atomics.load(words, word.consumerIndex) === position) throw corrupt('a slot has an impossible state')
+    }
+  }
+
+  /** Gives the slot to the producer of the next lap. */
+  #finishRead(position: number): void {
+    Atomics.store(this.#words, this.#slot(position), turnOf((position + this.#image.capacity) | 0, this.#shift) << 8)
+    if (this.#image.parking && Atomics.load(this.#words, word.producersWaiting) !== 0) {
+      wake(this.#words, word.producersWaiting, word.roomBell)
+    }
+  }
+
+  /** Resolves the claim in `seen` if its owner is dead. True if the slot may have changed. */
+  #resolve(slot: number, place: number, seen: number): boolean {
+    const owner = seen & 255
+    if (owner === 0 || owner > this.#image.participants) return false
+    if (stateOf(this.#words, owner - 1) !== participantStates.dead) return false
+    this.#resolveClaim(slot, place, seen)
+    return true
+  }
+
+  #resolveClaim(slot: number, place: number, seen: number): void {
+    const turn = seen >>> 8
+    const reading = (turn & 1) !== 0
+    const index = reading ? word.consumerIndex : word.producerIndex
+    const position = Atomics.load(this.#words, index)
+    // The index must be past a position before the position's word goes on.
+    if ((position & this.#mask) === place && turnOf(position, this.#shift) === (turn & ~1)) this.#pass(index, position)
+    const next = reading ? ((turn + 1) & this.#turns) << 8 : ((turn + 1) << 8) | nobody
+    if (Atomics.compareExchange(this.#words, slot, seen, next) === seen) Atomics.add(this.#words, word.voided, 1)
+  }
+
+  #resolveAllOf(owner: number): void {
+    for (let place = 0; place <= this.#mask; place++) {
+      const slot = this.#slot(place)
+      const seen = Atomics.load(this.#words, slot)
+      if ((seen & 255) === owner) this.#resolveClaim(slot, place, seen)
+    }
+  }
+
+  #hasItem(): boolean {
+    if (this.#me === 0) throw closed('participant')
+    const position = Atomics.load(this.#words, word.consumerIndex)
+    const seen = Atomics.load(this.#words, this.#slot(position))
+    const free = turnOf(position, this.#shift)
+    if (seen >>> 8 !== free) return seen >>> 8 === free + 1
+    const owner = seen & 255
+    return owner === nobody || (owner !== 0 && stateOf(this.#words, owner - 1) === participantStates.dead)
+  }
+
+  #hasRoom(): boolean {
+    if (this.#me === 0) throw closed('participant')
+    const position = Atomics.load(this.#words, word.producerIndex)
+    const seen = Atomics.load(this.#words, this.#slot(position))
+    const lap = (turnOf(position, this.#shift) - (seen >>> 8)) & this.#turns
+    if (lap !== 1 && lap !== 2) return true
+    const owner = seen & 255
+    return owner !== 0 && owner !== nobody && stateOf(this.#words, owner - 1) === participantStates.dead
+  }
+
+  #wakeConsumers(): void {
+    wake(this.#words, word.consumersWaiting, word.itemsBell)
+  }
+}

@@ -1,0 +1,35 @@
+import { word } from './layout.js'
+
+/** The states in the low two bits of a participant's entry; the rest is its generation. */
+export const participantStates = { vacant: 0, attached: 1, closed: 2, dead: 3 } as const
+
+export function stateOf(words: Int32Array, entry: number): number {
+  return Atomics.load(words, word.participant + entry) & 3
+}
+
+/** Attaches to an entry that nobody is attached to. Returns the state it had, or -1 if somebody is attached. */
+export function attachEntry(words: Int32Array, entry: number): number {
+  const at = word.participant + entry
+  for (;;) {
+    const seen = Atomics.load(words, at)
+    if ((seen & 3) === participantStates.attached) return -1
+    const next = ((seen + 4) & ~3) | participantStates.attached
+    if (Atomics.compareExchange(words, at, seen, next) === seen) return seen & 3
+  }
+}
+
+function leaveEntry(words: Int32Array, entry: number, state: number): boolean {
+  const at = word.participant + entry
+  const seen = Atomics.load(words, at)
+  if ((seen & 3) !== participantStates.attached) return false
+  return Atomics.compareExchange(words, at, seen, (seen & ~3) | state) === seen
+}
+
+export function closeEntry(words: Int32Array, entry: number): void {
+  leaveEntry(words, entry, participantStates.closed)
+}
+
+/** Declares the participant at `entry` dead. The caller knows that its thread has ended. */
+export function markDead(words: Int32Array, entry: number): boolean {
+  return leaveEntry(words, entry, participantStates.dead)
+}

@@ -1,0 +1,92 @@
+import type { Codec } from '../codec/codec.js'
+import { HermesError } from '../errors.js'
+import { checkBoolean, checkInteger, invalid, show } from '../options.js'
+import type { RingImage } from './image.js'
+import { maxItemBytes } from './layout.js'
+
+/** What every ring can be told at creation. */
+export interface RingCreateOptions {
+  /** Slots, or bytes for a SpscByteRing: a power of two, at most 2^30. */
+  readonly capacity: number
+  /** Whether threads may sleep on this ring (`waitForItems`, `waitForRoom`). Default true. */
+  readonly parking?: boolean
+  /** Where the 32-bit position counters begin; for tests of their wrap. Default 0. */
+  readonly startIndex?: number
+}
+
+export function checkCommon(options: RingCreateOptions): { parking: boolean; startIndex: number } {
+  const { parking = true, startIndex = 0 } = options
+  checkBoolean('parking', parking)
+  checkInteger('startIndex', startIndex, 0, 0xffff_ffff)
+  return { parking, startIndex: startIndex | 0 }
+}
+
+/** The size of an item: from the codec, which must then have one size for all values, or from `itemBytes`. */
+export function itemBytesOf(codec: Codec<never, unknown, unknown>, itemBytes: number | undefined): number {
+  const bytes = itemBytes ?? codec.maxBytes
+  if (bytes === undefined) {
+    throw invalid(
+      `The ${codec.name} codec has no fixed size. Give 'itemBytes' if all values take the same number of bytes, or use a SpscByteRing.`,
+      { codec: codec.name },
+    )
+  }
+  checkInteger('itemBytes', bytes, 1, maxItemBytes)
+  return bytes
+}
+
+/** The mark that a codec leaves in a ring's header: the 8 bytes of its fingerprint, or zeros for raw bytes. */
+export function tagOf(codec: Codec<never, unknown, unknown>): Uint8Array {
+  const digits = codec.name === 'raw' ? '' : codec.fingerprint
+  if (digits === '') return new Uint8Array(8)
+  if (!/^[0-9a-f]{16}$/.test(digits))
+    throw invalid(`The ${codec.name} codec's fingerprint must be 16 hex digits, not ${show(digits)}.`)
+  return new Uint8Array(Buffer.from(digits, 'hex'))
+}
+
+/** @throws HermesError `CONFIG_MISMATCH` */
+export function checkItemBytes(
+  image: RingImage,
+  codec: Codec<never, unknown, unknown>,
+  itemBytes: number | undefined,
+): void {
+  const wanted = itemBytes ?? codec.maxBytes
+  if (wanted === undefined || wanted === image.itemBytes) return
+  throw new HermesError(
+    'CONFIG_MISMATCH',
+    `The ring's items have ${image.itemBytes} bytes, not ${wanted}. Attach with the creator's codec or size.`,
+    { details: { itemBytes: image.itemBytes, wanted } },
+  )
+}
+
+/** @throws HermesError `CODEC_MISMATCH`. Raw bytes, on either side, agree with everything. */
+export function checkTag(image: RingImage, codec: Codec<never, unknown, unknown>): void {
+  const ours = Buffer.from(tagOf(codec)).toString('hex')
+  const theirs = Buffer.from(image.tag()).toString('hex')
+  const none = '0000000000000000'
+  if (ours !== theirs && ours !== none && theirs !== none) {
+    throw new HermesError(
+      'CODEC_MISMATCH',
+      `The ring was made for another layout of its items than this ${codec.name} codec has. Use the same definition on both sides.`,
+      { details: { codec: codec.name, ring: theirs, fingerprint: ours } },
+    )
+  }
+}
+
+export function wrongSize(codec: string, got: number, itemBytes: number): HermesError {
+  return new HermesError(
+    'ENCODE_FAILED',
+    `The ${codec} value takes ${got} bytes, and each item of this ring takes exactly ${itemBytes}. Use a SpscByteRing for values of changing size.`,
+    { details: { codec, got, itemBytes } },
+  )
+}
+
+export function closed(what: string): HermesError {
+  return new HermesError('CLOSED', `The ring's ${what} was closed. Attach again to go on.`)
+}
+
+export function peerDead(who: string): HermesError {
+  return new HermesError(
+    'PEER_DEAD',
+    `The ring's ${who} died. What it had published was delivered; a successor may attach in its place.`,
+  )
+}

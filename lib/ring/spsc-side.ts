@@ -1,0 +1,222 @@
+import { HermesError } from '../errors.js'
+import { checkBoolean, checkChoice, checkSignal } from '../options.js'
+import { pollUntil, sleepUntil, wake } from './bell.js'
+import { corrupt, type RingHandle, type RingImage } from './image.js'
+import { word } from './layout.js'
+import { attachEntry, closeEntry, markDead, participantStates, stateOf } from './participant.js'
+import { closed, peerDead } from './settings.js'
+
+/** Which side of a single-producer single-consumer ring an object is. */
+export type RingRole = 'producer' | 'consumer'
+
+export interface SpscAttachOptions {
+  /** Without a role the object can only look: `size`, `handle`, `evict`. */
+  readonly role?: RingRole
+  /** Take the role from its holder, whose thread is known to have ended. Default false: a held role is refused. */
+  readonly takeOver?: boolean
+}
+
+const entries = { producer: 0, consumer: 1 } as const
+
+/**
+ * What the two SPSC rings have in common: roles, close, death, and the positions of one side.
+ *
+ * A producer goes on without looking at the consumer while `produced` differs from `produceLimit`, and a consumer likewise. So
+ * for whoever isn't the one or the other, or has closed, both are equal: every operation then takes the slow path, which
+ * knows what to say. These positions live here rather than in shared memory: nobody else needs them.
+ */
+export abstract class SpscSide {
+  protected readonly image: RingImage
+  protected readonly words: Int32Array
+  protected readonly mask: number
+  /** The producer's own index, and where its room ends as far as it knows. */
+  protected produced = 0
+  protected produceLimit = 0
+  /** The consumer's own index, and where its items end as far as it knows. */
+  protected consumed = 0
+  protected consumeLimit = 0
+  /** Set while a handler runs: a `close` by it takes effect when it has returned. */
+  protected polling = false
+  #role: RingRole | undefined
+  #closed = false
+  #ended = false
+
+  protected constructor(image: RingImage, options: SpscAttachOptions) {
+    this.image = image
+    this.words = image.words
+    this.mask = image.capacity - 1
+    const { role, takeOver = false } = options
+    checkBoolean('takeOver', takeOver)
+    this.#role = role
+    if (role === undefined) return
+    checkChoice('role', role, ['producer', 'consumer'])
+    if (takeOver) markDead(this.words, entries[role])
+    if (attachEntry(this.words, entries[role]) < 0) {
+      throw new HermesError(
+        'EXCLUSIVE_HELD',
+        `The ring has a ${role} already, and can have only one. Close it first, or pass takeOver: true if its thread has ended.`,
+        { details: { role } },
+      )
+    }
+    if (role === 'producer') this.produced = this.produceLimit = Atomics.load(this.words, word.producerIndex)
+    else this.consumed = this.consumeLimit = Atomics.load(this.words, word.consumerIndex)
+  }
+
+  /** Pass this to a worker, and `attach` to it there. */
+  get handle(): RingHandle {
+    return this.image.handle
+  }
+
+  get role(): RingRole | undefined {
+    return this.#role
+  }
+
+  get capacity(): number {
+    return this.image.capacity
+  }
+
+  /** Consumer: the producer closed, and everything was read. */
+  get ended(): boolean {
+    return this.#ended
+  }
+
+  get closed(): boolean {
+    return this.#closed
+  }
+
+  /** Gives the role up. The other side gets an end; this one, errors with `CLOSED`. May be called again. */
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    if (!this.polling) this.finishClose()
+  }
+
+  protected finishClose(): void {
+    this.produceLimit = this.produced
+    this.consumeLimit = this.consumed
+    if (this.#role === undefined) return
+    closeEntry(this.words, entries[this.#role])
+    this.#wakeOther(this.#role)
+  }
+
+  [Symbol.dispose](): void {
+    this.close()
+  }
+
+  /**
+   * Declares the holder of a role dead, for example when its worker has exited without closing. The other side then gets
+   * `PEER_DEAD` instead of waiting for ever. Returns whether somebody held it. Between processes nobody needs this: the
+   * kernel tells.
+   */
+  evict(role: RingRole): boolean {
+    checkChoice('role', role, ['producer', 'consumer'])
+    const was = markDead(this.words, entries[role])
+    this.#wakeOther(role)
+    return was
+  }
+
+  /**
+   * Consumer: blocks this thread until there is an item, the end, or `timeoutMs` have passed. Returns false for the last.
+   *
+   * @throws HermesError `CLOSED`, `PEER_DEAD`, `UNSUPPORTED`
+   */
+  waitForItems(timeoutMs: number): boolean {
+    return sleepUntil(this.words, this.image.parking, 'items', () => this.#itemsOrEnd(), timeoutMs)
+  }
+
+  /** Producer: blocks this thread until there is room for an item. As `waitForItems`. */
+  waitForRoom(timeoutMs: number): boolean {
+    return sleepUntil(this.words, this.image.parking, 'room', () => this.hasRoom(), timeoutMs)
+  }
+
+  /** As `waitForItems`, without blocking the event loop. @throws HermesError also `ABORTED` */
+  async items(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
+    checkSignal(options.signal)
+    await pollUntil(() => this.#itemsOrEnd(), options.signal)
+  }
+
+  /** As `waitForRoom`, without blocking the event loop. @throws HermesError also `ABORTED` */
+  async room(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
+    checkSignal(options.signal)
+    await pollUntil(() => this.hasRoom(), options.signal)
+  }
+
+  /** Room for one more item (of any size). */
+  protected abstract hasRoom(): boolean
+
+  #itemsOrEnd(): boolean {
+    return this.consumed !== this.consumeLimit || this.refreshItems() > 0 || this.#ended
+  }
+
+  /** Positions between the indices. */
+  protected distance(): number {
+    const consumed = Atomics.load(this.words, word.consumerIndex)
+    const produced = Atomics.load(this.words, word.producerIndex)
+    return Math.min((produced - consumed) >>> 0, this.image.capacity)
+  }
+
+  /**
+   * Producer, when it knows of too little room: looks again. Returns the room in positions. If there is less than `needed`, it throws in case
+   * there never will be.
+   */
+  protected refreshRoom(needed: number): number {
+    if (this.#closed) throw closed(this.#role ?? 'view')
+    if (this.#role !== 'producer')
+      throw new HermesError('INVALID_ARGUMENT', "Only the producer can push. Attach with role: 'producer'.")
+    const used = (this.produced - Atomics.load(this.words, word.consumerIndex)) >>> 0
+    if (used > this.image.capacity) throw corrupt('the consumer is ahead of the producer')
+    const room = this.image.capacity - used
+    this.produceLimit = (this.produced + room) | 0
+    if (room < needed) {
+      const state = stateOf(this.words, entries.consumer)
+      if (state === participantStates.closed) throw closed('consumer')
+      if (state === participantStates.dead) throw peerDead('consumer')
+    }
+    return room
+  }
+
+  /** Consumer, when it knows of too few items: looks again. Returns the number of positions; 0 may be the end. */
+  protected refreshItems(): number {
+    if (this.#closed) throw closed(this.#role ?? 'view')
+    if (this.#role !== 'consumer')
+      throw new HermesError('INVALID_ARGUMENT', "Only the consumer can pop. Attach with role: 'consumer'.")
+    let count = this.#look()
+    if (count === 0) {
+      const state = stateOf(this.words, entries.producer)
+      if (state !== participantStates.closed && state !== participantStates.dead) return 0
+      // The verdict is newer than our look at the index: look again, or the last items would be missed.
+      count = this.#look()
+      if (count === 0 && state === participantStates.dead) throw peerDead('producer')
+      this.#ended = count === 0
+      return count
+    }
+    this.#ended = false // a successor of the producer went on
+    return count
+  }
+
+  #look(): number {
+    const count = (Atomics.load(this.words, word.producerIndex) - this.consumed) >>> 0
+    if (count > this.image.capacity) throw corrupt('the producer is further ahead than the capacity')
+    this.consumeLimit = (this.consumed + count) | 0
+    return count
+  }
+
+  /** Publishes everything before `end` to the consumer. */
+  protected publish(end: number): void {
+    this.produced = end
+    Atomics.store(this.words, word.producerIndex, end)
+    if (this.image.parking && Atomics.load(this.words, word.consumersWaiting) !== 0) this.#wakeOther('producer')
+  }
+
+  /** Gives everything before `end` back to the producer. */
+  protected release(end: number): void {
+    this.consumed = end
+    Atomics.store(this.words, word.consumerIndex, end)
+    if (this.image.parking && Atomics.load(this.words, word.producersWaiting) !== 0) this.#wakeOther('consumer')
+  }
+
+  #wakeOther(side: RingRole): void {
+    if (side === 'producer') wake(this.words, word.consumersWaiting, word.itemsBell)
+    else wake(this.words, word.producersWaiting, word.roomBell)
+  }
+}
