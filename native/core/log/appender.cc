@@ -17,6 +17,13 @@ namespace {
 constexpr uint64_t kHintEvery = 4096;           // bytes between two updates of the tail hint
 constexpr uint64_t kSmallRest = uint64_t{64} << 10;  // below this, ask the preparer no more often than at the end
 
+/// A batch may lie anywhere in a buffer from a network, so its headers need not be aligned.
+uint32_t payload_len_at(const std::byte* frame) noexcept {
+  uint32_t length;
+  std::memcpy(&length, frame + offsetof(FrameHeader, payload_len), sizeof length);
+  return length;
+}
+
 }  // namespace
 
 Appender::Appender(std::shared_ptr<Log> log) : control_(&log->control()), log_(std::move(log)) {
@@ -123,7 +130,7 @@ Status Appender::find_end() {
     if (step_over(step) != Code::kOk) return last_error_;
   }
   segment_->prepared_up_to(offset_);
-  log_->preparer().want(segment_, offset_);
+  log_->preparer().want(segment_, offset_, next_sequence_, slot_);
   return status;
 }
 
@@ -247,7 +254,7 @@ Code Appender::append(const std::byte* payload, uint32_t length) noexcept {
   return Code::kOk;
 }
 
-Code Appender::append_batch(const std::byte* frames, uint64_t bytes, uint32_t count) noexcept {
+Code Appender::append_batch(const std::byte* frames, uint64_t bytes, uint32_t count, const BatchStamp& stamp_as) noexcept {
   if (count == 0 || count > kMaxClaimCount || bytes > control_->segment_bytes / 2 || bytes > kMaxClaimSpanBytes) {
     return Code::kInvalidArgument;
   }
@@ -255,7 +262,7 @@ Code Appender::append_batch(const std::byte* frames, uint64_t bytes, uint32_t co
   uint64_t sum = 0;
   for (uint32_t i = 0; i < count; ++i) {
     if (sum + kFrameHeaderBytes > bytes) return Code::kInvalidArgument;
-    const uint32_t length = reinterpret_cast<const FrameHeader*>(frames + sum)->payload_len;
+    const uint32_t length = payload_len_at(frames + sum);
     if (length > max_payload_) return Code::kPayloadTooLarge;
     sum += frame_span(length);
   }
@@ -267,12 +274,14 @@ Code Appender::append_batch(const std::byte* frames, uint64_t bytes, uint32_t co
 
   std::byte* const first = base_ + offset_;
   FrameFields fields;
-  fields.timestamp_ns = clock_.now_ns();
+  fields.flags = stamp_as.flags;
+  fields.timestamp_ns = stamp_as.first_timestamp_ns != 0 ? stamp_as.first_timestamp_ns : clock_.now_ns();
   fields.sequence = next_sequence_;
   uint64_t at = 0;
   uint64_t first_word = 0;
+  uint64_t last_timestamp = fields.timestamp_ns;
   for (uint32_t i = 0; i < count && at < bytes; ++i, ++fields.sequence) {
-    fields.payload_len = reinterpret_cast<const FrameHeader*>(frames + at)->payload_len;
+    fields.payload_len = payload_len_at(frames + at);
     const uint64_t span = frame_span(fields.payload_len);
     if (span > bytes - at) break;  // never write outside the claim, even if the caller broke the rule above
     const std::byte* const payload = frames + at + kFrameHeaderBytes;
@@ -286,8 +295,12 @@ Code Appender::append_batch(const std::byte* frames, uint64_t bytes, uint32_t co
       std::atomic_ref<uint64_t>(*reinterpret_cast<uint64_t*>(frame)).store(word, std::memory_order_relaxed);
     }
     at += span;
+    last_timestamp = fields.timestamp_ns;
+    fields.timestamp_ns += stamp_as.timestamp_step_ns;
+    crash_point("batch:filling");
   }
-  commit(first, first_word, bytes, count, fields.timestamp_ns);
+  crash_point("batch:filled");
+  commit(first, first_word, bytes, count, last_timestamp);
   return Code::kOk;
 }
 
@@ -314,7 +327,7 @@ Code Appender::make_room(uint64_t span) noexcept {
     // The word behind the frame must be allocated too: readers and publishers look at it, and on tmpfs even a look at a
     // hole takes a page.
     const uint64_t need = span > left ? offset_ + kFrameHeaderBytes : std::min(offset_ + span + kFrameAlign, segment_->bytes());
-    log_->preparer().want(segment_, offset_);
+    log_->preparer().want(segment_, offset_, next_sequence_, slot_);
     if (need > segment_->ready()) {
       Status status = log_->preparer().wait_ready(*segment_, need);
       if (!status.ok()) return fail(std::move(status));
@@ -380,7 +393,7 @@ Code Appender::next_segment() noexcept {
   const uint64_t active = log_->active();
   if (active > segment_->number() + 1) return catch_up(active);
   std::shared_ptr<Segment> next;
-  log_->preparer().want(segment_, segment_->bytes());
+  log_->preparer().want(segment_, segment_->bytes(), next_sequence_, slot_);
   Status status = log_->preparer().wait_next(*segment_, &next);
   if (log_->active() > segment_->number() + 1) return Code::kOk;  // others went on meanwhile: called again
   if (!status.ok()) return fail(std::move(status));
@@ -401,8 +414,9 @@ Code Appender::next_segment() noexcept {
 
 bool Appender::has_room() {
   if (closed_) return true;
-  log_->preparer().want(segment_, offset_);
+  // Looked at before it is asked for more, which forgets what made the preparer fail.
   under_pressure_ = log_->preparer().is_behind(*segment_, offset_);
+  if (under_pressure_) log_->preparer().want(segment_, offset_, next_sequence_, slot_);
   return !under_pressure_;
 }
 

@@ -12,6 +12,13 @@ namespace hermes {
 
 struct RecoveryReport;
 
+/// What the frames of a batch carry besides their payloads.
+struct BatchStamp {
+  uint16_t flags = 0;
+  uint64_t first_timestamp_ns = 0;  ///< 0 = now
+  uint64_t timestamp_step_ns = 0;   ///< from one frame to the next
+};
+
 /// Appends messages to a topic: a publisher's native half.
 ///
 /// Thread safety: one thread at a time. Any number of appenders, in any processes, append to one topic together.
@@ -42,7 +49,11 @@ class Appender {
   /// frames back to back, `bytes` long, of which only `payload_len`, the payload and its zero padding need be filled.
   /// kInvalidArgument if the lengths do not add up or count is not 1 to 65,535.
   /// REQUIRES: nobody changes `frames` during the call.
-  [[nodiscard]] Code append_batch(const std::byte* frames, uint64_t bytes, uint32_t count) noexcept;
+  [[nodiscard]] Code append_batch(const std::byte* frames, uint64_t bytes, uint32_t count) noexcept {
+    return append_batch(frames, bytes, count, BatchStamp{});
+  }
+  /// As above, with flags and timestamps of the caller's choice.
+  [[nodiscard]] Code append_batch(const std::byte* frames, uint64_t bytes, uint32_t count, const BatchStamp& stamp) noexcept;
 
   /// Sequence and time of the newest message of the last successful call; 0 before the first.
   uint64_t last_sequence() const noexcept { return last_sequence_; }

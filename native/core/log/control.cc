@@ -200,8 +200,25 @@ void store_position(PositionRecord& record, const Position& position) noexcept {
   record.check.store(record_check(position), std::memory_order_release);
 }
 
-void read_boot_id(uint8_t (&id)[16]) noexcept {
-  std::memset(id, 0, sizeof id);
+void store_retention(ControlBlock& control, const Retention& retention) noexcept {
+  control.retention_check.store(0, std::memory_order_relaxed);
+  control.retention_bytes.store(retention.bytes, std::memory_order_relaxed);
+  control.retention_age_ns.store(retention.age_ns, std::memory_order_relaxed);
+  // Release: pairs with the acquire in load_retention.
+  control.retention_check.store(retention.bytes ^ retention.age_ns ^ kRecordSalt, std::memory_order_release);
+}
+
+Retention load_retention(const ControlBlock& control) noexcept {
+  // Acquire: the settings that it vouches for were stored before it.
+  const uint64_t check = control.retention_check.load(std::memory_order_acquire);
+  const Retention seen = {control.retention_bytes.load(std::memory_order_relaxed),
+                          control.retention_age_ns.load(std::memory_order_relaxed)};
+  return (seen.bytes ^ seen.age_ns ^ kRecordSalt) == check ? seen : Retention{};
+}
+
+void read_boot_id(uint64_t (&words)[2]) noexcept {
+  words[0] = words[1] = 0;
+  uint8_t id[16] = {};
   std::FILE* file = std::fopen("/proc/sys/kernel/random/boot_id", "re");
   if (file == nullptr) return;
   char text[64] = {};
@@ -215,6 +232,7 @@ void read_boot_id(uint8_t (&id)[16]) noexcept {
     id[nibbles / 2] = static_cast<uint8_t>(id[nibbles / 2] << 4 | value);
     ++nibbles;
   }
+  std::memcpy(words, id, sizeof id);
 }
 
 }  // namespace hermes

@@ -39,6 +39,15 @@ class Control {
 [[nodiscard]] bool load_position(const PositionRecord& record, Position* out) noexcept;
 void store_position(PositionRecord& record, const Position& position) noexcept;
 
+/// How much retention keeps; 0 = without limit.
+struct Retention {
+  uint64_t bytes = 0;
+  uint64_t age_ns = 0;
+};
+void store_retention(ControlBlock& control, const Retention& retention) noexcept;
+/// Without limits if none were set, they are being set, or they are damaged: then nothing may be removed.
+[[nodiscard]] Retention load_retention(const ControlBlock& control) noexcept;
+
 /// Raises `word` to `value` unless it's there already.
 inline void raise_to(std::atomic<uint64_t>& word, uint64_t value) noexcept {
   uint64_t seen = word.load(std::memory_order_relaxed);
@@ -49,6 +58,6 @@ inline void raise_to(std::atomic<uint64_t>& word, uint64_t value) noexcept {
 }
 
 /// The kernel's id of this boot; zeros if it does not tell.
-void read_boot_id(uint8_t (&id)[16]) noexcept;
+void read_boot_id(uint64_t (&id)[2]) noexcept;
 
 }  // namespace hermes

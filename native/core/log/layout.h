@@ -99,18 +99,21 @@ struct ControlBlock {
   std::atomic<uint64_t> retention_bytes;
   std::atomic<uint64_t> retention_age_ns;
   std::atomic<uint32_t> disk_alarm;
-  uint8_t reserved6[108];
-  uint8_t boot_id[16];
+  uint8_t reserved6[4];
+  std::atomic<uint64_t> retention_check;  // of the two settings: a flipped bit must not remove anything
+  uint8_t reserved7[96];
+  std::atomic<uint64_t> boot_id[2];
   std::atomic<uint32_t> closed_in_order;
-  uint8_t reserved7[3180];
+  uint8_t reserved8[3180];
   ParticipantSlot slots[kSlots];
-  uint8_t reserved8[4096];
+  uint8_t reserved9[4096];
 };
 static_assert(offsetof(ControlBlock, crc) == 60 && offsetof(ControlBlock, active) == 128);
 static_assert(offsetof(ControlBlock, first) == 256 && offsetof(ControlBlock, parked) == 384);
 static_assert(offsetof(ControlBlock, checkpoint) == 512 && offsetof(ControlBlock, synced) == 640);
 static_assert(offsetof(ControlBlock, sync_generation) == 672);
 static_assert(offsetof(ControlBlock, retention_bytes) == 768 && offsetof(ControlBlock, disk_alarm) == 784);
+static_assert(offsetof(ControlBlock, retention_check) == 792);
 static_assert(offsetof(ControlBlock, boot_id) == 896 && offsetof(ControlBlock, closed_in_order) == 912);
 static_assert(offsetof(ControlBlock, slots) == 4096 && sizeof(ControlBlock) == kControlBytes);
 

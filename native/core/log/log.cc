@@ -89,6 +89,17 @@ void Log::advance_checkpoint() {
   }
 }
 
+bool Log::note_checkpoint(uint32_t slot, const Position& committed) {
+  for (uint32_t other = 0; other < kSlots; ++other) {
+    // Acquire: one that gave its slot back has committed everything. One that takes a slot from now on claims behind `committed`;
+    // one that died keeps its slot marked until its claims are dealt with.
+    if (other != slot && control().slots[other].state.load(std::memory_order_acquire) != 0) return false;
+  }
+  Position known;
+  if (!load_position(control().checkpoint, &known) || known < committed) store_position(control().checkpoint, committed);
+  return true;
+}
+
 Preparer& Log::preparer() {
   const std::lock_guard<std::mutex> guard(mutex_);
   if (preparer_ == nullptr) preparer_ = std::make_unique<Preparer>(*this);

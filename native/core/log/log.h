@@ -50,6 +50,9 @@ class Log : public std::enable_shared_from_this<Log> {
   Status committed(Position* out);
   /// As committed(), and remembers the result as the checkpoint if that is further.
   void advance_checkpoint();
+  /// Notes what the publisher in `slot` has committed as the checkpoint, if there's no other one: then nothing before can be uncommitted.
+  /// Spares the walk. False if there are others.
+  bool note_checkpoint(uint32_t slot, const Position& committed);
 
   /// Whether a position read from shared memory can be one of this topic: its offset may be looked at without harm.
   bool is_plausible(const Position& at) const noexcept;

@@ -31,7 +31,7 @@ void Preparer::start() {
   if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
 }
 
-void Preparer::want(const std::shared_ptr<Segment>& segment, uint64_t offset) {
+void Preparer::want(const std::shared_ptr<Segment>& segment, uint64_t offset, uint64_t sequence, uint32_t slot) {
   {
     const std::lock_guard<std::mutex> guard(mutex_);
     start();
@@ -46,6 +46,8 @@ void Preparer::want(const std::shared_ptr<Segment>& segment, uint64_t offset) {
       if (offset > offset_ && offset - offset_ >= lookahead_ / 4) lookahead_ = std::min(lookahead_ * 2, kMaxLookahead);
       offset_ = std::max(offset_, offset);
     }
+    wanted_at_ = {segment->number(), offset, sequence};
+    wanted_slot_ = slot;
     error_ = Status::success();
     pending_ = true;
   }
@@ -77,6 +79,8 @@ Status Preparer::wait_next(const Segment& segment, std::shared_ptr<Segment>* nex
 bool Preparer::is_behind(const Segment& segment, uint64_t offset) {
   const std::lock_guard<std::mutex> guard(mutex_);
   if (segment_ == nullptr || segment.number() != segment_->number()) return false;
+  // There won't be more room for now. Who waits for it learns why when he publishes.
+  if (!error_.ok()) return false;
   const uint64_t ahead = segment.ready() - std::min(offset, segment.ready());
   if (segment.ready() < segment.bytes()) return ahead < (uint64_t{256} << 10);
   return ahead < (uint64_t{256} << 10) && next_ == nullptr;
@@ -100,7 +104,7 @@ void Preparer::run() {
       lock.lock();
       continue;
     }
-    const bool aging = log_.control().retention_age_ns.load(std::memory_order_relaxed) != 0;
+    const bool aging = load_retention(log_.control()).age_ns != 0;
     if (!aging) {
       wanted_.wait(lock, [&] { return stop_ || pending_ || !retired_.empty(); });
     } else if (!wanted_.wait_for(lock, kHousekeeping, [&] { return stop_ || pending_; })) {
@@ -137,8 +141,14 @@ bool Preparer::work(std::unique_lock<std::mutex>& lock) {
 
 bool Preparer::prepare_to(std::unique_lock<std::mutex>& lock, const std::shared_ptr<Segment>& segment, uint64_t limit) {
   const std::shared_ptr<Segment> keep = segment;
+  const Position at = wanted_at_;
+  const uint32_t slot = wanted_slot_;
   lock.unlock();
   Status status = prepare_chunk(*keep, limit);
+  if (since_checkpoint_ >= kCheckpointEvery) {
+    since_checkpoint_ = 0;
+    if (!log_.note_checkpoint(slot, at)) log_.advance_checkpoint();
+  }
   lock.lock();
   error_ = std::move(status);
   prepared_.notify_all();
@@ -152,10 +162,6 @@ Status Preparer::prepare_chunk(Segment& segment, uint64_t limit) {
   if (!status.ok()) return status;
   status = segment.prepare(upto);
   since_checkpoint_ += upto - before;
-  if (status.ok() && since_checkpoint_ >= kCheckpointEvery) {
-    since_checkpoint_ = 0;
-    log_.advance_checkpoint();
-  }
   return status;
 }
 

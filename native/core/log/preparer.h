@@ -6,6 +6,7 @@
 #include <thread>
 #include <vector>
 
+#include "core/log/position.h"
 #include "core/log/segment.h"
 
 namespace hermes {
@@ -22,8 +23,9 @@ class Preparer {
   explicit Preparer(Log& log) : log_(log) {}
   ~Preparer();
 
-  /// Says that an appender stands at `offset` of `segment`; the thread then prepares what lies ahead of it. Clears an earlier error.
-  void want(const std::shared_ptr<Segment>& segment, uint64_t offset);
+  /// Says that the appender in `slot` stands at `offset` of `segment`, next sequence `sequence`, and has committed all its claims; the
+  /// thread then prepares what lies ahead of it. Clears an earlier error.
+  void want(const std::shared_ptr<Segment>& segment, uint64_t offset, uint64_t sequence, uint32_t slot);
   /// Waits until `segment` is prepared up to `limit`, or an appender of this Log has moved on to a later segment, after which
   /// nobody needs room in this one. Call want() first.
   Status wait_ready(const Segment& segment, uint64_t limit);
@@ -52,6 +54,8 @@ class Preparer {
   uint64_t offset_ = 0;
   uint64_t lookahead_ = uint64_t{1} << 20;
   uint64_t since_checkpoint_ = 0;
+  Position wanted_at_;
+  uint32_t wanted_slot_ = 0;
   Status error_;
   std::vector<std::shared_ptr<Segment>> retired_;
   bool pending_ = false;

@@ -5,6 +5,12 @@
 #include "core/log/resync.h"
 
 namespace hermes {
+namespace {
+
+constexpr uint64_t kReadAhead = uint64_t{4} << 20;
+constexpr uint64_t kLookAgain = uint64_t{1} << 20;
+
+}  // namespace
 
 Scan scan(const Segment& segment, uint64_t from, uint64_t sequence, uint32_t limit, uint32_t max_payload,
           bool verify) noexcept {
@@ -21,12 +27,10 @@ Scan scan(const Segment& segment, uint64_t from, uint64_t sequence, uint32_t lim
       default: break;
     }
     const FrameHeader* header = segment.frame(result.end);
-    const auto type = static_cast<FrameType>(header->type);
-    const uint32_t length = header->payload_len;
-    const bool sound =
-        header->version == kFrameVersion && header->sequence == result.sequence &&
-        (type != FrameType::kData || length <= max_payload) &&
-        (!verify || frame_crc(reinterpret_cast<const std::byte*>(header), crc_payload_bytes(type, length)) == header->crc32);
+    const FrameFields fields = fields_of(step, *header);
+    const bool sound = is_this_version(step) && fields.sequence == result.sequence &&
+                       (fields.type != FrameType::kData || fields.payload_len <= max_payload) &&
+                       (!verify || frame_crc(fields, reinterpret_cast<const std::byte*>(header + 1)) == header->crc32);
     if (!sound) {
       result.stop = ScanStop::kDamage;
       return result;
@@ -46,6 +50,7 @@ Scan scan(const Segment& segment, uint64_t from, uint64_t sequence, uint32_t lim
 Status Reader::enter(uint64_t number) {
   if (segment_ != nullptr && segment_->number() == number) {
     position_ = {number, kSegmentHeaderBytes, segment_->header().base_sequence.load(std::memory_order_acquire)};
+    next_read_ahead_ = 0;
     return Status::success();
   }
   std::shared_ptr<Segment> segment;
@@ -61,6 +66,7 @@ Status Reader::enter(uint64_t number) {
   if (base == 0) return Status::error(Code::kNotFound, "the segment is not in use yet");
   segment_ = std::move(segment);
   position_ = {number, kSegmentHeaderBytes, base};
+  next_read_ahead_ = 0;
   return status;
 }
 
@@ -170,6 +176,23 @@ Status Reader::walk(Arrived arrived, AtEnd at_end) {
                                                  Segment::path(log_->folder(), position_.segment));
     }
   }
+}
+
+Status Reader::read_ahead_now(uint64_t offset) {
+  if (segment_ == nullptr) return Status::success();
+  uint64_t written = segment_->bytes();
+  if (position_.segment >= log_->active()) {
+    written = (segment_->header().tail_hint.load(std::memory_order_relaxed) >> 32) * kFrameAlign;
+  }
+  if (offset >= std::min(written, segment_->bytes())) {
+    next_read_ahead_ = offset + kLookAgain;
+    return Status::success();
+  }
+  const uint64_t from = offset / 4096 * 4096;
+  const uint64_t to = std::min({from + kReadAhead, (written + 4095) / 4096 * 4096, segment_->bytes()});
+  // What is written from now on will be in memory, so a reader that follows closely need not ask for every few messages.
+  next_read_ahead_ = std::max(to, offset + kLookAgain);
+  return segment_->map().populate_for_reading(from, to - from);
 }
 
 Status Reader::skip_damage() {

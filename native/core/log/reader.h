@@ -47,6 +47,11 @@ class Reader {
 
   /// Goes to the successor of the segment. kNotFound while it's not in use; kBehindRetention if it was removed.
   Status next_segment();
+  /// Reads in what lies from `offset` on and was written a while ago, a few megabytes at a time: so that a disk that can't be read is
+  /// kIoFailed here, and not a SIGBUS in scan. At the end of the log it does nothing: what is just being written is in memory.
+  Status read_ahead(uint64_t offset) {
+    return offset < next_read_ahead_ ? Status::success() : read_ahead_now(offset);
+  }
   /// Goes behind damage at the position, to the next message that's whole, in this segment or the next. kNotFound if there's none yet.
   Status skip_damage();
 
@@ -60,6 +65,7 @@ class Reader {
   Log& log() const noexcept { return *log_; }
 
  private:
+  Status read_ahead_now(uint64_t offset);
   Status enter(uint64_t number);
   Status enter_first(uint64_t number);
   template <typename Arrived, typename AtEnd>
@@ -70,6 +76,7 @@ class Reader {
   MappedFile::Access access_;
   std::shared_ptr<Segment> segment_;
   Position position_;
+  uint64_t next_read_ahead_ = 0;
 };
 
 }  // namespace hermes

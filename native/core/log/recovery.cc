@@ -17,8 +17,12 @@ namespace {
 /// Neither empty, nor a claim, nor committed.
 constexpr uint64_t kDamageMark = 0xDDDDDDDDDDDDDDDD;
 
-/// Removes the temporary files of segments whose maker died. REQUIRES: nobody publishes.
-void remove_half_made(const std::string& folder) {
+/// Removes the temporary files of segments whose maker died.
+void remove_half_made(const Log& log) {
+  // A publisher that has just closed may still have its next segment made.
+  LockFile locks;
+  if (!log.open_lock(&locks).ok() || !locks.try_lock(kPrepareByte, LockFile::Mode::kExclusive).ok()) return;
+  const std::string& folder = log.folder();
   DIR* directory = ::opendir(folder.c_str());
   if (directory == nullptr) return;
   while (const dirent* entry = ::readdir(directory)) {
@@ -33,9 +37,10 @@ class Recovery {
       : log_(log), control_(log.control()), report_(*report), everything_(everything) {}
 
   Status run() {
-    uint8_t boot_id[16];
+    uint64_t boot_id[2];
     read_boot_id(boot_id);
-    report_.rebooted = std::memcmp(boot_id, control_.boot_id, sizeof boot_id) != 0;
+    report_.rebooted = control_.boot_id[0].load(std::memory_order_relaxed) != boot_id[0] ||
+                       control_.boot_id[1].load(std::memory_order_relaxed) != boot_id[1];
     Status status = find_bounds();
     if (!status.ok()) return status;
     const bool in_order = control_.closed_in_order.load(std::memory_order_acquire) != 0;
@@ -44,7 +49,7 @@ class Recovery {
       status = check_everything();
       if (!status.ok()) return status;
     }
-    std::memcpy(control_.boot_id, boot_id, sizeof boot_id);
+    for (int i = 0; i < 2; ++i) control_.boot_id[i].store(boot_id[i], std::memory_order_relaxed);
     control_.closed_in_order.store(0, std::memory_order_release);
     return status;
   }
@@ -53,7 +58,7 @@ class Recovery {
   /// Learns from the files which segments there are: the words in the control file may be older, or lost.
   Status find_bounds() {
     const std::vector<uint64_t> numbers = list_segments(log_.folder());
-    remove_half_made(log_.folder());
+    remove_half_made(log_);
     uint64_t newest = 0;
     for (const uint64_t number : numbers) {
       uint64_t base = 0;
@@ -71,14 +76,11 @@ class Recovery {
       everything_ = true;
     }
     if (newest == 0) return make_first(numbers);
-    if (log_.first() == 0) raise_to(control_.first, numbers.front());
-    // A power cut between raising `first` and removing the file leaves files that retention had given up.
-    for (const uint64_t number : numbers) {
-      if (number < log_.first()) std::remove(Segment::path(log_.folder(), number).c_str());
-    }
+    Status status = find_first(numbers, newest);
+    if (!status.ok()) return status;
     for (const uint64_t number : numbers) {
       if (number <= newest) continue;
-      Status status = set_aside_unless_blank(number);
+      status = set_aside_unless_blank(number);
       if (!status.ok()) return status;
     }
     if (report_.rebooted && believed > newest) control_.active.store(newest, std::memory_order_release);
@@ -89,11 +91,26 @@ class Recovery {
     }
     if (believed != newest) control_.closed_in_order.store(0, std::memory_order_release);
     std::shared_ptr<Segment> segment;
-    Status status = log_.segment(newest, &segment);
+    status = log_.segment(newest, &segment);
     uint64_t base = 0;
     // Nobody who publishes may start from a wrong number.
     if (status.ok() && has_first_frame(*segment, &base) && base != segment->header().base_sequence.load()) everything_ = true;
     return status;
+  }
+
+  /// The oldest segment is where the unbroken row of files begins that ends with the newest. A crash may have left some that
+  /// retention had given up, or `first` is damaged: nothing is removed on its word, retention comes again.
+  Status find_first(const std::vector<uint64_t>& numbers, uint64_t newest) {
+    uint64_t oldest = newest;
+    for (auto at = std::lower_bound(numbers.begin(), numbers.end(), newest); at != numbers.begin() && *(at - 1) == oldest - 1; --at) {
+      --oldest;
+    }
+    const uint64_t believed = log_.first();
+    if (believed != 0 && believed < oldest && numbers.front() < oldest) {
+      return Status::error(Code::kCorrupt, Segment::path(log_.folder(), oldest - 1) + " is missing");
+    }
+    control_.first.store(oldest, std::memory_order_release);
+    return Status::success();
   }
 
   /// A segment that is not in use yet must be empty behind its header: publishers take what's not zero for claims and frames.

@@ -23,9 +23,8 @@ bool is_too_old(const Log& log, uint64_t number, uint64_t age_ns) {
 
 Status apply_retention(Log& log) {
   ControlBlock& control = log.control();
-  const uint64_t bytes = control.retention_bytes.load(std::memory_order_relaxed);
-  const uint64_t age_ns = control.retention_age_ns.load(std::memory_order_relaxed);
-  if (bytes == 0 && age_ns == 0) return Status::success();
+  const auto [bytes, age_ns] = load_retention(control);
+  if ((bytes == 0 && age_ns == 0) || log.active() == 0) return Status::success();
 
   LockFile locks;
   Status status = log.open_lock(&locks);
@@ -36,6 +35,11 @@ Status apply_retention(Log& log) {
 
   uint64_t first = log.first();
   const uint64_t active = log.active();
+  // Everything below `active` is at stake: make sure that it's a segment in use, not a flipped bit.
+  uint64_t base = 0;
+  uint64_t first_ns = 0;
+  status = Segment::peek(log.folder(), active, &base, &first_ns);
+  if (!status.ok() || base == 0) return status;
   while (first < active) {
     const bool too_many = bytes != 0 && (active - first + 1) * control.segment_bytes > bytes;
     if (!too_many && (age_ns == 0 || !is_too_old(log, first, age_ns))) break;

@@ -137,6 +137,7 @@ Status Segment::open(const std::string& folder, uint64_t number, const ControlBl
   status = segment->file_.read_at(0, &head, sizeof head);
   if (status.ok()) status = check(name, head, number, control);
   if (status.ok()) status = MappedFile::map(segment->file_, bytes, access, &segment->map_);
+  segment->in_memory_ = segment->file_.in_memory();
   if (status.ok()) *out = std::move(segment);
   return status;
 }
@@ -160,9 +161,11 @@ Status Segment::peek(const std::string& folder, uint64_t number, uint64_t* base_
 }
 
 bool Segment::is_whole(uint64_t offset, const Step& step, uint64_t sequence, uint32_t max_payload) const noexcept {
-  FrameView view;
-  const DecodeLimits limits = {max_payload, true};
-  return decode_frame({data() + offset, step.span}, limits, view) == FrameStatus::kOk && view.sequence == sequence;
+  const FrameHeader* const header = frame(offset);
+  const FrameFields fields = fields_of(step, *header);
+  return is_this_version(step) && fields.sequence == sequence && frame_span(fields.payload_len) == step.span &&
+         (fields.type != FrameType::kData || fields.payload_len <= max_payload) &&
+         frame_crc(fields, data() + offset + kFrameHeaderBytes) == header->crc32;
 }
 
 bool Segment::find_noted_tail(uint64_t after, uint64_t* offset, uint64_t* sequence) const noexcept {
@@ -187,8 +190,17 @@ Status Segment::prepare(uint64_t limit) {
   const uint64_t from = ready_.load(std::memory_order_relaxed);
   limit = std::min((limit + 4095) / 4096 * 4096, bytes());
   if (limit <= from) return Status::success();
-  Status status = file_.allocate(from, limit - from);
-  if (status.ok()) status = map_.populate(from, limit - from);
+  Status status;
+  if (in_memory_) {
+    // Populating is allocating here, and twice as fast as doing both.
+    status = map_.populate(from, limit - from);
+    if (status.code == Code::kUnsupported) status = file_.allocate(from, limit - from);
+  } else {
+    status = file_.allocate(from, limit - from);
+    if (status.ok()) status = map_.populate(from, limit - from);
+    // An older kernel: the pages then fault one by one under the writer, slower but as safe.
+    if (status.code == Code::kUnsupported) status = Status::success();
+  }
   // Release: publishers that see the raised limit find the blocks allocated.
   if (status.ok()) ready_.store(limit, std::memory_order_release);
   return status;

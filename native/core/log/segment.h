@@ -22,6 +22,13 @@ struct Step {
   uint64_t word = 0;   ///< the first eight bytes as they were seen
 };
 
+/// The header of a committed frame. Its first word is taken as it was seen: others may be trying to claim it, in vain, at this moment.
+inline FrameFields fields_of(const Step& step, const FrameHeader& header) noexcept {
+  return {static_cast<FrameType>(step.word >> 40 & 0xFF), static_cast<uint16_t>(step.word >> 48), header.sequence, header.timestamp_ns,
+          header.payload_len};
+}
+inline bool is_this_version(const Step& step) noexcept { return (step.word >> 32 & 0xFF) == kFrameVersion; }
+
 /// What a segment's header says about the topic that it belongs to.
 struct SegmentIdentity {
   TopicId topic_id;
@@ -87,6 +94,7 @@ class Segment {
   uint64_t number_ = 0;
   File file_;
   MappedFile map_;
+  bool in_memory_ = false;
   std::atomic<uint64_t> ready_{0};
 };
 

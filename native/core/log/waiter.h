@@ -14,11 +14,13 @@ namespace hermes {
 /// Sleeps in the kernel until there is news at a position. A publisher that finds no sleeper pays one load for this, and
 /// wakes sleepers with one system call otherwise.
 ///
-/// Thread safety: wait() by one thread; cancel() by any.
+/// Thread safety: wait() by one thread at a time; prepare() and cancel() by any.
 class Waiter {
  public:
   explicit Waiter(std::shared_ptr<Log> log) : log_(std::move(log)) {}
 
+  /// Forgets earlier calls of cancel(). To be called before a wait is handed to its thread, so that no later cancel is lost.
+  void prepare() noexcept { cancelled_.store(false, std::memory_order_relaxed); }
   /// Returns true once there is news, false after `timeout_ns` or cancel(). Repairs the claim of a dead publisher that stands at the position.
   bool wait(const std::shared_ptr<Segment>& segment, const Position& at, uint64_t timeout_ns);
   void cancel() noexcept;

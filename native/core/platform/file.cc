@@ -1,7 +1,9 @@
 #include "core/platform/file.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -81,6 +83,11 @@ Status File::mode(uint32_t* mode) const {
   if (::fstat(fd_, &info) != 0) return Status::from_errno(errno, "stat");
   *mode = static_cast<uint32_t>(info.st_mode) & 0777;
   return Status::success();
+}
+
+bool File::in_memory() const noexcept {
+  struct statfs info;
+  return ::fstatfs(fd_, &info) == 0 && info.f_type == TMPFS_MAGIC;
 }
 
 uint64_t File::next_data(uint64_t offset) const noexcept {

@@ -35,6 +35,8 @@ class File {
   Status read_at(uint64_t offset, void* into, size_t bytes) const;  ///< short files are kCorrupt
   Status write_at(uint64_t offset, const void* from, size_t bytes) const;
   Status sync_data() const;
+  /// Whether the file lives in memory (tmpfs): there's no block to reserve, only pages.
+  bool in_memory() const noexcept;
   /// The first offset at or after `offset` that may hold data, or the file's size if there is none.
   uint64_t next_data(uint64_t offset) const noexcept;
 

@@ -28,7 +28,10 @@ struct flock byte_range(uint64_t byte, short type) {
 }  // namespace
 
 Status LockFile::open(const std::string& path, LockFile* out) {
-  return File::open(path, true, &out->file_);
+  Status status = File::open(path, true, &out->file_);
+  // Who may only read can take no exclusive locks, but may ask who holds them.
+  if (status.code == Code::kAccessDenied) status = File::open(path, false, &out->file_);
+  return status;
 }
 
 Status LockFile::try_lock(uint64_t byte, Mode mode) {

@@ -23,9 +23,13 @@ class MappedFile {
   /// Maps the first `bytes` of `file`. REQUIRES: the file has at least that size (a touch beyond is a SIGBUS).
   static Status map(const File& file, uint64_t bytes, Access access, MappedFile* out);
 
-  /// Makes pages present and writable, so that the first store doesn't fault. REQUIRES: their blocks are allocated.
-  /// `offset` and `bytes` are multiples of 4,096.
+  /// Makes pages present and writable, so that the first store doesn't fault. `offset` and `bytes` are multiples of 4,096.
+  /// kDiskFull if a page can't be had (a store would be a SIGBUS); kUnsupported before Linux 5.14.
   Status populate(uint64_t offset, uint64_t bytes) noexcept;
+
+  /// Reads pages in, so that the next load doesn't fault, and an unreadable disk is kIoFailed here and not a SIGBUS there.
+  /// `offset` and `bytes` are multiples of 4,096. Before Linux 5.14 it does nothing.
+  Status populate_for_reading(uint64_t offset, uint64_t bytes) const noexcept;
 
   std::byte* data() const noexcept { return data_; }
   uint64_t bytes() const noexcept { return bytes_; }
@@ -35,5 +39,8 @@ class MappedFile {
   std::byte* data_ = nullptr;
   uint64_t bytes_ = 0;
 };
+
+/// Whether this kernel can make pages present ahead of their use (Linux 5.14).
+bool can_populate() noexcept;
 
 }  // namespace hermes

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 
 #include "core/ring/ring_bell.h"
 
@@ -47,39 +48,61 @@ Status describe(RingStatus status, const std::string& what) {
   return Status::error(Code::kCorrupt, what);
 }
 
-Status RingFile::open(const std::string& path, const RingShape& shape, const RingOptions& options) {
-  close();
+Status RingFile::map(const std::string& path, MappedFile* mapped) {
   File file;
   Status status = File::open(path, true, &file);
-  if (status.code == Code::kNotFound && shape.capacity != 0) {
-    status = create(path, shape, options);
-    if (!status.ok()) return status;
-    status = File::open(path, true, &file);
-  }
   if (!status.ok()) return status;
   uint64_t size = 0;
   status = file.size(&size);
   if (!status.ok()) return status;
   if (size < kRingDataOffset) return describe(RingStatus::kNotRing, path);
-  MappedFile mapped;
-  status = MappedFile::map(file, size, MappedFile::Access::kReadWrite, &mapped);
+  return MappedFile::map(file, size, MappedFile::Access::kReadWrite, mapped);
+}
+
+Status RingFile::adopt(const std::string& path, MappedFile mapped) {
+  const Status status = LockFile::open(path, &lock_);
   if (!status.ok()) return status;
-  const RingStatus sound = check_ring(mapped.data(), size, shape, &options.tag);
+  mapped_ = std::make_shared<MappedFile>(std::move(mapped));
+  path_ = path;
+  return status;
+}
+
+Status RingFile::open(const std::string& path, const RingShape& shape, const RingOptions& options,
+                      uint32_t file_mode) {
+  close();
+  MappedFile mapped;
+  Status status = map(path, &mapped);
+  if (status.code == Code::kNotFound && shape.capacity != 0) {
+    status = create(path, shape, options, file_mode);
+    if (!status.ok()) return status;
+    status = map(path, &mapped);
+  }
+  if (!status.ok()) return status;
+  const RingStatus sound = check_ring(mapped.data(), mapped.bytes(), shape, &options.tag);
   if (sound == RingStatus::kBadCapacity) {
     return Status::error(Code::kConfigMismatch, path + ": a ring of another capacity");
   }
   if (sound != RingStatus::kOk) return describe(sound, path);
-  status = LockFile::open(path, &lock_);
+  return adopt(path, std::move(mapped));
+}
+
+Status RingFile::open_any(const std::string& path) {
+  close();
+  MappedFile mapped;
+  const Status status = map(path, &mapped);
   if (!status.ok()) return status;
-  mapped_ = std::move(mapped);
-  path_ = path;
-  return Status::success();
+  RingHeader header;
+  std::memcpy(&header, mapped.data(), sizeof header);
+  const RingShape its_own{static_cast<RingKind>(header.kind), header.item_size, 0};
+  const RingStatus sound = check_ring(mapped.data(), mapped.bytes(), its_own);
+  if (sound != RingStatus::kOk) return describe(sound, path);
+  return adopt(path, std::move(mapped));
 }
 
 // Completes the ring under a temporary name first, so that nobody ever sees half of one. If two
 // processes do this at once, one of them makes the name, and both then open that one's ring.
 Status RingFile::create(const std::string& path, const RingShape& shape,
-                        const RingOptions& options) {
+                        const RingOptions& options, uint32_t file_mode) {
   const bool framed = shape.kind == RingKind::kSpscBytes;
   if (!ring_detail::capacity_ok(shape.kind, shape.capacity)) {
     return describe(RingStatus::kBadCapacity, path);
@@ -88,7 +111,7 @@ Status RingFile::create(const std::string& path, const RingShape& shape,
       ring_detail::total_bytes(shape.kind, framed ? 0 : shape.item_size, shape.capacity);
   File file;
   std::string temporary;
-  Status status = File::create_temporary(path, 0600, &file, &temporary);
+  Status status = File::create_temporary(path, file_mode, &file, &temporary);
   if (!status.ok()) return status;
   MappedFile mapped;
   status = file.allocate(0, bytes);
@@ -163,7 +186,7 @@ void RingFile::close() noexcept {
     mine_ = kNobody;
   }
   lock_.close();
-  mapped_.unmap();
+  mapped_.reset();
 }
 
 }  // namespace hermes

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "core/platform/lock_file.h"
@@ -27,8 +28,11 @@ class RingFile {
 
   /// Opens the ring at `path`; makes it first if there is none. An existing ring must agree with
   /// `shape` and the tag in `options`, otherwise kConfigMismatch. `shape.capacity` 0 accepts any,
-  /// and doesn't create: kNotFound.
-  Status open(const std::string& path, const RingShape& shape, const RingOptions& options = {});
+  /// and doesn't create: kNotFound. `file_mode` is that of a new file, whatever the umask.
+  Status open(const std::string& path, const RingShape& shape, const RingOptions& options = {},
+              uint32_t file_mode = 0600);
+  /// Opens whatever sound ring there is. The caller checks its kind, item size and tag.
+  Status open_any(const std::string& path);
 
   /// Becomes the producer or the consumer of an SPSC ring: kExclusiveHeld if a living process is
   /// it. Call `adopt` on the view afterwards.
@@ -39,21 +43,26 @@ class RingFile {
   /// Finds attached participants whose lock is free and marks them dead. Returns how many it found.
   uint32_t probe() noexcept;
 
-  /// Closes the attachment in an orderly way and unmaps. Idempotent.
+  /// Closes the attachment in an orderly way and unmaps (see `mapping`). Idempotent.
   void close() noexcept;
 
-  void* memory() const noexcept { return mapped_.data(); }
-  size_t bytes() const noexcept { return mapped_.bytes(); }
+  void* memory() const noexcept { return mapped_ == nullptr ? nullptr : mapped_->data(); }
+  size_t bytes() const noexcept { return mapped_ == nullptr ? 0 : mapped_->bytes(); }
+  /// A share of the mapping: who holds it may look at `memory()` beyond `close`.
+  std::shared_ptr<MappedFile> mapping() const noexcept { return mapped_; }
   bool attached() const noexcept { return mine_ != kNobody; }
 
  private:
   static constexpr uint32_t kNobody = ~0u;
 
-  RingImage* image() const noexcept { return reinterpret_cast<RingImage*>(mapped_.data()); }
-  Status create(const std::string& path, const RingShape& shape, const RingOptions& options);
+  RingImage* image() const noexcept { return reinterpret_cast<RingImage*>(mapped_->data()); }
+  Status create(const std::string& path, const RingShape& shape, const RingOptions& options,
+                uint32_t file_mode);
+  Status map(const std::string& path, MappedFile* mapped);
+  Status adopt(const std::string& path, MappedFile mapped);
   Status take(uint32_t entry, uint32_t* before);
 
-  MappedFile mapped_;
+  std::shared_ptr<MappedFile> mapped_;  // null while closed
   LockFile lock_;
   std::string path_;
   uint32_t mine_ = kNobody;
