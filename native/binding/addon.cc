@@ -2,8 +2,12 @@
 
 #include "binding/appender_handle.h"
 #include "binding/constants.h"
+#include "binding/file_mapping.h"
+#include "binding/ingest_frames.h"
 #include "binding/log_handle.h"
+#include "binding/maintenance.h"
 #include "binding/reader_handle.h"
+#include "binding/ring_file_handle.h"
 #include "core/crc32/crc32.h"
 
 namespace hermes::binding {
@@ -25,8 +29,12 @@ Napi::Value crc32_of(const Napi::CallbackInfo& info) {
 Addon::Addon(Napi::Env env, Napi::Object exports) : dispatcher_(Dispatcher::create(env)) {
   exports.Set("napiVersion", Napi::Number::New(env, NAPI_VERSION));
   exports.Set("constants", make_constants(env));
+  exports.Set("kernelFeatures", Napi::Function::New(env, kernel_features, "kernelFeatures"));
   exports.Set("crc32", Napi::Function::New(env, crc32_of, "crc32"));
   exports.Set("openLog", LogHandle::define(env));
+  exports.Set("RingFile", RingFileHandle::define(env));
+  define_ingest(env, exports);
+  FileMapping::define(env, exports);
   appender_class = Napi::Persistent(AppenderHandle::define(env));
   reader_class = Napi::Persistent(ReaderHandle::define(env));
 }

@@ -19,6 +19,7 @@ constexpr size_t kFramesAt = 64;
 Napi::Function AppenderHandle::define(Napi::Env env) {
   return DefineClass(env, "Appender",
                      {InstanceMethod<&AppenderHandle::attach>("attach"),
+                      InstanceMethod<&AppenderHandle::ingest_function>("ingestFunction"),
                       InstanceMethod<&AppenderHandle::last_error>("lastError"),
                       InstanceMethod<&AppenderHandle::has_room>("hasRoom"), InstanceMethod<&AppenderHandle::sync>("sync"),
                       InstanceMethod<&AppenderHandle::close>("close")});
@@ -93,6 +94,7 @@ Napi::Value AppenderHandle::last_error(const Napi::CallbackInfo& info) {
     case Code::kPayloadTooLarge:
       status.context = "the payload is larger than " + std::to_string(appender_->max_payload()) + " bytes (maxPayloadBytes)";
       break;
+    case Code::kInvalidArgument: status.context = "the frames of the batch are not laid out as they should be"; break;
     default: break;
   }
   return throw_status(info.Env(), status);

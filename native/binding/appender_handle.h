@@ -28,6 +28,8 @@ class AppenderHandle final : public Napi::ObjectWrap<AppenderHandle> {
  private:
   static napi_value append(napi_env env, napi_callback_info info);
   static napi_value append_batch(napi_env env, napi_callback_info info);
+  static napi_value ingest(napi_env env, napi_callback_info info);  // this and the next one: ingest.cc
+  Napi::Value ingest_function(const Napi::CallbackInfo& info);
   Napi::Value attach(const Napi::CallbackInfo& info);
   Napi::Value last_error(const Napi::CallbackInfo& info);
   Napi::Value has_room(const Napi::CallbackInfo& info);
@@ -37,6 +39,7 @@ class AppenderHandle final : public Napi::ObjectWrap<AppenderHandle> {
 
   std::unique_ptr<Appender> appender_;
   Scratch scratch_;
+  Scratch ingest_scratch_;
   Code last_code_ = Code::kOk;
 };
 

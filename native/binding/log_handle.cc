@@ -3,39 +3,15 @@
 #include "binding/addon.h"
 #include "binding/appender_handle.h"
 #include "binding/errors.h"
+#include "binding/maintenance.h"
 #include "binding/reader_handle.h"
+#include "binding/reports.h"
 #include "core/log/recovery.h"
 #include "core/log/retention.h"
 #include "core/platform/clock.h"
 
 namespace hermes::binding {
 namespace {
-
-Napi::Value to_number(Napi::Env env, uint64_t value) { return Napi::Number::New(env, static_cast<double>(value)); }
-
-Napi::Object to_object(Napi::Env env, const RecoveryReport& report) {
-  Napi::Object object = Napi::Object::New(env);
-  object.Set("ran", Napi::Boolean::New(env, report.ran));
-  object.Set("rebooted", Napi::Boolean::New(env, report.rebooted));
-  object.Set("frames", to_number(env, report.frames));
-  object.Set("bytes", to_number(env, report.bytes));
-  object.Set("deadClaims", to_number(env, report.dead_claims));
-  Napi::Array damage = Napi::Array::New(env, report.damage.size());
-  for (uint32_t i = 0; i < report.damage.size(); ++i) {
-    const Damage& one = report.damage[i];
-    Napi::Object entry = Napi::Object::New(env);
-    entry.Set("segment", to_number(env, one.segment));
-    entry.Set("offset", to_number(env, one.offset));
-    entry.Set("bytes", to_number(env, one.bytes));
-    entry.Set("firstSequence", to_number(env, one.first_sequence));
-    entry.Set("count", to_number(env, one.count));
-    entry.Set("reason", Napi::String::New(env, one.reason));
-    entry.Set("file", Napi::String::New(env, one.file));
-    damage.Set(i, entry);
-  }
-  object.Set("damage", damage);
-  return object;
-}
 
 /// Opens an appender off the event loop: another publisher's recovery may have to be waited for, or done here.
 class OpenAppender final : public Napi::AsyncWorker {
@@ -53,6 +29,8 @@ class OpenAppender final : public Napi::AsyncWorker {
       return;
     }
     Napi::Object handle = Addon::of(env).appender_class.New({});
+    // A worker that is being terminated makes no objects any more. The appender closes itself.
+    if (handle.IsEmpty()) return;
     AppenderHandle::Unwrap(handle)->adopt(std::move(appender_));
     handle.Set("recovery", to_object(env, report_));
     deferred_.Resolve(handle);
@@ -74,7 +52,11 @@ Napi::Function LogHandle::define(Napi::Env env) {
                      {InstanceMethod<&LogHandle::open_appender>("openAppender"),
                       InstanceMethod<&LogHandle::open_reader>("openReader"), InstanceMethod<&LogHandle::info>("info"),
                       InstanceMethod<&LogHandle::next_sequence>("nextSequence"),
+                      InstanceMethod<&LogHandle::verify_segment>("verifySegment"),
+                      InstanceMethod<&LogHandle::repair>("repair"),
+                      InstanceMethod<&LogHandle::participants>("participants"),
                       InstanceMethod<&LogHandle::set_retention>("setRetention"),
+                      InstanceMethod<&LogHandle::trace_producers>("traceProducers"),
                       InstanceMethod<&LogHandle::close>("close")});
 }
 
@@ -111,7 +93,7 @@ Napi::Value LogHandle::open_appender(const Napi::CallbackInfo& info) {
 Napi::Value LogHandle::open_reader(const Napi::CallbackInfo& info) {
   if (log_ == nullptr) return throw_closed(info.Env(), "topic");
   Napi::Object handle = Addon::of(info.Env()).reader_class.New({info[0]});
-  if (info.Env().IsExceptionPending()) return {};
+  if (handle.IsEmpty()) return {};
   ReaderHandle::Unwrap(handle)->adopt(log_, Addon::of(info.Env()).dispatcher());
   return handle;
 }
@@ -124,6 +106,24 @@ Napi::Value LogHandle::next_sequence(const Napi::CallbackInfo& info) {
   if (status.code == Code::kNotFound && log_->active() == 0) return Napi::Number::New(info.Env(), 1);
   if (!status.ok()) return throw_status(info.Env(), status);
   return to_number(info.Env(), committed.sequence);
+}
+
+/// verifySegment(number) → Promise of what a look at every frame of the segment found.
+Napi::Value LogHandle::verify_segment(const Napi::CallbackInfo& info) {
+  if (log_ == nullptr) return throw_closed(info.Env(), "topic");
+  return binding::verify_segment(info.Env(), log_, static_cast<uint64_t>(info[0].As<Napi::Number>().Int64Value()));
+}
+
+/// repair() → Promise of what a recovery of the whole topic did.
+Napi::Value LogHandle::repair(const Napi::CallbackInfo& info) {
+  if (log_ == nullptr) return throw_closed(info.Env(), "topic");
+  return repair_topic(info.Env(), log_);
+}
+
+/// participants() → who holds what.
+Napi::Value LogHandle::participants(const Napi::CallbackInfo& info) {
+  if (log_ == nullptr) return throw_closed(info.Env(), "topic");
+  return binding::participants(info.Env(), *log_);
 }
 
 /// What the control file and the disk say now. Walks from the checkpoint to the end of the log.
@@ -179,10 +179,8 @@ Napi::Value LogHandle::set_retention(const Napi::CallbackInfo& info) {
   if (!log_->writable()) {
     return throw_status(info.Env(), Status::error(Code::kAccessDenied, "this process may not write to " + log_->folder()));
   }
-  ControlBlock& control = log_->control();
-  control.retention_bytes.store(static_cast<uint64_t>(info[0].As<Napi::Number>().Int64Value()), std::memory_order_relaxed);
-  control.retention_age_ns.store(static_cast<uint64_t>(info[1].As<Napi::Number>().Int64Value()) * 1'000'000,
-                                 std::memory_order_relaxed);
+  store_retention(log_->control(), {static_cast<uint64_t>(info[0].As<Napi::Number>().Int64Value()),
+                                    static_cast<uint64_t>(info[1].As<Napi::Number>().Int64Value()) * 1'000'000});
   const Status status = apply_retention(*log_);
   if (!status.ok() && status.code != Code::kTimedOut) return throw_status(info.Env(), status);
   return info.Env().Undefined();

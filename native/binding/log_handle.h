@@ -19,7 +19,11 @@ class LogHandle final : public Napi::ObjectWrap<LogHandle> {
   Napi::Value open_reader(const Napi::CallbackInfo& info);
   Napi::Value next_sequence(const Napi::CallbackInfo& info);
   Napi::Value info(const Napi::CallbackInfo& info);
+  Napi::Value verify_segment(const Napi::CallbackInfo& info);
+  Napi::Value repair(const Napi::CallbackInfo& info);
+  Napi::Value participants(const Napi::CallbackInfo& info);
   Napi::Value set_retention(const Napi::CallbackInfo& info);
+  Napi::Value trace_producers(const Napi::CallbackInfo& info);  // ingest.cc
   Napi::Value close(const Napi::CallbackInfo& info);
 
   std::shared_ptr<Log> log_;

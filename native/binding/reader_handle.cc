@@ -31,8 +31,6 @@ ReaderHandle::ReaderHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Re
   verify_ = info[0].ToBoolean();
 }
 
-ReaderHandle::~ReaderHandle() { stop_waiting(); }
-
 void ReaderHandle::adopt(std::shared_ptr<Log> log, std::shared_ptr<Dispatcher> dispatcher) {
   log_ = log;
   dispatcher_ = std::move(dispatcher);
@@ -64,6 +62,11 @@ napi_value ReaderHandle::scan(napi_env env, napi_callback_info info) {
   Scan result;
   const Segment* segment = self->reader_ != nullptr ? self->reader_->segment().get() : nullptr;
   if (segment != nullptr && offset >= kSegmentHeaderBytes && offset <= segment->bytes() && offset % kFrameAlign == 0) {
+    const Status readable = self->reader_->read_ahead(offset);
+    if (!readable.ok()) [[unlikely]] {
+      throw_status(env, readable);
+      return nullptr;
+    }
     result = hermes::scan(*segment, offset, static_cast<uint64_t>(scratch.get<double>(kSequenceAt)),
                           scratch.get<uint32_t>(kLimitAt), self->max_payload_, self->verify_);
   } else {
@@ -122,6 +125,8 @@ Napi::Value ReaderHandle::seek(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (reader_ == nullptr) return throw_closed(env, "subscriber");
   Status status;
+  take_position();
+  const Reader before = *reader_;
   if (info[0].IsNumber()) {
     status = reader_->seek_sequence(static_cast<uint64_t>(info[0].As<Napi::Number>().Int64Value()));
   } else if (info[0].IsBigInt()) {
@@ -132,6 +137,8 @@ Napi::Value ReaderHandle::seek(const Napi::CallbackInfo& info) {
   } else {
     status = reader_->seek_earliest();
   }
+  // JavaScript still reads the old segment: a search that failed half-way leaves the reader there too.
+  if (!status.ok()) *reader_ = before;
   if (status.code == Code::kNotFound) return env.Null();
   if (!status.ok()) return throw_status(env, status);
   return position(env);
@@ -142,7 +149,9 @@ Napi::Value ReaderHandle::next_segment(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (reader_ == nullptr) return throw_closed(env, "subscriber");
   take_position();
+  const Reader before = *reader_;
   const Status status = reader_->next_segment();
+  if (!status.ok()) *reader_ = before;
   if (status.code == Code::kNotFound) return env.Null();
   if (!status.ok()) return throw_status(env, status);
   return position(env);
@@ -177,36 +186,29 @@ Napi::Value ReaderHandle::wait(const Napi::CallbackInfo& info) {
   if (reader_ == nullptr) return throw_closed(env, "subscriber");
   if (*waiting_) return throw_status(env, Status::error(Code::kBusy, "the subscriber is waiting already"));
   take_position();
-  if (thread_.joinable()) thread_.join();  // it has delivered its result, so this doesn't wait
   const auto deferred = std::make_shared<Napi::Promise::Deferred>(env);
   const auto timeout_ns = static_cast<uint64_t>(info[0].As<Napi::Number>().DoubleValue() * 1e6);
-  waiter_ = std::make_shared<Waiter>(log_);
+  if (parker_ == nullptr) parker_ = std::make_unique<Parker>(log_);
   dispatcher_->expect();
   *waiting_ = true;
   // The thread and the delivered work hold nothing of this object, which may be gone by then.
-  thread_ = std::thread([deferred, timeout_ns, waiting = waiting_, waiter = waiter_, dispatcher = dispatcher_,
-                         segment = reader_->segment(), at = reader_->position()] {
-    const bool news = waiter->wait(segment, at, timeout_ns);
-    dispatcher->post([deferred, waiting, news](Napi::Env loop) {
-      *waiting = false;
-      deferred->Resolve(Napi::Boolean::New(loop, news));
-    });
-  });
+  parker_->wait(reader_->segment(), reader_->position(), timeout_ns,
+                [deferred, waiting = waiting_, dispatcher = dispatcher_](bool news) {
+                  dispatcher->post([deferred, waiting, news](Napi::Env loop) {
+                    *waiting = false;
+                    deferred->Resolve(Napi::Boolean::New(loop, news));
+                  });
+                });
   return deferred->Promise();
 }
 
 Napi::Value ReaderHandle::cancel(const Napi::CallbackInfo& info) {
-  if (*waiting_) waiter_->cancel();
+  if (*waiting_) parker_->cancel();
   return info.Env().Undefined();
 }
 
-void ReaderHandle::stop_waiting() {
-  if (*waiting_) waiter_->cancel();
-  if (thread_.joinable()) thread_.join();
-}
-
 Napi::Value ReaderHandle::close(const Napi::CallbackInfo& info) {
-  stop_waiting();
+  parker_.reset();
   if (!region_.IsEmpty()) {
     Napi::ArrayBuffer buffer = region_.Value();
     if (!buffer.IsDetached()) buffer.Detach();

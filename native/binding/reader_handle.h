@@ -3,12 +3,11 @@
 #include <napi.h>
 
 #include <memory>
-#include <thread>
 
 #include "binding/dispatcher.h"
+#include "binding/parker.h"
 #include "binding/scratch.h"
 #include "core/log/reader.h"
-#include "core/log/waiter.h"
 
 namespace hermes::binding {
 
@@ -24,7 +23,6 @@ class ReaderHandle final : public Napi::ObjectWrap<ReaderHandle> {
  public:
   static Napi::Function define(Napi::Env env);
   explicit ReaderHandle(const Napi::CallbackInfo& info);
-  ~ReaderHandle() override;
   void adopt(std::shared_ptr<Log> log, std::shared_ptr<Dispatcher> dispatcher);
 
  private:
@@ -40,14 +38,12 @@ class ReaderHandle final : public Napi::ObjectWrap<ReaderHandle> {
   Napi::Value close(const Napi::CallbackInfo& info);
   Napi::Value position(Napi::Env env);
   void take_position();
-  void stop_waiting();
 
   std::unique_ptr<Reader> reader_;
   std::shared_ptr<Dispatcher> dispatcher_;
   std::shared_ptr<Log> log_;
-  std::shared_ptr<Waiter> waiter_;
+  std::unique_ptr<Parker> parker_;  // from the first wait on
   std::shared_ptr<bool> waiting_ = std::make_shared<bool>(false);  // used on the environment's thread only
-  std::thread thread_;
   Napi::Reference<Napi::ArrayBuffer> region_;
   Scratch scratch_;
   uint32_t max_payload_ = 0;
