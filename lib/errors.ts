@@ -1,5 +1,5 @@
 /**
- * Every failure that Hermes reports, by its stable code. `docs/errors.md` says for each what happened and what to do.
+ * Every failure that Hermes reports, by its stable code. `docs/operations.md` says for each what happened and what to do.
  * A code is part of the public interface: codes are added, never renamed or given another meaning.
  */
 export const errorCodes = [
@@ -37,6 +37,13 @@ export const errorCodes = [
   'FORKED', // used in a forked child of the process that opened it
   'PEER_DEAD', // the other side of a ring died
   'TIMED_OUT',
+  // the network
+  'CONNECTION_FAILED', // no connection to the broker, or it was lost and retrying was given up
+  'PROTOCOL', // the other side sent what the protocol does not know
+  'UNAUTHORIZED', // no token, a wrong one, or one without the right
+  'FENCED', // a newer connection took this publisher's place
+  'LIMIT', // one of the broker's limits
+  'SLOW_CONSUMER', // the client took nothing of what was sent to it
 ] as const
 
 export type ErrorCode = (typeof errorCodes)[number]

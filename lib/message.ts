@@ -1,4 +1,5 @@
 import type { Region } from './codec/codec.js'
+import { closedError } from './codec/failures.js'
 import { frameOffset } from './frame.js'
 
 /** A message that is the receiver's own: it stays valid for ever. What iterators yield. */
@@ -59,11 +60,19 @@ export class MessageCursor implements MessageView {
   }
 
   get timestampNs(): bigint {
-    return this.#region.data.getBigUint64(this.#offset + frameOffset.timestampNs, true)
+    try {
+      return this.#region.data.getBigUint64(this.#offset + frameOffset.timestampNs, true)
+    } catch (error) {
+      throw closedError(error)
+    }
   }
 
   copyPayload(): Uint8Array {
     const from = this.#offset + frameOffset.payload
-    return this.#region.bytes.slice(from, from + this.payloadBytes)
+    try {
+      return this.#region.bytes.slice(from, from + this.payloadBytes)
+    } catch (error) {
+      throw closedError(error)
+    }
   }
 }

@@ -1,7 +1,7 @@
 import type { Codec } from './codec/codec.js'
 import { Deferred } from './deferred.js'
 import { HermesError } from './errors.js'
-import { frameBytes, frameHeaderBytes, frameOffset } from './frame.js'
+import { frameAlignment, frameBytes, frameHeaderBytes, frameOffset } from './frame.js'
 import type { RecoveryReport } from './native-addon.js'
 import { checkChoice, checkOptions, checkSignal, invalid } from './options.js'
 import { type Durability, durabilities, type PublisherPort } from './transport/transport.js'
@@ -38,6 +38,8 @@ export class Publisher<In> implements AsyncDisposable {
   readonly #payloadOffset: number
   readonly #payloadLimit: number
   #state: 'open' | 'closing' | 'closed' = 'open'
+  /** Open, and not in the middle of a batch, whose values stand in the memory that every publish uses. */
+  #accepts = true
   #closing: Promise<void> | undefined
   #closed = new Deferred<void>()
   #synced = 0
@@ -59,7 +61,7 @@ export class Publisher<In> implements AsyncDisposable {
     return this.#port.recovery
   }
 
-  /** The sequence of the newest message of this publisher; 0 before the first. */
+  /** The sequence of the newest message of this publisher (over TCP: of those that were acknowledged); 0 before the first. */
   get lastSequence(): number {
     return this.#port.lastSequence
   }
@@ -69,10 +71,10 @@ export class Publisher<In> implements AsyncDisposable {
    * is `written` in local placements: the end of this process doesn't undo it.
    *
    * @returns false if you should await `ready()` before you publish more. The message was accepted all the same.
-   * @throws HermesError `CLOSED`, `ENCODE_FAILED`, `VALIDATION_FAILED`, `PAYLOAD_TOO_LARGE`, `DISK_FULL`, `FORKED`, `IO_FAILED`
+   * @throws HermesError `CLOSED`, `BUSY` (within the iterable of a batch), `ENCODE_FAILED`, `VALIDATION_FAILED`, `PAYLOAD_TOO_LARGE`, `DISK_FULL`, `FORKED`, `IO_FAILED`
    */
   publish(value: In): boolean {
-    if (this.#state !== 'open') throw this.#closedError()
+    if (!this.#accepts) throw this.#refusal()
     const port = this.#port
     const length = this.#codec.encode(value, port.region, this.#payloadOffset, this.#payloadLimit)
     const roomy = port.append(length)
@@ -86,19 +88,21 @@ export class Publisher<In> implements AsyncDisposable {
    * @throws HermesError as `publish`. Then nothing of the group with the offending value was published; `details.accepted` says how many values before it were.
    */
   publishBatch(values: Iterable<In>): boolean {
-    if (this.#state !== 'open') throw this.#closedError()
+    if (!this.#accepts) throw this.#refusal()
     if (typeof (values as Partial<Iterable<In>> | null)?.[Symbol.iterator] !== 'function') {
       throw invalid('publishBatch() takes an array or another iterable of values.')
     }
     const port = this.#port
     const { region, batchOffset, batchLimit: end, maxPayloadBytes } = port
-    const { data } = region
+    const { bytes, data } = region
+    const codec = this.#codec
     // A frame's payload may need all of maxPayloadBytes: only a codec that says less can be packed closer.
-    const most = frameBytes(Math.min(this.#codec.maxBytes ?? maxPayloadBytes, maxPayloadBytes))
+    const most = frameBytes(Math.min(codec.maxBytes ?? maxPayloadBytes, maxPayloadBytes))
     let accepted = 0
     let count = 0
     let offset = batchOffset
     let roomy = true
+    this.#accepts = false
     try {
       for (const value of values) {
         if (count === batchLimit || offset + most > end) {
@@ -108,10 +112,11 @@ export class Publisher<In> implements AsyncDisposable {
           offset = batchOffset
         }
         const payload = offset + frameHeaderBytes
-        const length = this.#codec.encode(value, region, payload, payload + maxPayloadBytes)
+        const length = codec.encode(value, region, payload, payload + maxPayloadBytes)
         data.setUint32(offset + frameOffset.payloadLength, length, true)
-        const next = offset + frameBytes(length)
-        for (let at = payload + length; at < next; at++) region.bytes[at] = 0
+        // As frameBytes() has it, in integers only: here lengths are far below 2^31, and it saves a fifth of the time.
+        const next = offset + ((frameHeaderBytes + length + frameAlignment - 1) & -frameAlignment)
+        for (let at = payload + length; at < next; at++) bytes[at] = 0
         offset = next
         count++
       }
@@ -119,6 +124,8 @@ export class Publisher<In> implements AsyncDisposable {
     } catch (error) {
       if (!(error instanceof HermesError)) throw error
       throw new HermesError(error.code, error.message, { cause: error, details: { ...error.details, accepted } })
+    } finally {
+      this.#accepts = this.#state === 'open'
     }
     return this.durability === 'written' ? roomy : this.#syncSoon() && roomy
   }
@@ -129,13 +136,14 @@ export class Publisher<In> implements AsyncDisposable {
    * @throws HermesError as `publish`; `ABORTED` (the message may be published all the same)
    */
   async publishAsync(value: In, options: WaitOptions = {}): Promise<Receipt> {
-    const { signal } = options
     checkOptions('publishAsync()', options, ['signal'])
+    const { signal } = options
     checkSignal(signal)
-    if (this.#state !== 'open') throw this.#closedError()
+    if (!this.#accepts) throw this.#refusal()
     const port = this.#port
     const length = this.#codec.encode(value, port.region, this.#payloadOffset, this.#payloadLimit)
     const roomy = port.append(length)
+    if (port.receipt !== undefined) return port.receipt(signal)
     const receipt: Receipt = { sequence: port.lastSequence, timestampNs: port.lastTimestampNs }
     if (!roomy) await port.ready(signal)
     if (this.durability !== 'written') await port.reached(receipt.sequence, this.durability, signal)
@@ -148,7 +156,7 @@ export class Publisher<In> implements AsyncDisposable {
     checkSignal(options.signal)
     if (this.#state === 'closed') throw this.#closedError()
     if (this.durability === 'synced' && this.#underway() > unsyncedLimit / 2) {
-      await this.#port.reached(this.#port.lastSequence, 'synced', options.signal)
+      await this.#port.reached(this.#accepted(), 'synced', options.signal)
     }
     await this.#port.ready(options.signal)
   }
@@ -163,7 +171,7 @@ export class Publisher<In> implements AsyncDisposable {
     checkOptions('flush()', options, ['signal'])
     checkSignal(options.signal)
     if (this.#state === 'closed') throw this.#closedError()
-    await this.#port.reached(this.#port.lastSequence, durability, options.signal)
+    await this.#port.reached(this.#accepted(), durability, options.signal)
   }
 
   /** Waits until everything has reached the publisher's durability, then gives its place back. Idempotent. */
@@ -183,8 +191,9 @@ export class Publisher<In> implements AsyncDisposable {
 
   async #close(): Promise<void> {
     this.#state = 'closing'
+    this.#accepts = false
     try {
-      await this.#port.reached(this.#port.lastSequence, this.durability, undefined)
+      await this.#port.reached(this.#accepted(), this.durability, undefined)
     } finally {
       this.#state = 'closed'
       await this.#port.close()
@@ -192,8 +201,13 @@ export class Publisher<In> implements AsyncDisposable {
     }
   }
 
+  /** How far this publisher is, in the numbers that its port counts in. */
+  #accepted(): number {
+    return this.#port.accepted ?? this.#port.lastSequence
+  }
+
   #underway(): number {
-    return this.#port.lastSequence - this.#synced
+    return this.#accepted() - this.#synced
   }
 
   /** Keeps one sync under way while a `synced` publisher publishes without awaiting. */
@@ -201,7 +215,7 @@ export class Publisher<In> implements AsyncDisposable {
     if (this.#failed !== undefined) throw this.#failed
     if (!this.#syncing) {
       this.#syncing = true
-      if (this.#synced === 0) this.#synced = this.#port.lastSequence - 1
+      if (this.#synced === 0) this.#synced = this.#accepted() - 1
       void this.#syncAll()
     }
     return this.#underway() <= unsyncedLimit
@@ -209,8 +223,8 @@ export class Publisher<In> implements AsyncDisposable {
 
   async #syncAll(): Promise<void> {
     try {
-      while (this.#state === 'open' && this.#port.lastSequence > this.#synced) {
-        const upto = this.#port.lastSequence
+      while (this.#state === 'open' && this.#accepted() > this.#synced) {
+        const upto = this.#accepted()
         await this.#port.reached(upto, 'synced', undefined)
         this.#synced = upto
       }
@@ -222,7 +236,18 @@ export class Publisher<In> implements AsyncDisposable {
     }
   }
 
+  #refusal(): HermesError {
+    if (this.#state !== 'open') return this.#closedError()
+    return new HermesError(
+      'BUSY',
+      `The publisher of '${this.topic}' is in use: publishBatch() is taking its values. Publish afterwards, or with another publisher.`,
+    )
+  }
+
   #closedError(): HermesError {
-    return new HermesError('CLOSED', `The publisher of '${this.topic}' is closed. Make a new one with topic.publisher().`)
+    return new HermesError(
+      'CLOSED',
+      `The publisher of '${this.topic}' is closed. Make a new one with topic.publisher().`,
+    )
   }
 }

@@ -13,6 +13,6 @@ export function checkTopicName(name: unknown, what = 'topic'): asserts name is s
   throw new HermesError(
     'INVALID_NAME',
     `${show(name)} is no valid ${what} name: use 1 to 128 of the characters A-Z a-z 0-9 . _ - and do not begin with '.' or '-'.`,
-    { details: { name: typeof name === 'string' ? name.slice(0, 200) : String(name) } },
+    { details: { name: typeof name === 'string' ? name.slice(0, 200) : show(name) } },
   )
 }

@@ -1,8 +1,19 @@
 import type { Codec } from './codec/codec.js'
+import { guarded } from './codec/guarded.js'
+import { HermesError } from './errors.js'
 import { checkBoolean, checkChoice, checkOptions, checkSignal } from './options.js'
 import { Publisher } from './publisher.js'
 import { checkFrom, Subscriber } from './subscriber.js'
-import { type Durability, durabilities, type From, type TopicInfo, type TopicSettings, type Transport } from './transport/transport.js'
+import {
+  type Durability,
+  durabilities,
+  type From,
+  type Overflow,
+  overflows,
+  type TopicInfo,
+  type TopicSettings,
+  type Transport,
+} from './transport/transport.js'
 import { type Wait, waits } from './wait.js'
 
 export interface PublisherOptions {
@@ -10,10 +21,15 @@ export interface PublisherOptions {
   readonly durability?: Durability
   /** Be the only publisher of the topic, in all processes, or fail with `EXCLUSIVE_HELD`. Somewhat faster. Default false. */
   readonly exclusive?: boolean
+  /**
+   * In a `ring:` place, what to do when the ring is full. Default `block`: `publish` throws `BACK_PRESSURE`. `drop-newest` gives the new message
+   * up, which `info().ring` counts; `publish` then returns false.
+   */
+  readonly overflow?: Overflow
 }
 
 export interface SubscriberOptions {
-  /** Where to begin. Default `latest`: what is published from now on. */
+  /** Where to begin. Default `latest`: what is published from now on; in a `ring:` place `earliest`: what waits to be consumed. */
   readonly from?: From
   /** How to wait for messages. Default `adaptive`. */
   readonly wait?: Wait
@@ -60,13 +76,21 @@ export class Topic<In, Out = In, View = Out> {
    * @throws HermesError `EXCLUSIVE_HELD`, `TOO_MANY_PUBLISHERS`, `CODEC_MISMATCH`, `CONFIG_MISMATCH`, `ACCESS_DENIED`, `CORRUPT`, …
    */
   async publisher(options: PublisherOptions = {}): Promise<Publisher<In>> {
-    checkOptions('publisher()', options, ['durability', 'exclusive'])
-    const { durability = 'written', exclusive = false } = options
+    checkOptions('publisher()', options, ['durability', 'exclusive', 'overflow'])
+    const { durability = 'written', exclusive = false, overflow = 'block' } = options
     checkChoice('durability', durability, durabilities)
     checkBoolean('exclusive', exclusive)
+    checkChoice('overflow', overflow, overflows)
     this.#owner.checkOpen()
-    const port = await this.#owner.transport.publisher(this.name, this.#settings, { exclusive })
-    return this.#owner.adopt(new Publisher<In>(this.name, this.codec, port, durability))
+    const { transport } = this.#owner
+    if (overflow !== 'block' && transport.isBounded !== true) {
+      throw new HermesError(
+        'UNSUPPORTED',
+        `Topic '${this.name}' is a log: it grows and never overflows. Leave 'overflow' out, or use a ring.`,
+      )
+    }
+    const port = await transport.publisher(this.name, this.#settings, { exclusive, durability, overflow })
+    return this.#owner.adopt(new Publisher<In>(this.name, guarded(this.codec), port, durability))
   }
 
   /**
@@ -76,7 +100,13 @@ export class Topic<In, Out = In, View = Out> {
    */
   async subscriber(options: SubscriberOptions = {}): Promise<Subscriber<Out, View>> {
     checkOptions('subscriber()', options, ['from', 'wait', 'signal', 'verify', 'onDamage'])
-    const { from = 'latest', wait = 'adaptive', signal, verify = true, onDamage = 'error' } = options
+    const {
+      from = this.#owner.transport.defaultFrom ?? 'latest',
+      wait = 'adaptive',
+      signal,
+      verify = true,
+      onDamage = 'error',
+    } = options
     checkFrom("'from'", from)
     checkChoice('wait', wait, waits)
     checkSignal(signal)
@@ -84,7 +114,7 @@ export class Topic<In, Out = In, View = Out> {
     checkChoice('onDamage', onDamage, ['error', 'skip'])
     this.#owner.checkOpen()
     const port = await this.#owner.transport.subscriber(this.name, this.#settings, { from, verify })
-    const codec = this.codec as unknown as Codec<never, Out, View>
+    const codec = guarded(this.codec) as unknown as Codec<never, Out, View>
     return this.#owner.adopt(new Subscriber<Out, View>(this.name, codec, port, wait, signal, onDamage === 'skip'))
   }
 

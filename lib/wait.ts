@@ -5,7 +5,7 @@ import type { SubscriberPort } from './transport/transport.js'
 /**
  * How a subscriber waits for messages.
  *
- * - `spin` polls in place: the shortest delay (below a microsecond), a whole core, and an event loop that gets a turn once per millisecond.
+ * - `spin` polls in place: the shortest delay (below a microsecond), a whole core, and an event loop that gets a turn once per millisecond. Over TCP, as `yield`.
  * - `yield` polls once per turn of the event loop: tens of microseconds, a whole core.
  * - `park` sleeps in the kernel: about 10 to 100 µs, no core.
  * - `adaptive` spins for 50 µs, polls during some turns of the event loop, then parks.
@@ -44,12 +44,13 @@ export async function waitForMessages(
   signal: AbortSignal | undefined,
   isClosed: () => boolean,
 ): Promise<number> {
+  const spins = port.arrivesByTurn !== true
   for (let round = 0; ; round++) {
     if (isClosed()) return 0
     if (signal?.aborted) throw aborted(signal)
     let found = port.fetch(limit)
-    if (found === 0 && wait === 'spin') found = spin(port, limit, spinSliceMs)
-    if (found === 0 && wait === 'adaptive' && round === 0) found = spin(port, limit, adaptiveSpinMs)
+    if (found === 0 && spins && wait === 'spin') found = spin(port, limit, spinSliceMs)
+    if (found === 0 && spins && wait === 'adaptive' && round === 0) found = spin(port, limit, adaptiveSpinMs)
     if (found > 0) return found
     if (wait === 'park' || (wait === 'adaptive' && round > adaptiveTurns)) {
       await port.park(parkMs, signal)

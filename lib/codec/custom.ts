@@ -11,6 +11,7 @@ import {
   payloadTooLarge,
 } from './failures.js'
 import { fingerprintOf } from './fingerprint.js'
+import { sealed } from './guarded.js'
 import { copyOut } from './region.js'
 
 export interface CustomCodecOptions<In, Out = In> {
@@ -68,7 +69,7 @@ export function custom<In, Out = In>(options: CustomCodecOptions<In, Out>): Code
   }
   const reader: Reader<Out> = Object.freeze({ read: decodePayload })
 
-  return Object.freeze({
+  return sealed({
     name,
     fingerprint: fingerprintOf(`hermes-codec:${name}:custom:${fingerprint}`),
     schema: null,

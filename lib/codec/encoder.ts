@@ -186,7 +186,10 @@ export function checkInteger(name: string, value: number, low: number, high: num
 }
 
 /** @internal */
-export function checkOptionNames(owner: string, options: object, names: readonly string[]): void {
+export function checkOptionNames(owner: string, options: unknown, names: readonly string[]): asserts options is object {
+  if (typeof options !== 'object' || options === null) {
+    throw invalidArgument(`${owner} takes an object of options; got ${describe(options)}.`)
+  }
   for (const key of Object.keys(options)) {
     if (!names.includes(key)) {
       throw new HermesError(

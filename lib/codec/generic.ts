@@ -1,4 +1,5 @@
 import type { Codec } from './codec.js'
+import { sealed } from './guarded.js'
 
 /**
  * A codec whose value type is the user's to say: `json` by itself takes and yields `unknown`, and `json<Order>()` is the
@@ -13,5 +14,5 @@ export function generic(codec: Codec<unknown>): GenericCodec {
   const self = (() => self) as unknown as GenericCodec
   // A function has a name of its own, which plain assignment can't replace.
   Object.defineProperties(self, Object.getOwnPropertyDescriptors(codec))
-  return Object.freeze(self)
+  return sealed(self)
 }

@@ -2,6 +2,7 @@ import { isUint8Array } from 'node:util/types'
 import type { Codec, Reader, Region } from './codec.js'
 import { closedError, describe, encodeFailed, payloadTooLarge } from './failures.js'
 import { fingerprintOf } from './fingerprint.js'
+import { sealed } from './guarded.js'
 import { copyOut } from './region.js'
 
 /** V8 keeps typed arrays up to this size inside its own heap, where making one is cheap. */
@@ -36,7 +37,7 @@ function decodeRaw(source: Region, offset: number, length: number): Uint8Array {
  * receives a copy too, but its memory is used again for the next message: valid only until the handler returns.
  * Neither shares memory with the log.
  */
-export const raw: Codec<Uint8Array> = Object.freeze({
+export const raw: Codec<Uint8Array> = sealed({
   name: 'raw',
   fingerprint: fingerprintOf('hermes-codec:raw:1'),
   schema: null,

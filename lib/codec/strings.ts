@@ -125,6 +125,15 @@ export function readAscii(data: DataView, bytes: Uint8Array, offset: number, siz
   return made
 }
 
+/** readAscii for 8 bytes: short enough to be inlined, where the string is one of those remembered. */
+export function readAscii8(data: DataView, bytes: Uint8Array, offset: number): string {
+  const low = data.getInt32(offset, true)
+  const high = data.getInt32(offset + 4, true)
+  const slot = (Math.imul(low, 0x9e3779b1) ^ Math.imul(high, 0x85ebca6b)) >>> 22
+  if (keysLow[slot] === low && keysHigh[slot] === high) return strings[slot] as string
+  return readAscii(data, bytes, offset, 8)
+}
+
 function readLongAscii(data: DataView, bytes: Uint8Array, offset: number, size: number): string {
   data.getUint8(offset)
   const length = trimmed(bytes, offset, size)

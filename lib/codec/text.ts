@@ -1,6 +1,7 @@
 import type { Codec, Reader, Region } from './codec.js'
 import { decodeFailed, describe, encodeFailed, payloadTooLarge } from './failures.js'
 import { fingerprintOf } from './fingerprint.js'
+import { sealed } from './guarded.js'
 import { readText, tooLong, writeUtf8 } from './strings.js'
 
 /** Writes text as the payload of the codec called `codec`. */
@@ -27,7 +28,7 @@ const textReader: Reader<string> = Object.freeze({
 })
 
 /** Strings as UTF-8. What arrives is exactly what was published: strings that UTF-8 cannot express are refused. */
-export const text: Codec<string> = Object.freeze({
+export const text: Codec<string> = sealed({
   name: 'text',
   fingerprint: fingerprintOf('hermes-codec:text:1'),
   schema: null,

@@ -2,6 +2,7 @@ import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { HermesError } from '../errors.js'
 import type { Codec, Reader, Region } from './codec.js'
 import { describe, invalidArgument, messageOf } from './failures.js'
+import { guarded, sealed } from './guarded.js'
 
 export interface ValidatedOptions<On extends 'both' | 'publish' | 'receive' = 'both' | 'publish' | 'receive'> {
   /**
@@ -39,11 +40,12 @@ export function validated<In, Out, View, Schema extends StandardSchemaV1<unknown
   options?: ValidatedOptions<'both'>,
 ): Codec<StandardSchemaV1.InferInput<Schema>, StandardSchemaV1.InferOutput<Schema>>
 export function validated(
-  codec: Codec<unknown>,
+  given: Codec<unknown>,
   schema: StandardSchemaV1,
   options: ValidatedOptions = {},
 ): Codec<unknown> {
-  assertCodec(codec, 'validated()')
+  assertCodec(given, 'validated()')
+  const codec = guarded(given)
   const standard = schemaProps(schema)
   const on = checkedPlace(options)
   const publish = on !== 'receive'
@@ -53,7 +55,7 @@ export function validated(
     validate(standard, codec.decode(source, offset, length), 'received')
   const reader: Reader<unknown> = Object.freeze({ read: decode })
 
-  return Object.freeze({
+  return sealed({
     name: codec.name,
     fingerprint: codec.fingerprint,
     schema: codec.schema,
@@ -84,6 +86,9 @@ function schemaProps(schema: StandardSchemaV1): StandardSchemaV1.Props {
 }
 
 function checkedPlace(options: ValidatedOptions): 'both' | 'publish' | 'receive' {
+  if (typeof options !== 'object' || options === null) {
+    throw invalidArgument(`validated() takes an object of options as its third argument; got ${describe(options)}.`)
+  }
   for (const key of Object.keys(options)) {
     if (key !== 'on') {
       throw new HermesError('UNKNOWN_OPTION', `validated() has no option ${describe(key)}. Its one option is 'on'.`)

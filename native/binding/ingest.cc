@@ -1,4 +1,5 @@
-// The broker's way into a topic: batches from a network, one call each. Members of AppenderHandle and LogHandle.
+// The broker's way into a topic: batches from a network, one call each. Members of AppenderHandle
+// and LogHandle.
 
 #include "binding/addon.h"
 #include "binding/appender_handle.h"
@@ -19,8 +20,10 @@ constexpr size_t kSequenceAt = 24;
 constexpr size_t kScratchBytes = 64;
 constexpr uint64_t kMostAhead = uint64_t{24} * 3600 * 1'000'000'000;
 
-/// Whether `bytes` holds `count` frames as the wire protocol wants them. Finds out the first one's number.
-Code check_batch(std::span<const std::byte> bytes, uint32_t count, uint32_t max_payload, uint64_t* first_number) noexcept {
+/// Whether `bytes` holds `count` frames as the wire protocol wants them. Finds out the first one's
+/// number.
+Code check_batch(std::span<const std::byte> bytes, uint32_t count, uint32_t max_payload,
+                 uint64_t* first_number) noexcept {
   DecodeLimits limits;
   limits.max_payload = max_payload;
   uint64_t number = 0;
@@ -28,12 +31,16 @@ Code check_batch(std::span<const std::byte> bytes, uint32_t count, uint32_t max_
   for (uint32_t i = 0; i < count; ++i) {
     FrameView view;
     switch (decode_frame(bytes, limits, view)) {
-      case FrameStatus::kOk: break;
-      case FrameStatus::kTooLarge: return Code::kPayloadTooLarge;
-      default: return Code::kInvalidArgument;
+      case FrameStatus::kOk:
+        break;
+      case FrameStatus::kTooLarge:
+        return Code::kPayloadTooLarge;
+      default:
+        return Code::kInvalidArgument;
     }
     if (i == 0) *first_number = number = view.timestamp_ns;
-    if (number == 0 || view.timestamp_ns != number || view.sequence != 0 || view.flags != 0) return Code::kInvalidArgument;
+    if (number == 0 || view.timestamp_ns != number || view.sequence != 0 || view.flags != 0)
+      return Code::kInvalidArgument;
     ++number;
     bytes = bytes.subspan(view.span);
   }
@@ -44,7 +51,10 @@ Code check_batch(std::span<const std::byte> bytes, uint32_t count, uint32_t max_
 class TraceProducers final : public Napi::AsyncWorker {
  public:
   TraceProducers(Napi::Env env, std::shared_ptr<Log> log, ProducerTraces traces)
-      : Napi::AsyncWorker(env, "hermes:trace-producers"), deferred_(env), log_(std::move(log)), traces_(std::move(traces)) {}
+      : Napi::AsyncWorker(env, "hermes:trace-producers"),
+        deferred_(env),
+        log_(std::move(log)),
+        traces_(std::move(traces)) {}
   Napi::Promise promise() const { return deferred_.Promise(); }
 
  protected:
@@ -85,23 +95,26 @@ class TraceProducers final : public Napi::AsyncWorker {
 
 }  // namespace
 
-/// ingestFunction(scratch: ArrayBuffer) → (bytes: Uint8Array) => void. The function must not outlive this object.
+/// ingestFunction(scratch: ArrayBuffer) → (bytes: Uint8Array) => void. The function must not
+/// outlive this object.
 ///
 ///   0  u32 in      offset of the frames in `bytes`
 ///   4  u32 in      how many bytes they take
 ///   8  u32 in      how many they are
 ///  12  u32 in      producer slot
-///  16  i32 out     0, 1 (accepted, but rather wait for room) or minus the code; kInvalidArgument: not the frames that the protocol wants
-///  24  f64 out     sequence of the first message
+///  16  i32 out     0, 1 (accepted, but rather wait for room) or minus the code; kInvalidArgument:
+///  not the frames that the protocol wants 24  f64 out     sequence of the first message
 Napi::Value AppenderHandle::ingest_function(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (appender_ == nullptr) return throw_closed(env, "publisher");
   if (!info[0].IsArrayBuffer() || info[0].As<Napi::ArrayBuffer>().ByteLength() < kScratchBytes) {
-    return throw_status(env, Status::error(Code::kInvalidArgument, "the scratch memory is too small"));
+    return throw_status(env,
+                        Status::error(Code::kInvalidArgument, "the scratch memory is too small"));
   }
   ingest_scratch_.hold(info[0].As<Napi::ArrayBuffer>());
   napi_value function = nullptr;
-  if (napi_create_function(env, "ingest", NAPI_AUTO_LENGTH, &AppenderHandle::ingest, this, &function) != napi_ok) {
+  if (napi_create_function(env, "ingest", NAPI_AUTO_LENGTH, &AppenderHandle::ingest, this,
+                           &function) != napi_ok) {
     return throw_status(env, Status::error(Code::kIoFailed, "Node-API made no function"));
   }
   return Napi::Value(env, function);
@@ -120,10 +133,12 @@ napi_value AppenderHandle::ingest(napi_env env, napi_callback_info info) {
   const uint64_t offset = scratch.get<uint32_t>(kOffsetAt);
   const uint64_t bytes = scratch.get<uint32_t>(kBytesAt);
   const uint32_t count = scratch.get<uint32_t>(kCountAt);
-  if (napi_get_buffer_info(env, bytes_given, &data, &length) == napi_ok && offset + bytes <= length) {
+  if (napi_get_buffer_info(env, bytes_given, &data, &length) == napi_ok &&
+      offset + bytes <= length) {
     const std::byte* const frames = static_cast<const std::byte*>(data) + offset;
     BatchStamp stamp = {static_cast<uint16_t>(scratch.get<uint32_t>(kSlotAt)), 0, 1};
-    code = check_batch({frames, bytes}, count, self->appender_->max_payload(), &stamp.first_timestamp_ns);
+    code = check_batch({frames, bytes}, count, self->appender_->max_payload(),
+                       &stamp.first_timestamp_ns);
     if (code == Code::kOk) code = self->appender_->append_batch(frames, bytes, count, stamp);
   }
   self->last_code_ = code;
@@ -132,18 +147,21 @@ napi_value AppenderHandle::ingest(napi_env env, napi_callback_info info) {
     return nullptr;
   }
   scratch.set<int32_t>(kStatusAt, self->appender_->under_pressure() ? 1 : 0);
-  scratch.set<double>(kSequenceAt, static_cast<double>(self->appender_->last_sequence() + 1 - count));
+  scratch.set<double>(kSequenceAt,
+                      static_cast<double>(self->appender_->last_sequence() + 1 - count));
   return nullptr;
 }
 
-/// traceProducers([{ slot, since }]) → Promise<[{ slot, last: bigint, runs: [{ first: bigint, count, sequence }] }]>
+/// traceProducers([{ slot, since }]) → Promise<[{ slot, last: bigint, runs: [{ first: bigint,
+/// count, sequence }] }]>
 Napi::Value LogHandle::trace_producers(const Napi::CallbackInfo& info) {
   if (log_ == nullptr) return throw_closed(info.Env(), "topic");
   ProducerTraces traces;
   const auto entries = info[0].As<Napi::Array>();
   for (uint32_t i = 0; i < entries.Length(); ++i) {
     const auto entry = entries.Get(i).As<Napi::Object>();
-    ProducerTrace& trace = traces[static_cast<uint16_t>(entry.Get("slot").As<Napi::Number>().Uint32Value())];
+    ProducerTrace& trace =
+        traces[static_cast<uint16_t>(entry.Get("slot").As<Napi::Number>().Uint32Value())];
     trace.since = static_cast<uint64_t>(entry.Get("since").As<Napi::Number>().Int64Value());
   }
   auto* worker = new TraceProducers(info.Env(), log_, std::move(traces));

@@ -41,7 +41,8 @@ napi_value seal(napi_env env, napi_callback_info info) {
   for (uint32_t i = 0; i < count; ++i, ++fields.timestamp_ns) {
     if (at + kFrameHeaderBytes > bytes) return nullptr;
     std::byte* const frame = memory->buffer.bytes() + offset + at;
-    std::memcpy(&fields.payload_len, frame + offsetof(FrameHeader, payload_len), sizeof fields.payload_len);
+    std::memcpy(&fields.payload_len, frame + offsetof(FrameHeader, payload_len),
+                sizeof fields.payload_len);
     const uint64_t span = frame_span(fields.payload_len);
     if (span > bytes - at) return nullptr;
     encode_header(frame, fields, frame + kFrameHeaderBytes);
@@ -69,9 +70,11 @@ napi_value scan(napi_env env, napi_callback_info info) {
     const auto type = static_cast<FrameType>(header.type);
     const uint64_t span = frame_span(header.payload_len);
     const bool is_data = type == FrameType::kData;
-    sound = header.magic == kFrameMagic && header.version == kFrameVersion && header.sequence == sequence && span <= end - at &&
+    sound = header.magic == kFrameMagic && header.version == kFrameVersion &&
+            header.sequence == sequence && span <= end - at &&
             (is_data ? header.payload_len <= memory->max_payload : type == FrameType::kVoid) &&
-            (!memory->verify || frame_crc(frame, crc_payload_bytes(type, header.payload_len)) == header.crc32);
+            (!memory->verify ||
+             frame_crc(frame, crc_payload_bytes(type, header.payload_len)) == header.crc32);
     if (!sound) break;
     uint32_t count = 1;
     if (is_data) {
@@ -92,7 +95,8 @@ napi_value scan(napi_env env, napi_callback_info info) {
 template <napi_callback work>
 Napi::Value make_function(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  if (!info[0].IsArrayBuffer() || !info[1].IsArrayBuffer() || info[1].As<Napi::ArrayBuffer>().ByteLength() < kScratchBytes) {
+  if (!info[0].IsArrayBuffer() || !info[1].IsArrayBuffer() ||
+      info[1].As<Napi::ArrayBuffer>().ByteLength() < kScratchBytes) {
     return throw_status(env, Status::error(Code::kInvalidArgument, "two ArrayBuffers are needed"));
   }
   auto* const memory = new FrameMemory;
@@ -102,8 +106,10 @@ Napi::Value make_function(const Napi::CallbackInfo& info) {
   if (info[3].IsBoolean()) memory->verify = info[3].As<Napi::Boolean>().Value();
   napi_value function = nullptr;
   if (napi_create_function(env, nullptr, 0, work, memory, &function) != napi_ok ||
-      napi_add_finalizer(env, function, memory, [](napi_env, void* data, void*) { delete static_cast<FrameMemory*>(data); },
-                         nullptr, nullptr) != napi_ok) {
+      napi_add_finalizer(
+          env, function, memory,
+          [](napi_env, void* data, void*) { delete static_cast<FrameMemory*>(data); }, nullptr,
+          nullptr) != napi_ok) {
     delete memory;
     return throw_status(env, Status::error(Code::kIoFailed, "Node-API made no function"));
   }
@@ -118,8 +124,10 @@ Napi::Value hold_lock(const Napi::CallbackInfo& info) {
   if (status.code == Code::kBusy) return env.Null();
   if (!status.ok()) return throw_status(env, status);
   Napi::Object result = Napi::Object::New(env);
-  // The function keeps the lock: it is given back by release(), by the garbage collector, or by the kernel.
-  result.Set("release", Napi::Function::New(env, [lock](const Napi::CallbackInfo&) { lock->close(); }, "release"));
+  // The function keeps the lock: it is given back by release(), by the garbage collector, or by the
+  // kernel.
+  result.Set("release", Napi::Function::New(
+                            env, [lock](const Napi::CallbackInfo&) { lock->close(); }, "release"));
   return result;
 }
 

@@ -16,17 +16,20 @@ uint32_t number_of(const Napi::Object& from, const char* name) {
 }  // namespace
 
 Napi::Function RingFileHandle::define(Napi::Env env) {
-  return DefineClass(
-      env, "RingFile",
-      {InstanceMethod<&RingFileHandle::region>("region"), InstanceMethod<&RingFileHandle::attach>("attach"),
-       InstanceMethod<&RingFileHandle::join>("join"), InstanceMethod<&RingFileHandle::probe>("probe"),
-       InstanceMethod<&RingFileHandle::wake>("wake"), InstanceMethod<&RingFileHandle::sleep>("sleep"),
-       InstanceMethod<&RingFileHandle::park>("park"), InstanceMethod<&RingFileHandle::cancel>("cancel"),
-       InstanceMethod<&RingFileHandle::close>("close")});
+  return DefineClass(env, "RingFile",
+                     {InstanceMethod<&RingFileHandle::region>("region"),
+                      InstanceMethod<&RingFileHandle::attach>("attach"),
+                      InstanceMethod<&RingFileHandle::join>("join"),
+                      InstanceMethod<&RingFileHandle::probe>("probe"),
+                      InstanceMethod<&RingFileHandle::wake>("wake"),
+                      InstanceMethod<&RingFileHandle::sleep>("sleep"),
+                      InstanceMethod<&RingFileHandle::park>("park"),
+                      InstanceMethod<&RingFileHandle::cancel>("cancel"),
+                      InstanceMethod<&RingFileHandle::close>("close")});
 }
 
-/// new RingFile(path, { kind, itemBytes, capacity, tag, startIndex, participants, parking, fileMode } | null): null opens
-/// whatever ring is there, for lib/ to check.
+/// new RingFile(path, { kind, itemBytes, capacity, tag, startIndex, participants, parking, fileMode
+/// } | null): null opens whatever ring is there, for lib/ to check.
 RingFileHandle::RingFileHandle(const Napi::CallbackInfo& info)
     : Napi::ObjectWrap<RingFileHandle>(info), dispatcher_(Addon::of(info.Env()).dispatcher()) {
   const std::string path = info[0].As<Napi::String>().Utf8Value();
@@ -59,7 +62,8 @@ RingBell RingFileHandle::bell(const Napi::Value& room) const {
                           : RingBell{&image->consumers_waiting, &image->items_bell};
 }
 
-/// region() → the mapping as an ArrayBuffer, once: V8 must not see the same addresses in two buffers. `close` detaches it.
+/// region() → the mapping as an ArrayBuffer, once: V8 must not see the same addresses in two
+/// buffers. `close` detaches it.
 Napi::Value RingFileHandle::region(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (file_ == nullptr) return throw_closed(env, "ring");
@@ -68,11 +72,13 @@ Napi::Value RingFileHandle::region(const Napi::CallbackInfo& info) {
   napi_value buffer = nullptr;
   const napi_status status = napi_create_external_arraybuffer(
       env, file_->memory(), file_->bytes(),
-      [](napi_env, void*, void* hint) { delete static_cast<std::shared_ptr<MappedFile>*>(hint); }, keep, &buffer);
+      [](napi_env, void*, void* hint) { delete static_cast<std::shared_ptr<MappedFile>*>(hint); },
+      keep, &buffer);
   if (status != napi_ok) {
     delete keep;
-    return throw_status(env,
-                        Status::error(Code::kUnsupported, "this JavaScript engine forbids external memory (Electron does)"));
+    return throw_status(
+        env, Status::error(Code::kUnsupported,
+                           "this JavaScript engine forbids external memory (Electron does)"));
   }
   region_ = Napi::Persistent(Napi::ArrayBuffer(env, buffer));
   return Napi::Value(env, buffer);
@@ -119,11 +125,14 @@ Napi::Value RingFileHandle::sleep(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
-/// park(room, seen, timeoutMs) → Promise: the same on a thread of its own, which also looks after the others. One at a time.
+/// park(room, seen, timeoutMs) → Promise: the same on a thread of its own, which also looks after
+/// the others. One at a time.
 Napi::Value RingFileHandle::park(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (file_ == nullptr) return throw_closed(env, "ring");
-  if (*parked_) return throw_status(env, Status::error(Code::kBusy, "this side of the ring is waiting already"));
+  if (*parked_)
+    return throw_status(env,
+                        Status::error(Code::kBusy, "this side of the ring is waiting already"));
   const auto deferred = std::make_shared<Napi::Promise::Deferred>(env);
   const auto timeout_ns = static_cast<uint64_t>(info[2].As<Napi::Number>().DoubleValue() * 1e6);
   if (parker_ == nullptr) parker_ = std::make_unique<RingParker>(file_);

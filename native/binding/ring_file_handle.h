@@ -10,11 +10,12 @@
 
 namespace hermes::binding {
 
-/// A ring in a file, as lib/ring sees it: the mapping, for atomics in JavaScript; the locks that tell who lives; and the
-/// futexes. Each handle maps the file for itself and is one participant at most.
+/// A ring in a file, as lib/ring sees it: the mapping, for atomics in JavaScript; the locks that
+/// tell who lives; and the futexes. Each handle maps the file for itself and is one participant at
+/// most.
 ///
-/// Lifetime: the mapping lives as long as the handle or its ArrayBuffer, whichever is longer. The locks go with `close`,
-/// with the handle, or with the environment.
+/// Lifetime: the mapping lives as long as the handle or its ArrayBuffer, whichever is longer. The
+/// locks go with `close`, with the handle, or with the environment.
 class RingFileHandle final : public Napi::ObjectWrap<RingFileHandle> {
  public:
   static Napi::Function define(Napi::Env env);
@@ -35,7 +36,8 @@ class RingFileHandle final : public Napi::ObjectWrap<RingFileHandle> {
   std::shared_ptr<RingFile> file_;  // null once closed
   std::shared_ptr<Dispatcher> dispatcher_;
   std::unique_ptr<RingParker> parker_;  // from the first wait on
-  std::shared_ptr<bool> parked_ = std::make_shared<bool>(false);  // used on the environment's thread only
+  std::shared_ptr<bool> parked_ =
+      std::make_shared<bool>(false);  // used on the environment's thread only
   Napi::Reference<Napi::ArrayBuffer> region_;
 };
 

@@ -61,7 +61,8 @@ void RingParker::sleep(const Request& request) {
     if (request.bell.bell->load(std::memory_order_acquire) != request.seen) return;
     const uint64_t gone = monotonic_ns() - begun;
     if (gone >= request.timeout_ns) return;
-    (void)futex_wait(request.bell.bell, request.seen, std::min(kProbeNs, request.timeout_ns - gone));
+    (void)futex_wait(request.bell.bell, request.seen,
+                     std::min(kProbeNs, request.timeout_ns - gone));
     (void)file_->probe();
   }
 }

@@ -12,8 +12,9 @@
 
 namespace hermes::binding {
 
-/// A thread that sleeps on a ring's bell for one participant, started with its first wait. While it sleeps it asks the
-/// kernel every 10 ms whether the others live: a dead one rings the bell by being marked.
+/// A thread that sleeps on a ring's bell for one participant, started with its first wait. While it
+/// sleeps it asks the kernel every 10 ms whether the others live: a dead one rings the bell by
+/// being marked.
 ///
 /// Thread safety: `wait`, `cancel` and destruction on one thread; `done` runs on the parker's own.
 class RingParker {

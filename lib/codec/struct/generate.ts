@@ -11,7 +11,7 @@ import { isUint8Array } from 'node:util/types'
 import type { HermesError } from '../../errors.js'
 import type { Region } from '../codec.js'
 import { copyOut } from '../region.js'
-import { readAscii, readUtf8, readUtf8Field, writeUtf8, writeUtf8Field } from '../strings.js'
+import { readAscii, readAscii8, readUtf8, readUtf8Field, writeUtf8, writeUtf8Field } from '../strings.js'
 import type { StructCode, ViewBinder } from './code.js'
 import { labelAt, readSafe } from './interpret.js'
 import { type AnyLayout, isTrailing, type Layout, type RecordLayout } from './layout.js'
@@ -42,6 +42,7 @@ const helpers = {
   isUint8Array,
   labelAt,
   readAscii,
+  readAscii8,
   readSafe,
   readUtf8,
   readUtf8Field,
@@ -78,6 +79,7 @@ export function generate(layout: RecordLayout, hooks: GenerateHooks): StructCode
     `const { ${Object.keys(helpers).join(', ')} } = helpers`,
     'const { slowEncode, checkLength, readError, toJson, inspect } = hooks',
     constants === '' ? '' : `const [${constants}] = constants`,
+    ...sharedReads,
     ...source.functions,
     encoder,
     view,
@@ -356,7 +358,7 @@ function emitRead(source: Source, type: Layout, base: string, offset: number): s
     case 'bool':
       return `(data.getUint8(${at}) !== 0)`
     case 'ascii':
-      return `readAscii(data, bytes, ${at}, ${type.size})`
+      return type.size === 8 ? `readAscii8(data, bytes, ${at})` : `readAscii(data, bytes, ${at}, ${type.size})`
     case 'utf8':
       return `readUtf8Field(data, bytes, ${at}, ${type.size})`
     case 'bytes':
@@ -398,6 +400,51 @@ function emitReadTrailing(source: Source, type: AnyLayout, size: number, at: str
   return `(data.byteLength, ${read})`
 }
 
+/**
+ * Reads that all views of a struct share, guarded once. A getter that only calls one of them has less than the 27 bytes of
+ * bytecode that V8 inlines at any time, and the guards count once for each read and not for each getter: so a handler that
+ * reads many fields stays within V8's budget for inlining. Beyond it each number read would be an object on the heap.
+ */
+const sharedReads = [
+  ...['getFloat64', 'getFloat32', 'getUint8', 'getInt8', 'getUint16', 'getInt16', 'getUint32', 'getInt32'].map(
+    (get) => `function ${get}(data, at) { try { return data.${get}(at, true) } catch (error) { throw readError(error) } }`,
+  ),
+  ...[
+    ['getU53', 'getUint32', 'high > 2097151'],
+    ['getI53', 'getInt32', 'high > 2097151 || high < -2097151'],
+  ].map(
+    ([name, get, outside]) => `function ${name}(data, at) {
+      try {
+        const high = data.${get}(at + 4, true)
+        return ${outside} ? readSafe(data.getUint32(at, true), high) : high * 4294967296 + data.getUint32(at, true)
+      } catch (error) { throw readError(error) }
+    }`,
+  ),
+  `function getAscii8(data, bytes, at) {
+    try { return readAscii8(data, bytes, at) } catch (error) { throw readError(error) }
+  }`,
+]
+
+const sharedNames: Readonly<Record<string, string>> = {
+  f64: 'getFloat64',
+  f32: 'getFloat32',
+  u8: 'getUint8',
+  i8: 'getInt8',
+  u16: 'getUint16',
+  i16: 'getInt16',
+  u32: 'getUint32',
+  i32: 'getInt32',
+  u53: 'getU53',
+  i53: 'getI53',
+}
+
+/** The body of a getter that reads by a shared read, where there is one for the type. */
+function sharedRead(type: Layout, at: string): string | undefined {
+  if (type.kind === 'ascii') return type.size === 8 ? `return getAscii8(this.#data, this.#bytes, ${at})` : undefined
+  const name = sharedNames[type.kind]
+  return name === undefined ? undefined : `return ${name}(this.#data, ${at})`
+}
+
 function emitView(source: Source, layout: RecordLayout, hooks: GenerateHooks, reader: string): string {
   const members: string[] = []
   // Short getters are inlined into handlers, so each declares only what it uses.
@@ -424,7 +471,8 @@ function emitView(source: Source, layout: RecordLayout, hooks: GenerateHooks, re
       )
       continue
     }
-    members.push(`get ${key}() { ${guarded(emitRead(source, type, 'this.#at', offset))} }`)
+    const shared = sharedRead(type, address('this.#at', offset))
+    members.push(`get ${key}() { ${shared ?? guarded(emitRead(source, type, 'this.#at', offset))} }`)
   }
   if (layout.trailing !== undefined) {
     const { name, type } = layout.trailing

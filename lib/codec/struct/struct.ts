@@ -2,6 +2,7 @@ import { inspect } from 'node:util'
 import { HermesError } from '../../errors.js'
 import type { Codec, Reader, Region } from '../codec.js'
 import { closedError, describe, invalidArgument } from '../failures.js'
+import { sealed } from '../guarded.js'
 import type { StructCode } from './code.js'
 import {
   type Field,
@@ -150,7 +151,7 @@ function codecOf<Input, Value, View>(layout: RecordLayout): StructCodec<Input, V
     reader: (): Reader<object> => readerOf(layout, code),
   }
   // The layout says at run time what the type parameters say to the compiler.
-  return Object.freeze(codec) as unknown as StructCodec<Input, Value, View>
+  return sealed(codec) as unknown as StructCodec<Input, Value, View>
 }
 
 function readerOf(layout: RecordLayout, code: StructCode): Reader<object> {

@@ -249,7 +249,7 @@ Code Appender::append(const std::byte* payload, uint32_t length) noexcept {
   fields.timestamp_ns = clock_.now_ns();
   fields.payload_len = length;
   const uint64_t word = stamp(*reinterpret_cast<FrameHeader*>(frame), fields, payload);
-  std::memcpy(frame + kFrameHeaderBytes, payload, length);
+  if (length != 0) std::memcpy(frame + kFrameHeaderBytes, payload, length);  // an empty payload may have no address
   commit(frame, word, span, 1, fields.timestamp_ns);
   return Code::kOk;
 }

@@ -15,12 +15,14 @@ void add(ProducerTrace& trace, uint64_t number, uint64_t sequence) {
   trace.last_number = number;
   if (!trace.runs.empty()) {
     ProducerRun& run = trace.runs.back();
-    if (run.first_number + run.count == number && run.sequence + run.count == sequence && run.count != ~uint32_t{0}) {
+    if (run.first_number + run.count == number && run.sequence + run.count == sequence &&
+        run.count != ~uint32_t{0}) {
       ++run.count;
       return;
     }
   }
-  if (trace.runs.size() == 2 * kMaxRuns) trace.runs.erase(trace.runs.begin(), trace.runs.begin() + kMaxRuns);
+  if (trace.runs.size() == 2 * kMaxRuns)
+    trace.runs.erase(trace.runs.begin(), trace.runs.begin() + kMaxRuns);
   trace.runs.push_back({number, sequence, 1});
 }
 
@@ -32,7 +34,8 @@ Status trace_producers(std::shared_ptr<Log> log, ProducerTraces* traces) {
   for (const auto& [slot, trace] : *traces) from = std::min(from, trace.since);
   Reader reader(std::move(log), MappedFile::Access::kRead);
   Status status = reader.seek_sequence(from);
-  // Retention may have removed the beginning, and a power cut the end. Both are fine: nothing is there to be found.
+  // Retention may have removed the beginning, and a power cut the end. Both are fine: nothing is
+  // there to be found.
   if (status.code == Code::kBehindRetention) status = reader.seek_earliest();
   if (status.code == Code::kNotFound || status.code == Code::kOutOfRange) return Status::success();
   while (status.ok()) {
@@ -50,10 +53,12 @@ Status trace_producers(std::shared_ptr<Log> log, ProducerTraces* traces) {
         [[fallthrough]];
       }
       case Step::Kind::kVoid:
-      case Step::Kind::kClaim:  // of a local publisher, which is at work: what stands behind it may be ours
+      case Step::Kind::kClaim:  // of a local publisher, which is at work: what stands behind it may
+                                // be ours
         reader.set_position(at.offset + step.span, at.sequence + step.count);
         break;
-      case Step::Kind::kEmpty: return status;
+      case Step::Kind::kEmpty:
+        return status;
       case Step::Kind::kDamage: {
         status = reader.skip_damage();
         if (status.code == Code::kNotFound) return Status::success();

@@ -260,12 +260,21 @@ class Recovery {
     return is_whole(segment, {segment.number(), offset, sequence}, step);
   }
 
+  /// The sequence with which a segment begins; all ones if neither its base sequence nor its first frame reached the disk.
+  Status begin_of(uint64_t number, uint64_t* sequence) {
+    std::shared_ptr<Segment> segment;
+    Status status = log_.segment(number, &segment);
+    if (!status.ok() || has_first_frame(*segment, sequence)) return status;
+    *sequence = segment->header().base_sequence.load(std::memory_order_acquire);
+    if (*sequence == 0) *sequence = ~uint64_t{0};
+    return status;
+  }
+
   /// Sets the damage at `at` aside. Either a void frame replaces it and `at` stays for it to be walked over, or the log ends here.
   Status mend(Segment& segment, Position* at, bool newest, bool* ended) {
     uint64_t last = ~uint64_t{0};
     if (!newest) {
-      uint64_t ignored = 0;
-      Status status = Segment::peek(log_.folder(), segment.number() + 1, &last, &ignored);
+      Status status = begin_of(segment.number() + 1, &last);
       if (!status.ok()) return status;
       if (last < at->sequence) {
         return Status::error(Code::kCorrupt, Segment::path(log_.folder(), segment.number() + 1) + " begins with sequence " +
@@ -279,7 +288,8 @@ class Recovery {
       *ended = true;
       return cut_tail(segment, *at);
     }
-    if (!found) next = {segment.number(), segment.bytes(), last};
+    // Where the next segment can't tell how it begins, what is missing is counted there, at its first whole frame.
+    if (!found) next = {segment.number(), segment.bytes(), last == ~uint64_t{0} ? at->sequence : last};
     return replace(segment, *at, next);
   }
 

@@ -108,6 +108,11 @@ Status Syncer::sync_once(Position* synced) {
   Position upto;
   Status status = log_.committed(&upto);
   if (!status.ok()) return status;
+  if (from.offset == kSegmentHeaderBytes || from.segment < upto.segment) {
+    // Files that came into use since the last sync. Whoever made one syncs its name, too, but may have died between the two.
+    status = sync_directory(log_.folder());
+    if (!status.ok()) return status;
+  }
   for (uint64_t number = std::max(from.segment, log_.first()); number <= upto.segment; ++number) {
     std::shared_ptr<Segment> segment;
     status = log_.segment(number, &segment);

@@ -101,8 +101,8 @@ Status RingFile::open_any(const std::string& path) {
 
 // Completes the ring under a temporary name first, so that nobody ever sees half of one. If two
 // processes do this at once, one of them makes the name, and both then open that one's ring.
-Status RingFile::create(const std::string& path, const RingShape& shape,
-                        const RingOptions& options, uint32_t file_mode) {
+Status RingFile::create(const std::string& path, const RingShape& shape, const RingOptions& options,
+                        uint32_t file_mode) {
   const bool framed = shape.kind == RingKind::kSpscBytes;
   if (!ring_detail::capacity_ok(shape.kind, shape.capacity)) {
     return describe(RingStatus::kBadCapacity, path);

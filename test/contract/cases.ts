@@ -1,0 +1,25 @@
+import { codecCase } from './codecs.case.js'
+import { endingCase } from './ending.case.js'
+import { limitsCase } from './limits.case.js'
+import type { Case } from './placement.js'
+import { positionCase } from './position.case.js'
+import { publishCase } from './publish.case.js'
+import { receiveCase } from './receive.case.js'
+import { refusalCase } from './refusal.case.js'
+import { retentionCase } from './retention.case.js'
+import { viewCase } from './views.case.js'
+import { waitCase } from './wait.case.js'
+
+/** The whole contract, by chapter. */
+export const cases: Readonly<Record<string, Case>> = {
+  codecs: codecCase,
+  publishing: publishCase,
+  receiving: receiveCase,
+  positions: positionCase,
+  waiting: waitCase,
+  ending: endingCase,
+  limits: limitsCase,
+  retention: retentionCase,
+  refusals: refusalCase,
+  views: viewCase,
+}

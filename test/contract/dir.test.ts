@@ -1,0 +1,26 @@
+import { join } from 'node:path'
+import { open } from '../../lib/index.js'
+import { makeFolder, removeFolder } from '../helpers/folder.js'
+import { cases } from './cases.js'
+import { runContract } from './placement.js'
+
+runContract(
+  {
+    name: 'directory',
+    async open() {
+      const folder = makeFolder()
+      const place = join(folder, 'data')
+      const hermes = await open(place)
+      return {
+        hermes,
+        place,
+        cleanup: async () => {
+          await hermes.close()
+          removeFolder(folder)
+        },
+      }
+    },
+    skip: [],
+  },
+  cases,
+)

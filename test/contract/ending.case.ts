@@ -1,0 +1,150 @@
+import { expect } from 'vitest'
+import { json, open } from '../../lib/index.js'
+import { failure } from '../helpers/failure.js'
+import { numbers, pause, publishMany, stateOf } from '../helpers/receive.js'
+import type { Suite } from './placement.js'
+
+const count = json<number>()
+
+export function endingCase({ it }: Suite): void {
+  it('closes as often as it is asked to', async ({ hermes }) => {
+    const topic = hermes.topic('counts', { codec: count })
+    const publisher = await topic.publisher()
+    const subscriber = await topic.subscriber()
+    for (const one of [publisher, subscriber, hermes]) {
+      const closed = one.closed()
+      expect(await stateOf(closed, 5)).toBe('pending')
+      await Promise.all([one.close(), one.close()])
+      await one.close()
+      await closed
+      await one.closed()
+    }
+  })
+
+  it('refuses work after close', async ({ hermes }) => {
+    const topic = hermes.topic('counts', { codec: count })
+    const publisher = await topic.publisher({ durability: 'synced' })
+    const subscriber = await topic.subscriber()
+    publisher.publish(1)
+    await publisher.close()
+    await failure('CLOSED', () => publisher.publish(2))
+    await failure('CLOSED', () => publisher.publishBatch([2]))
+    await failure('CLOSED', () => publisher.publishAsync(2))
+    await failure('CLOSED', () => publisher.flush())
+    await failure('CLOSED', () => publisher.ready())
+    expect(publisher.lastSequence).toBe(1)
+    await subscriber.close()
+    await failure('CLOSED', () => subscriber.poll(() => {}))
+    await failure('CLOSED', () => subscriber.ready())
+    await failure('CLOSED', () => subscriber.seek('earliest'))
+    await failure('CLOSED', () => subscriber.lag)
+    await failure('CLOSED', () => subscriber.batches().next())
+    await failure('CLOSED', () => subscriber[Symbol.asyncIterator]().next())
+    expect(subscriber.position).toBeGreaterThan(0)
+    expect((await topic.info()).nextSequence).toBe(2)
+    await hermes.close()
+    await failure('CLOSED', () => hermes.topic('other'))
+    await failure('CLOSED', () => hermes.topics())
+    await failure('CLOSED', () => hermes.info('counts'))
+    await failure('CLOSED', () => topic.publisher())
+    await failure('CLOSED', () => topic.subscriber())
+    await failure('CLOSED', () => topic.info())
+  })
+
+  it('disposes of what leaves its scope', async ({ place }) => {
+    let kept: { closed(): Promise<void> }[] = []
+    {
+      await using hermes = await open(place)
+      const topic = hermes.topic('counts', { codec: count })
+      await using publisher = await topic.publisher({ exclusive: true })
+      await using subscriber = await topic.subscriber()
+      publisher.publish(1)
+      kept = [hermes, publisher, subscriber]
+    }
+    for (const one of kept) await one.closed()
+    await using hermes = await open(place)
+    await (await hermes.topic('counts', { codec: count }).publisher({ exclusive: true })).close()
+  })
+
+  it('closes what was made with it', async ({ hermes, place }) => {
+    const topic = hermes.topic('counts', { codec: count })
+    const publisher = await topic.publisher({ exclusive: true })
+    const subscriber = await topic.subscriber()
+    const iterating = subscriber.batches().next()
+    await hermes.close()
+    await publisher.closed()
+    await subscriber.closed()
+    expect(await iterating).toMatchObject({ done: true })
+    await failure('CLOSED', () => publisher.publish(1))
+    await using again = await open(place)
+    await (await again.topic('counts', { codec: count }).publisher({ exclusive: true })).close()
+  })
+
+  it('closes what was being made when it was closed', async ({ hermes, place }) => {
+    const topic = hermes.topic('counts', { codec: count })
+    const opening = [topic.publisher({ exclusive: true }), topic.subscriber()]
+    const closing = hermes.close()
+    await Promise.all(opening.map((one) => failure('CLOSED', () => one)))
+    await closing
+    await using again = await open(place)
+    await (await again.topic('counts', { codec: count }).publisher({ exclusive: true })).close()
+  })
+
+  it('ends iterations and waits when the subscriber is closed', async ({ hermes }) => {
+    const topic = hermes.topic('counts', { codec: count })
+    const publisher = await topic.publisher()
+    await publishMany(publisher, 0, 10)
+    for (const wait of ['spin', 'yield', 'park', 'adaptive'] as const) {
+      const subscriber = await topic.subscriber({ from: 'earliest', wait })
+      const seen: number[] = []
+      const iterating = (async () => {
+        for await (const message of subscriber) seen.push(message.value)
+      })()
+      while (seen.length < 10) await pause(1)
+      await pause(20)
+      await subscriber.close()
+      await iterating
+      expect(seen).toEqual(numbers(0, 10))
+      const waiting = await topic.subscriber({ wait })
+      const ready = waiting.ready()
+      const refused = failure('CLOSED', () => ready)
+      await pause(20)
+      await waiting.close()
+      await refused
+    }
+  })
+
+  it('may be closed from within a handler or an iteration', async ({ hermes }) => {
+    const topic = hermes.topic('counts', { codec: count })
+    const publisher = await topic.publisher()
+    await publishMany(publisher, 0, 10)
+    const polled = await topic.subscriber({ from: 'earliest' })
+    const seen: number[] = []
+    expect(
+      polled.poll((value) => {
+        seen.push(value)
+        if (value === 2) void polled.close()
+      }),
+    ).toBe(3)
+    expect(seen).toEqual([0, 1, 2])
+    await failure('CLOSED', () => polled.poll(() => {}))
+    const iterated = await topic.subscriber({ from: 'earliest' })
+    const batches: number[] = []
+    for await (const batch of iterated.batches(4)) {
+      batches.push(batch.length)
+      await iterated.close()
+    }
+    expect(batches).toEqual([4])
+  })
+
+  it('settles what is under way when a publisher is closed', async ({ hermes }) => {
+    const topic = hermes.topic('counts', { codec: count })
+    const publisher = await topic.publisher({ durability: 'synced' })
+    const receipts = numbers(0, 50).map((n) => publisher.publishAsync(n))
+    const closing = publisher.close()
+    await failure('CLOSED', () => publisher.publish(99))
+    expect((await Promise.all(receipts)).map((receipt) => receipt.sequence)).toEqual(numbers(1, 50))
+    await closing
+    expect((await topic.info()).syncedSequence).toBe(51)
+  })
+}
