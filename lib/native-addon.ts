@@ -3,10 +3,78 @@ export interface NativeAddon {
   /** The Node-API version that the addon was built for. */
   readonly napiVersion: number
   readonly constants: NativeConstants
+  /** What the kernel and the processor offer here. */
+  kernelFeatures(): { readonly heavyBarriers: boolean; readonly populate: boolean; readonly crc32: string }
   /** zlib's CRC-32 of all of `bytes`, continued from `seed`. */
   crc32(bytes: Uint8Array, seed: number): number
   /** Opens the topic in `folder`; makes its control file first if `create` is given. */
   readonly openLog: new (folder: string, create: NativeSettings | null, options: { lowWaterBytes?: number }) => NativeLog
+  /** Opens the ring at `path`, and makes it first if it isn't there. `null`: opens whatever ring is there, for the caller to check. */
+  readonly RingFile: new (path: string, shape: NativeRingShape | null) => NativeRingFile
+  /** Maps a stretch of an open file, for mmap.ts. */
+  readonly FileMapping: new (fd: number, size: number, offset: number, storesReachTheFile: boolean, populate: boolean) => NativeFileMapping
+  readonly mappingConstants: NativeMappingConstants
+  /** Work on frames in a buffer, for the network: see native/binding/ingest_frames.h. The functions work through `scratch`. */
+  frameSealer(buffer: ArrayBuffer, scratch: ArrayBuffer): () => void
+  frameScanner(buffer: ArrayBuffer, scratch: ArrayBuffer, maxPayload: number, verify: boolean): () => void
+  /** Locks byte 0 of an existing file until release, or the end of the process. `null` if another one holds it. */
+  holdLock(path: string): { release(): void } | null
+}
+
+/** What a ring is to be: see docs/ring-layout.md. */
+export interface NativeRingShape {
+  readonly kind: number
+  readonly itemBytes: number
+  readonly capacity: number
+  readonly tag: Uint8Array
+  readonly startIndex: number
+  readonly participants: number
+  readonly parking: boolean
+  readonly fileMode: number
+}
+
+/** A ring in a file: one participant at most. `room` tells which bell: that of room, or else that of items. */
+export interface NativeRingFile {
+  /** The mapping, detached by `close`. */
+  region(): ArrayBuffer
+  /** Becomes the producer (0) or the consumer (1). Throws `EXCLUSIVE_HELD`. */
+  attach(role: number): void
+  join(): { readonly entry: number; readonly unclean: boolean }
+  /** Asks the kernel who lives, and marks the dead. Returns how many it found. */
+  probe(): number
+  wake(room: boolean): void
+  sleep(room: boolean, seen: number, timeoutMs: number): void
+  park(room: boolean, seen: number, timeoutMs: number): Promise<void>
+  cancel(): void
+  close(): void
+}
+
+/** Offsets and sizes are in bytes within the mapping. */
+export interface NativeFileMapping {
+  /** The memory. Once: the next call throws. */
+  region(): ArrayBuffer
+  advise(offset: number, bytes: number, advice: number): void
+  sync(offset: number, bytes: number, blocking: boolean, invalidate: boolean): void
+  incore(offset: number, bytes: number): [absent: number, present: number]
+  unmap(region: ArrayBuffer): void
+}
+
+/** The values of this system's headers. */
+export interface NativeMappingConstants {
+  readonly PROT_NONE: number
+  readonly PROT_READ: number
+  readonly PROT_WRITE: number
+  readonly PROT_EXEC: number
+  readonly MAP_SHARED: number
+  readonly MAP_PRIVATE: number
+  readonly MAP_NONBLOCK: number
+  readonly MAP_POPULATE: number
+  readonly MADV_NORMAL: number
+  readonly MADV_RANDOM: number
+  readonly MADV_SEQUENTIAL: number
+  readonly MADV_WILLNEED: number
+  readonly MADV_DONTNEED: number
+  readonly PAGESIZE: number
 }
 
 export interface NativeConstants {
@@ -44,8 +112,22 @@ export interface NativeLog {
   info(): NativeLogInfo
   /** The sequence that the next message will get. */
   nextSequence(): number
+  /** Checks every frame of a segment, on a thread of its own. Changes nothing. */
+  verifySegment(number: number): Promise<SegmentReport>
+  /** What the log says of producer slots: see docs/wire-protocol.md. */
+  traceProducers(slots: readonly { slot: number; since: number }[]): Promise<NativeProducerTrace[]>
+  /** Recovers the whole topic, whatever is believed to be good. Fails with `EXCLUSIVE_HELD` while there are publishers. */
+  repair(): Promise<RecoveryReport>
+  participants(): NativeParticipants
   setRetention(bytes: number, ageMs: number): void
   close(): void
+}
+
+export interface NativeProducerTrace {
+  readonly slot: number
+  /** The highest number in the log; 0n = none. */
+  readonly last: bigint
+  readonly runs: readonly { readonly first: bigint; readonly count: number; readonly sequence: number }[]
 }
 
 export interface NativeLogInfo {
@@ -69,6 +151,8 @@ export interface NativeAppender {
   /** What recovery did while this publisher was opened. */
   readonly recovery: RecoveryReport
   attach(scratch: ArrayBuffer): { append: () => void; appendBatch: () => void }
+  /** Checks and appends a batch from a network, through `scratch`: see native/binding/ingest.cc. */
+  ingestFunction(scratch: ArrayBuffer): (bytes: Uint8Array) => void
   /** Throws what made the last append fail. */
   lastError(): void
   hasRoom(): boolean
@@ -93,6 +177,31 @@ export interface NativeReader {
   wait(timeoutMs: number): Promise<boolean>
   cancel(): void
   close(): void
+}
+
+/** Who holds what of a topic. */
+export interface NativeParticipants {
+  /** Publishers that took a place and did not give it back: open ones, and dead ones whose claims nobody has dealt with. */
+  readonly slots: readonly { readonly slot: number; readonly pid: number; readonly alive: boolean; readonly takenMs: number }[]
+  /** Whether somebody holds the lock of this purpose now. */
+  readonly locks: { readonly recovery: boolean; readonly publishers: boolean; readonly prepare: boolean; readonly sync: boolean }
+}
+
+/** What a look at every frame of one segment found. */
+export interface SegmentReport {
+  readonly segment: number
+  /** 0: the segment is prepared and not in use. */
+  readonly firstSequence: number
+  /** Expected of the next segment. */
+  readonly nextSequence: number
+  readonly messages: number
+  /** Sequences that hold no message. */
+  readonly voids: number
+  /** Bytes in frames. */
+  readonly bytes: number
+  /** Nothing more is written to it. */
+  readonly sealed: boolean
+  readonly damage: readonly Damage[]
 }
 
 /** What was done to make a topic fit for publishing, when a publisher opened it and no other one had it open. */

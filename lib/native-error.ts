@@ -12,11 +12,11 @@ const advice: Partial<Record<ErrorCode, string>> = {
 }
 
 /** Makes a HermesError of what the addon threw; anything else is returned as it is. */
-export function fromNative(error: unknown, details: Readonly<Record<string, unknown>> = {}): unknown {
+export function fromNative(error: unknown, details: Readonly<Record<string, unknown>> = {}, hints = advice): unknown {
   if (!(error instanceof Error) || error instanceof HermesError) return error
   const { code, errno } = error as Error & { code?: string; errno?: number }
   if (code === undefined || !known.has(code)) return error
-  const hint = advice[code as ErrorCode]
+  const hint = hints[code as ErrorCode]
   const text = error.message.endsWith('.') ? error.message : `${error.message}.`
   const message = text.charAt(0).toUpperCase() + text.slice(1)
   return new HermesError(code as ErrorCode, hint === undefined ? message : `${message} ${hint}`, {
@@ -26,10 +26,10 @@ export function fromNative(error: unknown, details: Readonly<Record<string, unkn
 }
 
 /** Calls the addon; its failures come out as HermesErrors. */
-export function callNative<T>(call: () => T, details?: Readonly<Record<string, unknown>>): T {
+export function callNative<T>(call: () => T, details?: Readonly<Record<string, unknown>>, hints = advice): T {
   try {
     return call()
   } catch (error) {
-    throw fromNative(error, details)
+    throw fromNative(error, details, hints)
   }
 }
