@@ -2,8 +2,17 @@ import type { Codec } from './codec/codec.js'
 import { json } from './codec/json.js'
 import { Deferred } from './deferred.js'
 import { HermesError } from './errors.js'
+import {
+  type DoctorReport,
+  type Maintenance,
+  type RepairOptions,
+  type RepairReport,
+  severities,
+  type VerifyOptions,
+  type VerifyReport,
+} from './maintenance.js'
 import { native } from './native.js'
-import { checkBoolean, checkInteger, checkOptions, invalid } from './options.js'
+import { checkBoolean, checkInteger, checkOptions, checkSignal, invalid } from './options.js'
 import { Topic, type TopicOwner } from './topic.js'
 import { checkTopicName } from './topic-name.js'
 import type { Retention, TopicInfo, TopicSettings, Transport } from './transport/transport.js'
@@ -41,11 +50,14 @@ export class Hermes implements AsyncDisposable {
    *
    * @throws HermesError `INVALID_NAME`, `INVALID_ARGUMENT`, `UNKNOWN_OPTION`, `CLOSED`
    */
-  topic<In = unknown, Out = In, View = Out>(name: string, options: TopicOptions<In, Out, View> = {}): Topic<In, Out, View> {
+  topic<In = unknown, Out = In, View = Out>(
+    name: string,
+    options: TopicOptions<In, Out, View> = {},
+  ): Topic<In, Out, View> {
     this.#owner.checkOpen()
     checkTopicName(name)
     const settings = checkTopicOptions(options)
-    const codec = options.codec ?? (json as unknown as Codec<In, Out, View>)
+    const { codec = json as unknown as Codec<In, Out, View> } = options
     checkCodec(codec)
     const { name: codecName, fingerprint, schema } = codec
     return new Topic(name, codec, { ...settings, codec: { name: codecName, fingerprint, schema } }, this.#owner)
@@ -64,6 +76,45 @@ export class Hermes implements AsyncDisposable {
     return this.#owner.transport.info(topic)
   }
 
+  /**
+   * Checks every frame of a topic: lengths, sequences, CRCs, and that segments follow each other. Changes nothing; publishers may go on
+   * meanwhile. Damage is reported, not thrown.
+   *
+   * @throws HermesError `NOT_FOUND`, `ABORTED`, `ACCESS_DENIED`, `IO_FAILED`; `UNSUPPORTED` where the files are elsewhere (`tcp:`)
+   */
+  async verify(topic: string, options: VerifyOptions = {}): Promise<VerifyReport> {
+    const maintenance = this.#maintenance('verify()')
+    checkTopicName(topic)
+    checkOptions('verify()', options, ['onProgress', 'signal', 'concurrency'])
+    const { onProgress, signal, concurrency } = options
+    if (onProgress !== undefined && typeof onProgress !== 'function') throw invalid("'onProgress' must be a function.")
+    if (concurrency !== undefined) checkInteger('concurrency', concurrency, 1, 64)
+    checkSignal(signal)
+    return maintenance.verify(topic, options)
+  }
+
+  /**
+   * Recovers the whole topic, whatever is believed to be good: damage is copied to `quarantine/` and skipped from then on. Nothing is deleted.
+   *
+   * @throws HermesError `EXCLUSIVE_HELD` while there are publishers, else as `verify`, and `CORRUPT` for what can't be mended
+   */
+  async repair(topic: string, options: RepairOptions = {}): Promise<RepairReport> {
+    const maintenance = this.#maintenance('repair()')
+    checkTopicName(topic)
+    checkOptions('repair()', options, ['dryRun', 'signal'])
+    if (options.dryRun !== undefined) checkBoolean('dryRun', options.dryRun)
+    checkSignal(options.signal)
+    return maintenance.repair(topic, options)
+  }
+
+  /** Looks at the place and the machine under it: who holds what, room, limits, features; and says what to do. */
+  async doctor(): Promise<DoctorReport> {
+    const maintenance = this.#maintenance('doctor()')
+    const findings = await maintenance.doctor(await this.topics())
+    const worst = Math.max(0, ...findings.map(({ severity }) => severities.indexOf(severity)))
+    return { place: this.place, severity: severities[worst] ?? 'ok', findings }
+  }
+
   /** Closes all publishers and subscribers made here. Idempotent. */
   close(): Promise<void> {
     return this.#owner.close()
@@ -76,6 +127,16 @@ export class Hermes implements AsyncDisposable {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
+  }
+
+  #maintenance(what: string): Maintenance {
+    this.#owner.checkOpen()
+    const { maintenance } = this.#owner.transport
+    if (maintenance !== undefined) return maintenance
+    throw new HermesError(
+      'UNSUPPORTED',
+      `${what} needs the files of ${this.place}. Run it on the machine that has them, on the directory.`,
+    )
   }
 }
 
@@ -121,6 +182,9 @@ class Owner implements TopicOwner {
   }
 }
 
+/** The log counts ages in nanoseconds, in 63 bits: about 292 years. */
+const maxAgeMs = 9_223_372_036_854
+
 const topicOptions = ['codec', 'segmentBytes', 'maxPayloadBytes', 'retention', 'lowWaterBytes', 'create']
 
 function checkTopicOptions(options: TopicOptions<never, unknown, unknown>): Omit<TopicSettings, 'codec'> {
@@ -138,7 +202,7 @@ function checkTopicOptions(options: TopicOptions<never, unknown, unknown>): Omit
   if (retention !== undefined) {
     checkOptions("'retention'", retention, ['bytes', 'ageMs'])
     if (retention.bytes !== undefined) checkInteger('retention.bytes', retention.bytes, 1, Number.MAX_SAFE_INTEGER)
-    if (retention.ageMs !== undefined) checkInteger('retention.ageMs', retention.ageMs, 1, Number.MAX_SAFE_INTEGER / 1_000_000)
+    if (retention.ageMs !== undefined) checkInteger('retention.ageMs', retention.ageMs, 1, maxAgeMs)
   }
   if (lowWaterBytes !== undefined) checkInteger('lowWaterBytes', lowWaterBytes, 0, Number.MAX_SAFE_INTEGER)
   checkBoolean('create', create)

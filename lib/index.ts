@@ -46,12 +46,38 @@ export { type ValidatedOptions, validated } from './codec/validated.js'
 export { crc32 } from './crc32.js'
 export { type ErrorCode, errorCodes, HermesError, type HermesErrorOptions } from './errors.js'
 export type { Hermes, TopicOptions } from './hermes.js'
+export type {
+  DoctorReport,
+  Finding,
+  RepairOptions,
+  RepairReport,
+  Severity,
+  VerifyOptions,
+  VerifyProgress,
+  VerifyReport,
+} from './maintenance.js'
 export type { Message, MessageView } from './message.js'
 export type { Damage, RecoveryReport } from './native-addon.js'
 export { type OpenOptions, open } from './open.js'
 export type { Publisher, Receipt, WaitOptions } from './publisher.js'
+export {
+  MpmcRing,
+  type MpmcRingAttachOptions,
+  type MpmcRingOptions,
+  type RingCreateOptions,
+  type RingHandle,
+  type RingRole,
+  removeRing,
+  SpscByteRing,
+  type SpscByteRingAttachOptions,
+  type SpscByteRingOptions,
+  SpscRing,
+  type SpscRingAttachOptions,
+  type SpscRingOptions,
+} from './ring/index.js'
 export type { Handler, Subscriber } from './subscriber.js'
 export type { PublisherOptions, SubscriberOptions, Topic } from './topic.js'
-export type { Durability, From, Retention, TopicInfo } from './transport/transport.js'
+export type { ClientTls, Status, TcpOptions } from './transport/tcp/options.js'
+export type { Durability, From, Overflow, Retention, RingInfo, TopicInfo } from './transport/transport.js'
 export { version } from './version.js'
 export type { Wait } from './wait.js'

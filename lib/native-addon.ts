@@ -8,11 +8,24 @@ export interface NativeAddon {
   /** zlib's CRC-32 of all of `bytes`, continued from `seed`. */
   crc32(bytes: Uint8Array, seed: number): number
   /** Opens the topic in `folder`; makes its control file first if `create` is given. */
-  readonly openLog: new (folder: string, create: NativeSettings | null, options: { lowWaterBytes?: number }) => NativeLog
+  readonly openLog: new (
+    folder: string,
+    create: NativeSettings | null,
+    options: { lowWaterBytes?: number },
+  ) => NativeLog
   /** Opens the ring at `path`, and makes it first if it isn't there. `null`: opens whatever ring is there, for the caller to check. */
-  readonly RingFile: new (path: string, shape: NativeRingShape | null) => NativeRingFile
+  readonly RingFile: new (
+    path: string,
+    shape: NativeRingShape | null,
+  ) => NativeRingFile
   /** Maps a stretch of an open file, for mmap.ts. */
-  readonly FileMapping: new (fd: number, size: number, offset: number, storesReachTheFile: boolean, populate: boolean) => NativeFileMapping
+  readonly FileMapping: new (
+    fd: number,
+    size: number,
+    offset: number,
+    storesReachTheFile: boolean,
+    populate: boolean,
+  ) => NativeFileMapping
   readonly mappingConstants: NativeMappingConstants
   /** Work on frames in a buffer, for the network: see native/binding/ingest_frames.h. The functions work through `scratch`. */
   frameSealer(buffer: ArrayBuffer, scratch: ArrayBuffer): () => void
@@ -182,9 +195,19 @@ export interface NativeReader {
 /** Who holds what of a topic. */
 export interface NativeParticipants {
   /** Publishers that took a place and did not give it back: open ones, and dead ones whose claims nobody has dealt with. */
-  readonly slots: readonly { readonly slot: number; readonly pid: number; readonly alive: boolean; readonly takenMs: number }[]
+  readonly slots: readonly {
+    readonly slot: number
+    readonly pid: number
+    readonly alive: boolean
+    readonly takenMs: number
+  }[]
   /** Whether somebody holds the lock of this purpose now. */
-  readonly locks: { readonly recovery: boolean; readonly publishers: boolean; readonly prepare: boolean; readonly sync: boolean }
+  readonly locks: {
+    readonly recovery: boolean
+    readonly publishers: boolean
+    readonly prepare: boolean
+    readonly sync: boolean
+  }
 }
 
 /** What a look at every frame of one segment found. */

@@ -1,4 +1,5 @@
 import type { Region } from '../codec/codec.js'
+import type { Maintenance } from '../maintenance.js'
 import type { RecoveryReport } from '../native-addon.js'
 
 /*
@@ -47,18 +48,50 @@ export interface TopicInfo {
   readonly publishers: number
   /** Publishing is refused for want of disk room. */
   readonly diskAlarm: boolean
+  /** Of a topic in a `ring:` place. */
+  readonly ring?: RingInfo
 }
+
+/** What is known of a ring besides. */
+export interface RingInfo {
+  /** Bytes of messages that wait to be consumed, their headers included. */
+  readonly usedBytes: number
+  /** Subscribers that are open now, in all processes: 0 or 1. */
+  readonly subscribers: number
+  /** Messages that were given up because the ring was full, since it was made: those that came (`overflow: 'drop-newest'`) … */
+  readonly droppedNewest: number
+  /** … and those that waited. */
+  readonly droppedOldest: number
+}
+
+/** What a publisher does when a ring is full: refuse (`BACK_PRESSURE`), or give up a message and count it. */
+export type Overflow = 'block' | 'drop-newest' | 'drop-oldest'
+export const overflows: readonly Overflow[] = ['block', 'drop-newest', 'drop-oldest']
 
 /** Where a subscriber begins, or goes to. A number is a sequence; a Date, the first message stamped then or later. */
 export type From = 'earliest' | 'latest' | number | Date
 
 export interface Transport {
+  /** Where a subscriber begins that was not told; `latest` unless given. */
+  readonly defaultFrom?: From
+  /** Topics can be full, and take an `overflow`. */
+  readonly isBounded?: boolean
+  /** Where the files are at hand. */
+  readonly maintenance?: Maintenance
   /** The names of all topics, sorted. */
   topics(): Promise<string[]>
   /** What is known of a topic. Rejects with `NOT_FOUND` if there is none of this name. */
   info(name: string): Promise<TopicInfo>
-  publisher(topic: string, settings: TopicSettings, options: { readonly exclusive: boolean }): Promise<PublisherPort>
-  subscriber(topic: string, settings: TopicSettings, options: { readonly from: From; readonly verify: boolean }): Promise<SubscriberPort>
+  publisher(
+    topic: string,
+    settings: TopicSettings,
+    options: { readonly exclusive: boolean; readonly durability?: Durability; readonly overflow?: Overflow },
+  ): Promise<PublisherPort>
+  subscriber(
+    topic: string,
+    settings: TopicSettings,
+    options: { readonly from: From; readonly verify: boolean },
+  ): Promise<SubscriberPort>
   close(): Promise<void>
 }
 
@@ -78,6 +111,13 @@ export interface PublisherPort {
   readonly lastSequence: number
   /** Its time, in nanoseconds since 1970. */
   readonly lastTimestampNs: bigint
+  /**
+   * Only where sequences are given out elsewhere (TCP), so that `lastSequence` is of the newest message that was acknowledged: how many messages
+   * this port has accepted. `reached` is then asked for that number in place of a sequence.
+   */
+  readonly accepted?: number
+  /** There too: resolves once the newest accepted message has reached the publisher's durability, and says what it got. */
+  receipt?(signal: AbortSignal | undefined): Promise<{ readonly sequence: number; readonly timestampNs: bigint }>
 
   /** Accepts the payload of `length` bytes at `payloadOffset`, or throws. False: rather await `ready` before more. */
   append(length: number): boolean
@@ -99,9 +139,13 @@ export interface SubscriberPort {
   end: number
   /** Expected at `offset`. */
   sequence: number
+  /** True where messages arrive only between turns of the event loop (TCP): to spin in place would wait in vain. */
+  readonly arrivesByTurn?: boolean
 
   /** Looks for up to `limit` more messages. Returns how many there are now in [`offset`, `end`). Throws `CORRUPT`, `BEHIND_RETENTION`, … */
   fetch(limit: number): number
+  /** Where space is given back: the caller is done with everything before `offset`. Called after each poll. */
+  release?(): void
   /** Resolves when `fetch` may find something, the signal fires, or after `timeoutMs`. Sleeps in the kernel. */
   park(timeoutMs: number, signal: AbortSignal | undefined): Promise<void>
   seek(target: From): void

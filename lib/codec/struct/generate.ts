@@ -407,7 +407,8 @@ function emitReadTrailing(source: Source, type: AnyLayout, size: number, at: str
  */
 const sharedReads = [
   ...['getFloat64', 'getFloat32', 'getUint8', 'getInt8', 'getUint16', 'getInt16', 'getUint32', 'getInt32'].map(
-    (get) => `function ${get}(data, at) { try { return data.${get}(at, true) } catch (error) { throw readError(error) } }`,
+    (get) =>
+      `function ${get}(data, at) { try { return data.${get}(at, true) } catch (error) { throw readError(error) } }`,
   ),
   ...[
     ['getU53', 'getUint32', 'high > 2097151'],

@@ -105,11 +105,17 @@ Status File::resize(uint64_t bytes) const {
 }
 
 Status File::allocate(uint64_t offset, uint64_t bytes) const {
-  int err;
+  // Not posix_fallocate: where the file system can't allocate, that one reads and writes back a byte of each block, and so
+  // undoes what another process stores there meanwhile.
+  int result;
   do {
-    err = ::posix_fallocate(fd_, static_cast<off_t>(offset), static_cast<off_t>(bytes));
-  } while (err == EINTR);
-  return err == 0 ? Status::success() : Status::from_errno(err, "allocate disk space");
+    result = ::fallocate(fd_, 0, static_cast<off_t>(offset), static_cast<off_t>(bytes));
+  } while (result != 0 && errno == EINTR);
+  if (result == 0) return Status::success();
+  if (errno == EOPNOTSUPP) {
+    return Status::error(Code::kUnsupported, "this file system can't allocate space ahead; use ext4, xfs, btrfs or tmpfs");
+  }
+  return Status::from_errno(errno, "allocate disk space");
 }
 
 Status File::read_at(uint64_t offset, void* into, size_t bytes) const {

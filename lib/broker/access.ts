@@ -1,0 +1,112 @@
+import { createHash, timingSafeEqual } from 'node:crypto'
+import { HermesError } from '../errors.js'
+import { checkOptions, invalid } from '../options.js'
+
+/** Who may do what. An entry without `publish` and `subscribe` may do both on every topic. */
+export interface AccessEntry {
+  /** For the log. */
+  readonly name: string
+  /** What the client has to present: the token itself, or its SHA-256 in hexadecimal. */
+  readonly token?: string
+  readonly tokenSha256?: string
+  /** Or: the common name in the client's certificate, where mutual TLS is in use. */
+  readonly certificate?: string
+  /** Topic names, in which `*` stands for any characters. */
+  readonly publish?: readonly string[]
+  readonly subscribe?: readonly string[]
+  /** May make topics and change retention. Default true. */
+  readonly administer?: boolean
+}
+
+/** What one client may do. */
+export interface Rights {
+  readonly name: string
+  readonly administer: boolean
+  mayPublish(topic: string): boolean
+  maySubscribe(topic: string): boolean
+}
+
+const anything = () => true
+
+/** Where nobody is asked who he is. */
+export const allRights: Rights = { name: 'anybody', administer: true, mayPublish: anything, maySubscribe: anything }
+
+interface Known {
+  readonly digest: Buffer | undefined
+  readonly certificate: string | undefined
+  readonly rights: Rights
+}
+
+export class Access {
+  readonly #known: readonly Known[]
+
+  /** @throws HermesError `INVALID_ARGUMENT`, `UNKNOWN_OPTION` */
+  constructor(entries: readonly AccessEntry[]) {
+    this.#known = entries.map(toKnown)
+  }
+
+  get isOpen(): boolean {
+    return this.#known.length === 0
+  }
+
+  /**
+   * Finds out who a client is. Takes the same time for every token.
+   *
+   * @throws HermesError `UNAUTHORIZED`
+   */
+  identify(token: string | undefined, certificate: string | undefined): Rights {
+    if (this.isOpen) return allRights
+    // Digests have equal lengths, so neither the length nor the place of the first difference shows in the time.
+    const digest = sha256(token ?? '')
+    let found: Rights | undefined
+    for (const one of this.#known) {
+      const matches = one.digest !== undefined && timingSafeEqual(one.digest, digest)
+      if (token !== undefined && matches) found ??= one.rights
+      if (one.certificate !== undefined && one.certificate === certificate) found ??= one.rights
+    }
+    if (found !== undefined) return found
+    throw new HermesError(
+      'UNAUTHORIZED',
+      token === undefined ? 'This broker asks for a token.' : 'The token is not known here.',
+    )
+  }
+}
+
+function sha256(text: string): Buffer {
+  return createHash('sha256').update(text).digest()
+}
+
+const entryOptions = ['name', 'token', 'tokenSha256', 'certificate', 'publish', 'subscribe', 'administer']
+
+function toKnown(entry: AccessEntry): Known {
+  checkOptions('an access entry', entry, entryOptions)
+  const { name, token, tokenSha256, certificate, publish, subscribe, administer = true } = entry
+  if (typeof name !== 'string' || name === '') throw invalid("An access entry needs a 'name'.")
+  if (token !== undefined && (typeof token !== 'string' || token.length < 16)) {
+    throw invalid(`The token of '${name}' is shorter than 16 characters: it could be guessed.`)
+  }
+  if (tokenSha256 !== undefined && !/^[0-9a-f]{64}$/i.test(tokenSha256))
+    throw invalid(`'tokenSha256' of '${name}' must be 64 hexadecimal digits.`)
+  if (token === undefined && tokenSha256 === undefined && certificate === undefined) {
+    throw invalid(`The access entry '${name}' needs a 'token', a 'tokenSha256' or a 'certificate'.`)
+  }
+  const digest =
+    token !== undefined ? sha256(token) : tokenSha256 === undefined ? undefined : Buffer.from(tokenSha256, 'hex')
+  const unlimited = publish === undefined && subscribe === undefined
+  const rights: Rights = {
+    name,
+    administer,
+    mayPublish: unlimited ? anything : matcher(publish ?? []),
+    maySubscribe: unlimited ? anything : matcher(subscribe ?? []),
+  }
+  return { digest, certificate, rights }
+}
+
+function matcher(patterns: readonly string[]): (topic: string) => boolean {
+  const expressions = patterns.map((pattern) => {
+    if (typeof pattern !== 'string' || !/^[A-Za-z0-9._*-]+$/.test(pattern))
+      throw invalid(`'${String(pattern)}' is no pattern of topic names.`)
+    return new RegExp(`^${pattern.replaceAll('.', '\\.').replace(/\*+/g, '.*')}$`)
+  })
+  return (topic) => expressions.some((one) => one.test(topic))
+}

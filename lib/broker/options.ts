@@ -1,0 +1,134 @@
+import { BlockList, isIP } from 'node:net'
+import { HermesError } from '../errors.js'
+import { checkBoolean, checkChoice, checkInteger, checkOptions, invalid } from '../options.js'
+import { Access, type AccessEntry } from './access.js'
+
+export interface BrokerLimits {
+  readonly maxConnections: number
+  /** New connections from one address, per second. */
+  readonly maxHandshakesPerSecond: number
+  /** Publishers and subscribers of one connection. */
+  readonly maxChannels: number
+  readonly maxTopics: number
+  /** Frames in one batch, in bytes. (A topic with larger messages gets room for one.) */
+  readonly maxBatchBytes: number
+  readonly handshakeTimeoutMs: number
+  readonly heartbeatMs: number
+  /** A client that takes nothing of what was written to it for so long is cut off. */
+  readonly slowConsumerMs: number
+}
+
+export const defaultLimits: BrokerLimits = {
+  maxConnections: 1024,
+  maxHandshakesPerSecond: 200,
+  maxChannels: 1024,
+  maxTopics: 10_000,
+  maxBatchBytes: 262_144,
+  handshakeTimeoutMs: 5_000,
+  heartbeatMs: 10_000,
+  slowConsumerMs: 30_000,
+}
+
+/** Keys and certificates in PEM. */
+export interface BrokerTls {
+  readonly key: string | Buffer
+  readonly cert: string | Buffer
+  /** With it, clients need a certificate that it has signed. */
+  readonly ca?: string | Buffer
+}
+
+/** One line of the broker's log. */
+export type BrokerLog = (line: {
+  readonly level: 'info' | 'warn' | 'error'
+  readonly event: string
+  readonly [fact: string]: unknown
+}) => void
+
+export interface BrokerOptions {
+  /** The directory whose topics are served; made if it's not there. */
+  readonly dir: string
+  /** Default 127.0.0.1. */
+  readonly host?: string
+  /** Default 9000; 0 = any that is free. */
+  readonly port?: number
+  readonly tls?: BrokerTls
+  /** Who may do what. Nobody is asked without it. */
+  readonly access?: readonly AccessEntry[]
+  /** Serve a public address although nobody is asked who he is. */
+  readonly insecure?: boolean
+  /** `park` (default) sleeps while there is nothing to do; `spin` polls without sleeping and takes a core for it. */
+  readonly idle?: 'park' | 'spin'
+  readonly limits?: Partial<BrokerLimits>
+  /** Permission bits of new files; as in `open()`. */
+  readonly mode?: number
+  readonly log?: BrokerLog
+}
+
+export interface BrokerSettings {
+  readonly dir: string
+  readonly host: string
+  readonly port: number
+  readonly tls: BrokerTls | undefined
+  readonly access: Access
+  readonly idle: 'park' | 'spin'
+  readonly limits: BrokerLimits
+  readonly mode: number
+  readonly log: BrokerLog
+}
+
+const names = ['dir', 'host', 'port', 'tls', 'access', 'insecure', 'idle', 'limits', 'mode', 'log']
+
+/** @throws HermesError `INVALID_ARGUMENT`, `UNKNOWN_OPTION`, `UNAUTHORIZED` */
+export function checkBrokerOptions(options: BrokerOptions): BrokerSettings {
+  checkOptions('serve()', options, names)
+  const {
+    dir,
+    host = '127.0.0.1',
+    port = 9000,
+    tls,
+    access = [],
+    insecure = false,
+    idle = 'park',
+    mode = 0o600,
+    log = () => {},
+  } = options
+  if (typeof dir !== 'string' || dir === '') throw invalid("serve() needs the 'dir' whose topics it is to serve.")
+  if (typeof host !== 'string' || host === '') throw invalid("'host' must be a host name or an address.")
+  checkInteger('port', port, 0, 65_535)
+  checkBoolean('insecure', insecure)
+  checkChoice('idle', idle, ['park', 'spin'])
+  checkInteger('mode', mode, 0o600, 0o777)
+  if (!Array.isArray(access)) throw invalid("'access' must be a list of entries.")
+  if (tls !== undefined) {
+    checkOptions("'tls'", tls, ['key', 'cert', 'ca'])
+    if (tls.key === undefined || tls.cert === undefined) throw invalid("'tls' needs a 'key' and a 'cert'.")
+  }
+  const known = new Access(access)
+  const guarded = !known.isOpen || tls?.ca !== undefined
+  if (!guarded && !insecure && !isLoopback(host)) {
+    throw new HermesError(
+      'UNAUTHORIZED',
+      `${host} can be reached by others, and nobody is asked who he is. Give 'access' entries or a client CA, or say 'insecure'.`,
+      { details: { host } },
+    )
+  }
+  return { dir, host, port, tls, access: known, idle, limits: checkLimits(options.limits ?? {}), mode, log }
+}
+
+function checkLimits(given: Partial<BrokerLimits>): BrokerLimits {
+  checkOptions("'limits'", given, Object.keys(defaultLimits))
+  for (const [name, value] of Object.entries(given)) checkInteger(`limits.${name}`, value, 1, 2 ** 30)
+  const limits = { ...defaultLimits, ...given }
+  checkInteger('limits.maxBatchBytes', limits.maxBatchBytes, 4096, 16 * 1024 * 1024)
+  return limits
+}
+
+const loopback = new BlockList()
+loopback.addSubnet('127.0.0.0', 8, 'ipv4')
+loopback.addAddress('::1', 'ipv6')
+
+export function isLoopback(host: string): boolean {
+  const family = isIP(host)
+  if (family === 0) return host.toLowerCase() === 'localhost'
+  return loopback.check(host, family === 4 ? 'ipv4' : 'ipv6')
+}

@@ -1,0 +1,76 @@
+import type { HermesError } from '../errors.js'
+import type { Durability } from '../transport/transport.js'
+import { ackPacket, packetType, type Run, u64Packet } from '../wire/packet.js'
+import type { Producer } from './producers.js'
+import type { BrokerTopic, Inlet } from './topic.js'
+
+/** What a channel may do to its connection. */
+export interface ChannelHost {
+  send(packet: Buffer): void
+  /** Ends the channel with an ERROR. */
+  failChannel(channel: number, error: HermesError): void
+}
+
+/** A remote publisher. */
+export class PublisherChannel implements Inlet {
+  readonly kind = 'publisher'
+  readonly topic: BrokerTopic
+  readonly producer: Producer
+  readonly durability: Durability
+  readonly #host: ChannelHost
+  readonly #channel: number
+  #acks: Run[] = []
+  #ended = false
+
+  constructor(host: ChannelHost, channel: number, topic: BrokerTopic, producer: Producer, durability: Durability) {
+    this.#host = host
+    this.#channel = channel
+    this.topic = topic
+    this.producer = producer
+    this.durability = durability
+  }
+
+  /** Takes a PUBLISH. Call `flush` once everything that has arrived was taken. */
+  publish(bytes: Buffer, start: number, end: number): void {
+    const run = this.topic.ingest(this.producer, bytes, start, end)
+    if (this.durability === 'written') {
+      this.#acks.push(run)
+    } else {
+      this.topic.whenSynced(run.sequence === 0 ? 0 : run.sequence + run.count - 1, (error) => {
+        if (error === undefined) this.acknowledge(run)
+        else this.fail(error)
+      })
+    }
+  }
+
+  acknowledge(run: Run): void {
+    if (!this.#ended) this.#host.send(ackPacket(this.#channel, [run]))
+  }
+
+  flush(): void {
+    if (this.#acks.length === 0 || this.#ended) return
+    this.#host.send(ackPacket(this.#channel, this.#acks))
+    this.#acks = []
+  }
+
+  /** Answers a SYNC. */
+  sync(number: bigint): void {
+    this.topic.whenSynced(0, (error) => {
+      if (this.#ended) return
+      if (error === undefined) this.#host.send(u64Packet(packetType.synced, this.#channel, number))
+      else this.fail(error)
+    })
+  }
+
+  fail(error: HermesError): void {
+    if (this.#ended) return
+    this.#ended = true
+    this.#host.failChannel(this.#channel, error)
+  }
+
+  /** @param forGood the client closed the channel in order */
+  end(forGood: boolean): Promise<void> {
+    this.#ended = true
+    return this.topic.leave(this, forGood)
+  }
+}

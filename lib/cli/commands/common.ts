@@ -1,0 +1,100 @@
+import { type Command, Option } from 'commander'
+import type { TopicOptions } from '../../hermes.js'
+import { type Durability, durabilities, type TopicInfo } from '../../transport/transport.js'
+import { waits } from '../../wait.js'
+import { duration, integer, positive, size } from '../arguments.js'
+import { exitTable } from '../exit.js'
+import { codecNames, encodings } from '../format.js'
+
+/** Options that every command has. They stand at the program, and may be written before or behind the command. */
+export interface GlobalOptions {
+  /** A directory, shm:name, or a broker's URL. */
+  readonly dir: string
+  readonly json: boolean
+  readonly quiet: boolean
+}
+
+export const defaultDir = './hermes-data'
+
+/** The end of each help page. */
+export function withHelp(command: Command, examples: string): Command {
+  const text = examples
+    .trim()
+    .split('\n')
+    .map((line) => `  ${line}`.trimEnd())
+    .join('\n')
+  return command.addHelpText('after', `\nExamples:\n${text}\n\nExit codes:\n${exitTable()}`)
+}
+
+export function globalsOf(command: Command): GlobalOptions {
+  const { url, ...options } = command.optsWithGlobals<GlobalOptions & { readonly url?: string }>()
+  return url === undefined ? options : { ...options, dir: url }
+}
+
+export function codecOption(what: string): Option {
+  return new Option('-c, --codec <name>', what).choices(codecNames)
+}
+
+export function encodingOption(): Option {
+  return new Option(
+    '--encoding <name>',
+    'how the bytes of the raw codec stand in a line (default: utf8; in --json: base64)',
+  ).choices(encodings)
+}
+
+export function waitOption(): Option {
+  return new Option('-w, --wait <how>', 'how to wait: spin and yield keep a core busy, park sleeps')
+    .choices(waits)
+    .default('adaptive')
+}
+
+export interface PublishOptions {
+  readonly durability: Durability
+  readonly exclusive?: boolean
+  readonly rate?: number
+  readonly count?: number
+  readonly segmentBytes?: number
+  readonly maxPayload?: number
+  readonly retainBytes?: number
+  readonly retainAge?: number
+}
+
+/** The options of the commands that publish. */
+export function withPublishing(command: Command): Command {
+  return command
+    .addOption(
+      new Option(
+        '--durability <level>',
+        'what must hold before the command ends: written survives the end of any process, synced the loss of power',
+      )
+        .choices(durabilities)
+        .default('written'),
+    )
+    .option('--exclusive', 'be the only publisher of the topic, or fail')
+    .option('-r, --rate <n>', 'at most so many messages per second', positive)
+    .option('-n, --count <n>', 'stop after so many messages', integer(1))
+    .optionsGroup('Options for a topic that does not exist yet:')
+    .option('--segment-bytes <size>', 'size of a segment file, a multiple of 4 KiB (default: 100MiB)', size)
+    .option('--max-payload <size>', 'the largest value (default: 64KiB)', size)
+    .optionsGroup('Options for a new topic or an existing one:')
+    .option('--retain-bytes <size>', 'keep about so much, by whole segments, oldest out first', size)
+    .option('--retain-age <time>', 'keep messages for about so long: 12h, 7d', duration)
+}
+
+/** Settings for `hermes.topic()`. */
+export function topicSettings(
+  options: PublishOptions,
+  info: TopicInfo | undefined,
+): Omit<TopicOptions<never, unknown, unknown>, 'codec'> {
+  const { segmentBytes, maxPayload, retainBytes, retainAge } = options
+  const retention = {
+    ...info?.retention,
+    ...(retainBytes === undefined ? {} : { bytes: retainBytes }),
+    ...(retainAge === undefined ? {} : { ageMs: retainAge }),
+  }
+  return {
+    ...(segmentBytes === undefined ? {} : { segmentBytes }),
+    ...(maxPayload === undefined ? {} : { maxPayloadBytes: maxPayload }),
+    ...(retainBytes === undefined && retainAge === undefined ? {} : { retention }),
+  }
+}

@@ -1,0 +1,133 @@
+import type { Command } from 'commander'
+import { integer } from '../arguments.js'
+import { at, Feed, feeding } from '../feed.js'
+import { type Format, type FormatOptions, publishFormat } from '../format.js'
+import { linesOf } from '../lines.js'
+import { Pacer } from '../pace.js'
+import { findTopic, withPlace } from '../place.js'
+import type { Session } from '../session.js'
+import { rateText } from '../words.js'
+import {
+  codecOption,
+  encodingOption,
+  globalsOf,
+  type PublishOptions,
+  topicSettings,
+  withHelp,
+  withPublishing,
+} from './common.js'
+
+interface PubOptions extends PublishOptions, FormatOptions {
+  readonly batch: number
+}
+
+export function registerPub(program: Command, session: Session): void {
+  const command = program
+    .command('pub')
+    .summary('publish values from arguments or stdin')
+    .description(
+      'Publishes values: the arguments, or else the lines of stdin, one value per line. The first publication makes the topic. ' +
+        'Values of text topics are the lines as they are; of json, msgpack and struct topics, JSON; empty lines are passed over there.',
+    )
+    .argument('<topic>')
+    .argument('[values...]', 'with --count, they are repeated as often as needed')
+    .addOption(codecOption("how values become bytes (default: the topic's own; text for a new topic)"))
+    .option('-s, --schema <file>', 'the layout of a new struct topic: a file, or JSON such as {"price":"f64"}')
+    .addOption(encodingOption())
+    .option(
+      '-b, --batch <n>',
+      'publish so many at once: they become visible together, up to 256 of them',
+      integer(1, 65_536),
+      1,
+    )
+  withPublishing(command).action(async (topic: string, values: string[], options: PubOptions) => {
+    const { dir } = globalsOf(command)
+    await withPlace(dir, true, async (hermes) => {
+      const info = await findTopic(hermes, topic)
+      const format = await publishFormat(options, info, 'text')
+      const settings = { codec: format.codec, ...topicSettings(options, info) }
+      const publisher = await hermes.topic(topic, settings).publisher({
+        durability: options.durability,
+        exclusive: options.exclusive === true,
+      })
+      const { signal } = session
+      const feed = new Feed(publisher, options.batch, signal)
+      const begun = performance.now()
+      const { count = Number.POSITIVE_INFINITY, rate } = options
+      const pacer = new Pacer(signal)
+      let given = 0
+      const source = values.length > 0 ? fromArguments(values, options.count) : fromStdin(session)
+      await feeding(session, feed, async () => {
+        for await (const { content, place } of source) {
+          if (signal.aborted) return
+          if (content.length === 0 && format.skipsBlank) continue
+          if (rate !== undefined && pacer.early((given * 1000) / rate)) {
+            await feed.flush()
+            await pacer.until((given * 1000) / rate)
+            if (signal.aborted) return
+          }
+          const pause = feed.add(parsedAt(format, content, place), place)
+          if (pause !== undefined) await pause
+          if (++given === count) return
+        }
+      })
+      await publisher.close()
+      const ms = performance.now() - begun
+      const { lastSequence } = publisher
+      if (session.json) {
+        const { name } = format.codec
+        const summary = {
+          topic,
+          codec: name,
+          durability: options.durability,
+          published: feed.published,
+          lastSequence,
+          ms,
+        }
+        session.out.line(JSON.stringify(summary))
+      } else {
+        session.note(`published ${rateText(feed.published, ms)}, ${options.durability}, to ${topic}`)
+      }
+    })
+  })
+  withHelp(
+    command,
+    `
+hermes pub greetings hello 'good morning'
+hermes pub orders --codec json '{"id":1,"side":"buy"}'
+tail -f access.log | hermes pub access --batch 100
+hermes pub quotes --codec struct --schema '{"bid":"f64","ask":"f64"}' '{"bid":10.5,"ask":10.7}'
+hermes pub beat tick --count 60 --rate 1
+hermes pub ledger --durability synced < entries.txt`,
+  )
+}
+
+function parsedAt(format: Format, content: Buffer, place: string): unknown {
+  try {
+    return format.parse(content)
+  } catch (error) {
+    throw at(place, error)
+  }
+}
+
+interface Given {
+  readonly content: Buffer
+  readonly place: string
+}
+
+function* fromArguments(values: readonly string[], count: number | undefined): Generator<Given> {
+  const contents = values.map((value) => Buffer.from(value))
+  const total = count ?? values.length
+  for (let i = 0; i < total; i++) {
+    const index = i % values.length
+    yield { content: contents[index] as Buffer, place: `argument ${index + 1}` }
+  }
+}
+
+async function* fromStdin(session: Session): AsyncGenerator<Given> {
+  const { stdin } = session.streams
+  if (stdin.isTTY) session.note('Reading values from the terminal, one per line. Ctrl-D ends.')
+  for await (const group of linesOf(stdin, session.signal)) {
+    for (const { content, number } of group) yield { content, place: `line ${number}` }
+  }
+}

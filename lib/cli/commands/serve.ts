@@ -1,0 +1,164 @@
+import { readFile } from 'node:fs/promises'
+import { type Command, Option } from 'commander'
+import { serve } from '../../broker/broker.js'
+import type { BrokerOptions, BrokerTls, defaultLimits } from '../../broker/options.js'
+import { HermesError } from '../../errors.js'
+import { checkOptions, invalid } from '../../options.js'
+import { integer, timerDuration } from '../arguments.js'
+import type { Session } from '../session.js'
+import { globalsOf, withHelp } from './common.js'
+
+interface ServeOptions {
+  readonly host?: string
+  readonly port?: number
+  readonly config?: string
+  readonly idle?: 'park' | 'spin'
+  readonly insecure?: boolean
+  readonly tlsKey?: string
+  readonly tlsCert?: string
+  readonly tlsCa?: string
+  readonly grace: number
+  readonly duration?: number
+}
+
+/** What the file of --config may say: as `BrokerOptions`, with file names in place of keys and certificates. */
+const configNames = ['host', 'port', 'idle', 'insecure', 'tls', 'access', 'limits', 'mode']
+
+export function registerServe(program: Command, session: Session): void {
+  const command = program
+    .command('serve')
+    .summary('put the topics of a directory on the network')
+    .description(
+      'Serves the topics of --dir to clients on other hosts, until it is stopped. Local processes may use them at the same time. ' +
+        'What is said here comes before the environment, and that before the file of --config.',
+    )
+    .option('--host <address>', 'where to listen (default: 127.0.0.1); HERMES_HOST')
+    .option('-p, --port <n>', 'where to listen, 0 for any free port (default: 9000); HERMES_PORT', integer(0, 65_535))
+    .option('-c, --config <file>', `JSON: ${configNames.join(', ')}`)
+    .addOption(
+      new Option('--idle <how>', 'spin polls without sleeping and keeps a core busy').choices(['park', 'spin']),
+    )
+    .option('--insecure', 'serve a public address although nobody is asked who he is')
+    .option('--tls-key <file>', 'the private key, PEM; with --tls-cert')
+    .option('--tls-cert <file>', 'the certificate, PEM')
+    .option('--tls-ca <file>', 'ask clients for a certificate that this authority has signed, PEM')
+    .option('--grace <time>', 'how long clients may take to leave when it is stopped', timerDuration, 5000)
+    .option('-t, --duration <time>', 'stop after a time', timerDuration)
+    .action(async (options: ServeOptions) => {
+      const wanted = await wantedOf(globalsOf(command).dir, options, session.streams.env)
+      await using broker = await serve({ ...wanted, log: (line) => report(session, line) })
+      const { settings, url } = broker
+      session.out.line(
+        session.json ? JSON.stringify({ url, ...shown(wanted, settings.limits) }) : `Serving ${settings.dir} at ${url}`,
+      )
+      await session.out.flush()
+      session.note(`with ${JSON.stringify(shown(wanted, settings.limits))}`)
+      await stopped(session, options.duration)
+      await broker.drain(options.grace)
+    })
+  withHelp(
+    command,
+    `
+hermes serve --dir ./data
+hermes serve --dir /var/lib/hermes --host 0.0.0.0 --config /etc/hermes.json
+HERMES_TOKEN=… hermes serve --host 10.0.0.5 --tls-key key.pem --tls-cert cert.pem`,
+  )
+}
+
+function stopped(session: Session, duration: number | undefined): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = duration === undefined ? undefined : setTimeout(resolve, duration)
+    const stop = () => {
+      clearTimeout(timer)
+      resolve()
+    }
+    if (session.stopping) stop()
+    else session.signal.addEventListener('abort', stop, { once: true })
+  })
+}
+
+async function wantedOf(dir: string, options: ServeOptions, env: NodeJS.ProcessEnv): Promise<BrokerOptions> {
+  const config = options.config === undefined ? {} : await readConfig(options.config)
+  const { HERMES_HOST: host, HERMES_PORT: port, HERMES_TOKEN: token } = env
+  const tls = await tlsOf(options, config['tls'])
+  const wanted: Record<string, unknown> = { ...config, dir }
+  if (tls !== undefined) wanted['tls'] = tls
+  if (host) wanted['host'] = host
+  if (port) wanted['port'] = portOf(port)
+  if (token)
+    wanted['access'] = [{ name: 'HERMES_TOKEN', token }, ...((config['access'] as unknown[] | undefined) ?? [])]
+  for (const name of ['host', 'port', 'idle', 'insecure'] as const) {
+    if (options[name] !== undefined) wanted[name] = options[name]
+  }
+  return wanted as unknown as BrokerOptions
+}
+
+function portOf(text: string): number {
+  const port = Number(text)
+  if (!/^\d+$/.test(text) || port > 65_535) throw invalid(`HERMES_PORT must be a port, not '${text}'.`)
+  return port
+}
+
+async function readConfig(file: string): Promise<Record<string, unknown>> {
+  let content: unknown
+  try {
+    content = JSON.parse(await readText(file))
+  } catch (cause) {
+    if (cause instanceof HermesError) throw cause
+    throw new HermesError('INVALID_ARGUMENT', `${file} holds no JSON: ${(cause as Error).message}.`, { cause })
+  }
+  checkOptions(file, content, configNames)
+  return content as Record<string, unknown>
+}
+
+async function tlsOf(options: ServeOptions, config: unknown): Promise<BrokerTls | undefined> {
+  if (config !== undefined) checkOptions("'tls'", config, ['key', 'cert', 'ca'])
+  const files = (config ?? {}) as { readonly key?: string; readonly cert?: string; readonly ca?: string }
+  const key = options.tlsKey ?? files.key
+  const cert = options.tlsCert ?? files.cert
+  const ca = options.tlsCa ?? files.ca
+  if (key === undefined && cert === undefined && ca === undefined) return undefined
+  if (key === undefined || cert === undefined)
+    throw invalid('TLS needs both a key and a certificate: --tls-key and --tls-cert.')
+  const tls = { key: await readText(key), cert: await readText(cert) }
+  return ca === undefined ? tls : { ...tls, ca: await readText(ca) }
+}
+
+async function readText(file: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8')
+  } catch (cause) {
+    throw new HermesError('NOT_FOUND', `Can't read ${file}: ${(cause as Error).message}.`, { cause, details: { file } })
+  }
+}
+
+/** The effective configuration, without what must stay secret. */
+function shown(wanted: BrokerOptions, limits: typeof defaultLimits): Record<string, unknown> {
+  const { host = '127.0.0.1', port = 9000, idle = 'park', insecure = false, access = [], tls } = wanted
+  return {
+    dir: wanted.dir,
+    host,
+    port,
+    idle,
+    insecure,
+    tls: tls === undefined ? false : tls.ca === undefined ? true : 'mutual',
+    access: access.map(({ name, publish, subscribe, administer }) => ({ name, publish, subscribe, administer })),
+    limits,
+  }
+}
+
+/** A line for people, or JSON, on stderr. */
+function report(
+  session: Session,
+  line: { readonly level: string; readonly event: string; readonly [fact: string]: unknown },
+): void {
+  if (session.json) {
+    session.streams.stderr.write(`${JSON.stringify({ time: new Date().toISOString(), ...line })}\n`)
+    return
+  }
+  const { level, event, ...facts } = line
+  const text = Object.entries(facts).map(
+    ([name, value]) => `${name}=${typeof value === 'string' ? JSON.stringify(value) : String(value)}`,
+  )
+  session.note([new Date().toISOString(), level, event, ...text].join(' '))
+}

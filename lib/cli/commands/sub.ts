@@ -1,0 +1,101 @@
+import type { Command } from 'commander'
+import { HermesError } from '../../errors.js'
+import type { From } from '../../transport/transport.js'
+import type { Wait } from '../../wait.js'
+import { from, integer, timerDuration } from '../arguments.js'
+import { follow } from '../follow.js'
+import { type FormatOptions, readFormat } from '../format.js'
+import { awaitTopic, findTopic, needTopic, withPlace } from '../place.js'
+import type { Session } from '../session.js'
+import { printer } from '../show.js'
+import { counted, rateText, secondsText } from '../words.js'
+import { codecOption, encodingOption, globalsOf, waitOption, withHelp } from './common.js'
+
+interface SubOptions extends FormatOptions {
+  readonly from?: From
+  readonly count?: number
+  readonly duration?: number
+  readonly end?: boolean
+  readonly meta?: boolean
+  readonly await?: boolean
+  readonly wait: Wait
+}
+
+export function registerSub(program: Command, session: Session): void {
+  const command = program
+    .command('sub')
+    .summary("print a topic's messages as they come")
+    .description(
+      'Prints the messages of a topic, one per line, until it is interrupted or has printed enough. With --json, each line is ' +
+        '{"sequence":…,"timestampNs":"…","value":…}.',
+    )
+    .argument('<topic>')
+    .option(
+      '--from <where>',
+      'earliest, latest, a sequence, or a date such as 2026-01-31T09:30:00Z (default: latest)',
+      from,
+    )
+    .option('-n, --count <n>', 'stop after so many messages', integer(1))
+    .option('-t, --duration <time>', 'stop after a time: 30s, 500ms, 2m', timerDuration)
+    .option('-e, --end', 'stop at what is the end of the topic now')
+    .option('-m, --meta', 'print sequence and time before each value, with tabs between')
+    .option('--await', 'wait for a topic that nobody has made yet, and read it from its beginning')
+    .addOption(waitOption())
+    .addOption(codecOption('raw shows the payloads of any topic; others must be what the topic has'))
+    .addOption(encodingOption())
+    .action(async (topic: string, options: SubOptions) => {
+      const { dir } = globalsOf(command)
+      const begun = performance.now()
+      const signal = options.duration === undefined ? session.signal : session.signalWithin(options.duration)
+      const awaited = options.await === true && !(await isThere(dir, topic))
+      if (awaited && !session.json) session.note(`Waiting for somebody to make the topic ${topic}.`)
+      if (awaited && !(await awaitTopic(dir, topic, signal))) return checkEnough(session, options, 0)
+      await withPlace(dir, false, async (hermes) => {
+        const info = await needTopic(hermes, topic)
+        const format = readFormat(options, info)
+        const subscriber = await hermes.topic(topic, { codec: format.codec, create: false }).subscriber({
+          from: options.from ?? (awaited ? 'earliest' : 'latest'),
+          wait: options.wait,
+        })
+        const handled = await follow(subscriber, {
+          handler: printer(session, format, options.meta === true),
+          out: session.out,
+          signal,
+          count: options.count,
+          until: options.end === true ? info.nextSequence : undefined,
+        })
+        await session.out.flush()
+        if (session.streams.stderr.isTTY && !session.json) session.note(rateText(handled, performance.now() - begun))
+        checkEnough(session, options, handled)
+      })
+    })
+  withHelp(
+    command,
+    `
+hermes sub quotes
+hermes sub quotes --from earliest --end > quotes.ndjson
+hermes sub quotes --from 2026-01-31T09:30:00Z --count 100 --meta
+hermes sub quotes --json | jq .value.price
+hermes sub quotes --await --duration 30s --dir shm:market`,
+  )
+}
+
+async function isThere(dir: string, topic: string): Promise<boolean> {
+  try {
+    return await withPlace(dir, false, async (hermes) => (await findTopic(hermes, topic)) !== undefined)
+  } catch (error) {
+    // (What a place is that never becomes one of ours, awaitTopic tells.)
+    if (error instanceof HermesError && (error.code === 'NOT_FOUND' || error.code === 'NOT_HERMES')) return false
+    throw error
+  }
+}
+
+/** Who asks for a number of messages within a time wants to know if they did not come. */
+function checkEnough(session: Session, { count, duration }: SubOptions, handled: number): void {
+  if (count === undefined || duration === undefined || handled >= count || session.stopping) return
+  throw new HermesError(
+    'TIMED_OUT',
+    `Time over: ${counted(handled, 'message')} of ${count} within ${secondsText(duration)}.`,
+    { details: { count, received: handled, durationMs: duration } },
+  )
+}

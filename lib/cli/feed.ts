@@ -1,0 +1,124 @@
+import { setImmediate as turn } from 'node:timers/promises'
+import { type ErrorCode, HermesError } from '../errors.js'
+import type { Publisher } from '../publisher.js'
+import type { Session } from './session.js'
+import { counted } from './words.js'
+
+/** After this many messages the event loop gets a turn, so that signals are seen. */
+const messagesPerTurn = 4096
+/** Failures that are the value's, and not the log's. */
+const refusals: readonly ErrorCode[] = ['ENCODE_FAILED', 'VALIDATION_FAILED', 'PAYLOAD_TOO_LARGE']
+
+/** Publishes values one by one or in batches, with back-pressure, and names the line of a value that is refused. */
+export class Feed {
+  published = 0
+  readonly #publisher: Publisher<unknown>
+  readonly #batch: number
+  readonly #signal: AbortSignal
+  #values: unknown[] = []
+  #places: string[] = []
+  #sinceTurn = 0
+
+  /** @param batch how many values become visible together; 1 for one by one */
+  constructor(publisher: Publisher<unknown>, batch: number, signal: AbortSignal) {
+    this.#publisher = publisher
+    this.#batch = batch
+    this.#signal = signal
+  }
+
+  /**
+   * Takes a value. Await what is returned, if anything, before the next one.
+   *
+   * @param place where the value comes from, for messages: `line 12`
+   */
+  add(value: unknown, place: string): Promise<void> | undefined {
+    this.#sinceTurn++
+    if (this.#batch === 1) {
+      let roomy: boolean
+      try {
+        roomy = this.#publisher.publish(value)
+      } catch (error) {
+        throw at(place, error)
+      }
+      this.published++
+      return this.#breath(roomy)
+    }
+    this.#values.push(value)
+    this.#places.push(place)
+    return this.#values.length < this.#batch ? undefined : this.flush()
+  }
+
+  /** Publishes what is held for a batch. */
+  flush(): Promise<void> | undefined {
+    if (this.#values.length === 0) return undefined
+    const values = this.#values
+    const places = this.#places
+    this.#values = []
+    this.#places = []
+    let taken = 0
+    const counting = function* (): Iterable<unknown> {
+      for (const value of values) {
+        taken++
+        yield value
+      }
+    }
+    let roomy: boolean
+    try {
+      roomy = this.#publisher.publishBatch(counting())
+    } catch (error) {
+      this.#salvage(values.slice(0, taken - 1), error)
+      throw at(places[taken - 1] as string, error)
+    }
+    this.published += values.length
+    return this.#breath(roomy)
+  }
+
+  /** A batch is refused with the whole group of the offending value: publish the ones before that, as one by one would. */
+  #salvage(before: readonly unknown[], error: unknown): void {
+    if (!(error instanceof HermesError)) return
+    const accepted = Number(error.details['accepted'] ?? 0)
+    this.published += accepted
+    if (!refusals.includes(error.code)) return
+    const rest = before.slice(accepted)
+    if (rest.length > 0) this.#publisher.publishBatch(rest)
+    this.published += rest.length
+  }
+
+  #breath(roomy: boolean): Promise<void> | undefined {
+    if (roomy && this.#sinceTurn < messagesPerTurn) return undefined
+    this.#sinceTurn = 0
+    return this.#pause(roomy)
+  }
+
+  async #pause(roomy: boolean): Promise<void> {
+    if (!roomy && !this.#signal.aborted) {
+      try {
+        await this.#publisher.ready({ signal: this.#signal })
+      } catch (error) {
+        if (!this.#signal.aborted) throw error
+      }
+    }
+    await turn()
+  }
+}
+
+/** Runs `work`. If it fails, what came before is published all the same, and people are told how much that was. */
+export async function feeding(session: Session, feed: Feed, work: () => Promise<void>): Promise<void> {
+  try {
+    await work()
+    await feed.flush()
+  } catch (error) {
+    await feed.flush()
+    if (feed.published > 0) session.note(`${counted(feed.published, 'message')} published before this failure:`)
+    throw error
+  }
+}
+
+/** The error with the place of the value in front of its message. */
+export function at(place: string, error: unknown): unknown {
+  if (!(error instanceof HermesError)) return error
+  return new HermesError(error.code, `${place}: ${error.message}`, {
+    cause: error,
+    details: { ...error.details, place },
+  })
+}

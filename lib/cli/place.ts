@@ -1,0 +1,65 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { HermesError } from '../errors.js'
+import type { Hermes } from '../hermes.js'
+import { open } from '../open.js'
+import { likely } from '../options.js'
+import type { TopicInfo } from '../transport/transport.js'
+
+/** How often a place is looked at for a topic that is awaited, in ms. */
+const lookMs = 50
+/** A place that is just being made is an empty directory for a moment: for this many looks, that is no failure. */
+const youngLooks = 20
+
+/** Opens the place, runs `work`, and closes everything that was opened in it. */
+export async function withPlace<T>(dir: string, create: boolean, work: (hermes: Hermes) => Promise<T>): Promise<T> {
+  const token = process.env['HERMES_TOKEN']
+  const isBroker = /^(tcp|tls):/i.test(dir)
+  const hermes = await open(dir, isBroker ? (token ? { token } : {}) : { create })
+  let result: T
+  try {
+    result = await work(hermes)
+  } catch (error) {
+    // What went wrong first is what the user needs to know.
+    await hermes.close().catch(() => undefined)
+    throw error
+  }
+  await hermes.close()
+  return result
+}
+
+/** What is known of a topic, `undefined` if there is none of this name. */
+export async function findTopic(hermes: Hermes, name: string): Promise<TopicInfo | undefined> {
+  try {
+    return await hermes.info(name)
+  } catch (error) {
+    if (error instanceof HermesError && error.code === 'NOT_FOUND') return undefined
+    throw error
+  }
+}
+
+/** As `hermes.info`; `NOT_FOUND` names the topic that was likely meant. */
+export async function needTopic(hermes: Hermes, name: string): Promise<TopicInfo> {
+  const info = await findTopic(hermes, name)
+  if (info !== undefined) return info
+  const meant = likely(name, await hermes.topics())
+  const hint = meant === undefined ? '`hermes topics` lists those that exist.' : `Did you mean '${meant}'?`
+  throw new HermesError('NOT_FOUND', `There is no topic '${name}' in ${hermes.place}. ${hint}`, {
+    details: { topic: name, place: hermes.place, ...(meant === undefined ? {} : { likely: meant }) },
+  })
+}
+
+/** Waits until somebody makes the place and the topic. False if `signal` fires first. */
+export async function awaitTopic(dir: string, name: string, signal: AbortSignal): Promise<boolean> {
+  let unmarked = 0
+  while (!signal.aborted) {
+    try {
+      const found = await withPlace(dir, false, (hermes) => findTopic(hermes, name))
+      if (found !== undefined) return true
+    } catch (error) {
+      const code = error instanceof HermesError ? error.code : undefined
+      if (code !== 'NOT_FOUND' && !(code === 'NOT_HERMES' && ++unmarked <= youngLooks)) throw error
+    }
+    await sleep(lookMs, undefined, { signal }).catch(() => undefined)
+  }
+  return false
+}

@@ -1,0 +1,49 @@
+import type { Session } from './session.js'
+import { grouped } from './words.js'
+
+const barWidth = 24
+const drawEveryMs = 100
+const eraseLine = '\r\u001b[K'
+
+/** One line on stderr that says how far things are. Only on a terminal, and not with --quiet. */
+export class Progress {
+  readonly #stderr: NodeJS.WriteStream
+  readonly #active: boolean
+  readonly #total: number | undefined
+  readonly #begun = performance.now()
+  #drawn = 0
+  #visible = false
+
+  /** @param total the amount of work, in the unit of `update`; `undefined` if nobody knows */
+  constructor(session: Session, total: number | undefined) {
+    this.#stderr = session.streams.stderr
+    this.#active = this.#stderr.isTTY === true && !session.quiet && !session.json
+    this.#total = total
+  }
+
+  /** Cheap to call often: draws ten times per second at most. */
+  update(done: number, messages: number): void {
+    if (!this.#active) return
+    const now = performance.now()
+    if (now - this.#drawn < drawEveryMs) return
+    this.#drawn = now
+    const rate = `${grouped(messages)} messages, ${grouped((messages * 1000) / Math.max(1, now - this.#begun))}/s`
+    const line = this.#total === undefined ? rate : `${bar(done / Math.max(1, this.#total))}  ${rate}`
+    this.#stderr.write(`${eraseLine}${line.slice(0, Math.max(20, (this.#stderr.columns || 80) - 1))}`)
+    this.#visible = true
+  }
+
+  /** Takes the line away. */
+  clear(): void {
+    if (this.#visible) this.#stderr.write(eraseLine)
+    this.#visible = false
+  }
+}
+
+function bar(part: number): string {
+  const whole = Math.min(1, part)
+  const filled = Math.round(whole * barWidth)
+  return `[${'#'.repeat(filled)}${'-'.repeat(barWidth - filled)}] ${Math.floor(whole * 100)
+    .toString()
+    .padStart(3)} %`
+}

@@ -1,0 +1,56 @@
+import { HermesError } from '../errors.js'
+import { invalid } from '../options.js'
+import { at } from './feed.js'
+import type { Format } from './format.js'
+import { isNumeric, type RawRecord } from './records.js'
+import { fromCell, recordFromJson } from './schema.js'
+
+/** Makes the value to publish of a record. */
+export type Shape = (record: RawRecord) => unknown
+
+/** @param columns of a CSV file; `undefined` for objects, which come with their names */
+export function recordShape(format: Format, columns: readonly string[] | undefined): Shape {
+  const { schema } = format
+  if (columns === undefined) {
+    const convert = schema === undefined ? undefined : recordFromJson(schema)
+    return (record) => named(record, () => (convert === undefined ? record.value : convert(record.value)))
+  }
+  if (schema === undefined) {
+    return ({ cells = [] }) =>
+      Object.fromEntries(columns.map((name, index) => [name, plainCell(cells[index] as string)]))
+  }
+  const fields = schema.fields.map((field) => {
+    const index = columns.indexOf(field.name)
+    if (index < 0) {
+      throw invalid(
+        `The file has no column for the field '${field.name}'. The columns are: ${columns.join(', ')}. Name them with --columns.`,
+      )
+    }
+    return { name: field.name, index, read: fromCell(field) }
+  })
+  return (record) =>
+    named(record, () => {
+      const value: Record<string, unknown> = {}
+      for (const { name, index, read } of fields) value[name] = read(record.cells?.[index] as string)
+      return value
+    })
+}
+
+/** For codecs without a schema: numbers become numbers where they can be held exactly, empty cells null. */
+function plainCell(cell: string): unknown {
+  if (cell === '') return null
+  if (!isNumeric(cell)) return cell
+  const value = Number(cell)
+  // 2^53 and more would lose digits without a word.
+  return Number.isFinite(value) && (Math.abs(value) <= Number.MAX_SAFE_INTEGER || !/^-?\d+$/.test(cell.trim()))
+    ? value
+    : cell
+}
+
+function named(record: RawRecord, make: () => unknown): unknown {
+  try {
+    return make()
+  } catch (error) {
+    throw error instanceof HermesError ? at(`line ${record.line}`, error) : error
+  }
+}

@@ -1,0 +1,357 @@
+import { connect as connectPlain, type Socket } from 'node:net'
+import { connect as connectTls } from 'node:tls'
+import { Deferred } from '../../deferred.js'
+import { HermesError } from '../../errors.js'
+import { version } from '../../version.js'
+import { integer, parseError, parseJson, parseWelcome, type Welcome } from '../../wire/messages.js'
+import {
+  emptyPacket,
+  jsonPacket,
+  maxJsonBytes,
+  PacketReader,
+  packetType,
+  preamble,
+  protocolVersion,
+  u64Packet,
+} from '../../wire/packet.js'
+import type { Status, TcpSettings } from './options.js'
+
+/** A publisher, a subscriber or a request: whoever has a channel. It gets a new one with every connection. */
+export interface LinkUser {
+  /** There is a connection: open the channel. */
+  connected(channel: number): void
+  /** The connection is lost; another one will follow. */
+  disconnected(): void
+  packet(type: number, bytes: Buffer, start: number, end: number): void
+  /** The broker has ended the channel, or no connection will follow. */
+  failed(error: HermesError): void
+  /** Whether it waits for nothing that it has sent. */
+  readonly idle: boolean
+}
+
+/** After these there is no sense in trying again. */
+const finalCodes: readonly string[] = ['UNAUTHORIZED', 'VERSION_MISMATCH']
+
+/** Read at once, at most. */
+const readBytes = 256 * 1024
+
+const mostFaults = 3
+
+/** A connection that has lasted so long was a good one. */
+const stableMs = 1000
+
+/** One connection to a broker, made again whenever it's lost. All channels of a transport share it. */
+export class Link {
+  readonly settings: TcpSettings
+  readonly #users = new Set<LinkUser>()
+  readonly #channels = new Map<number, LinkUser>()
+  #socket: Socket | undefined
+  #welcome: Welcome | undefined
+  #nextChannel = 1
+  #attempt = 0
+  /** How often in a row the broker has found fault with what we say. */
+  #faults = 0
+  /** When the connection was made. */
+  #since = 0
+  #retry: NodeJS.Timeout | undefined
+  #heart: NodeJS.Timeout | undefined
+  #received = 0
+  #sent = 0
+  #draining = false
+  #drainTimer: NodeJS.Timeout | undefined
+  #reason: Error | undefined
+  #closed = false
+  #failure: HermesError | undefined
+  #opened = new Deferred<void>()
+
+  constructor(settings: TcpSettings) {
+    this.settings = settings
+    this.#opened.promise.catch(() => {})
+  }
+
+  /** Makes the first connection. @throws HermesError `CONNECTION_FAILED`, `UNAUTHORIZED`, `VERSION_MISMATCH`, `PROTOCOL` */
+  connect(): Promise<void> {
+    this.#connect()
+    return this.#opened.promise
+  }
+
+  /**
+   * Adds a user and waits until it's open. Gives it up if there is no connection for too long.
+   *
+   * @param isAsked whether the broker has been asked: then the answer may take its time (a recovery)
+   * @throws HermesError `CONNECTION_FAILED`, and what `opened` is rejected with
+   */
+  async open(user: LinkUser, opened: Deferred<void>, isAsked: () => boolean): Promise<void> {
+    const { connectTimeoutMs, url } = this.settings
+    const timer = setInterval(() => {
+      if (isAsked()) return
+      opened.reject(
+        new HermesError('CONNECTION_FAILED', `There was no connection to ${url} for ${connectTimeoutMs} ms.`, {
+          details: { url },
+        }),
+      )
+    }, connectTimeoutMs)
+    try {
+      this.add(user)
+      await opened.promise
+    } catch (error) {
+      this.remove(user)
+      throw error
+    } finally {
+      clearInterval(timer)
+    }
+  }
+
+  /** Whether packets may be sent: not while the broker is going away. */
+  get ready(): boolean {
+    return this.#welcome !== undefined && !this.#draining
+  }
+
+  /** Gives the user a channel, now or as soon as there is a connection. */
+  add(user: LinkUser): void {
+    if (this.#closed) throw closedError(this.settings.url)
+    if (this.#failure !== undefined) throw this.#failure
+    this.#users.add(user)
+    if (this.ready) this.#assign(user)
+  }
+
+  /** Takes a new channel for a user whose channel has ended. */
+  renew(user: LinkUser): void {
+    for (const [channel, one] of this.#channels) if (one === user) this.#channels.delete(channel)
+    if (this.#users.has(user) && this.ready) this.#assign(user)
+  }
+
+  remove(user: LinkUser): void {
+    this.#users.delete(user)
+    for (const [channel, one] of this.#channels) if (one === user) this.#channels.delete(channel)
+  }
+
+  #assign(user: LinkUser): void {
+    const channel = this.#nextChannel++
+    this.#channels.set(channel, user)
+    user.connected(channel)
+  }
+
+  /** Sends what stays as it is until it's written. */
+  send(packet: Uint8Array): void {
+    if (this.#socket === undefined) return
+    this.#sent = performance.now()
+    this.#socket.write(packet)
+  }
+
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    clearTimeout(this.#retry)
+    const error = closedError(this.settings.url)
+    this.#opened.reject(error)
+    for (const user of [...this.#users]) user.failed(error)
+    this.#users.clear()
+    const socket = this.#socket
+    this.#lost(undefined)
+    socket?.end()
+    if (socket !== undefined) setTimeout(() => socket.destroy(), 200).unref()
+  }
+
+  #connect(): void {
+    const { host, port, secure, tls, connectTimeoutMs } = this.settings
+    // One buffer for all that is read: Node would make a new one of 64 KiB for each chunk. (TLS has buffers of its own.)
+    const onread = {
+      buffer: Buffer.allocUnsafeSlow(readBytes),
+      callback: (bytes: number, buffer: Uint8Array): boolean => {
+        take(Buffer.from(buffer.buffer, buffer.byteOffset, bytes))
+        return true
+      },
+    }
+    const socket = secure
+      ? connectTls({ host, port, ...tls, minVersion: 'TLSv1.2' })
+      : connectPlain({ host, port, noDelay: true, onread })
+    this.#socket = socket
+    this.#reason = undefined
+    socket.setNoDelay(true)
+    const timeout = setTimeout(() => {
+      socket.destroy(new HermesError('TIMED_OUT', `${this.settings.url} did not answer within ${connectTimeoutMs} ms.`))
+    }, connectTimeoutMs)
+    const reader = new PacketReader('server', maxJsonBytes, (type, channel, bytes, start, end) => {
+      if (this.#socket !== socket) return
+      if (this.#welcome === undefined) clearTimeout(timeout)
+      this.#packet(type, channel, bytes, start, end, reader)
+    })
+    socket.once(secure ? 'secureConnect' : 'connect', () => {
+      const { token } = this.settings
+      const hello = {
+        versions: [protocolVersion, protocolVersion],
+        features: [],
+        client: `hermes-mq/${version} node/${process.versions.node}`,
+        token,
+      }
+      socket.write(Buffer.concat([preamble, jsonPacket(packetType.hello, 0, hello)]))
+    })
+    const take = (chunk: Buffer) => {
+      if (this.#socket !== socket) return
+      this.#received = performance.now()
+      try {
+        reader.push(chunk)
+      } catch (error) {
+        reader.stop()
+        socket.destroy(error instanceof Error ? error : new Error(String(error)))
+      }
+    }
+    if (secure) socket.on('data', take)
+    socket.on('error', (error) => {
+      this.#reason ??= error
+    })
+    socket.on('close', () => {
+      clearTimeout(timeout)
+      if (this.#socket === socket) this.#lost(this.#reason ?? new Error('the broker closed the connection'))
+    })
+  }
+
+  #packet(type: number, channel: number, bytes: Buffer, start: number, end: number, reader: PacketReader): void {
+    if (this.#welcome === undefined && type !== packetType.welcome && type !== packetType.error) {
+      throw new HermesError('PROTOCOL', 'The first packet of a broker has to be WELCOME.')
+    }
+    if (channel !== 0) {
+      const user = this.#channels.get(channel)
+      if (type === packetType.error) {
+        this.#channels.delete(channel)
+        user?.failed(parseError(parseJson(bytes, start, end)))
+      } else {
+        if (type === packetType.closed || type === packetType.reply) this.#channels.delete(channel)
+        user?.packet(type, bytes, start, end)
+      }
+      return
+    }
+    switch (type) {
+      case packetType.welcome:
+        this.#welcomed(parseWelcome(parseJson(bytes, start, end)), reader)
+        return
+      case packetType.ping:
+        this.send(u64Packet(packetType.pong, 0, bytes.readBigUInt64LE(start)))
+        return
+      case packetType.pong:
+        return
+      case packetType.error:
+        this.#reason = parseError(parseJson(bytes, start, end))
+        if ((this.#reason as HermesError).code === 'PROTOCOL') this.#faults++
+        this.#socket?.destroy()
+        return
+      case packetType.drain:
+        this.#drain(integer(parseJson(bytes, start, end), 'graceMs', 0, 3_600_000))
+        return
+      default:
+        throw new HermesError('PROTOCOL', `A packet of type ${type} belongs to a channel.`)
+    }
+  }
+
+  #welcomed(welcome: Welcome, reader: PacketReader): void {
+    this.#welcome = welcome
+    reader.maxBody = welcome.limits.maxPacketBytes
+    this.#since = performance.now()
+    this.#draining = false
+    this.#nextChannel = 1
+    this.#received = performance.now()
+    this.#heart = setInterval(() => this.#beat(welcome.heartbeatMs), Math.max(5, welcome.heartbeatMs / 4))
+    this.#heart.unref()
+    this.#tell({ type: 'connected', url: this.settings.url, server: welcome.server })
+    this.#opened.resolve()
+    for (const user of [...this.#users]) this.#assign(user)
+  }
+
+  #beat(heartbeatMs: number): void {
+    const now = performance.now()
+    if (now - this.#received > 2.5 * heartbeatMs) {
+      this.#socket?.destroy(new HermesError('TIMED_OUT', 'The broker has said nothing for too long.'))
+    } else if (now - this.#sent >= heartbeatMs) {
+      this.send(u64Packet(packetType.ping, 0, 0n))
+    }
+  }
+
+  /** The broker is going away: wait for what it owes us, then leave. */
+  #drain(graceMs: number): void {
+    if (this.#draining) return
+    this.#draining = true
+    const until = performance.now() + Math.min(graceMs, 2000)
+    const leave = () => {
+      const idle = [...this.#users].every((user) => user.idle)
+      if (!idle && performance.now() < until) this.#drainTimer = setTimeout(leave, 5)
+      else this.#socket?.end()
+    }
+    leave()
+  }
+
+  /** The connection is gone. */
+  #lost(reason: Error | undefined): void {
+    const had = this.#welcome !== undefined
+    const socket = this.#socket
+    this.#socket = undefined
+    this.#welcome = undefined
+    this.#channels.clear()
+    clearInterval(this.#heart)
+    clearTimeout(this.#drainTimer)
+    if (reason === undefined || socket === undefined) return
+    const { url, reconnect } = this.settings
+    if (had) this.#tell({ type: 'disconnected', url, reason })
+    // Bytes may be damaged on the way; who is misunderstood time and again says something wrong, and would for ever.
+    if (had && performance.now() - this.#since > stableMs) this.#faults = 0
+    const final = this.#faults >= mostFaults || (reason instanceof HermesError && finalCodes.includes(reason.code))
+    // The first connection is made once: whoever opens learns at once that there is nobody.
+    const first = this.#attempt === 0 && !had
+    if (final || reconnect === undefined || first) {
+      this.#fail(reason)
+      return
+    }
+    if (had) for (const user of [...this.#users]) user.disconnected()
+    // One that is lost again at once counts as a failed attempt.
+    if (had && performance.now() - this.#since > stableMs) this.#attempt = 0
+    const ceiling = Math.min(reconnect.maxMs, reconnect.minMs * 2 ** Math.min(this.#attempt, 20))
+    // At least half of it, so that nobody hammers; the rest at random, so that not all come at once.
+    const delayMs = Math.round(ceiling * (0.5 + Math.random() / 2))
+    this.#attempt++
+    this.#tell({ type: 'reconnecting', url, attempt: this.#attempt, delayMs })
+    if (this.#closed) return
+    this.#retry = setTimeout(() => this.#connect(), delayMs)
+  }
+
+  #fail(reason: Error): void {
+    const { url } = this.settings
+    this.#failure =
+      reason instanceof HermesError && reason.code !== 'TIMED_OUT'
+        ? reason
+        : new HermesError(
+            'CONNECTION_FAILED',
+            `No connection to ${url}: ${reason.message || (reason as NodeJS.ErrnoException).code}.`,
+            {
+              cause: reason,
+              details: { url },
+            },
+          )
+    this.#opened.reject(this.#failure)
+    for (const user of [...this.#users]) user.failed(this.#failure)
+    this.#users.clear()
+  }
+
+  lagging(topic: string, behind: number): void {
+    this.#tell({ type: 'lagging', url: this.settings.url, topic, behind })
+  }
+
+  #tell(status: Status): void {
+    try {
+      this.settings.onStatus(status)
+    } catch (error) {
+      // A listener's fault is not the connection's: let it be seen as what it is.
+      queueMicrotask(() => {
+        throw error
+      })
+    }
+  }
+}
+
+export function closedError(url: string): HermesError {
+  return new HermesError('CLOSED', `The connection to ${url} was closed.`)
+}
+
+/** For a channel that is given up. */
+export function closePacket(channel: number): Buffer {
+  return emptyPacket(packetType.close, channel)
+}

@@ -1,0 +1,119 @@
+import { isIP } from 'node:net'
+import { checkBoolean, checkInteger, checkOptions, invalid } from '../../options.js'
+
+/** What happens to the connection, as it happens. */
+export type Status =
+  | { readonly type: 'connected'; readonly url: string; readonly server: string }
+  | { readonly type: 'disconnected'; readonly url: string; readonly reason: Error }
+  | { readonly type: 'reconnecting'; readonly url: string; readonly attempt: number; readonly delayMs: number }
+  /** A subscriber is behind by this many messages, and takes nothing. */
+  | { readonly type: 'lagging'; readonly url: string; readonly topic: string; readonly behind: number }
+
+/** PEM texts; what is left out is as Node has it: the system's authorities, no certificate of our own. */
+export interface ClientTls {
+  readonly ca?: string | Buffer
+  readonly cert?: string | Buffer
+  readonly key?: string | Buffer
+  /** The name that the broker's certificate has to have, if it is not the URL's host. */
+  readonly servername?: string
+}
+
+/** Options of `open()` for `tcp:` and `tls:` places. */
+export interface TcpOptions {
+  /** What the broker asks for. */
+  readonly token?: string
+  readonly tls?: ClientTls
+  /** How long to wait for the first connection, and for a connection while there is none. Default 10 s. */
+  readonly connectTimeoutMs?: number
+  /** Between two attempts to connect again: at first, and at most. A random part of it is left out. Default 50 ms and 5 s. */
+  readonly reconnect?: { readonly minMs?: number; readonly maxMs?: number } | false
+  /** What a publisher holds until it is acknowledged, in bytes. Beyond, publish() throws BACK_PRESSURE. Default 4 MiB. */
+  readonly publishBuffer?: number
+  /** What a subscriber has sent to it ahead of its reading, in bytes. Default 2 MiB. */
+  readonly subscribeBuffer?: number
+  /** How long messages may be held back so that more go together. Default 0: what is there at the end of a turn is sent. */
+  readonly maxDelayMs?: number
+  readonly onStatus?: (status: Status) => void
+}
+
+export interface TcpSettings {
+  readonly url: string
+  readonly host: string
+  readonly port: number
+  readonly secure: boolean
+  readonly token: string | undefined
+  readonly tls: ClientTls
+  readonly connectTimeoutMs: number
+  readonly reconnect: { readonly minMs: number; readonly maxMs: number } | undefined
+  readonly publishBuffer: number
+  readonly subscribeBuffer: number
+  readonly maxDelayMs: number
+  readonly onStatus: (status: Status) => void
+}
+
+export const tcpOptionNames = [
+  'token',
+  'tls',
+  'connectTimeoutMs',
+  'reconnect',
+  'publishBuffer',
+  'subscribeBuffer',
+  'maxDelayMs',
+  'onStatus',
+] as const
+
+const defaultPort = 9000
+
+/** @throws HermesError `INVALID_ARGUMENT`, `UNKNOWN_OPTION` */
+export function checkTcpOptions(place: string, options: TcpOptions): TcpSettings {
+  checkOptions('open()', options, tcpOptionNames)
+  let url: URL
+  try {
+    url = new URL(place)
+  } catch (cause) {
+    throw invalid(`'${place}' is no URL: use tcp://host:port or tls://host:port.`, { cause: String(cause) })
+  }
+  if (
+    url.hostname === '' ||
+    url.username !== '' ||
+    url.password !== '' ||
+    !['', '/'].includes(url.pathname) ||
+    url.search !== '' ||
+    url.hash !== ''
+  ) {
+    throw invalid(
+      `'${url.protocol}//${url.host}' has to be tcp://host:port or tls://host:port and nothing more; a token is an option.`,
+    )
+  }
+  const { token, tls = {}, connectTimeoutMs = 10_000, reconnect = {}, publishBuffer = 4 * 1024 * 1024 } = options
+  const { subscribeBuffer = 2 * 1024 * 1024, maxDelayMs = 0, onStatus = () => {} } = options
+  if (token !== undefined && (typeof token !== 'string' || token === '' || token.length > 4096))
+    throw invalid("'token' must be a string of 1 to 4096 characters.")
+  checkOptions("'tls'", tls, ['ca', 'cert', 'key', 'servername'])
+  checkInteger('connectTimeoutMs', connectTimeoutMs, 1, 3_600_000)
+  checkInteger('publishBuffer', publishBuffer, 64 * 1024, 1024 * 1024 * 1024)
+  checkInteger('subscribeBuffer', subscribeBuffer, 64 * 1024, 512 * 1024 * 1024)
+  checkInteger('maxDelayMs', maxDelayMs, 0, 10_000)
+  if (typeof onStatus !== 'function') throw invalid("'onStatus' must be a function.")
+  if (reconnect === false) checkBoolean('reconnect', reconnect)
+  else checkOptions("'reconnect'", reconnect, ['minMs', 'maxMs'])
+  const { minMs = 50, maxMs = 5000 } = reconnect === false ? {} : reconnect
+  checkInteger('reconnect.minMs', minMs, 1, 3_600_000)
+  checkInteger('reconnect.maxMs', maxMs, minMs, 3_600_000)
+  const host = url.hostname.replace(/^\[(.*)\]$/, '$1')
+  return {
+    url: `${url.protocol}//${url.hostname}:${url.port || defaultPort}`,
+    host,
+    port: Number(url.port || defaultPort),
+    secure: url.protocol === 'tls:',
+    token,
+    // Names, not addresses, go into a TLS greeting.
+    tls: tls.servername !== undefined || isIP(host) !== 0 ? tls : { ...tls, servername: host },
+    connectTimeoutMs,
+    reconnect: reconnect === false ? undefined : { minMs, maxMs },
+    publishBuffer,
+    subscribeBuffer,
+    maxDelayMs,
+    onStatus,
+  }
+}

@@ -1,0 +1,13 @@
+// A broker in a process of its own, for tests that kill it: node broker-process.mjs <dir> <port>. Prints its URL.
+import { serve } from '../../dist/broker/broker.js'
+
+const [dir, port] = process.argv.slice(2)
+const limits = { heartbeatMs: 500, handshakeTimeoutMs: 2000, maxHandshakesPerSecond: 100_000 }
+const broker = await serve({
+  dir,
+  port: Number(port),
+  limits,
+  log: (line) => process.stderr.write(`${JSON.stringify(line)}\n`),
+})
+process.stdout.write(`${broker.url}\n`)
+process.on('SIGTERM', () => void broker.drain(2000).then(() => process.exit(0)))

@@ -1,0 +1,85 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { open, text } from '../../lib/index.js'
+
+const main = join(import.meta.dirname, '../../dist/cli/main.js')
+let dir: string
+let child: ChildProcess | undefined
+
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'hermes-serve-'))
+})
+
+afterEach(async () => {
+  child?.kill('SIGKILL')
+  child = undefined
+  await rm(dir, { recursive: true, force: true })
+})
+
+interface Started {
+  readonly child: ChildProcess
+  readonly stdout: Promise<string>
+  readonly errors: string[]
+}
+
+function start(args: readonly string[], env: Record<string, string> = {}): Started {
+  const started = spawn(process.execPath, [main, ...args], {
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  child = started
+  const errors: string[] = []
+  started.stderr.on('data', (data) => errors.push(String(data)))
+  const stdout = once(started.stdout, 'data').then(([data]) => String(data))
+  stdout.catch(() => {})
+  return { child: started, stdout, errors }
+}
+
+async function ended({ child }: Started): Promise<number | null> {
+  if (child.exitCode === null) await once(child, 'exit')
+  return child.exitCode
+}
+
+describe('hermes serve', () => {
+  it('serves by configuration, environment and options, says which, and leaves in order', async () => {
+    const config = join(dir, 'config.json')
+    const access = [{ name: 'reader', token: 'reader-reader-reader', subscribe: ['*'] }]
+    await writeFile(config, JSON.stringify({ port: 1, limits: { maxConnections: 7 }, access }))
+    const env = { HERMES_TOKEN: 'from-the-environment', HERMES_PORT: '2' }
+    const started = start(['serve', '--json', '--dir', join(dir, 'data'), '--config', config, '--port', '0'], env)
+    const said = await started.stdout
+    const shown = JSON.parse(said) as Record<string, unknown>
+    expect(shown).toMatchObject({ host: '127.0.0.1', limits: { maxConnections: 7 }, tls: false })
+    expect(said).not.toContain('reader-reader-reader')
+    expect(said).not.toContain('from-the-environment')
+    const hermes = await open(String(shown['url']), { token: 'from-the-environment' })
+    const publisher = await hermes.topic('t', { codec: text, segmentBytes: 1024 * 1024 }).publisher()
+    expect((await publisher.publishAsync('x')).sequence).toBe(1)
+    started.child.kill('SIGTERM')
+    // 128 + 15, as docs and --help say of every command.
+    expect(await ended(started)).toBe(143)
+    expect(started.errors.join('')).toContain('draining')
+    await hermes.close()
+  })
+
+  it('refuses a public address without a guard, and a configuration that it does not know', async () => {
+    const open = start(['serve', '--dir', join(dir, 'data'), '--host', '0.0.0.0', '--port', '0'])
+    expect(await ended(open)).toBe(4)
+    expect(open.errors.join('')).toContain('UNAUTHORIZED')
+    const config = join(dir, 'config.json')
+    await writeFile(config, '{"prot": 1}')
+    const misspelt = start(['serve', '--dir', join(dir, 'data'), '--config', config])
+    expect(await ended(misspelt)).toBe(2)
+    expect(misspelt.errors.join('')).toContain("Did you mean 'port'?")
+  })
+
+  it('stops by itself after --duration', async () => {
+    const started = start(['serve', '--dir', join(dir, 'data'), '--port', '0', '--duration', '200ms', '--quiet'])
+    expect(await started.stdout).toContain('tcp://127.0.0.1:')
+    expect(await ended(started)).toBe(0)
+  })
+})

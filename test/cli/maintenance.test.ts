@@ -1,0 +1,63 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { flipBit, segmentFiles } from '../helpers/log-files.js'
+import { usePlace } from './helpers.js'
+
+const place = usePlace()
+const { hermes } = place
+const dir = () => join(place.folder, 'hermes-data')
+
+test('verify says what is good, per topic and for programs', async () => {
+  await hermes(['pub', 'a', 'x', 'y'])
+  await hermes(['pub', 'b', 'z'])
+  const { code, lines, stderr } = await hermes(['verify'])
+  expect([code, stderr, lines.length]).toEqual([0, '', 2])
+  expect(lines[0]).toMatch(/^a: good: 2 messages, 80 bytes in 1 segment; .*GB\/s$/)
+  const report = JSON.parse((await hermes(['verify', 'b', '--json'])).stdout)
+  expect(report).toMatchObject({ topic: 'b', messages: 1, damage: [] })
+})
+
+test('verify of a damaged topic still looks at the others, and ends with 5; repair mends it', async () => {
+  await hermes(['pub', 'a', 'one', 'two', 'three'])
+  await hermes(['pub', 'b', 'z'])
+  const [file = ''] = segmentFiles(dir(), 'a')
+  flipBit(file, 256 + 40 + 33)
+  const damaged = readFileSync(file)
+  const { code, lines, stderr } = await hermes(['verify'])
+  expect(code).toBe(5)
+  expect(lines[0]).toMatch(/^a: DAMAGED: 2 messages/)
+  expect(lines[1]).toBe('  segment 1, offset 296: 40 bytes, sequence 2: the bytes are not a valid frame')
+  expect(lines[2]).toMatch(/^b: good/)
+  expect(stderr).toContain('[CORRUPT]')
+  expect((await hermes(['repair', 'a', '--dry-run'])).lines).toEqual(['a: 1 piece would be set aside', lines[1]])
+  expect(readFileSync(file).equals(damaged)).toBe(true)
+  const repaired = JSON.parse((await hermes(['repair', 'a', '--json'])).stdout)
+  expect(repaired).toMatchObject({ topic: 'a', dryRun: false, damage: [{ firstSequence: 2, count: 1 }] })
+  expect(readdirSync(join(dir(), 'topics/a/quarantine'))).toHaveLength(2)
+  expect((await hermes(['verify', 'a'])).stdout).toMatch(/^a: good: 2 messages, 1 void/)
+  expect((await hermes(['repair', 'a'])).lines).toEqual(['a: nothing to repair'])
+})
+
+test('doctor says what it looked at, and what to do; a problem makes it fail', async () => {
+  await hermes(['pub', 'a', 'x'])
+  const { code, stdout } = await hermes(['doctor'])
+  expect(code).toBe(0)
+  expect(stdout).toMatch(/^ok: a: Publishers: 0/m)
+  flipBit(join(dir(), 'topics/a/control'), 20)
+  const sick = await hermes(['doctor', '--json'])
+  expect([sick.code, JSON.parse(sick.stdout).severity]).toEqual([1, 'problem'])
+  expect((await hermes(['doctor'])).stdout).toMatch(/^PROBLEM: a: .*\n {4}`hermes verify`/m)
+})
+
+test('a topic that does not exist is named with the one that was meant', async () => {
+  await hermes(['pub', 'quotes', 'x'])
+  for (const args of [
+    ['verify', 'quotse'],
+    ['repair', 'quotse'],
+  ]) {
+    const { code, stderr } = await hermes(args)
+    expect([code, stderr]).toEqual([3, expect.stringContaining("Did you mean 'quotes'")])
+  }
+  expect((await hermes(['verify', '--dir', 'nowhere'])).code).toBe(3)
+})
