@@ -1,59 +1,99 @@
 import { setTimeout as pause, setImmediate as turn } from 'node:timers/promises'
 import { HermesError } from '../errors.js'
 import { aborted, checkInteger } from '../options.js'
+import type { RingImage } from './image.js'
 import { word } from './layout.js'
 
-/** Wakes all who sleep on a bell. `waiting` and `bell` are word indices. */
-export function wake(words: Int32Array, waiting: number, bell: number): void {
-  Atomics.store(words, waiting, 0)
-  Atomics.add(words, bell, 1)
-  Atomics.notify(words, bell)
+const waitingWord = (room: boolean): number => (room ? word.producersWaiting : word.consumersWaiting)
+const bellWord = (room: boolean): number => (room ? word.roomBell : word.itemsBell)
+
+/** Wakes all who sleep on a bell: that of room, or else that of items. */
+export function wake(image: RingImage, room: boolean): void {
+  const { words, file } = image
+  Atomics.store(words, waitingWord(room), 0)
+  Atomics.add(words, bellWord(room), 1)
+  if (file === undefined) Atomics.notify(words, bellWord(room))
+  else file.wake(room)
 }
 
 const spins = 2000
 /** A sleeper looks up at least this often, so that a peer that is evicted or can't ring is noticed. */
 const napMs = 50
+/** In a file the kernel tells who died, if it is asked. */
+const fileNapMs = 10
+const turns = 100
 
 /**
  * Blocks this thread until `ready` or the time is over. `ready` also returns true when waiting makes no sense any more.
  *
  * @throws HermesError `UNSUPPORTED` if the memory is not shared or the ring does not allow parking; what `ready` throws
  */
-export function sleepUntil(
-  words: Int32Array,
-  parking: boolean,
-  side: 'items' | 'room',
-  ready: () => boolean,
-  timeoutMs: number,
-): boolean {
+export function sleepUntil(image: RingImage, room: boolean, ready: () => boolean, timeoutMs: number): boolean {
   checkInteger('timeoutMs', timeoutMs, 0, 2 ** 31 - 1)
   for (let i = 0; i < spins; i++) if (ready()) return true
   if (timeoutMs === 0) return false
-  if (!parking || !(words.buffer instanceof SharedArrayBuffer)) {
+  const { words, file } = image
+  if (!image.parking || (file === undefined && !(words.buffer instanceof SharedArrayBuffer))) {
     throw new HermesError(
       'UNSUPPORTED',
-      'This ring does not allow sleeping. Create it with `parking: true` in a SharedArrayBuffer, or poll it.',
+      'This ring does not allow sleeping. Create it with `parking: true`, by name or in a SharedArrayBuffer, or poll it.',
     )
   }
-  const waiting = side === 'items' ? word.consumersWaiting : word.producersWaiting
-  const bell = side === 'items' ? word.itemsBell : word.roomBell
   const until = performance.now() + timeoutMs
   for (;;) {
-    const seen = Atomics.load(words, bell)
-    Atomics.store(words, waiting, 1)
+    const seen = Atomics.load(words, bellWord(room))
+    Atomics.store(words, waitingWord(room), 1)
     if (ready()) return true
     const left = until - performance.now()
     if (left <= 0) return false
-    Atomics.wait(words, bell, seen, Math.min(left, napMs))
+    if (file === undefined) {
+      Atomics.wait(words, bellWord(room), seen, Math.min(left, napMs))
+    } else {
+      file.sleep(room, seen, Math.min(left, fileNapMs))
+      file.probe()
+    }
     if (ready()) return true
   }
 }
 
-/** As `sleepUntil` without blocking the thread: polls, each turn of the event loop at first, then every millisecond. */
-export async function pollUntil(ready: () => boolean, signal: AbortSignal | undefined): Promise<void> {
+/** As `sleepUntil` without blocking the thread: polls each turn of the event loop at first, then every millisecond, or asleep on the bell of a named ring. */
+export async function pollUntil(
+  image: RingImage,
+  room: boolean,
+  ready: () => boolean,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   for (let round = 0; !ready(); round++) {
     if (signal?.aborted) throw aborted(signal)
-    if (round < 100) await turn()
-    else await pause(1)
+    if (round < turns) await turn()
+    else if (image.file === undefined || !image.parking) await pause(1)
+    else await park(image, room, ready, 1000, signal)
+  }
+}
+
+/**
+ * Sleeps on the bell of a named ring, on a thread of its own, for `timeoutMs` at most, unless `ready`. May return early.
+ *
+ * @throws HermesError `UNSUPPORTED`; what `ready` throws
+ */
+export async function park(
+  image: RingImage,
+  room: boolean,
+  ready: () => boolean,
+  timeoutMs: number,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const { words, file } = image
+  if (file === undefined)
+    throw new HermesError('UNSUPPORTED', 'Only a ring with a name can be slept on by the event loop.')
+  const seen = Atomics.load(words, bellWord(room))
+  Atomics.store(words, waitingWord(room), 1)
+  if (ready()) return
+  const stop = () => file.cancel()
+  signal?.addEventListener('abort', stop, { once: true })
+  try {
+    await image.call(() => file.park(room, seen, timeoutMs))
+  } finally {
+    signal?.removeEventListener('abort', stop)
   }
 }

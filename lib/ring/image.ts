@@ -1,9 +1,11 @@
 import type { Region } from '../codec/codec.js'
 import { crc32Portable } from '../crc32.js'
 import { HermesError } from '../errors.js'
+import type { NativeRingFile } from '../native-addon.js'
 import { invalid } from '../options.js'
 import * as layout from './layout.js'
 import { header, type RingKind, ringKinds, word } from './layout.js'
+import { callRing, openNamedRing } from './place.js'
 
 /**
  * Where a ring lies. A plain object that goes to a worker by `workerData` or `postMessage`: a SharedArrayBuffer is shared on the
@@ -24,7 +26,13 @@ export interface ImageSettings {
   readonly startIndex: number
   readonly participants: number
   readonly parking: boolean
+  readonly name: string | undefined
 }
+
+/** Between two questions to the kernel whether the others live, in ms. */
+const probeMs = 10
+/** Fruitless looks at a named ring between two looks at the clock. */
+const looksPerClock = 256
 
 /** A ring's memory, seen as its shared words and as bytes. Makes and checks headers; the ring classes do the rest. */
 export class RingImage {
@@ -38,9 +46,16 @@ export class RingImage {
   readonly capacity: number
   readonly participants: number
   readonly parking: boolean
+  /** Of a named ring, which other processes may map: its file, and its name. */
+  readonly file: NativeRingFile | undefined
+  readonly name: string | undefined
+  #looks = 0
+  #probed = 0
 
-  private constructor(handle: RingHandle, bytes: number, data: DataView) {
+  private constructor(handle: RingHandle, bytes: number, data: DataView, file?: NativeRingFile, name?: string) {
     this.handle = handle
+    this.file = file
+    this.name = name
     this.words = new Int32Array(handle.buffer, handle.byteOffset, bytes >> 2)
     this.region = {
       bytes: new Uint8Array(handle.buffer, handle.byteOffset, bytes),
@@ -54,12 +69,27 @@ export class RingImage {
     this.parking = (data.getUint32(header.flags, true) & layout.parkingFlag) !== 0
   }
 
-  /** Makes a ring in a SharedArrayBuffer of its own. */
+  /** Makes a ring in a SharedArrayBuffer of its own, or in a file if it has a name; a ring of that name which is there already is opened. */
   static create(settings: ImageSettings): RingImage {
-    const { kind, itemBytes, capacity } = settings
+    const { kind, itemBytes, capacity, name } = settings
     if (!layout.capacityFits(kind, capacity)) {
       const least = kind === 'bytes' ? 64 : 2
       throw invalid(`'capacity' must be a power of two from ${least} to 2^30, not ${String(capacity)}.`, { capacity })
+    }
+    if (name !== undefined) {
+      const { tag, participants, parking } = settings
+      const startIndex = settings.startIndex >>> 0
+      const shape = {
+        kind: ringKinds[kind],
+        itemBytes,
+        capacity,
+        tag,
+        startIndex,
+        participants,
+        parking,
+        fileMode: 0o600,
+      }
+      return RingImage.inFile(openNamedRing(name, shape), kind, name)
     }
     const total = layout.totalBytes(kind, itemBytes, capacity)
     let buffer: SharedArrayBuffer
@@ -109,7 +139,23 @@ export class RingImage {
    *
    * @throws HermesError `INVALID_ARGUMENT`, `NOT_HERMES`, `VERSION_MISMATCH`, `CORRUPT`, `CONFIG_MISMATCH`
    */
-  static attach(handle: RingHandle, kind: RingKind): RingImage {
+  static attach(handle: RingHandle | string, kind: RingKind): RingImage {
+    if (typeof handle === 'string') return RingImage.inFile(openNamedRing(handle, null), kind, handle)
+    return RingImage.#check(handle, kind)
+  }
+
+  /** A ring in a file that was opened. Closes the file if it isn't what it should be. */
+  static inFile(file: NativeRingFile, kind: RingKind, name: string): RingImage {
+    try {
+      const buffer = callRing(() => file.region(), name)
+      return RingImage.#check({ buffer, byteOffset: 0, byteLength: buffer.byteLength }, kind, file, name)
+    } catch (error) {
+      file.close()
+      throw error
+    }
+  }
+
+  static #check(handle: RingHandle, kind: RingKind, file?: NativeRingFile, name?: string): RingImage {
     const { buffer, byteOffset, byteLength } = checkHandle(handle)
     if (byteLength < layout.dataOffset)
       throw notRing(`it has ${byteLength} bytes, a ring more than ${layout.dataOffset}`)
@@ -158,7 +204,51 @@ export class RingImage {
     if ((produced - consumed) >>> 0 > capacity + ((again - consumed) >>> 0))
       throw corrupt('its indices are further apart than its capacity')
     if (kind === 'bytes' && ((produced | consumed) & 7) !== 0) throw corrupt('its indices are no multiples of 8')
-    return new RingImage({ buffer, byteOffset, byteLength: total }, total, data)
+    return new RingImage({ buffer, byteOffset, byteLength: total }, total, data, file, name)
+  }
+
+  /** What goes to a worker. @throws HermesError `UNSUPPORTED` for a named ring, whose mapping is this thread's own */
+  transferable(): RingHandle {
+    if (this.name === undefined) return this.handle
+    throw new HermesError(
+      'UNSUPPORTED',
+      `This ring has a name: attach to '${this.name}' instead of passing a handle.`,
+      {
+        details: { ring: this.name },
+      },
+    )
+  }
+
+  /** Calls the addon for a named ring; its failures come out as HermesErrors. */
+  call<T>(work: () => T): T {
+    return callRing(work, this.name ?? '')
+  }
+
+  /**
+   * To be called when a look at the ring found nothing to do. In a named ring this asks the kernel now and then whether the others live, so that
+   * who merely polls learns of a death too.
+   */
+  watch(): void {
+    if (this.file === undefined || this.#looks++ % looksPerClock !== 0) return
+    const now = performance.now()
+    if (now - this.#probed < probeMs) return
+    this.#probed = now
+    this.file.probe()
+  }
+
+  /** Lets go of a named ring's file: its words and its region have no bytes from then on. */
+  close(): void {
+    this.file?.close()
+  }
+
+  /** Runs the rest of an attach. If it fails, nothing is left open. */
+  attempt<T>(work: () => T): T {
+    try {
+      return work()
+    } catch (error) {
+      this.close()
+      throw error
+    }
   }
 
   /** The 8 bytes that the creator marked the ring with. */

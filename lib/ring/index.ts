@@ -1,5 +1,6 @@
 export type { RingHandle } from './image.js'
 export { MpmcRing, type MpmcRingAttachOptions, type MpmcRingOptions } from './mpmc-ring.js'
+export { removeRing } from './place.js'
 export type { RingCreateOptions } from './settings.js'
 export { SpscByteRing, type SpscByteRingAttachOptions, type SpscByteRingOptions } from './spsc-byte-ring.js'
 export { SpscRing, type SpscRingAttachOptions, type SpscRingOptions } from './spsc-ring.js'

@@ -1,6 +1,7 @@
 import type { Codec, Reader, Region } from '../codec/codec.js'
 import { raw } from '../codec/raw.js'
 import { HermesError } from '../errors.js'
+import type { NativeRingFile } from '../native-addon.js'
 import { checkInteger, checkOptions, checkSignal, invalid } from '../options.js'
 import { pollUntil, sleepUntil, wake } from './bell.js'
 import { corrupt, type RingHandle, RingImage } from './image.js'
@@ -33,7 +34,7 @@ export interface MpmcRingAttachOptions<In, Out, View> {
   readonly itemBytes?: number
 }
 
-const createOptions = ['codec', 'itemBytes', 'participants', 'capacity', 'parking', 'startIndex'] as const
+const createOptions = ['codec', 'itemBytes', 'participants', 'capacity', 'parking', 'startIndex', 'name'] as const
 
 /** As the owner of a full slot: its writer died. As the owner of a free one: the end. */
 const nobody = 255
@@ -63,6 +64,9 @@ export class MpmcRing<In, Out = In, View = Out> {
   /** The position that the last claim won. */
   #position = 0
   #writing = false
+  /** Set while a handler looks at an item: a `close` by it takes effect when it has returned. */
+  #polling = false
+  #leaving = -1
 
   private constructor(image: RingImage, codec: Codec<In, Out, View>) {
     this.#image = image
@@ -75,6 +79,12 @@ export class MpmcRing<In, Out = In, View = Out> {
     this.#shift = Math.log2(image.capacity)
     this.#stride = image.slotBytes
     this.#turns = turnOf(-1, this.#shift) + 1
+    if (image.file !== undefined) {
+      const { entry, unclean } = image.call(() => (image.file as NativeRingFile).join())
+      this.#me = entry + 1
+      if (unclean) this.#resolveAllOf(this.#me)
+      return
+    }
     for (let entry = 0; entry < image.participants; entry++) {
       const before = attachEntry(this.#words, entry)
       if (before < 0) continue
@@ -108,29 +118,37 @@ export class MpmcRing<In, Out = In, View = Out> {
       tag: tagOf(codec),
       participants,
     })
-    return new MpmcRing(image, codec)
+    return image.attempt(() => new MpmcRing(image, codec))
   }
 
   /** Joins a ring. Throws as `SpscRing.attach`, and `TOO_MANY_PUBLISHERS` if every participant's place is taken. */
   static attach(
-    handle: RingHandle,
+    handle: RingHandle | string,
     options?: MpmcRingAttachOptions<Uint8Array, Uint8Array, Uint8Array>,
   ): MpmcRing<Uint8Array>
   static attach<In, Out, View>(
-    handle: RingHandle,
+    handle: RingHandle | string,
     options: MpmcRingAttachOptions<In, Out, View> & { readonly codec: Codec<In, Out, View> },
   ): MpmcRing<In, Out, View>
-  static attach(handle: RingHandle, options: MpmcRingAttachOptions<never, unknown, unknown> = {}): unknown {
+  static attach(handle: RingHandle | string, options: MpmcRingAttachOptions<never, unknown, unknown> = {}): unknown {
     checkOptions('MpmcRing.attach()', options, ['codec', 'itemBytes'])
     const codec = options.codec ?? (raw as Codec<never, unknown, unknown>)
     const image = RingImage.attach(handle, 'mpmc')
-    checkTag(image, codec)
-    checkItemBytes(image, codec, options.itemBytes)
-    return new MpmcRing(image, codec)
+    return image.attempt(() => {
+      checkTag(image, codec)
+      checkItemBytes(image, codec, options.itemBytes)
+      return new MpmcRing(image, codec)
+    })
   }
 
+  /** For a worker to `attach` to. A named ring is attached to by its name instead: `UNSUPPORTED`. */
   get handle(): RingHandle {
-    return this.#image.handle
+    return this.#image.transferable()
+  }
+
+  /** The ring's name, if it has one. */
+  get name(): string | undefined {
+    return this.#image.name
   }
 
   get capacity(): number {
@@ -150,6 +168,17 @@ export class MpmcRing<In, Out = In, View = Out> {
     return this.#me === 0
   }
 
+  /** How many participants are attached now, this one included. */
+  get attached(): number {
+    if (this.#me === 0) throw closed('participant')
+    this.#image.file?.probe()
+    let count = 0
+    for (let entry = 0; entry < this.#image.participants; entry++) {
+      if (stateOf(this.#words, entry) === participantStates.attached) count++
+    }
+    return count
+  }
+
   /** A consumer reached the end: everything was read, and nothing can be pushed any more. */
   get ended(): boolean {
     return this.#ended
@@ -157,11 +186,13 @@ export class MpmcRing<In, Out = In, View = Out> {
 
   /** How many claims of dead participants were resolved so far. */
   get voided(): number {
+    if (this.#me === 0) throw closed('participant')
     return Atomics.load(this.#words, word.voided) >>> 0
   }
 
   /** Items in the ring, also those just being written, as of some moment during the call. */
   get size(): number {
+    if (this.#me === 0) throw closed('participant')
     const consumed = Atomics.load(this.#words, word.consumerIndex)
     const produced = Atomics.load(this.#words, word.producerIndex)
     return Math.max(0, Math.min((produced - consumed) | 0, this.#image.capacity))
@@ -274,20 +305,19 @@ export class MpmcRing<In, Out = In, View = Out> {
 
   /** Calls `handler` for up to `limit` items and returns for how many. A view is valid until the handler returns. */
   poll(handler: (view: View) => void, limit = 256): number {
+    if (this.#polling) throw invalid('poll() was called by its own handler.')
     let done = 0
-    while (done < limit && this.#me !== 0 && this.#claimRead()) {
+    while (done < limit && this.#leaving < 0 && this.#claimRead()) {
       const position = this.#position
+      const offset = dataOffset + (position & this.#mask) * this.#stride + slotHeaderBytes
       done++
+      this.#polling = true
       try {
-        handler(
-          this.#reader.read(
-            this.#region,
-            dataOffset + (position & this.#mask) * this.#stride + slotHeaderBytes,
-            this.#itemBytes,
-          ),
-        )
+        handler(this.#reader.read(this.#region, offset, this.#itemBytes))
       } finally {
+        this.#polling = false
         this.#finishRead(position)
+        if (this.#leaving >= 0) this.#leave(this.#leaving)
       }
     }
     return done
@@ -308,43 +338,56 @@ export class MpmcRing<In, Out = In, View = Out> {
   close(): void {
     if (this.#me === 0) return
     this.abort()
-    closeEntry(this.#words, this.#me - 1)
+    const entry = this.#me - 1
     this.#me = 0
+    if (this.#polling) this.#leaving = entry
+    else this.#leave(entry)
+  }
+
+  #leave(entry: number): void {
+    if (this.#image.file === undefined) closeEntry(this.#words, entry)
+    else this.#image.close()
   }
 
   [Symbol.dispose](): void {
     this.close()
   }
 
-  /** Declares a participant dead, for example when its worker has exited without closing. Returns whether it was attached. */
+  /** Declares a participant dead, for example when its worker has exited without closing. Returns whether it was attached. Of a named ring the kernel knows who lives: this asks it, and returns whether the participant is dead. */
   evict(participant: number): boolean {
     checkInteger('participant', participant, 0, this.#image.participants - 1)
+    if (this.#me === 0) throw closed('participant')
+    const { file } = this.#image
+    if (file !== undefined) {
+      file.probe()
+      return stateOf(this.#words, participant) === participantStates.dead
+    }
     const was = markDead(this.#words, participant)
     this.#wakeConsumers()
-    wake(this.#words, word.producersWaiting, word.roomBell)
+    wake(this.#image, true)
     return was
   }
 
   /** Blocks this thread until there is an item, the end, or `timeoutMs` have passed. Returns false for the last. */
   waitForItems(timeoutMs: number): boolean {
-    return sleepUntil(this.#words, this.#image.parking, 'items', () => this.#hasItem(), timeoutMs)
+    return sleepUntil(this.#image, false, () => this.#hasItem(), timeoutMs)
   }
 
   /** Blocks this thread until there is room. As `waitForItems`. */
   waitForRoom(timeoutMs: number): boolean {
-    return sleepUntil(this.#words, this.#image.parking, 'room', () => this.#hasRoom(), timeoutMs)
+    return sleepUntil(this.#image, true, () => this.#hasRoom(), timeoutMs)
   }
 
   /** As `waitForItems`, without blocking the event loop. @throws HermesError also `ABORTED` */
   async items(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
     checkSignal(options.signal)
-    await pollUntil(() => this.#hasItem(), options.signal)
+    await pollUntil(this.#image, false, () => this.#hasItem(), options.signal)
   }
 
   /** As `waitForRoom`, without blocking the event loop. @throws HermesError also `ABORTED` */
   async room(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
     checkSignal(options.signal)
-    await pollUntil(() => this.#hasRoom(), options.signal)
+    await pollUntil(this.#image, true, () => this.#hasRoom(), options.signal)
   }
 
   #slot(position: number): number {
@@ -387,7 +430,10 @@ export class MpmcRing<In, Out = In, View = Out> {
       if (lap === 1 || lap === 2) {
         // The last lap is still there.
         if (this.#resolve(slot, position & this.#mask, seen)) continue
-        if (Atomics.load(words, word.producerIndex) === position) return false
+        if (Atomics.load(words, word.producerIndex) === position) {
+          this.#image.watch()
+          return false
+        }
       } else if (Atomics.load(words, word.producerIndex) === position) {
         throw corrupt('a slot has an impossible state')
       }
@@ -425,12 +471,16 @@ export class MpmcRing<In, Out = In, View = Out> {
           return false
         }
         if (this.#resolve(slot, position & this.#mask, seen)) continue
+        this.#image.watch()
         return false
       }
       if (turn === ((free - 1) & this.#turns) && owner !== 0 && owner !== nobody) {
         // The last lap's reader is at it.
         if (this.#resolve(slot, position & this.#mask, seen)) continue
-        if (Atomics.load(words, word.consumerIndex) === position) return false
+        if (Atomics.load(words, word.consumerIndex) === position) {
+          this.#image.watch()
+          return false
+        }
         continue
       }
       if (Atomics.load(words, word.consumerIndex) === position) throw corrupt('a slot has an impossible state')
@@ -441,7 +491,7 @@ export class MpmcRing<In, Out = In, View = Out> {
   #finishRead(position: number): void {
     Atomics.store(this.#words, this.#slot(position), turnOf((position + this.#image.capacity) | 0, this.#shift) << 8)
     if (this.#image.parking && Atomics.load(this.#words, word.producersWaiting) !== 0) {
-      wake(this.#words, word.producersWaiting, word.roomBell)
+      wake(this.#image, true)
     }
   }
 
@@ -494,6 +544,6 @@ export class MpmcRing<In, Out = In, View = Out> {
   }
 
   #wakeConsumers(): void {
-    wake(this.#words, word.consumersWaiting, word.itemsBell)
+    wake(this.#image, false)
   }
 }

@@ -1,6 +1,7 @@
 import type { Codec } from '../codec/codec.js'
 import { HermesError } from '../errors.js'
 import { checkBoolean, checkInteger, invalid, show } from '../options.js'
+import { checkTopicName } from '../topic-name.js'
 import type { RingImage } from './image.js'
 import { maxItemBytes } from './layout.js'
 
@@ -12,13 +13,23 @@ export interface RingCreateOptions {
   readonly parking?: boolean
   /** Where the 32-bit position counters begin; for tests of their wrap. Default 0. */
   readonly startIndex?: number
+  /**
+   * Put the ring in shared memory under this name, for other processes to attach to (Linux). If a ring of this name and these settings is
+   * there already, it's opened. It stays until `removeRing(name)` or a reboot. Default: no name, in a SharedArrayBuffer.
+   */
+  readonly name?: string
 }
 
-export function checkCommon(options: RingCreateOptions): { parking: boolean; startIndex: number } {
-  const { parking = true, startIndex = 0 } = options
+export function checkCommon(options: RingCreateOptions): {
+  parking: boolean
+  startIndex: number
+  name: string | undefined
+} {
+  const { parking = true, startIndex = 0, name } = options
   checkBoolean('parking', parking)
   checkInteger('startIndex', startIndex, 0, 0xffff_ffff)
-  return { parking, startIndex: startIndex | 0 }
+  if (name !== undefined) checkTopicName(name, 'ring')
+  return { parking, startIndex: startIndex | 0, name }
 }
 
 /** The size of an item: from the codec, which must then have one size for all values, or from `itemBytes`. */

@@ -18,7 +18,7 @@ export interface SpscByteRingAttachOptions<In, Out, View> extends SpscAttachOpti
 }
 
 const attachOptions = ['role', 'takeOver', 'codec'] as const
-const createOptions = [...attachOptions, 'capacity', 'parking', 'startIndex'] as const
+const createOptions = [...attachOptions, 'capacity', 'parking', 'startIndex', 'name'] as const
 
 /** The bytes of a frame with a payload of `length`. */
 function frameBytes(length: number): number {
@@ -76,24 +76,26 @@ export class SpscByteRing<In, Out = In, View = Out> extends SpscSide {
       tag: tagOf(codec),
       participants: 2,
     })
-    return new SpscByteRing(image, codec, options)
+    return image.attempt(() => new SpscByteRing(image, codec, options))
   }
 
   /** Joins a ring that another thread or process made. Throws as `SpscRing.attach`. */
   static attach(
-    handle: RingHandle,
+    handle: RingHandle | string,
     options: SpscByteRingAttachOptions<Uint8Array, Uint8Array, Uint8Array>,
   ): SpscByteRing<Uint8Array>
   static attach<In, Out, View>(
-    handle: RingHandle,
+    handle: RingHandle | string,
     options: SpscByteRingAttachOptions<In, Out, View> & { readonly codec: Codec<In, Out, View> },
   ): SpscByteRing<In, Out, View>
-  static attach(handle: RingHandle, options: SpscByteRingAttachOptions<never, unknown, unknown>): unknown {
+  static attach(handle: RingHandle | string, options: SpscByteRingAttachOptions<never, unknown, unknown>): unknown {
     checkOptions('SpscByteRing.attach()', options, attachOptions)
     const codec = options.codec ?? (raw as Codec<never, unknown, unknown>)
     const image = RingImage.attach(handle, 'bytes')
-    checkTag(image, codec)
-    return new SpscByteRing(image, codec, options)
+    return image.attempt(() => {
+      checkTag(image, codec)
+      return new SpscByteRing(image, codec, options)
+    })
   }
 
   /** The largest payload in bytes. */

@@ -29,7 +29,7 @@ export interface SpscRingAttachOptions<In, Out, View> extends SpscAttachOptions 
 }
 
 const attachOptions = ['role', 'takeOver', 'codec', 'itemBytes'] as const
-const createOptions = [...attachOptions, 'capacity', 'parking', 'startIndex'] as const
+const createOptions = [...attachOptions, 'capacity', 'parking', 'startIndex', 'name'] as const
 
 /**
  * A bounded queue of items of one size, for one producer and one consumer, in shared memory. Push and pop are a few
@@ -60,9 +60,10 @@ export class SpscRing<In, Out = In, View = Out> extends SpscSide {
   }
 
   /**
-   * Makes a ring in a SharedArrayBuffer.
+   * Makes a ring in a SharedArrayBuffer, or with `name` in shared memory for other processes.
    *
-   * @throws HermesError `INVALID_ARGUMENT`, `UNKNOWN_OPTION`
+   * @throws HermesError `INVALID_ARGUMENT`, `UNKNOWN_OPTION`; with `name` also `INVALID_NAME`, `CONFIG_MISMATCH`, `EXCLUSIVE_HELD`,
+   *   `DISK_FULL`, `ACCESS_DENIED`, `NOT_HERMES`, `UNSUPPORTED`
    */
   static create(options: SpscRingOptions<Uint8Array, Uint8Array, Uint8Array>): SpscRing<Uint8Array>
   static create<In, Out, View>(
@@ -80,30 +81,33 @@ export class SpscRing<In, Out = In, View = Out> extends SpscSide {
       tag: tagOf(codec),
       participants: 2,
     })
-    return new SpscRing(image, codec, options)
+    return image.attempt(() => new SpscRing(image, codec, options))
   }
 
   /**
-   * Joins a ring that another thread or process made.
+   * Joins a ring that another thread (by its `handle`) or process (by its name) made.
    *
-   * @throws HermesError `EXCLUSIVE_HELD` if the role is taken, `NOT_HERMES`, `VERSION_MISMATCH`, `CONFIG_MISMATCH`,
+   * @throws HermesError `NOT_FOUND` if there is no ring of this name,
+   *   `EXCLUSIVE_HELD` if the role is taken, `NOT_HERMES`, `VERSION_MISMATCH`, `CONFIG_MISMATCH`,
    *   `CODEC_MISMATCH`, `CORRUPT`, `INVALID_ARGUMENT`, `UNKNOWN_OPTION`
    */
   static attach(
-    handle: RingHandle,
+    handle: RingHandle | string,
     options: SpscRingAttachOptions<Uint8Array, Uint8Array, Uint8Array>,
   ): SpscRing<Uint8Array>
   static attach<In, Out, View>(
-    handle: RingHandle,
+    handle: RingHandle | string,
     options: SpscRingAttachOptions<In, Out, View> & { readonly codec: Codec<In, Out, View> },
   ): SpscRing<In, Out, View>
-  static attach(handle: RingHandle, options: SpscRingAttachOptions<never, unknown, unknown>): unknown {
+  static attach(handle: RingHandle | string, options: SpscRingAttachOptions<never, unknown, unknown>): unknown {
     checkOptions('SpscRing.attach()', options, attachOptions)
     const codec = options.codec ?? (raw as Codec<never, unknown, unknown>)
     const image = RingImage.attach(handle, 'spsc')
-    checkTag(image, codec)
-    checkItemBytes(image, codec, options.itemBytes)
-    return new SpscRing(image, codec, options)
+    return image.attempt(() => {
+      checkTag(image, codec)
+      checkItemBytes(image, codec, options.itemBytes)
+      return new SpscRing(image, codec, options)
+    })
   }
 
   /** The size of an item in bytes. */

@@ -12,7 +12,7 @@ export type RingRole = 'producer' | 'consumer'
 export interface SpscAttachOptions {
   /** Without a role the object can only look: `size`, `handle`, `evict`. */
   readonly role?: RingRole
-  /** Take the role from its holder, whose thread is known to have ended. Default false: a held role is refused. */
+  /** Take the role from its holder, whose thread is known to have ended. Default false: a held role is refused. Of a named ring the kernel knows who lives: it makes no difference there. */
   readonly takeOver?: boolean
 }
 
@@ -50,8 +50,11 @@ export abstract class SpscSide {
     this.#role = role
     if (role === undefined) return
     checkChoice('role', role, ['producer', 'consumer'])
-    if (takeOver) markDead(this.words, entries[role])
-    if (attachEntry(this.words, entries[role]) < 0) {
+    if (image.file !== undefined) {
+      const { file } = image
+      image.call(() => file.attach(entries[role]))
+    } else if (takeOver) markDead(this.words, entries[role])
+    if (image.file === undefined && attachEntry(this.words, entries[role]) < 0) {
       throw new HermesError(
         'EXCLUSIVE_HELD',
         `The ring has a ${role} already, and can have only one. Close it first, or pass takeOver: true if its thread has ended.`,
@@ -62,9 +65,14 @@ export abstract class SpscSide {
     else this.consumed = this.consumeLimit = Atomics.load(this.words, word.consumerIndex)
   }
 
-  /** Pass this to a worker, and `attach` to it there. */
+  /** Pass this to a worker, and `attach` to it there. A named ring is attached to by its name instead: `UNSUPPORTED`. */
   get handle(): RingHandle {
-    return this.image.handle
+    return this.image.transferable()
+  }
+
+  /** The ring's name, if it has one. */
+  get name(): string | undefined {
+    return this.image.name
   }
 
   get role(): RingRole | undefined {
@@ -94,6 +102,10 @@ export abstract class SpscSide {
   protected finishClose(): void {
     this.produceLimit = this.produced
     this.consumeLimit = this.consumed
+    if (this.image.file !== undefined) {
+      this.image.close()
+      return
+    }
     if (this.#role === undefined) return
     closeEntry(this.words, entries[this.#role])
     this.#wakeOther(this.#role)
@@ -105,11 +117,17 @@ export abstract class SpscSide {
 
   /**
    * Declares the holder of a role dead, for example when its worker has exited without closing. The other side then gets
-   * `PEER_DEAD` instead of waiting for ever. Returns whether somebody held it. Between processes nobody needs this: the
-   * kernel tells.
+   * `PEER_DEAD` instead of waiting for ever. Returns whether somebody held it. For a named ring nobody needs this: the kernel tells. There
+   * it asks the kernel, and returns whether the holder is dead.
    */
   evict(role: RingRole): boolean {
     checkChoice('role', role, ['producer', 'consumer'])
+    const { file } = this.image
+    if (file !== undefined) {
+      if (this.#closed) throw closed(this.#role ?? 'view')
+      file.probe()
+      return stateOf(this.words, entries[role]) === participantStates.dead
+    }
     const was = markDead(this.words, entries[role])
     this.#wakeOther(role)
     return was
@@ -121,24 +139,24 @@ export abstract class SpscSide {
    * @throws HermesError `CLOSED`, `PEER_DEAD`, `UNSUPPORTED`
    */
   waitForItems(timeoutMs: number): boolean {
-    return sleepUntil(this.words, this.image.parking, 'items', () => this.#itemsOrEnd(), timeoutMs)
+    return sleepUntil(this.image, false, () => this.#itemsOrEnd(), timeoutMs)
   }
 
   /** Producer: blocks this thread until there is room for an item. As `waitForItems`. */
   waitForRoom(timeoutMs: number): boolean {
-    return sleepUntil(this.words, this.image.parking, 'room', () => this.hasRoom(), timeoutMs)
+    return sleepUntil(this.image, true, () => this.hasRoom(), timeoutMs)
   }
 
   /** As `waitForItems`, without blocking the event loop. @throws HermesError also `ABORTED` */
   async items(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
     checkSignal(options.signal)
-    await pollUntil(() => this.#itemsOrEnd(), options.signal)
+    await pollUntil(this.image, false, () => this.#itemsOrEnd(), options.signal)
   }
 
   /** As `waitForRoom`, without blocking the event loop. @throws HermesError also `ABORTED` */
   async room(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
     checkSignal(options.signal)
-    await pollUntil(() => this.hasRoom(), options.signal)
+    await pollUntil(this.image, true, () => this.hasRoom(), options.signal)
   }
 
   /** Room for one more item (of any size). */
@@ -150,6 +168,7 @@ export abstract class SpscSide {
 
   /** Positions between the indices. */
   protected distance(): number {
+    if (this.#closed && this.image.file !== undefined) throw closed(this.#role ?? 'view')
     const consumed = Atomics.load(this.words, word.consumerIndex)
     const produced = Atomics.load(this.words, word.producerIndex)
     return Math.min((produced - consumed) >>> 0, this.image.capacity)
@@ -168,6 +187,7 @@ export abstract class SpscSide {
     const room = this.image.capacity - used
     this.produceLimit = (this.produced + room) | 0
     if (room < needed) {
+      this.image.watch()
       const state = stateOf(this.words, entries.consumer)
       if (state === participantStates.closed) throw closed('consumer')
       if (state === participantStates.dead) throw peerDead('consumer')
@@ -182,6 +202,7 @@ export abstract class SpscSide {
       throw new HermesError('INVALID_ARGUMENT', "Only the consumer can pop. Attach with role: 'consumer'.")
     let count = this.#look()
     if (count === 0) {
+      this.image.watch()
       const state = stateOf(this.words, entries.producer)
       if (state !== participantStates.closed && state !== participantStates.dead) return 0
       // The verdict is newer than our look at the index: look again, or the last items would be missed.
@@ -216,7 +237,6 @@ export abstract class SpscSide {
   }
 
   #wakeOther(side: RingRole): void {
-    if (side === 'producer') wake(this.words, word.consumersWaiting, word.itemsBell)
-    else wake(this.words, word.producersWaiting, word.roomBell)
+    wake(this.image, side === 'consumer')
   }
 }

@@ -254,5 +254,34 @@ TEST_F(RingFileTest, RefusesFilesThatAreNoRingOrAnotherOne) {
     EXPECT_EQ(left.path().string(), path_);
 }
 
+TEST_F(RingFileTest, OpensWhateverSoundRingThereIs) {
+  RingFile file;
+  EXPECT_EQ(file.open_any(path_).code, Code::kNotFound);
+  RingOptions options;
+  options.tag = 7;
+  RingFile maker;
+  ASSERT_TRUE(maker.open(path_, kMpmcShape, options, 0640).ok());
+  EXPECT_EQ(std::filesystem::status(path_).permissions(), std::filesystem::perms(0640));
+  ASSERT_TRUE(file.open_any(path_).ok());
+  EXPECT_EQ(static_cast<RingImage*>(file.memory())->header.tag, 7u);
+  static_cast<RingImage*>(file.memory())->header.capacity = 8;
+  RingFile damaged;
+  EXPECT_EQ(damaged.open_any(path_).code, Code::kCorrupt);
+  EXPECT_EQ(damaged.memory(), nullptr);
+}
+
+TEST_F(RingFileTest, LeavesTheMappingToWhoHoldsAShareOfIt) {
+  RingFile file;
+  ASSERT_TRUE(file.open(path_, kSpscShape).ok());
+  ASSERT_TRUE(file.attach(RingRole::kProducer).ok());
+  const std::shared_ptr<MappedFile> share = file.mapping();
+  file.close();
+  EXPECT_EQ(file.memory(), nullptr);
+  EXPECT_EQ(file.bytes(), 0u);
+  const auto* image = reinterpret_cast<const RingImage*>(share->data());
+  EXPECT_EQ(image->header.magic, kRingMagic);
+  EXPECT_EQ(state_of(image->participant[0].load()), ParticipantState::kClosed);
+}
+
 }  // namespace
 }  // namespace hermes

@@ -15,6 +15,9 @@ export const tools = {
   spin: { package: 'spin', present: () => which('spin') !== undefined },
   clang: { package: 'clang', present: () => which('clang++') !== undefined },
   'clang-format': { package: 'clang-format', present: () => which('clang-format') !== undefined },
+  'g++-aarch64': { package: 'g++-aarch64-linux-gnu', present: () => which('aarch64-linux-gnu-g++') !== undefined },
+  'qemu-aarch64': { package: 'qemu-user-static', present: () => which('qemu-aarch64-static') !== undefined },
+  'gtest-sources': { package: 'googletest', present: () => existsSync('/usr/src/googletest/CMakeLists.txt') },
   debootstrap: { package: 'debootstrap', present: () => which('debootstrap') !== undefined },
 }
 

@@ -14,6 +14,8 @@ export const suite = {
     const [core, prefix, consumer] = ['core', 'prefix', 'consumer'].map((name) => join(base, name))
     rmSync(prefix, { recursive: true, force: true })
     rmSync(consumer, { recursive: true, force: true })
+    const examples = join(base, 'examples')
+    rmSync(examples, { recursive: true, force: true })
     const options = { log, timeoutMs }
     await must(
       'cmake',
@@ -24,7 +26,15 @@ export const suite = {
     await must('cmake', ['-S', 'test/package/cmake', '-B', consumer, `-DCMAKE_PREFIX_PATH=${prefix}`], options)
     await must('cmake', ['--build', consumer], options)
     const { code } = await run(join(consumer, 'consumer'), [], options)
-    const name = 'a program that found hermes by find_package computes a CRC-32'
-    return countFaults([{ name, fault: code === 0 ? undefined : `it ended with ${code}` }], print)
+    const fault = (ended) => (ended === 0 ? undefined : `it ended with ${ended}`)
+    const results = [{ name: 'a program that found hermes by find_package computes a CRC-32', fault: fault(code) }]
+    // The examples are built as their reader would: from the installed package, as a project of their own.
+    await must('cmake', ['-S', 'examples/cpp', '-B', examples, `-DCMAKE_PREFIX_PATH=${prefix}`], options)
+    await must('cmake', ['--build', examples, '-j2'], options)
+    for (const example of ['threads', 'processes']) {
+      const ended = await run(join(examples, example), [], { log, timeoutMs: 60_000 })
+      results.push({ name: `examples/cpp/${example} runs`, fault: fault(ended.code) })
+    }
+    return countFaults(results, print)
   },
 }

@@ -1,5 +1,5 @@
-import { lstat, mkdir, open, readdir, readFile, link, rm, statfs } from 'node:fs/promises'
-import { join } from 'node:path'
+import { chmod, type FileHandle, link, mkdir, open, readdir, readFile, rm, stat, statfs } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { type ErrorCode, HermesError } from '../../errors.js'
 
 const version = 1
@@ -27,11 +27,41 @@ const codes: Record<string, ErrorCode> = {
 export function fromFs(error: unknown, doing: string): unknown {
   if (error instanceof HermesError || !(error instanceof Error) || !('code' in error)) return error
   const system = String(error.code)
-  return new HermesError(codes[system] ?? 'IO_FAILED', `Can't ${doing}: ${error.message}.`, { cause: error, details: { system } })
+  return new HermesError(codes[system] ?? 'IO_FAILED', `Can't ${doing}: ${error.message}.`, {
+    cause: error,
+    details: { system },
+  })
 }
 
-export function folderMode(fileMode: number): number {
+function folderMode(fileMode: number): number {
   return fileMode | ((fileMode & 0o444) >> 2)
+}
+
+/** Makes a folder, and those above it. It gets the mode that was asked for, whatever the umask; one that is there is left alone. */
+export async function makeFolder(path: string, fileMode: number): Promise<void> {
+  const mode = folderMode(fileMode)
+  const first = await mkdir(path, { recursive: true, mode })
+  if (first === undefined) return
+  await chmod(path, mode)
+  // What is synced in a folder is lost with the folder's name.
+  for (let made = path; made.length >= first.length; made = dirname(made)) await syncFolder(dirname(made))
+}
+
+/** Puts the names in a folder on stable storage. */
+async function syncFolder(path: string): Promise<void> {
+  let folder: FileHandle
+  try {
+    folder = await open(path, 'r')
+  } catch (error) {
+    // One that may be written to and not read: its owner has to care.
+    if ((error as NodeJS.ErrnoException).code === 'EACCES') return
+    throw error
+  }
+  try {
+    await folder.sync()
+  } finally {
+    await folder.close()
+  }
 }
 
 /**
@@ -50,6 +80,7 @@ export async function createWhole(path: string, text: string, mode: number): Pro
   }
   try {
     await link(temporary, path)
+    await syncFolder(dirname(path))
     return true
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
@@ -91,27 +122,34 @@ export async function readMarked(path: string, format: string): Promise<Record<s
   return record
 }
 
-/** Opens the directory at `path`; makes it if `create`. Refuses a folder that holds something else. */
-export async function openDirectory(path: string, create: boolean, fileMode: number): Promise<Directory> {
+/** Opens the directory at `path`; makes it if `create`. Refuses a folder that holds something else, which `format` tells. */
+export async function openDirectory(
+  path: string,
+  create: boolean,
+  fileMode: number,
+  format = 'hermes',
+): Promise<Directory> {
   const directory = { path, fileMode }
   try {
-    if (create) await mkdir(path, { recursive: true, mode: folderMode(fileMode) })
-    const stat = await lstat(join(path, '.'))
-    if (!stat.isDirectory()) throw new HermesError('NOT_A_DIRECTORY', `${path} is not a directory.`)
+    if (create) await makeFolder(path, fileMode)
+    if (!(await stat(path)).isDirectory()) throw new HermesError('NOT_A_DIRECTORY', `${path} is not a directory.`)
   } catch (error) {
     throw fromFs(error, `open the directory ${path}`)
   }
   const marked = join(path, marker)
-  if ((await readMarked(marked, 'hermes')) !== undefined) return directory
+  if ((await readMarked(marked, format)) !== undefined) return directory
   try {
     const entries = await readdir(path)
     // A half-made directory of ours holds at most the file under its first name.
     if (entries.some((name) => !name.startsWith(`${marker}.tmp`) && name !== marker && name !== 'topics')) {
-      throw new HermesError('NOT_HERMES', `${path} is not empty and not a Hermes directory. Choose a new or an empty one.`)
+      throw new HermesError(
+        'NOT_HERMES',
+        `${path} is not empty and not a Hermes directory. Choose a new or an empty one.`,
+      )
     }
     if (!create) throw new HermesError('NOT_HERMES', `${path} is not a Hermes directory.`)
-    await mkdir(join(path, 'topics'), { recursive: true, mode: folderMode(fileMode) })
-    await createWhole(marked, `${JSON.stringify({ format: 'hermes', version, createdMs: Date.now() })}\n`, fileMode)
+    await makeFolder(join(path, 'topics'), fileMode)
+    await createWhole(marked, `${JSON.stringify({ format, version, createdMs: Date.now() })}\n`, fileMode)
   } catch (error) {
     throw fromFs(error, `make the directory ${path}`)
   }

@@ -46,7 +46,13 @@ export class LogPublisher implements PublisherPort {
   #synced = 0
   #closed = false
 
-  constructor(topic: string, log: NativeLog, appender: NativeAppender, maxPayloadBytes: number) {
+  constructor(
+    topic: string,
+    log: NativeLog,
+    appender: NativeAppender,
+    sizes: { readonly segmentBytes: number; readonly maxPayloadBytes: number },
+  ) {
+    const { segmentBytes, maxPayloadBytes } = sizes
     this.#topic = topic
     this.#log = log
     this.#appender = appender
@@ -54,7 +60,8 @@ export class LogPublisher implements PublisherPort {
     this.recovery = appender.recovery
     const scratch = new ArrayBuffer(Math.ceil((payloadAt + maxPayloadBytes + batchRoom) / 8) * 8)
     this.region = { bytes: new Uint8Array(scratch), data: new DataView(scratch) }
-    this.batchLimit = scratch.byteLength
+    // A batch lies in one segment; half of one, at most, so that the padding before it stays small.
+    this.batchLimit = Math.min(scratch.byteLength, framesAt + segmentBytes / 2)
     this.#words = new Int32Array(scratch)
     this.#numbers = new Float64Array(scratch)
     this.#timestamps = new BigUint64Array(scratch)

@@ -2,7 +2,7 @@ import type { Region } from '../../codec/codec.js'
 import { HermesError } from '../../errors.js'
 import { native } from '../../native.js'
 import type { NativeLog, NativePosition, NativeReader } from '../../native-addon.js'
-import { callNative } from '../../native-error.js'
+import { callNative, fromNative } from '../../native-error.js'
 import type { From, SubscriberPort } from '../transport.js'
 
 // The scratch memory: see native/binding/reader_handle.h.
@@ -18,6 +18,12 @@ const { segmentHeaderBytes, frameHeaderBytes, stopLimit, stopEmpty, stopClaim, s
 /** How long a claim may stand in the way before its owner's life is looked into, in ms. */
 const patienceMs = 20
 const noRegion: Region = { bytes: new Uint8Array(0), data: new DataView(new ArrayBuffer(0)) }
+
+/** Nanoseconds since 1970, in the 64 bits of the log's timestamps: these end in 2554, and Dates much later. */
+function nanosecondsOf(date: Date): bigint {
+  const exact = BigInt(date.getTime()) * 1_000_000n
+  return exact > 0xffff_ffff_ffff_ffffn ? 0xffff_ffff_ffff_ffffn : exact
+}
 
 /** Reads the mapped log in place. The mapping is read-only and never leaves lib/. */
 export class LogSubscriber implements SubscriberPort {
@@ -51,14 +57,19 @@ export class LogSubscriber implements SubscriberPort {
   fetch(limit: number): number {
     const { offset } = this
     // Nothing committed here? One atomic load says so, without a native call.
-    if (offset + frameHeaderBytes <= this.region.bytes.length && Atomics.load(this.#commits, offset >> 2) === 0) return 0
+    if (offset + frameHeaderBytes <= this.region.bytes.length && Atomics.load(this.#commits, offset >> 2) === 0)
+      return 0
     return this.#fetchNative(limit)
   }
 
   #fetchNative(limit: number): number {
     this.#store()
     this.#words[scratchLimit] = limit
-    this.#scan()
+    try {
+      this.#scan()
+    } catch (error) {
+      throw fromNative(error, { topic: this.#topic, sequence: this.sequence })
+    }
     const messages = this.#words[scratchMessages] as number
     this.end = this.#words[scratchEnd] as number
     if (messages > 0) return messages
@@ -80,7 +91,12 @@ export class LogSubscriber implements SubscriberPort {
       if (this.region !== noRegion) return 0
     }
     if (this.region === noRegion || stop === stopSegmentEnd) {
-      const next = callNative(() => this.#reader.nextSegment(), { topic: this.#topic, sequence: this.sequence })
+      // Before the topic's first segment the position is a mere number: whether it is still there shows when there are segments.
+      const { sequence } = this
+      const next = this.#call(
+        () => (this.region === noRegion ? this.#reader.seek(sequence) : this.#reader.nextSegment()),
+        sequence,
+      )
       if (next === null) return 0
       this.#enter(next)
       return this.fetch(limit)
@@ -132,20 +148,41 @@ export class LogSubscriber implements SubscriberPort {
     signal?.addEventListener('abort', stop, { once: true })
     try {
       await this.#reader.wait(timeoutMs)
+    } catch (error) {
+      throw fromNative(error, { topic: this.#topic })
     } finally {
       signal?.removeEventListener('abort', stop)
     }
   }
 
   seek(target: From): void {
-    const native = target instanceof Date ? BigInt(target.getTime()) * 1_000_000n : target
+    const native = target instanceof Date ? nanosecondsOf(target) : target
+    this.#store()
+    const at = this.#call(() => this.#reader.seek(native), typeof native === 'number' ? native : this.sequence)
     // The first sequence of a topic exists before its first segment does.
-    const at = callNative(() => this.#reader.seek(native), { topic: this.#topic })
     if (at !== null) {
       this.#enter(at)
+      // Who sleeps at the old position is to look at the new one.
+      this.#reader.cancel()
     } else if (typeof native === 'number' && native > 1) {
       throw new HermesError('OUT_OF_RANGE', `Topic '${this.#topic}' is empty: there is no sequence ${native} yet.`, {
-        details: { topic: this.#topic, sequence: native },
+        details: { topic: this.#topic, sequence: native, nextSequence: 1 },
+      })
+    }
+  }
+
+  /** Calls the addon. Its failure tells where the log begins and ends now, so that the caller can choose where to go. */
+  #call<T>(work: () => T, sequence: number): T {
+    try {
+      return work()
+    } catch (error) {
+      const failed = fromNative(error, { topic: this.#topic, sequence })
+      if (!(failed instanceof HermesError) || (failed.code !== 'BEHIND_RETENTION' && failed.code !== 'OUT_OF_RANGE'))
+        throw failed
+      const { firstSequence, nextSequence } = callNative(() => this.#log.info(), { topic: this.#topic })
+      throw new HermesError(failed.code, failed.message, {
+        cause: error,
+        details: { ...failed.details, firstSequence, nextSequence },
       })
     }
   }
@@ -172,4 +209,3 @@ export class LogSubscriber implements SubscriberPort {
     this.#commits = new Int32Array(0)
   }
 }
-

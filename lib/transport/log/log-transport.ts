@@ -1,41 +1,34 @@
-import { readdir } from 'node:fs/promises'
-import { join } from 'node:path'
 import { HermesError } from '../../errors.js'
 import { native } from '../../native.js'
 import type { NativeLog } from '../../native-addon.js'
 import { callNative, fromNative } from '../../native-error.js'
 import type { From, Retention, TopicInfo, TopicSettings, Transport } from '../transport.js'
-import { type Directory, fromFs, topicFolder } from './directory.js'
+import { type Directory, topicFolder } from './directory.js'
 import { LogPublisher } from './log-publisher.js'
 import { LogSubscriber } from './log-subscriber.js'
-import { openTopicFile, readTopicFile, type TopicFile } from './topic-file.js'
+import { LogMaintenance } from './maintenance.js'
+import { listTopics, openTopicFile, readTopicFile, type TopicFile } from './topic-file.js'
 
 /** Topics in a directory on this host, durable or in shared memory. Every publisher and subscriber maps the files for itself. */
 export class LogTransport implements Transport {
+  readonly maintenance: LogMaintenance
   readonly #directory: Directory
 
   constructor(directory: Directory) {
     this.#directory = directory
+    this.maintenance = new LogMaintenance(directory)
   }
 
-  async topics(): Promise<string[]> {
-    const folder = join(this.#directory.path, 'topics')
-    try {
-      const entries = await readdir(folder, { withFileTypes: true })
-      const names = entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name)
-      // A folder without a description is one whose making was cut short.
-      const described = await Promise.all(names.map((name) => readTopicFile(this.#directory, name)))
-      return names.filter((_, index) => described[index] !== undefined).sort()
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
-      throw fromFs(error, `list the topics in ${this.#directory.path}`)
-    }
+  topics(): Promise<string[]> {
+    return listTopics(this.#directory)
   }
 
   async info(name: string): Promise<TopicInfo> {
     const file = await readTopicFile(this.#directory, name)
     if (file === undefined) {
-      throw new HermesError('NOT_FOUND', `There is no topic '${name}' in ${this.#directory.path}.`, { details: { topic: name } })
+      throw new HermesError('NOT_FOUND', `There is no topic '${name}' in ${this.#directory.path}.`, {
+        details: { topic: name },
+      })
     }
     const log = this.#openLog(file, {})
     try {
@@ -61,13 +54,17 @@ export class LogTransport implements Transport {
     }
   }
 
-  async publisher(topic: string, settings: TopicSettings, options: { readonly exclusive: boolean }): Promise<LogPublisher> {
+  async publisher(
+    topic: string,
+    settings: TopicSettings,
+    options: { readonly exclusive: boolean },
+  ): Promise<LogPublisher> {
     const file = await openTopicFile(this.#directory, topic, settings)
     const log = this.#openLog(file, settings)
     try {
       this.#retain(log, settings)
       const appender = await log.openAppender(options.exclusive)
-      return new LogPublisher(topic, log, appender, file.maxPayloadBytes)
+      return new LogPublisher(topic, log, appender, file)
     } catch (error) {
       log.close()
       throw fromNative(error, { topic })

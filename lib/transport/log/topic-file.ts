@@ -1,9 +1,9 @@
-import { mkdir } from 'node:fs/promises'
+import { access, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { HermesError } from '../../errors.js'
 import { native } from '../../native.js'
 import type { TopicSettings } from '../transport.js'
-import { createWhole, type Directory, diskBytes, folderMode, fromFs, readMarked, topicFolder } from './directory.js'
+import { createWhole, type Directory, diskBytes, fromFs, makeFolder, readMarked, topicFolder } from './directory.js'
 
 /** What `topic.json` says: the topic's fixed settings and its codec. */
 export interface TopicFile {
@@ -15,6 +15,33 @@ export interface TopicFile {
 }
 
 const format = 'hermes-topic'
+
+/** The names of all topics, sorted. */
+export async function listTopics(directory: Directory): Promise<string[]> {
+  const folder = join(directory.path, 'topics')
+  try {
+    const entries = await readdir(folder, { withFileTypes: true })
+    const names = entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name)
+    // A folder without a description is one whose making was cut short. What a description says is not looked at: one that is
+    // damaged must not hide the other topics.
+    const described = await Promise.all(names.map((name) => isDescribed(directory, name)))
+    return names.filter((_, index) => described[index]).sort()
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
+    throw fromFs(error, `list the topics in ${directory.path}`)
+  }
+}
+
+/** Whether the topic has a description, good or bad. */
+export async function isDescribed(directory: Directory, name: string): Promise<boolean> {
+  try {
+    await access(join(topicFolder(directory, name), 'topic.json'))
+    return true
+  } catch (error) {
+    // One that may not be looked at is there all the same.
+    return (error as NodeJS.ErrnoException).code === 'EACCES'
+  }
+}
 
 /** `undefined` if the directory has no such topic. */
 export async function readTopicFile(directory: Directory, name: string): Promise<TopicFile | undefined> {
@@ -45,7 +72,9 @@ export async function openTopicFile(directory: Directory, name: string, wanted: 
   let found = await readTopicFile(directory, name)
   if (found === undefined) {
     if (!wanted.create) {
-      throw new HermesError('NOT_FOUND', `There is no topic '${name}' in ${directory.path}.`, { details: { topic: name } })
+      throw new HermesError('NOT_FOUND', `There is no topic '${name}' in ${directory.path}.`, {
+        details: { topic: name },
+      })
     }
     const made = await makeTopicFile(directory, name, wanted)
     // Somebody may have been faster: what stands there now is what counts.
@@ -76,7 +105,7 @@ async function makeTopicFile(directory: Directory, name: string, wanted: TopicSe
         { details: { total, segmentBytes } },
       )
     }
-    await mkdir(folder, { recursive: true, mode: folderMode(directory.fileMode) })
+    await makeFolder(folder, directory.fileMode)
     const text = `${JSON.stringify({ format, version: 1, ...file }, undefined, 2)}\n`
     await createWhole(join(folder, 'topic.json'), text, directory.fileMode)
   } catch (error) {

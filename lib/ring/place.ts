@@ -1,0 +1,61 @@
+import { rmSync } from 'node:fs'
+import { join } from 'node:path'
+import type { ErrorCode } from '../errors.js'
+import { HermesError } from '../errors.js'
+import { native } from '../native.js'
+import type { NativeRingFile, NativeRingShape } from '../native-addon.js'
+import { callNative } from '../native-error.js'
+import { checkTopicName } from '../topic-name.js'
+
+const sharedMemory = '/dev/shm'
+
+/** What to do about a failure of a ring's file. */
+const hints: Partial<Record<ErrorCode, string>> = {
+  ACCESS_DENIED: 'Run as the user who made the ring.',
+  CONFIG_MISMATCH: 'Use the settings that it was made with, or remove it with removeRing() when nobody uses it.',
+  CORRUPT: 'Remove it with removeRing() when nobody uses it.',
+  DISK_FULL: 'Choose a smaller capacity, or enlarge /dev/shm (in Docker: --shm-size).',
+  EXCLUSIVE_HELD: 'Close the other one first. A killed one gives way at once.',
+  NOT_FOUND: 'Create it first, with `name`.',
+  NOT_HERMES: 'Choose another name.',
+}
+
+/** The file of a named ring. @throws HermesError `INVALID_NAME`, `UNSUPPORTED` */
+function ringPath(name: string): string {
+  checkTopicName(name, 'ring')
+  if (process.platform !== 'linux') {
+    throw new HermesError('UNSUPPORTED', `Named rings need Linux; this is ${process.platform}.`)
+  }
+  return join(sharedMemory, `hermes.ring-${name}`)
+}
+
+export function callRing<T>(call: () => T, name: string): T {
+  return callNative(call, { ring: name }, hints)
+}
+
+/** Opens a named ring; makes it first if `shape` is given and there is none. */
+export function openNamedRing(name: string, shape: NativeRingShape | null): NativeRingFile {
+  const path = ringPath(name)
+  return callRing(() => new native.RingFile(path, shape), name)
+}
+
+/**
+ * Removes a named ring from shared memory. Those who are attached go on with it among themselves; who creates the name anew gets another
+ * ring. Returns whether there was one.
+ *
+ * @throws HermesError `INVALID_NAME`, `ACCESS_DENIED`, `UNSUPPORTED`
+ */
+export function removeRing(name: string): boolean {
+  try {
+    rmSync(ringPath(name))
+    return true
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'ENOENT') return false
+    if (error instanceof HermesError) throw error
+    throw new HermesError('ACCESS_DENIED', `The ring '${name}' can't be removed: ${(error as Error).message}.`, {
+      cause: error,
+      details: { ring: name },
+    })
+  }
+}

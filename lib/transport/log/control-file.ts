@@ -1,0 +1,45 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+
+const salt = 0x48524d5350415245n
+
+/** A place in the log, as the control file keeps it. */
+export interface StoredPosition {
+  readonly segment: number
+  readonly offset: number
+  readonly sequence: number
+}
+
+/** What the control file says besides what the addon tells: read without mapping or changing anything. See docs/log-format.md. */
+export interface ControlSummary {
+  readonly active: number
+  readonly first: number
+  /** Absent if never written, or just being written. */
+  readonly checkpoint: StoredPosition | undefined
+  readonly synced: StoredPosition | undefined
+  /** Of the boot in which the topic was last opened for publishing. */
+  readonly bootId: string
+  readonly closedInOrder: boolean
+}
+
+export async function readControl(topicFolder: string): Promise<ControlSummary> {
+  const bytes = await readFile(join(topicFolder, 'control'))
+  if (bytes.length < 1024) throw new RangeError(`it has ${bytes.length} bytes`)
+  const number = (at: number) => Number(bytes.readBigUInt64LE(at))
+  return {
+    active: number(128),
+    first: number(256),
+    checkpoint: positionAt(bytes, 512),
+    synced: positionAt(bytes, 640),
+    bootId: bytes.subarray(896, 912).toString('hex'),
+    closedInOrder: bytes.readUInt32LE(912) === 1,
+  }
+}
+
+function positionAt(bytes: Buffer, at: number): StoredPosition | undefined {
+  const [segment = 0n, offset = 0n, sequence = 0n, check = 0n] = [0, 8, 16, 24].map((step) =>
+    bytes.readBigUInt64LE(at + step),
+  )
+  if ((segment ^ offset ^ sequence ^ salt) !== check || segment === 0n) return undefined
+  return { segment: Number(segment), offset: Number(offset), sequence: Number(sequence) }
+}

@@ -1,0 +1,106 @@
+import { HermesError } from '../../errors.js'
+import { word } from '../../ring/layout.js'
+import { participantStates, stateOf } from '../../ring/participant.js'
+import type { Directory } from '../log/directory.js'
+import { listTopics, readTopicFile } from '../log/topic-file.js'
+import type { Durability, From, Overflow, TopicInfo, TopicSettings, Transport } from '../transport.js'
+import { RingPublisher } from './ring-publisher.js'
+import { RingSubscriber } from './ring-subscriber.js'
+import {
+  consumerEntry,
+  describeRing,
+  firstSequenceOf,
+  nextSequenceOf,
+  openRing,
+  producerEntry,
+  unsupported,
+} from './ring-topic.js'
+
+/** Topics that are rings in shared memory: volatile, from one publisher to one subscriber, with back-pressure. */
+export class RingTransport implements Transport {
+  /** A queue: nothing that waits in it is to be lost because its subscriber came late. */
+  readonly defaultFrom = 'earliest'
+  readonly isBounded = true
+  readonly #directory: Directory
+
+  constructor(directory: Directory) {
+    this.#directory = directory
+  }
+
+  topics(): Promise<string[]> {
+    return listTopics(this.#directory)
+  }
+
+  async info(name: string): Promise<TopicInfo> {
+    const file = await readTopicFile(this.#directory, name)
+    if (file === undefined) {
+      throw new HermesError('NOT_FOUND', `There is no topic '${name}' in ${this.#directory.path}.`, {
+        details: { topic: name },
+      })
+    }
+    const image = openRing(this.#directory, file)
+    try {
+      image.file?.probe()
+      const { words, capacity } = image
+      const attached = (entry: number) => (stateOf(words, entry) === participantStates.attached ? 1 : 0)
+      const firstSequence = firstSequenceOf(image)
+      const consumed = Atomics.load(words, word.consumerIndex)
+      const used = (Atomics.load(words, word.producerIndex) - consumed) >>> 0
+      return {
+        name,
+        codec: file.codec,
+        createdMs: file.createdMs,
+        firstSequence,
+        nextSequence: Math.max(firstSequence, nextSequenceOf(words)),
+        syncedSequence: 1,
+        segments: 1,
+        bytes: capacity,
+        segmentBytes: capacity,
+        maxPayloadBytes: file.maxPayloadBytes,
+        retention: {},
+        publishers: attached(producerEntry),
+        diskAlarm: false,
+        ring: {
+          usedBytes: Math.min(used, capacity),
+          subscribers: attached(consumerEntry),
+          droppedNewest: Atomics.load(words, word.droppedNewest) >>> 0,
+          droppedOldest: Atomics.load(words, word.droppedOldest) >>> 0,
+        },
+      }
+    } finally {
+      image.close()
+    }
+  }
+
+  async publisher(
+    topic: string,
+    settings: TopicSettings,
+    options: { readonly exclusive: boolean; readonly durability?: Durability; readonly overflow?: Overflow },
+  ): Promise<RingPublisher> {
+    const { durability = 'written', overflow = 'block' } = options
+    if (durability !== 'written') {
+      throw unsupported(topic, `it lives in memory, so nothing in it is ever '${durability}'. Use a directory.`)
+    }
+    if (overflow === 'drop-oldest') {
+      throw unsupported(
+        topic,
+        "its oldest message belongs to the subscriber, who may be reading it. Use overflow: 'drop-newest', or an MpmcRing.",
+      )
+    }
+    const file = await describeRing(this.#directory, topic, settings)
+    const image = openRing(this.#directory, file)
+    return image.attempt(() => new RingPublisher(topic, image, file.maxPayloadBytes, overflow))
+  }
+
+  async subscriber(
+    topic: string,
+    settings: TopicSettings,
+    options: { readonly from: From; readonly verify: boolean },
+  ): Promise<RingSubscriber> {
+    const file = await describeRing(this.#directory, topic, settings)
+    const image = openRing(this.#directory, file)
+    return image.attempt(() => new RingSubscriber(topic, image, options.from))
+  }
+
+  async close(): Promise<void> {}
+}
