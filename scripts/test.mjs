@@ -24,6 +24,8 @@ const names = [
   'package',
   'cmake-package',
   'models',
+  'fuzz',
+  'arm64',
   'native-asan',
   'native-tsan',
 ]

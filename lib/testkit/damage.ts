@@ -1,0 +1,65 @@
+import { closeSync, fstatSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs'
+import type { Random } from './random.js'
+
+/** Bytes of a file that were changed. */
+export interface DamageDone {
+  readonly kind: 'flip' | 'overwrite' | 'zero-page' | 'truncate'
+  readonly file: string
+  readonly offset: number
+  /** From `offset` on; for `truncate`, up to the old end. */
+  readonly bytes: number
+}
+
+/** Changes one bit of a file. `bit` is 0 to 7, from the lowest. */
+export function flipBit(file: string, offset: number, bit = 0): DamageDone {
+  return withFile(file, (handle) => {
+    const byte = Buffer.alloc(1)
+    if (readSync(handle, byte, 0, 1, offset) !== 1) throw new RangeError(`${file} has no byte ${offset}.`)
+    byte.writeUInt8(byte.readUInt8(0) ^ (1 << bit), 0)
+    writeSync(handle, byte, 0, 1, offset)
+    return { kind: 'flip', file, offset, bytes: 1 }
+  })
+}
+
+export function overwrite(file: string, offset: number, bytes: Uint8Array): DamageDone {
+  return withFile(file, (handle) => {
+    writeSync(handle, bytes, 0, bytes.length, offset)
+    return { kind: 'overwrite', file, offset, bytes: bytes.length }
+  })
+}
+
+/** Fills a page with zeros, as a lost write does. `page` counts from 0 in units of `pageBytes`. */
+export function zeroPage(file: string, page: number, pageBytes = 4096): DamageDone {
+  overwrite(file, page * pageBytes, Buffer.alloc(pageBytes))
+  return { kind: 'zero-page', file, offset: page * pageBytes, bytes: pageBytes }
+}
+
+/** Makes a file shorter. Never do so while a process has it mapped: touching what is gone kills that process (SIGBUS). */
+export function truncate(file: string, bytes: number): DamageDone {
+  return withFile(file, (handle) => {
+    const { size } = fstatSync(handle)
+    ftruncateSync(handle, bytes)
+    return { kind: 'truncate', file, offset: bytes, bytes: Math.max(0, size - bytes) }
+  })
+}
+
+/** Does one kind of damage somewhere in the first `limit` bytes of a file. */
+export function damageAtRandom(file: string, random: Random, limit: number): DamageDone {
+  const kind = random.below(10)
+  if (kind < 5) return flipBit(file, random.below(limit), random.below(8))
+  if (kind < 7) {
+    const bytes = Buffer.from(Array.from({ length: 1 + random.below(64) }, () => random.below(256)))
+    return overwrite(file, Math.min(random.below(limit), limit - bytes.length), bytes)
+  }
+  if (kind < 9) return zeroPage(file, random.below(Math.max(1, Math.floor(limit / 4096))))
+  return truncate(file, random.below(limit))
+}
+
+function withFile<T>(file: string, work: (handle: number) => T): T {
+  const handle = openSync(file, 'r+')
+  try {
+    return work(handle)
+  } finally {
+    closeSync(handle)
+  }
+}

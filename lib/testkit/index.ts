@@ -1,0 +1,10 @@
+/** `hermes-mq/testkit`: faults, and a judge of what is left after them. See docs/testkit.md. */
+export { type DamageDone, damageAtRandom, flipBit, overwrite, truncate, zeroPage } from './damage.js'
+export { damages } from './damages.js'
+export { type KillOptions, type KillReport, killRounds } from './kill-rounds.js'
+export { type MessageId, makePayload, readPayload } from './message.js'
+export { Oracle, type Reading, type Seen, type Violation } from './oracle.js'
+export { type CampaignOptions, type CampaignReport, powerCuts } from './power-cuts.js'
+export { type PowerCut, PowerLossSimulator } from './power-loss.js'
+export { Random } from './random.js'
+export { readEverything, type WholeTopic } from './reading.js'

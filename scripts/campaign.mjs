@@ -1,0 +1,77 @@
+// npm run campaign: kills, power cuts and damage by the thousand, from the test kit. Ends with 1 if anything promised was broken.
+//
+//   npm run campaign                                        the whole campaign
+//   npm run campaign -- --kills 50 --power-cuts 500 --damages 500
+//   npm run campaign -- --seed 7 --power-cuts 100 --kills 0 --damages 0
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { setup } from './lib/build.mjs'
+import { fail } from './lib/log.mjs'
+
+const { values } = parseArgs({
+  options: {
+    kills: { type: 'string', default: '1000' },
+    'power-cuts': { type: 'string', default: '10000' },
+    damages: { type: 'string', default: '10000' },
+    seed: { type: 'string', default: String(Date.now() % 2 ** 32) },
+    writers: { type: 'string', default: '3' },
+    readers: { type: 'string', default: '2' },
+    in: { type: 'string', default: tmpdir() },
+    dist: { type: 'string', default: '' },
+    json: { type: 'boolean', default: false },
+  },
+})
+const number = (name) => {
+  const value = Number(values[name])
+  if (!Number.isSafeInteger(value) || value < 0) fail(`--${name} takes an integer of at least 0, not ${values[name]}`)
+  return value
+}
+const seed = number('seed') >>> 0
+const counts = { kills: number('kills'), 'power-cuts': number('power-cuts'), damages: number('damages') }
+const sizes = { writers: number('writers'), readers: number('readers') }
+// Another build than the clone's is taken as it is.
+if (values.dist === '') await setup()
+const dist = values.dist === '' ? new URL('../dist', import.meta.url).pathname : values.dist
+const { damages, killRounds, powerCuts } = await import(join(dist, 'testkit/index.js'))
+
+let drawn = 0
+const progress = (what, total) => (done) => {
+  const now = performance.now()
+  if (values.json || (done < total && now - drawn < (process.stderr.isTTY ? 200 : 10_000))) return
+  drawn = now
+  process.stderr.write(
+    process.stderr.isTTY
+      ? `\r\u001b[K${what}: ${done} of ${total}${done === total ? '\n' : ''}`
+      : `${what}: ${done} of ${total}\n`,
+  )
+}
+
+if (!values.json) console.log(`seed ${seed}`)
+const results = {}
+for (const [what, count] of Object.entries(counts)) {
+  if (count === 0) continue
+  const folder = mkdtempSync(join(values.in, 'hermes-campaign-'))
+  const begun = performance.now()
+  try {
+    const onCase = progress(what, count)
+    const work = { 'power-cuts': powerCuts, damages }[what]
+    const result =
+      work === undefined
+        ? await killRounds({ place: folder, rounds: count, seed, ...sizes, onRound: onCase })
+        : await work({ folder, count, seed, onCase })
+    results[what] = { ...result, seconds: (performance.now() - begun) / 1000 }
+  } finally {
+    rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
+  }
+  if (values.json) continue
+  const { violations, seconds, counts: inside, ...rest } = results[what]
+  const facts = Object.entries({ ...rest, ...inside }).map(([name, value]) => `${name} ${value}`)
+  console.log(`${what}: ${violations.length} violations in ${count} (${seconds.toFixed(1)} s): ${facts.join(', ')}`)
+  for (const { kind, message } of violations.slice(0, 40)) console.log(`  ${kind}: ${message}`)
+}
+if (values.json) console.log(JSON.stringify({ seed, results }))
+const broken = Object.values(results).reduce((sum, { violations }) => sum + violations.length, 0)
+if (!values.json) console.log(broken === 0 ? 'No promise was broken.' : `${broken} violations.`)
+process.exitCode = broken === 0 ? 0 : 1
