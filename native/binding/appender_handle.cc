@@ -107,7 +107,7 @@ Napi::Value AppenderHandle::has_room(const Napi::CallbackInfo& info) {
 /// sync(sequence) → Promise of the sequence before which everything is on stable storage, above `sequence`.
 Napi::Value AppenderHandle::sync(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  if (appender_ == nullptr) return throw_closed(env, "publisher");
+  if (appender_ == nullptr || appender_->is_closed()) return throw_closed(env, "publisher");
   const auto sequence = static_cast<uint64_t>(info[0].As<Napi::Number>().Int64Value());
   const auto deferred = std::make_shared<Napi::Promise::Deferred>(env);
   const std::shared_ptr<Dispatcher> dispatcher = Addon::of(env).dispatcher();

@@ -105,11 +105,11 @@ TEST(LogRetention, removes_nothing_because_of_a_flipped_bit_in_its_settings_or_i
   const uint64_t files = segment_files(folder.path());
   flip_bit(folder.path() + "/control", offsetof(ControlBlock, retention_bytes), 4);
   ASSERT_TRUE(apply_retention(*log).ok());
-  EXPECT_EQ(segment_files(folder.path()), files);
+  EXPECT_GE(segment_files(folder.path()), files);  // the preparer may add one
   store_retention(log->control(), {100 * kMinSegmentBytes, 0});
   flip_bit(folder.path() + "/control", offsetof(ControlBlock, active) + 2, 4);
   EXPECT_FALSE(apply_retention(*log).ok());
-  EXPECT_EQ(segment_files(folder.path()), files);
+  EXPECT_GE(segment_files(folder.path()), files);
   flip_bit(folder.path() + "/control", offsetof(ControlBlock, active) + 2, 4);
 }
 

@@ -255,6 +255,7 @@ Code Appender::append(const std::byte* payload, uint32_t length) noexcept {
 }
 
 Code Appender::append_batch(const std::byte* frames, uint64_t bytes, uint32_t count, const BatchStamp& stamp_as) noexcept {
+  if (closed_) return Code::kClosed;
   if (count == 0 || count > kMaxClaimCount || bytes > control_->segment_bytes / 2 || bytes > kMaxClaimSpanBytes) {
     return Code::kInvalidArgument;
   }
@@ -443,6 +444,10 @@ Status Appender::close() {
   }
   locks_.close();
   if (segment_ != nullptr) log_->preparer().retire(std::move(segment_));
+  // Without other users the topic's threads and mappings end here, and not when somebody collects this object: who removes
+  // the folder now finds nobody at work in it.
+  control_ = nullptr;
+  log_.reset();
   return Status::success();
 }
 

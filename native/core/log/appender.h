@@ -66,7 +66,8 @@ class Appender {
   const Status& last_error() const noexcept { return last_error_; }
 
   uint32_t slot() const noexcept { return slot_; }
-  Log& log() const noexcept { return *log_; }
+  bool is_closed() const noexcept { return closed_; }
+  Log& log() const noexcept { return *log_; }  ///< REQUIRES: not closed
   uint32_t max_payload() const noexcept { return max_payload_; }
 
   /// Gives the slot back. Idempotent; afterwards appends return kClosed.

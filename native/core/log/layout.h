@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "core/frame/frame_layout.h"
 
@@ -29,7 +30,8 @@ inline constexpr uint64_t kSlotByte = 16;
 
 struct TopicId {
   uint8_t bytes[16];
-  friend bool operator==(const TopicId&, const TopicId&) = default;
+  // Not defaulted: g++ 10, which makes the prebuilds, compares arrays wrongly then.
+  friend bool operator==(const TopicId& a, const TopicId& b) noexcept { return std::memcmp(a.bytes, b.bytes, sizeof a.bytes) == 0; }
 };
 
 struct SegmentHeader {
