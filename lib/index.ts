@@ -1,4 +1,6 @@
 /** Everything public, by name. What this file does not list is not part of the interface. */
+import './crc32-native.js'
+
 export type { Codec, Reader, Region } from './codec/codec.js'
 export { type CustomCodecOptions, custom } from './codec/custom.js'
 export { type DecodedMessage, Decoder, type DecoderOptions, type Frame } from './codec/decoder.js'
