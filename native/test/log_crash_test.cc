@@ -87,7 +87,7 @@ TEST_P(LogCrash, of_the_only_publisher_is_recovered_by_the_next) {
 }
 
 TEST_P(LogCrash, holds_up_neither_the_other_publisher_nor_a_reader_that_repairs) {
-  const Folder folder;
+  const Folder folder(quick_place());
   const SharedWords acknowledged;
   in_child([&] { open_appender(open_log(folder.path())); });
   Child survivor([&] {

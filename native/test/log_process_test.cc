@@ -60,7 +60,7 @@ TEST(LogProcesses, three_publishers_and_two_readers_agree_on_every_message) {
 }
 
 TEST(LogProcesses, publishers_go_on_while_others_are_killed_at_any_moment) {
-  const Folder folder;
+  const Folder folder(quick_place());  // the second that is allowed is no disk's to take
   const SharedWords words;  // [who] = number of messages that `who` knows to be written
   in_child([&] { open_appender(open_log(folder.path())); });
   Child survivor([&] {
