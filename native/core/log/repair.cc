@@ -79,9 +79,11 @@ Status void_stale_claims(Log& log, uint32_t slot) {
   Position at;
   Status status = log.committed(&at);
   if (status.code == Code::kNotFound) return Status::success();
+  // Held for as long as the walk is in it: perhaps nobody else has it mapped, and mapping it for each frame would never catch up
+  // with a busy publisher.
+  std::shared_ptr<Segment> segment;
   for (; status.ok();) {
-    std::shared_ptr<Segment> segment;
-    status = log.segment(at.segment, &segment);
+    if (segment == nullptr || segment->number() != at.segment) status = log.segment(at.segment, &segment);
     if (!status.ok()) return status;
     const Step step = segment->step(at.offset);
     switch (step.kind) {
