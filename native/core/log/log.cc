@@ -45,9 +45,12 @@ bool Log::ends_cleanly() {
   return kind == Step::Kind::kEmpty || kind == Step::Kind::kPadding || kind == Step::Kind::kSegmentEnd;
 }
 
-Status Log::committed(Position* out) {
+Status Log::committed(Position* out) { return committed_from({}, out); }
+
+Status Log::committed_from(const Position& known, Position* out) {
   Position at;
   if (!load_position(control().checkpoint, &at) || !is_plausible(at)) at = {first(), kSegmentHeaderBytes, 0};
+  if (at < known && is_plausible(known)) at = known;
   if (active() == 0) return Status::error(Code::kNotFound, "the topic is empty");
   for (;;) {
     std::shared_ptr<Segment> segment;

@@ -48,6 +48,8 @@ class Log : public std::enable_shared_from_this<Log> {
 
   /// Where the chain of committed frames ends, found by walking from the checkpoint. False if the topic is empty or unreadable.
   Status committed(Position* out);
+  /// As committed(), walking from the end of a committed frame that is known, if that spares a part of the way.
+  Status committed_from(const Position& known, Position* out);
   /// As committed(), and remembers the result as the checkpoint if that is further.
   void advance_checkpoint();
   /// Notes what the publisher in `slot` has committed as the checkpoint, if there's no other one: then nothing before can be uncommitted.

@@ -6,12 +6,17 @@
 
 #include "core/log/log.h"
 #include "core/log/repair.h"
+#include "core/platform/clock.h"
 #include "core/platform/futex.h"
 
 namespace hermes {
 namespace {
 
-constexpr uint32_t kSyncPatienceMs = 60'000;
+constexpr uint64_t kSyncPatienceNs = 60'000'000'000;
+/// How long a waiter sleeps at most before it looks whether the one who syncs has died: the kernel then gives the lock back, but tells nobody.
+constexpr uint64_t kLookAgainNs = 1'000'000;
+/// Somewhat more than it takes to wake this thread, to wake an event loop, and to publish.
+constexpr uint64_t kAwakeNs = 100'000;
 
 }  // namespace
 
@@ -19,6 +24,7 @@ Syncer::~Syncer() {
   {
     const std::lock_guard<std::mutex> guard(mutex_);
     stop_ = true;
+    asked_.store(true, std::memory_order_relaxed);
   }
   wanted_.notify_all();
   if (thread_.joinable()) thread_.join();
@@ -29,14 +35,30 @@ void Syncer::request(uint64_t sequence, Callback callback) {
     const std::lock_guard<std::mutex> guard(mutex_);
     if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
     requests_.push_back({sequence, std::move(callback)});
+    asked_.store(true, std::memory_order_relaxed);
   }
   wanted_.notify_one();
+}
+
+/// Waits for a request, or for the end. Whoever awaits one message before the next asks again within microseconds; if that's what
+/// the last one did, the thread stays awake for as long as being woken costs.
+void Syncer::await_request(std::unique_lock<std::mutex>& lock) {
+  const uint64_t begun = monotonic_ns();
+  if (requests_.empty() && !stop_ && rested_ns_ < kAwakeNs) {
+    lock.unlock();
+    // Relaxed: only a hint. What was asked is read under the mutex.
+    while (!asked_.load(std::memory_order_relaxed) && monotonic_ns() - begun < kAwakeNs) std::this_thread::yield();
+    lock.lock();
+  }
+  wanted_.wait(lock, [&] { return stop_ || !requests_.empty(); });
+  rested_ns_ = monotonic_ns() - begun;
+  asked_.store(stop_, std::memory_order_relaxed);
 }
 
 void Syncer::run() {
   std::unique_lock<std::mutex> lock(mutex_);
   for (;;) {
-    wanted_.wait(lock, [&] { return stop_ || !requests_.empty(); });
+    await_request(lock);
     if (requests_.empty()) return;  // stopping, and nobody waits any more
     std::vector<Request> batch;
     batch.swap(requests_);
@@ -50,19 +72,35 @@ void Syncer::run() {
   }
 }
 
+/// Syncs as the only one, or waits for another to have synced up to `sequence`.
+Status Syncer::sync_or_wait(LockFile& locks, uint64_t sequence, Position* synced) {
+  std::atomic<uint32_t>& generation = log_.control().sync_generation;
+  const uint64_t deadline = monotonic_ns() + kSyncPatienceNs;
+  for (;;) {
+    const uint32_t seen = generation.load(std::memory_order_acquire);
+    if (load_position(log_.control().synced, synced) && synced->sequence >= sequence) return Status::success();
+    Status status = locks.try_lock(kSyncByte, LockFile::Mode::kExclusive);
+    if (status.ok()) {
+      // Somebody may have synced for us just before.
+      const bool served = load_position(log_.control().synced, synced) && synced->sequence >= sequence;
+      if (!served) status = sync_once(synced);
+      locks.unlock(kSyncByte);
+      // After the unlocking, so that whoever wakes finds the lock free. Release: with the new generation comes the new watermark.
+      generation.fetch_add(1, std::memory_order_release);
+      futex_wake_all(&generation);
+      return status;
+    }
+    if (status.code != Code::kBusy) return status;
+    if (monotonic_ns() >= deadline) return Status::error(Code::kTimedOut, "another participant has been syncing for a minute");
+    (void)futex_wait(&generation, seen, kLookAgainNs);
+  }
+}
+
 Status Syncer::sync_now(uint64_t sequence, Position* synced) {
   LockFile locks;
   Status status = log_.open_lock(&locks);
   for (uint32_t attempt = 0; status.ok(); ++attempt) {
-    if (load_position(log_.control().synced, synced) && synced->sequence >= sequence) return status;
-    {
-      ScopedLock lock(&locks, kSyncByte);
-      status = lock.acquire(kSyncPatienceMs);
-      if (!status.ok()) return status;
-      // Somebody may have synced for us while we waited.
-      if (load_position(log_.control().synced, synced) && synced->sequence >= sequence) return status;
-      status = sync_once(synced);
-    }
+    status = sync_or_wait(locks, sequence, synced);
     if (!status.ok() || synced->sequence >= sequence) return status;
     // A claim of another publisher lies before our message. A live one commits within moments, a dead one is repaired.
     status = check_coming(*synced, sequence);
@@ -106,7 +144,7 @@ Status Syncer::sync_once(Position* synced) {
   Position from;
   if (!load_position(log_.control().synced, &from) || !log_.is_plausible(from)) from = {log_.first(), kSegmentHeaderBytes, 0};
   Position upto;
-  Status status = log_.committed(&upto);
+  Status status = log_.committed_from(from, &upto);
   if (!status.ok()) return status;
   if (from.offset == kSegmentHeaderBytes || from.segment < upto.segment) {
     // Files that came into use since the last sync. Whoever made one syncs its name, too, but may have died between the two.
@@ -127,8 +165,6 @@ Status Syncer::sync_once(Position* synced) {
     }
   }
   store_position(log_.control().synced, upto);
-  log_.control().sync_generation.fetch_add(1, std::memory_order_release);
-  futex_wake_all(&log_.control().sync_generation);
   *synced = upto;
   return status;
 }

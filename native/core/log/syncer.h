@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <functional>
 #include <memory>
@@ -9,6 +10,7 @@
 
 #include "core/log/position.h"
 #include "core/platform/file.h"
+#include "core/platform/lock_file.h"
 #include "core/status.h"
 
 namespace hermes {
@@ -39,6 +41,8 @@ class Syncer {
     Callback callback;
   };
   void run();
+  void await_request(std::unique_lock<std::mutex>& lock);
+  Status sync_or_wait(LockFile& locks, uint64_t sequence, Position* synced);
   Status sync_once(Position* synced);
   Status check_coming(const Position& end, uint64_t sequence);
 
@@ -46,6 +50,8 @@ class Syncer {
   std::mutex mutex_;
   std::condition_variable wanted_;
   std::vector<Request> requests_;
+  std::atomic<bool> asked_{false};  // changes with requests_ and stop_, to be looked at without the mutex
+  uint64_t rested_ns_ = ~uint64_t{0};  // how long the thread had nothing to do before the last request
   bool stop_ = false;
   Status failed_;  // a failed sync is final: the kernel may have dropped the pages that it could not write
   std::thread thread_;
