@@ -146,7 +146,7 @@ async function measure(): Promise<Report> {
         trials,
         gib,
         peers: values.peers || values.report,
-        place: (kind) => places.make(kind),
+        place: (kind, warmBytes) => places.make(kind, warmBytes),
         progress: (text) => progress(`${name}: ${text}`),
       }
       try {

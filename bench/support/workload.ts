@@ -8,8 +8,11 @@ export interface Context {
   readonly gib: number
   /** Peers that need installing may be measured too. */
   readonly peers: boolean
-  /** A new empty place. It's removed at the end, if not by `remove` before. */
-  place(kind: Place['kind']): Place
+  /**
+   * A new empty place. It's removed at the end, if not by `remove` before. A file of `warmBytes` (512 MiB if not given) was
+   * written and removed there, so that what is measured isn't a virtual machine asking its host for memory.
+   */
+  place(kind: Place['kind'], warmBytes?: number): Place
   /** Says on a terminal what is being done. */
   progress(text: string): void
 }
