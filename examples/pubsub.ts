@@ -1,4 +1,5 @@
-// One publisher, one subscriber, one topic. Both could as well be in processes of their own: open the same directory there.
+// One publisher, one subscriber, one topic. Both could as well be in processes of their own: open the same place there.
+// Takes a place as its argument: a directory, or a broker (tcp://127.0.0.1:9000). Without one, a temporary directory.
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -6,7 +7,8 @@ import { ascii, f64, open, struct, u32 } from 'hermes-mq'
 
 const Trade = struct({ symbol: ascii(8), price: f64, size: u32 })
 
-const place = await mkdtemp(join(tmpdir(), 'hermes-example-'))
+const given = process.argv[2]
+const place = given ?? (await mkdtemp(join(tmpdir(), 'hermes-example-')))
 try {
   await using hermes = await open(place)
   const trades = hermes.topic('trades', { codec: Trade })
@@ -24,10 +26,12 @@ try {
 
   // On a hot path, poll: no waiting, and nothing is allocated. The trade is a view of the log, valid until the handler returns.
   publisher.publish({ symbol: 'SOL', price: 140.25, size: 7 })
+  // (In a directory it is there already; through a broker it takes its time.)
+  await subscriber.ready()
   const handled = subscriber.poll((trade, message) => {
     console.log(`${message.sequence}: ${trade.size} ${trade.symbol} at ${trade.price}`)
   })
   console.log(`polled ${handled} message, ${subscriber.lag} to come`)
 } finally {
-  await rm(place, { recursive: true })
+  if (given === undefined) await rm(place, { recursive: true })
 }

@@ -1,4 +1,5 @@
 // The log remembers: begin at the first message, at a sequence, or at a time.
+// Takes a place as its argument: a directory, or a broker (tcp://127.0.0.1:9000). Without one, a temporary directory.
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -9,12 +10,16 @@ import { type From, type Hermes, open, text } from 'hermes-mq'
 async function read(hermes: Hermes, from: From): Promise<string[]> {
   const subscriber = await hermes.topic('log', { codec: text }).subscriber({ from })
   const lines: string[] = []
-  subscriber.poll((line, message) => lines.push(`${message.sequence} ${line}`))
+  while (subscriber.lag > 0) {
+    await subscriber.ready()
+    subscriber.poll((line, message) => lines.push(`${message.sequence} ${line}`))
+  }
   await subscriber.close()
   return lines
 }
 
-const place = await mkdtemp(join(tmpdir(), 'hermes-example-'))
+const given = process.argv[2]
+const place = given ?? (await mkdtemp(join(tmpdir(), 'hermes-example-')))
 try {
   await using hermes = await open(place)
   const publisher = await hermes.topic('log', { codec: text }).publisher()
@@ -23,6 +28,7 @@ try {
   const noon = new Date()
   await sleep(20)
   for (const line of ['disconnected', 'stopped']) publisher.publish(line)
+  await publisher.flush()
 
   console.log('earliest:  ', (await read(hermes, 'earliest')).join(', '))
   console.log('sequence 3:', (await read(hermes, 3)).join(', '))
@@ -37,5 +43,5 @@ try {
     break
   }
 } finally {
-  await rm(place, { recursive: true })
+  if (given === undefined) await rm(place, { recursive: true })
 }

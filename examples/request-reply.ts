@@ -1,4 +1,5 @@
 // Requests on one topic, replies on another, matched by an id. Here both sides share a process; they need not.
+// Takes a place as its argument: a directory, or a broker (tcp://127.0.0.1:9000). Without one, a temporary directory.
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -52,7 +53,8 @@ class Client {
   }
 }
 
-const place = await mkdtemp(join(tmpdir(), 'hermes-example-'))
+const given = process.argv[2]
+const place = given ?? (await mkdtemp(join(tmpdir(), 'hermes-example-')))
 const stop = new AbortController()
 try {
   await using hermes = await open(place)
@@ -76,5 +78,5 @@ try {
   await Promise.all([service, listening])
   console.log('both sides have ended')
 } finally {
-  await rm(place, { recursive: true })
+  if (given === undefined) await rm(place, { recursive: true })
 }

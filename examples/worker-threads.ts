@@ -1,4 +1,5 @@
 // Worker threads take part like processes: each opens the place for itself. Nothing is posted, cloned or transferred.
+// Takes a place as its argument: a directory, or a broker (tcp://127.0.0.1:9000). Without one, a temporary directory.
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -22,7 +23,8 @@ async function work({ place, worker }: { place: string; worker: number }): Promi
 }
 
 async function collect(): Promise<void> {
-  const place = await mkdtemp(join(tmpdir(), 'hermes-example-'))
+  const given = process.argv[2]
+  const place = given ?? (await mkdtemp(join(tmpdir(), 'hermes-example-')))
   try {
     await using hermes = await open(place)
     const subscriber = await hermes.topic('results', { codec: Result }).subscriber({ from: 'earliest' })
@@ -42,6 +44,6 @@ async function collect(): Promise<void> {
     }
     console.log(`${received} results of ${workers} workers, ${inOrder ? 'each in order' : 'OUT OF ORDER'}`)
   } finally {
-    await rm(place, { recursive: true })
+    if (given === undefined) await rm(place, { recursive: true })
   }
 }

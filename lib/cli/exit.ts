@@ -14,7 +14,7 @@ export const exitMeanings = {
   8: 'mismatch: the topic has another codec, layout, setting or format version',
   9: 'held or used by somebody else',
   10: 'the position asked for is not there: removed by retention, or not published yet',
-  11: 'time over before the --count was reached',
+  11: 'time over before the --count was reached, or an answer came',
   129: 'stopped by SIGHUP',
   130: 'interrupted (SIGINT, Ctrl-C)',
   143: 'terminated (SIGTERM)',

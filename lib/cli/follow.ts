@@ -7,6 +7,8 @@ import type { Output } from './output.js'
 const pollLimit = 256
 /** The event loop gets a turn this often while messages keep coming, in ms: signals and the output need it. */
 const turnMs = 5
+/** How long to wait for what must be there before the position is looked at again, in ms. */
+const glanceMs = 20
 
 export interface FollowOptions<View> {
   readonly handler: Handler<View>
@@ -37,9 +39,10 @@ export async function follow<View>(
       turned = performance.now()
       continue
     }
-    if (until !== Number.POSITIVE_INFINITY) break
     await out.flush()
-    await readyOrStopped(subscriber, signal)
+    if (until === Number.POSITIVE_INFINITY) await readyOrStopped(subscriber, signal)
+    else if (subscriber.lag > 0) await readyWithin(subscriber, signal, glanceMs)
+    else break
     turned = performance.now()
   }
   return handled
@@ -57,6 +60,20 @@ function pollOnce<View>(subscriber: Subscriber<unknown, View>, handler: Handler<
         'or see its bytes with --codec raw.',
       { cause: error, details: { ...error.details, topic: subscriber.topic, sequence } },
     )
+  }
+}
+
+/** Of a broker, what is there is on its way. It may be no message but sequences that nobody used: then the position has moved. */
+async function readyWithin(subscriber: Subscriber<unknown, unknown>, signal: AbortSignal, ms: number): Promise<void> {
+  const over = new AbortController()
+  const stop = () => over.abort()
+  const timer = setTimeout(stop, ms)
+  signal.addEventListener('abort', stop, { once: true })
+  try {
+    await readyOrStopped(subscriber, signal.aborted ? signal : over.signal)
+  } finally {
+    clearTimeout(timer)
+    signal.removeEventListener('abort', stop)
   }
 }
 

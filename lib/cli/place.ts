@@ -1,20 +1,49 @@
+import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { HermesError } from '../errors.js'
 import type { Hermes } from '../hermes.js'
 import { open } from '../open.js'
 import { likely } from '../options.js'
+import type { ClientTls, TcpOptions } from '../transport/tcp/options.js'
 import type { TopicInfo } from '../transport/transport.js'
 
 /** How often a place is looked at for a topic that is awaited, in ms. */
 const lookMs = 50
+/** The same for a broker, which others ask, too. */
+const brokerLookMs = 200
 /** A place that is just being made is an empty directory for a moment: for this many looks, that is no failure. */
 const youngLooks = 20
 
+export function isBroker(place: string): boolean {
+  return /^(tcp|tls):/i.test(place)
+}
+
+/** @param create whether a directory that does not exist is made */
+export async function openPlace(place: string, create: boolean, options: TcpOptions = {}): Promise<Hermes> {
+  if (!isBroker(place)) return open(place, { create })
+  const token = process.env['HERMES_TOKEN']
+  const tls = /^tls:/i.test(place) ? tlsFiles() : {}
+  return open(place, { ...(token ? { token } : {}), ...(Object.keys(tls).length > 0 ? { tls } : {}), ...options })
+}
+
+/** What the environment has for `tls:` brokers. */
+function tlsFiles(): ClientTls {
+  const { HERMES_TLS_CA, HERMES_TLS_CERT, HERMES_TLS_KEY } = process.env
+  const files = Object.entries({ ca: HERMES_TLS_CA, cert: HERMES_TLS_CERT, key: HERMES_TLS_KEY })
+  return Object.fromEntries(files.flatMap(([name, file]) => (file ? [[name, readPem(file)]] : [])))
+}
+
+function readPem(file: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (cause) {
+    throw new HermesError('NOT_FOUND', `Can't read ${file}: ${(cause as Error).message}.`, { cause, details: { file } })
+  }
+}
+
 /** Opens the place, runs `work`, and closes everything that was opened in it. */
 export async function withPlace<T>(dir: string, create: boolean, work: (hermes: Hermes) => Promise<T>): Promise<T> {
-  const token = process.env['HERMES_TOKEN']
-  const isBroker = /^(tcp|tls):/i.test(dir)
-  const hermes = await open(dir, isBroker ? (token ? { token } : {}) : { create })
+  const hermes = await openPlace(dir, create)
   let result: T
   try {
     result = await work(hermes)
@@ -50,6 +79,7 @@ export async function needTopic(hermes: Hermes, name: string): Promise<TopicInfo
 
 /** Waits until somebody makes the place and the topic. False if `signal` fires first. */
 export async function awaitTopic(dir: string, name: string, signal: AbortSignal): Promise<boolean> {
+  if (isBroker(dir)) return withPlace(dir, false, (hermes) => awaitThrough(hermes, name, signal))
   let unmarked = 0
   while (!signal.aborted) {
     try {
@@ -60,6 +90,15 @@ export async function awaitTopic(dir: string, name: string, signal: AbortSignal)
       if (code !== 'NOT_FOUND' && !(code === 'NOT_HERMES' && ++unmarked <= youngLooks)) throw error
     }
     await sleep(lookMs, undefined, { signal }).catch(() => undefined)
+  }
+  return false
+}
+
+/** Asks a broker over one connection: a new one for each look would be many. */
+async function awaitThrough(hermes: Hermes, name: string, signal: AbortSignal): Promise<boolean> {
+  while (!signal.aborted) {
+    if ((await findTopic(hermes, name)) !== undefined) return true
+    await sleep(brokerLookMs, undefined, { signal }).catch(() => undefined)
   }
   return false
 }

@@ -1,11 +1,13 @@
 import { Command, CommanderError } from 'commander'
 import { HermesError } from '../errors.js'
 import { version } from '../version.js'
+import { registerBattle } from './commands/battle.js'
 import { registerBench } from './commands/bench.js'
 import { defaultDir, type GlobalOptions, withHelp } from './commands/common.js'
 import { registerCompletion } from './commands/completion.js'
 import { registerDoctor } from './commands/doctor.js'
 import { registerInfo } from './commands/info.js'
+import { registerPing } from './commands/ping.js'
 import { registerPub } from './commands/pub.js'
 import { registerRepair } from './commands/repair.js'
 import { registerReplay } from './commands/replay.js'
@@ -29,7 +31,9 @@ const commands = [
   registerRepair,
   registerDoctor,
   registerServe,
+  registerPing,
   registerBench,
+  registerBattle,
   registerCompletion,
 ]
 
@@ -109,6 +113,8 @@ hermes help replay`,
 Environment:
   HERMES_DIR    where the topics are, unless --dir says it
   HERMES_TOKEN  what a broker is told (--url), or asks for (serve)
+  HERMES_TLS_CA, HERMES_TLS_CERT, HERMES_TLS_KEY
+                PEM files for tls: brokers: their authority; a client certificate and its key
   HERMES_DEBUG  print stack traces of failures
   NO_COLOR      print no colours
 

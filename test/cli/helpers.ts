@@ -20,6 +20,13 @@ export interface Running {
   readonly ended: Promise<Ended>
   /** Resolves once stdout or stderr holds `text`. */
   until(text: string): Promise<void>
+  /** stdout up to now. */
+  printed(): string
+}
+
+/** A broker of its own process. */
+export interface Serving extends Running {
+  readonly url: string
 }
 
 export interface RunOptions {
@@ -66,11 +73,19 @@ export function usePlace() {
         await new Promise((resolve) => setTimeout(resolve, 10))
       }
     }
-    return { child, ended, until }
+    return { child, ended, until, printed: () => text(chunks.out) }
   }
 
   const hermes = (args: readonly string[], options: RunOptions = {}): Promise<Ended> =>
     start(args, { input: '', ...options }).ended
+
+  /** Runs `hermes serve` on a free port until the test ends. */
+  const serve = async (args: readonly string[] = [], options: RunOptions = {}): Promise<Serving> => {
+    const server = start(['serve', '--port', '0', '--quiet', ...args], options)
+    await server.until('://')
+    const url = /(?:tcp|tls):\/\/\S+/.exec(server.printed())?.[0] ?? ''
+    return { ...server, url }
+  }
 
   return {
     get folder() {
@@ -78,6 +93,7 @@ export function usePlace() {
     },
     start,
     hermes,
+    serve,
     /** Writes a file and returns its path. */
     file(name: string, content: string): string {
       const path = join(folder, name)

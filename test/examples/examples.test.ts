@@ -1,12 +1,15 @@
-import { spawnSync } from 'node:child_process'
+import { execFile, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { promisify } from 'node:util'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 
 const root = join(import.meta.dirname, '../..')
 const compiled = join(root, 'build/js/examples')
+const runFile = promisify(execFile)
 
 let folder: string
 
@@ -33,6 +36,12 @@ sequence 3: 3 connected, 4 disconnected, 5 stopped
 since noon: 4 disconnected, 5 stopped
 latest:     nothing yet
 after seek(2): listening
+`,
+  broker: `feed: connected
+the broker has message 1 on stable storage
+desk: 1: BTC at 50000
+desk: 2: ETH at 2500.5
+desk may not publish: UNAUTHORIZED
 `,
   'worker-threads': '10000 results of 2 workers, each in order\n',
   durable: new RegExp(
@@ -72,6 +81,34 @@ const names = readdirSync(join(root, 'examples'))
 
 test('every example has its expected output here', () => {
   expect(names.toSorted()).toEqual(Object.keys(outputs).sort())
+})
+
+/** Those that take a place as their argument. */
+const placed = ['pubsub', 'batches', 'replay', 'request-reply', 'worker-threads']
+
+test.each(placed)('%s says the same through a broker, in a process of its own', async (name) => {
+  const place = join(folder, `served-${name}`)
+  const broker = spawn(
+    process.execPath,
+    [join(root, 'dist/cli/main.js'), 'serve', '--dir', place, '--port', '0', '-q'],
+    {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  )
+  try {
+    const [said] = await once(broker.stdout, 'data')
+    const url = /tcp:\/\/\S+/.exec(String(said))?.[0] ?? ''
+    const { stdout, stderr } = await runFile(process.execPath, [join(compiled, `${name}.js`), url], { timeout: 25_000 })
+    expect(stderr).toBe('')
+    const expected = outputs[name]
+    if (expected instanceof RegExp) expect(stdout).toMatch(expected)
+    else expect(stdout).toBe(expected)
+    // It went through the broker.
+    expect(readdirSync(join(place, 'topics')).length).toBeGreaterThan(0)
+  } finally {
+    broker.kill('SIGTERM')
+    if (broker.exitCode === null) await once(broker, 'exit')
+  }
 })
 
 test.each(names)('%s runs, says what it should, and leaves nothing behind', (name) => {

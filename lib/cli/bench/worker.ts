@@ -199,4 +199,5 @@ try {
 } catch (error) {
   await answer({ error: error instanceof Error ? error.message : String(error) })
 }
-process.exit(0)
+// Stays until the parent ends it: of a process that is gone, the end can be noticed before its last words.
+process.channel?.ref()

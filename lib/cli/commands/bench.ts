@@ -1,16 +1,16 @@
-import { mkdtemp, rm, statfs } from 'node:fs/promises'
-import { cpus, release, tmpdir, totalmem } from 'node:os'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { type Command, Option } from 'commander'
 import { HermesError } from '../../errors.js'
 import type { Durability } from '../../transport/transport.js'
-import { version } from '../../version.js'
 import { integer } from '../arguments.js'
 import { runTogether } from '../bench/run.js'
 import type { Latency, Outcome, Task } from '../bench/task.js'
 import { fromFile } from '../file.js'
+import { type FileSystem, fileSystemOf, type Machine, machineText, thisMachine } from '../machine.js'
 import type { Session } from '../session.js'
-import { bytesText, grouped, table } from '../words.js'
+import { grouped, table } from '../words.js'
 import { withHelp } from './common.js'
 
 interface BenchOptions {
@@ -117,8 +117,12 @@ async function bench(session: Session, options: BenchOptions): Promise<void> {
   const folder = await mkdtemp(join(base, 'hermes-bench-')).catch((error) => fromFile(error, base))
   const results: Result[] = []
   try {
-    const machine = await machineOf(folder)
-    if (!session.json) printMachine(session, machine)
+    const machine = { ...thisMachine(), ...(await fileSystemOf(folder)) }
+    if (!session.json) {
+      session.out.line(machineText(machine))
+      session.out.line(`messages of 64 bytes in ${machine.directory} (${machine.fileSystem})`)
+      session.out.line('')
+    }
     await session.out.flush()
     for (const workload of workloads) {
       if (options.only !== undefined && workload.name !== options.only) continue
@@ -154,52 +158,7 @@ async function measure(
   }
 }
 
-interface Machine {
-  readonly cpu: string
-  readonly cores: number
-  readonly memoryBytes: number
-  readonly kernel: string
-  readonly node: string
-  readonly hermes: string
-  readonly directory: string
-  readonly fileSystem: string
-}
-
-const fileSystems: Readonly<Record<number, string>> = {
-  61267: 'ext4',
-  1481003842: 'xfs',
-  2435016766: 'btrfs',
-  16914836: 'tmpfs',
-  2035054128: 'overlayfs',
-  801189825: 'zfs',
-  26985: 'nfs',
-}
-
-async function machineOf(directory: string): Promise<Machine> {
-  const { type } = await statfs(directory)
-  const processors = cpus()
-  return {
-    cpu: processors[0]?.model.trim() ?? process.arch,
-    cores: processors.length,
-    memoryBytes: totalmem(),
-    kernel: release(),
-    node: process.versions.node,
-    hermes: version,
-    directory,
-    fileSystem: fileSystems[type] ?? `0x${type.toString(16)}`,
-  }
-}
-
-function printMachine(session: Session, machine: Machine): void {
-  const { cpu, cores, memoryBytes, kernel, node, hermes, directory, fileSystem } = machine
-  session.out.line(
-    `${cpu}, ${cores} cores, ${bytesText(memoryBytes)}; Linux ${kernel}, Node ${node}, hermes-mq ${hermes}`,
-  )
-  session.out.line(`messages of 64 bytes in ${directory} (${fileSystem})`)
-  session.out.line('')
-}
-
-function print(session: Session, machine: Machine, results: readonly Result[]): void {
+function print(session: Session, machine: Machine & FileSystem, results: readonly Result[]): void {
   if (session.json) {
     session.out.line(JSON.stringify({ payloadBytes: 64, machine, results }))
     return

@@ -17,6 +17,7 @@ interface SubOptions extends FormatOptions {
   readonly duration?: number
   readonly end?: boolean
   readonly meta?: boolean
+  readonly skipDamage?: boolean
   readonly await?: boolean
   readonly wait: Wait
 }
@@ -40,6 +41,7 @@ export function registerSub(program: Command, session: Session): void {
     .option('-e, --end', 'stop at what is the end of the topic now')
     .option('-m, --meta', 'print sequence and time before each value, with tabs between')
     .option('--await', 'wait for a topic that nobody has made yet, and read it from its beginning')
+    .option('--skip-damage', 'go on behind damage in the log, with the next message that is whole')
     .addOption(waitOption())
     .addOption(codecOption('raw shows the payloads of any topic; others must be what the topic has'))
     .addOption(encodingOption())
@@ -56,6 +58,7 @@ export function registerSub(program: Command, session: Session): void {
         const subscriber = await hermes.topic(topic, { codec: format.codec, create: false }).subscriber({
           from: options.from ?? (awaited ? 'earliest' : 'latest'),
           wait: options.wait,
+          onDamage: options.skipDamage === true ? 'skip' : 'error',
         })
         const handled = await follow(subscriber, {
           handler: printer(session, format, options.meta === true),

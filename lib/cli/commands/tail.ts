@@ -12,6 +12,7 @@ interface TailOptions extends FormatOptions {
   readonly count: number
   readonly follow?: boolean
   readonly meta?: boolean
+  readonly skipDamage?: boolean
   readonly wait: Wait
 }
 
@@ -24,6 +25,7 @@ export function registerTail(program: Command, session: Session): void {
     .option('-n, --count <n>', 'how many of the last messages', integer(0), 10)
     .option('-f, --follow', 'go on with new messages until interrupted')
     .option('-m, --meta', 'print sequence and time before each value, with tabs between')
+    .option('--skip-damage', 'go on behind damage in the log, with the next message that is whole')
     .addOption(waitOption())
     .addOption(codecOption('raw shows the payloads of any topic; others must be what the topic has'))
     .addOption(encodingOption())
@@ -33,9 +35,11 @@ export function registerTail(program: Command, session: Session): void {
         const info = await needTopic(hermes, topic)
         const format = readFormat(options, info)
         const first = Math.max(info.firstSequence, info.nextSequence - options.count)
-        const subscriber = await hermes
-          .topic(topic, { codec: format.codec, create: false })
-          .subscriber({ from: first < info.nextSequence ? first : 'latest', wait: options.wait })
+        const subscriber = await hermes.topic(topic, { codec: format.codec, create: false }).subscriber({
+          from: first < info.nextSequence ? first : 'latest',
+          wait: options.wait,
+          onDamage: options.skipDamage === true ? 'skip' : 'error',
+        })
         await follow(subscriber, {
           handler: printer(session, format, options.meta === true),
           out: session.out,

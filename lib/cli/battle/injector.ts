@@ -1,0 +1,112 @@
+import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
+import { HermesError } from '../../errors.js'
+import type { Publisher } from '../../publisher.js'
+import { openPlace } from '../place.js'
+import { monotonicNs } from './clock.js'
+import { dueOf, emptyEvent, fill, type MarketEvent, marketEvent, type Plan } from './event.js'
+import { failureOf, type Role } from './role.js'
+import type { InjectorOutcome, Task } from './task.js'
+
+/** So many messages at most between two turns of the event loop, which acknowledgements and orders need. */
+const messagesPerTurn = 256
+/** With more time than this to the next message, the core is left to others; a timer wakes about a millisecond late. */
+const idleNs = 3e6
+const timerNs = 1.5e6
+const lateNs = 1e6
+
+/** Publishes the messages of the plan, each when it is due, or at once when that is past. */
+export async function injector({ place, topic, plan, durability }: Extract<Task, { role: 'injector' }>): Promise<Role> {
+  const hermes = await openPlace(place, true)
+  const publisher = await hermes.topic(topic, { codec: marketEvent, create: false }).publisher({ durability })
+  const ending = new AbortController()
+  const stopping = new AbortController()
+  const injection = new Injection(publisher, plan, ending.signal)
+  monotonicNs()
+  return {
+    progress: () => injection.sent,
+    async begin(begun) {
+      let failure = await failureOf(() => injection.run(begun))
+      let acknowledged = false
+      failure ??= await failureOf(async () => {
+        await publisher.flush(durability, { signal: stopping.signal })
+        acknowledged = true
+      })
+      // Over a lost connection, close() would wait for what was abandoned.
+      if (acknowledged) failure ??= await failureOf(() => hermes.close())
+      const { sent, late, seconds } = injection
+      const outcome: InjectorOutcome = { sent, acknowledged, late, seconds }
+      return failure === undefined || (stopping.signal.aborted && failure.code === 'ABORTED')
+        ? outcome
+        : { ...outcome, failure }
+    },
+    end: () => ending.abort(),
+    stop: () => {
+      ending.abort()
+      stopping.abort()
+    },
+  }
+}
+
+class Injection {
+  sent = 0
+  late = 0
+  readonly #publisher: Publisher<MarketEvent>
+  readonly #plan: Plan
+  readonly #signal: AbortSignal
+  #first = 0
+  #last = 0
+
+  constructor(publisher: Publisher<MarketEvent>, plan: Plan, signal: AbortSignal) {
+    this.#publisher = publisher
+    this.#plan = plan
+    this.#signal = signal
+  }
+
+  get seconds(): number {
+    return (this.#last - this.#first) / 1e9
+  }
+
+  async run(begun: number): Promise<void> {
+    const event = emptyEvent()
+    const { messages } = this.#plan
+    this.#first = begun
+    this.#last = begun
+    while (this.sent < messages && !this.#signal.aborted) {
+      const roomy = this.#burst(event, begun)
+      if (!roomy) {
+        await this.#publisher.ready({ signal: this.#signal }).catch((error) => this.#unlessEnded(error))
+        continue
+      }
+      if (this.sent === messages) return
+      const early = dueOf(this.sent, this.#plan, begun) - monotonicNs()
+      if (early < idleNs) await turn()
+      else await sleep((early - timerNs) / 1e6, undefined, { signal: this.#signal }).catch(() => undefined)
+    }
+  }
+
+  /** Publishes what is due, a turn's worth at most. False if there is no room for more. */
+  #burst(event: MarketEvent, begun: number): boolean {
+    const plan = this.#plan
+    const end = Math.min(plan.messages, this.sent + messagesPerTurn)
+    while (this.sent < end) {
+      fill(event, this.sent, plan, begun)
+      const now = monotonicNs()
+      if (now < event.due) return true
+      try {
+        const roomy = this.#publisher.publish(event)
+        this.#last = now
+        this.sent++
+        if (now - event.due > lateNs) this.late++
+        if (!roomy) return false
+      } catch (error) {
+        if (error instanceof HermesError && error.code === 'BACK_PRESSURE') return false
+        throw error
+      }
+    }
+    return true
+  }
+
+  #unlessEnded(error: unknown): void {
+    if (!this.#signal.aborted) throw error
+  }
+}

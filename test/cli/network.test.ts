@@ -1,0 +1,124 @@
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { certificate, hasOpenssl } from '../helpers/certificates.js'
+import { flipBit, segmentFiles } from '../helpers/log-files.js'
+import { usePlace } from './helpers.js'
+
+const place = usePlace()
+const { hermes, start } = place
+
+describe('serve, sub and pub from three terminals', () => {
+  test('sub --duration prints what pub sends meanwhile, and ends by itself', async () => {
+    const { url, child, ended } = await place.serve(['--dir', 'served'])
+    const sub = start(['sub', 'quotes', '--url', url, '--await', '--duration', '4s'])
+    await sub.until('Waiting for somebody')
+    const schema = '{"symbol":"ascii(8)","price":"f64"}'
+    const values = ['{"symbol":"BTC","price":50000}', '{"symbol":"ETH","price":2500.5}']
+    const first = await hermes([
+      'pub',
+      'quotes',
+      '--url',
+      url,
+      '--codec',
+      'struct',
+      '--schema',
+      schema,
+      values[0] ?? '',
+    ])
+    expect([first.code, first.stderr]).toEqual([0, expect.stringContaining('published 1 message')])
+    await sub.until('BTC')
+    // The rest comes from a process beside the broker, without it.
+    expect((await hermes(['pub', 'quotes', '--dir', 'served', values[1] ?? ''])).code).toBe(0)
+    const { code, lines } = await sub.ended
+    expect([code, lines]).toEqual([0, values])
+    child.kill('SIGTERM')
+    expect((await ended).code).toBe(143)
+  })
+
+  test('topics, info, tail and replay work through a broker', async () => {
+    const { url } = await place.serve(['--dir', 'served'])
+    const there = ['--url', url]
+    const file = place.file('prices.csv', 'n,price\n1,10.5\n2,11\n')
+    expect((await hermes(['replay', file, 'prices', '--speed', 'max', ...there])).code).toBe(0)
+    expect((await hermes(['topics', ...there])).lines).toEqual(['prices'])
+    const info = JSON.parse((await hermes(['info', 'prices', '--json', ...there])).stdout)
+    expect(info).toMatchObject({ name: 'prices', nextSequence: 3 })
+    expect((await hermes(['tail', 'prices', ...there])).lines).toEqual(['{"n":1,"price":10.5}', '{"n":2,"price":11}'])
+  })
+})
+
+describe('hermes ping', () => {
+  test('says how long a broker took to answer', async () => {
+    const { url } = await place.serve(['--dir', 'served'])
+    const { code, stdout, stderr } = await hermes(['ping', '--url', url])
+    expect([code, stderr]).toEqual([0, ''])
+    expect(stdout).toMatch(/^tcp:\/\/\S+: hermes-mq\/\S+, connected in [\d.]+ ms, answered in [\d.]+ ms\n$/)
+    expect((await hermes(['ping', '--url', url, '--count', '5'])).stdout).toMatch(/5 answers: min [\d.]+, median/)
+    const pong = JSON.parse((await hermes(['ping', '--url', url, '--count', '3', '--json'])).stdout)
+    expect(pong).toMatchObject({ url, server: expect.stringContaining('hermes-mq/') })
+    expect([pong.handshakeMs > 0, pong.roundTripsMs.length]).toEqual([true, 3])
+  })
+
+  test('fails where nobody answers, and says which way', async () => {
+    const silent = createServer(() => {})
+    await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve))
+    const address = silent.address()
+    const port = typeof address === 'object' ? address?.port : 0
+    try {
+      const { url } = await place.serve(['--dir', 'served'], { env: { HERMES_TOKEN: 'twelve-letters-and-more' } })
+      for (const [args, wanted, text] of [
+        [['--url', 'tcp://127.0.0.1:1'], 1, 'CONNECTION_FAILED'],
+        [['--url', `tcp://127.0.0.1:${port}`, '--timeout', '300ms'], 11, 'TIMED_OUT'],
+        [['--url', url], 4, 'UNAUTHORIZED'],
+        [[], 2, '--url'],
+        [['--dir', 'served'], 2, '--url'],
+      ] as const) {
+        const { code, stdout, stderr } = await hermes(['ping', ...args], { env: { HERMES_TOKEN: '' } })
+        expect([code, stdout, stderr]).toEqual([wanted, '', expect.stringContaining(text)])
+      }
+      const known = await hermes(['ping', '--url', url], { env: { HERMES_TOKEN: 'twelve-letters-and-more' } })
+      expect(known.code).toBe(0)
+    } finally {
+      silent.close()
+    }
+  })
+})
+
+test.each(['directory', 'broker'])(
+  'sub and tail stop at damage, or go on behind it with --skip-damage: %s',
+  async (by) => {
+    await hermes(['pub', 'a', 'one', 'two', 'three', '--dir', 'served'])
+    const [file = ''] = segmentFiles(join(place.folder, 'served'), 'a')
+    flipBit(file, 256 + 40 + 33)
+    const where = by === 'broker' ? ['--url', (await place.serve(['--dir', 'served'])).url] : ['--dir', 'served']
+    for (const args of [
+      ['sub', 'a', '--from', 'earliest', '--end'],
+      ['tail', 'a'],
+    ]) {
+      const stopped = await hermes([...args, ...where])
+      expect([stopped.code, stopped.lines]).toEqual([5, ['one']])
+      const skipped = await hermes([...args, ...where, '--skip-damage'])
+      expect([skipped.code, skipped.stderr, skipped.lines]).toEqual([0, '', ['one', 'three']])
+    }
+  },
+)
+
+test.skipIf(!hasOpenssl())(
+  'a broker that wants certificates is told by the environment (made by openssl)',
+  async () => {
+    certificate(place.folder, 'authority')
+    for (const name of ['server', 'client']) certificate(place.folder, name, 'authority')
+    const keys = ['--tls-key', 'server.key', '--tls-cert', 'server.pem', '--tls-ca', 'authority.pem']
+    const { url } = await place.serve(['--dir', 'served', ...keys])
+    expect(url).toMatch(/^tls:/)
+    const env = { HERMES_TLS_CA: 'authority.pem', HERMES_TLS_CERT: 'client.pem', HERMES_TLS_KEY: 'client.key' }
+    expect((await hermes(['ping', '--url', url], { env })).stderr).toBe('')
+    expect((await hermes(['pub', 'a', 'hello', '--url', url], { env })).code).toBe(0)
+    expect((await hermes(['tail', 'a', '--url', url], { env })).stdout).toBe('hello\n')
+    const stranger = await hermes(['ping', '--url', url], { env: { HERMES_TLS_CA: 'authority.pem' } })
+    expect([stranger.code, stranger.stdout]).toEqual([1, ''])
+    const missing = await hermes(['ping', '--url', url], { env: { HERMES_TLS_CA: 'nowhere.pem' } })
+    expect([missing.code, missing.stderr]).toEqual([3, expect.stringContaining('nowhere.pem')])
+  },
+)
