@@ -59,6 +59,8 @@ export class Broker implements AsyncDisposable {
   readonly #transport: LogTransport
   readonly #server: Server
   readonly #connections = new Set<Connection>()
+  /** Sockets: also those that are not let in yet, or are being told why they may not stay. The limit is on these. */
+  #held = 0
   readonly #topics = new Map<string, Promise<BrokerTopic>>()
   /** Topics that are open, for the loop that spins. */
   readonly #open = new Set<BrokerTopic>()
@@ -77,6 +79,7 @@ export class Broker implements AsyncDisposable {
     this.#lock = lock
     this.#transport = new LogTransport(directory)
     const broker = this
+    const { tls } = settings
     this.#host = {
       settings,
       instance: randomBytes(16).toString('hex'),
@@ -92,8 +95,11 @@ export class Broker implements AsyncDisposable {
       ended: (connection) => {
         this.#connections.delete(connection)
       },
+      gone: () => {
+        if (tls === undefined) this.#held--
+      },
     }
-    const { tls, limits } = settings
+    const { limits } = settings
     this.#server =
       tls === undefined
         ? createServer({ noDelay: true }, (socket) => this.#accept(socket))
@@ -110,10 +116,17 @@ export class Broker implements AsyncDisposable {
     // A TLS handshake costs both memory and time: the limits come before it.
     if (tls !== undefined) {
       this.#server.on('connection', (socket: Socket) => {
-        if (!this.#admit(socket)) socket.destroy()
+        if (!this.#admit(socket)) {
+          socket.destroy()
+          return
+        }
+        this.#held++
+        socket.once('close', () => this.#held--)
       })
       this.#server.on('tlsClientError', (error: Error, socket: Socket) => {
         this.#report('warn', 'tls-failed', { address: socket.remoteAddress, message: error.message })
+        // Node tells of a greeting that did not come in time, and waits on.
+        socket.destroy()
       })
     }
   }
@@ -202,9 +215,12 @@ export class Broker implements AsyncDisposable {
   }
 
   #accept(socket: Socket): void {
-    if (this.settings.tls === undefined && !this.#admit(socket)) {
-      socket.destroy()
-      return
+    if (this.settings.tls === undefined) {
+      if (!this.#admit(socket)) {
+        socket.destroy()
+        return
+      }
+      this.#held++
     }
     this.#connections.add(new Connection(this.#host, socket))
     if (this.settings.idle === 'spin' && !this.#spinning) this.#spin()
@@ -217,7 +233,7 @@ export class Broker implements AsyncDisposable {
     this.#handshakes.set(address, before + 1)
     if (before >= maxHandshakesPerSecond) {
       this.#report('warn', 'too-many-handshakes', { address, limit: maxHandshakesPerSecond })
-    } else if (this.#connections.size >= maxConnections) {
+    } else if (this.#held >= maxConnections) {
       this.#report('warn', 'too-many-connections', { address, limit: maxConnections })
     } else {
       return !this.#draining

@@ -1,8 +1,9 @@
 import { isIPv6, type Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
-import { HermesError } from '../errors.js'
+import { type ErrorCode, HermesError } from '../errors.js'
 import type { TopicInfo, TopicSettings } from '../transport/transport.js'
 import { version } from '../version.js'
+import { compressionFeature, Deflater } from '../wire/compression.js'
 import {
   errorToWire,
   parseHello,
@@ -27,6 +28,7 @@ import {
   u64Packet,
 } from '../wire/packet.js'
 import type { Rights } from './access.js'
+import { readFrom } from './incoming.js'
 import type { BrokerSettings } from './options.js'
 import { PublisherChannel } from './publisher-channel.js'
 import { SubscriberChannel, type SubscriberHost } from './subscriber-channel.js'
@@ -34,6 +36,12 @@ import type { BrokerTopic } from './topic.js'
 
 /** Above this, no more is read from a client, and no more frames are put before it. */
 const mostWaitingBytes = 1024 * 1024
+
+/** Ends of channels that are the broker's own trouble: whoever looks after it should know. */
+const troubles: ReadonlySet<string> = new Set<ErrorCode>(['DISK_FULL', 'IO_FAILED', 'CORRUPT'])
+
+/** So many bytes of frames are rather copied behind their head than written in two pieces, which takes Node 4 µs more. */
+const mostCopiedBytes = 2048
 
 /** What a connection needs of its broker. */
 export interface ConnectionHost {
@@ -45,7 +53,10 @@ export interface ConnectionHost {
   topics(): Promise<string[]>
   info(name: string): Promise<TopicInfo>
   report(event: string, facts: Readonly<Record<string, unknown>>): void
+  /** It serves no more. */
   ended(connection: Connection): void
+  /** Its socket is closed. */
+  gone(): void
 }
 
 type Channel = PublisherChannel | SubscriberChannel
@@ -53,6 +64,7 @@ type Channel = PublisherChannel | SubscriberChannel
 /** One client. Everything that it sends is taken for hostile until it's checked. */
 export class Connection implements SubscriberHost {
   readonly address: string
+  deflater: Deflater | undefined
   readonly #host: ConnectionHost
   readonly #socket: Socket
   readonly #reader: PacketReader
@@ -75,19 +87,22 @@ export class Connection implements SubscriberHost {
     this.#progressed = performance.now()
   }
 
-  constructor(host: ConnectionHost, socket: Socket) {
+  constructor(host: ConnectionHost, accepted: Socket) {
     this.#host = host
-    this.#socket = socket
+    this.#socket = readFrom(accepted, (piece) => this.#data(piece))
+    const socket = this.#socket
     this.address = socket.remoteAddress ?? 'unknown'
     this.#reader = new PacketReader('client', maxJsonBytes, (type, channel, bytes, start, end) => {
       this.#packet(type, channel, bytes, start, end)
     })
     socket.setNoDelay(true)
-    socket.on('data', (chunk: Buffer) => this.#data(chunk))
     socket.on('drain', () => this.#drained())
-    socket.on('error', () => this.#end())
-    socket.on('end', () => this.#end())
-    socket.on('close', () => this.#end())
+    socket.on('error', (error) => this.#lost(error.message))
+    socket.on('end', () => this.#lost())
+    socket.on('close', () => {
+      this.#lost()
+      host.gone()
+    })
   }
 
   get isOpen(): boolean {
@@ -104,7 +119,7 @@ export class Connection implements SubscriberHost {
     this.#received = performance.now()
     try {
       if (this.#state === 'preamble') {
-        this.#greeting = this.#greeting.length === 0 ? chunk : Buffer.concat([this.#greeting, chunk])
+        this.#greeting = Buffer.concat([this.#greeting, chunk])
         const known = this.#greeting.subarray(0, preamble.length)
         if (!preamble.subarray(0, known.length).equals(known)) throw protocolError('This is no Hermes client.')
         if (known.length < preamble.length) return
@@ -121,15 +136,29 @@ export class Connection implements SubscriberHost {
     this.#afterChunk()
   }
 
-  /** Acknowledgements and deliveries go out once for all that a chunk has brought. */
-  #afterChunk(): void {
-    if (this.#touched.size > 0) {
-      for (const channel of this.#touched) channel.flush()
-      this.#touched.clear()
+  /** The other side is gone. That is no news, unless something went wrong or was left unsaid. */
+  #lost(reason?: string): void {
+    if (this.#state === 'closed') return
+    const unsaid = this.#reader.pendingBytes + this.#greeting.length
+    if (reason !== undefined || unsaid > 0) {
+      const message = reason ?? 'The connection ended in the middle of a packet.'
+      this.#host.report('lost', { address: this.address, message, unfinishedBytes: unsaid })
     }
+    this.#end()
+  }
+
+  /**
+   * Deliveries and acknowledgements go out once for all that a chunk has brought. Deliveries first: they are what somebody waits for, and a
+   * client that publishes and subscribes over one connection has received its own message by the time it's told that it is stored.
+   */
+  #afterChunk(): void {
     if (this.#news.size > 0) {
       for (const topic of this.#news) topic.pump()
       this.#news.clear()
+    }
+    if (this.#touched.size > 0) {
+      for (const channel of this.#touched) channel.settle()
+      this.#touched.clear()
     }
     if (this.#socket.writableLength > mostWaitingBytes && !this.#socket.destroyed) this.#socket.pause()
   }
@@ -166,6 +195,8 @@ export class Connection implements SubscriberHost {
         return
       }
       case packetType.ping:
+        // Who asks is waiting.
+        for (const one of this.#channels.values()) if (one.kind === 'publisher') one.flush()
         this.send(u64Packet(packetType.pong, channel, bytes.readBigUInt64LE(start)))
         return
       case packetType.pong:
@@ -206,10 +237,13 @@ export class Connection implements SubscriberHost {
     if (this.#host.draining) throw new HermesError('CLOSED', 'The broker is shutting down.')
     this.#state = 'open'
     this.#reader.maxBody = this.#host.maxPacketBytes
+    const compresses = this.#host.settings.compression === 'deflate' && hello.features.includes(compressionFeature)
+    this.#reader.compression = compresses
+    this.deflater = compresses ? new Deflater() : undefined
     this.send(
       jsonPacket(packetType.welcome, 0, {
         version: protocolVersion,
-        features: [],
+        features: compresses ? [compressionFeature] : [],
         server: `hermes-mq/${version}`,
         instance: this.#host.instance,
         heartbeatMs: limits.heartbeatMs,
@@ -408,6 +442,14 @@ export class Connection implements SubscriberHost {
   }
 
   sendFrames(head: Buffer, frames: Uint8Array, written: () => void): void {
+    if (frames.length <= mostCopiedBytes) {
+      const packet = Buffer.allocUnsafe(head.length + frames.length)
+      packet.set(head)
+      packet.set(frames, head.length)
+      this.send(packet)
+      written()
+      return
+    }
     this.#sent = performance.now()
     if (this.#socket.writableLength === 0) this.#progressed = this.#sent
     this.#socket.cork()
@@ -422,6 +464,10 @@ export class Connection implements SubscriberHost {
   failChannel(channel: number, error: HermesError): void {
     const found = this.#channels.get(channel)
     this.#channels.delete(channel)
+    if (found !== undefined && troubles.has(error.code)) {
+      const { code, message } = error
+      this.#host.report('trouble', { address: this.address, topic: found.topic.name, code, message })
+    }
     if (found?.kind === 'publisher') {
       this.#touched.delete(found)
       void found.end(false).catch((cause: unknown) => this.#host.report('close-failed', { error: String(cause) }))

@@ -1,6 +1,7 @@
 import { BlockList, isIP } from 'node:net'
 import { HermesError } from '../errors.js'
 import { checkBoolean, checkChoice, checkInteger, checkOptions, invalid } from '../options.js'
+import { type Compression, compressions } from '../wire/compression.js'
 import { Access, type AccessEntry } from './access.js'
 
 export interface BrokerLimits {
@@ -58,6 +59,8 @@ export interface BrokerOptions {
   readonly insecure?: boolean
   /** `park` (default) sleeps while there is nothing to do; `spin` polls without sleeping and takes a core for it. */
   readonly idle?: 'park' | 'spin'
+  /** `deflate` (default) compresses batches for clients that ask for it; `none` does not, for nobody. */
+  readonly compression?: Compression
   readonly limits?: Partial<BrokerLimits>
   /** Permission bits of new files; as in `open()`. */
   readonly mode?: number
@@ -71,12 +74,13 @@ export interface BrokerSettings {
   readonly tls: BrokerTls | undefined
   readonly access: Access
   readonly idle: 'park' | 'spin'
+  readonly compression: Compression
   readonly limits: BrokerLimits
   readonly mode: number
   readonly log: BrokerLog
 }
 
-const names = ['dir', 'host', 'port', 'tls', 'access', 'insecure', 'idle', 'limits', 'mode', 'log']
+const names = ['dir', 'host', 'port', 'tls', 'access', 'insecure', 'idle', 'compression', 'limits', 'mode', 'log']
 
 /** @throws HermesError `INVALID_ARGUMENT`, `UNKNOWN_OPTION`, `UNAUTHORIZED` */
 export function checkBrokerOptions(options: BrokerOptions): BrokerSettings {
@@ -89,6 +93,7 @@ export function checkBrokerOptions(options: BrokerOptions): BrokerSettings {
     access = [],
     insecure = false,
     idle = 'park',
+    compression = 'deflate',
     mode = 0o600,
     log = () => {},
   } = options
@@ -97,6 +102,7 @@ export function checkBrokerOptions(options: BrokerOptions): BrokerSettings {
   checkInteger('port', port, 0, 65_535)
   checkBoolean('insecure', insecure)
   checkChoice('idle', idle, ['park', 'spin'])
+  checkChoice('compression', compression, compressions)
   checkInteger('mode', mode, 0o600, 0o777)
   if (!Array.isArray(access)) throw invalid("'access' must be a list of entries.")
   if (tls !== undefined) {
@@ -112,7 +118,8 @@ export function checkBrokerOptions(options: BrokerOptions): BrokerSettings {
       { details: { host } },
     )
   }
-  return { dir, host, port, tls, access: known, idle, limits: checkLimits(options.limits ?? {}), mode, log }
+  const limits = checkLimits(options.limits ?? {})
+  return { dir, host, port, tls, access: known, idle, compression, limits, mode, log }
 }
 
 function checkLimits(given: Partial<BrokerLimits>): BrokerLimits {

@@ -1,8 +1,12 @@
 import type { HermesError } from '../errors.js'
 import type { Durability } from '../transport/transport.js'
-import { ackPacket, packetType, type Run, u64Packet } from '../wire/packet.js'
+import { ackPacket, packetType, publishFlag, type Run, u64Packet } from '../wire/packet.js'
 import type { Producer } from './producers.js'
 import type { BrokerTopic, Inlet } from './topic.js'
+
+/** How long acknowledgements are kept for which nobody waits, and how many at most. */
+const patienceMs = 1
+const mostKept = 256
 
 /** What a channel may do to its connection. */
 export interface ChannelHost {
@@ -20,6 +24,9 @@ export class PublisherChannel implements Inlet {
   readonly #host: ChannelHost
   readonly #channel: number
   #acks: Run[] = []
+  /** Somebody waits for them. */
+  #urgent = false
+  #timer: NodeJS.Timeout | undefined
   #ended = false
 
   constructor(host: ChannelHost, channel: number, topic: BrokerTopic, producer: Producer, durability: Durability) {
@@ -30,9 +37,10 @@ export class PublisherChannel implements Inlet {
     this.durability = durability
   }
 
-  /** Takes a PUBLISH. Call `flush` once everything that has arrived was taken. */
+  /** Takes a PUBLISH. Call `settle` once everything that has arrived was taken. */
   publish(bytes: Buffer, start: number, end: number): void {
     const run = this.topic.ingest(this.producer, bytes, start, end)
+    if ((bytes.readUInt32LE(start + 12) & publishFlag.patient) === 0) this.#urgent = true
     if (this.durability === 'written') {
       this.#acks.push(run)
     } else {
@@ -47,7 +55,20 @@ export class PublisherChannel implements Inlet {
     if (!this.#ended) this.#host.send(ackPacket(this.#channel, [run]))
   }
 
+  /** Acknowledges what was taken: at once, or a little later if that is all the same to the client. */
+  settle(): void {
+    if (this.#urgent || this.#acks.length >= mostKept) {
+      this.flush()
+    } else if (this.#timer === undefined && this.#acks.length > 0) {
+      this.#timer = setTimeout(() => {
+        this.#timer = undefined
+        this.flush()
+      }, patienceMs)
+    }
+  }
+
   flush(): void {
+    this.#urgent = false
     if (this.#acks.length === 0 || this.#ended) return
     this.#host.send(ackPacket(this.#channel, this.#acks))
     this.#acks = []
@@ -71,6 +92,7 @@ export class PublisherChannel implements Inlet {
   /** @param forGood the client closed the channel in order */
   end(forGood: boolean): Promise<void> {
     this.#ended = true
+    clearTimeout(this.#timer)
     return this.topic.leave(this, forGood)
   }
 }

@@ -1,7 +1,9 @@
 import { HermesError } from '../errors.js'
 import type { From } from '../transport/transport.js'
+import type { Deflater } from '../wire/compression.js'
 import type { Seek } from '../wire/messages.js'
 import {
+  compressedPacket,
   deliverHeadBytes,
   deliverPacketHead,
   jsonPacket,
@@ -17,7 +19,12 @@ import type { BrokerTopic, Outlet } from './topic.js'
 /** Frames of one DELIVER, in bytes, unless a single frame is larger. */
 const runBytes = 262_144
 
+/** So many bytes of frames are compressed in one go, at most: others are to have their turn. */
+const mostDeflated = 512 * 1024
+
 export interface SubscriberHost extends ChannelHost {
+  /** Compresses what is sent; `undefined` where that was not agreed on. */
+  readonly deflater: Deflater | undefined
   /** False while enough is waiting to be written. */
   readonly hasRoom: boolean
   /** Writes the head and, straight from where they lie, the frames; calls back once they need no longer stay there. */
@@ -38,6 +45,8 @@ export class SubscriberChannel implements Outlet {
   #toldTail = 0
   #ended = false
   #pumping = false
+  /** The rest is to be sent in a turn of its own. */
+  #resting = false
 
   /** @throws HermesError `BEHIND_RETENTION`, `OUT_OF_RANGE`, … */
   constructor(host: SubscriberHost, channel: number, topic: BrokerTopic, from: From, credit: number) {
@@ -87,7 +96,7 @@ export class SubscriberChannel implements Outlet {
 
   pump(): boolean {
     // (a write may call back at once)
-    if (this.#ended || this.#pumping) return false
+    if (this.#ended || this.#pumping || this.#resting) return false
     this.#pumping = true
     try {
       if (this.#seeking !== undefined && !this.#goThere()) return false
@@ -113,6 +122,7 @@ export class SubscriberChannel implements Outlet {
   #sendRuns(): boolean {
     const tail = this.#tail
     let sent = false
+    let deflated = 0
     while (this.#credit > 0 && this.#host.hasRoom && !this.#ended) {
       // A frame that is larger than a run is sent alone.
       let found = tail.read(Math.min(runBytes, this.#credit))
@@ -127,14 +137,31 @@ export class SubscriberChannel implements Outlet {
       )
       this.#credit -= bytes.length
       tail.advance()
-      tail.pin()
       sent = true
+      const stream = this.#host.deflater?.deflate(bytes)
+      if (stream !== undefined) {
+        const fixed = head.subarray(packetHeaderBytes)
+        this.#host.send(compressedPacket(packetType.deliver, this.#channel, fixed, bytes.length, stream))
+        deflated += bytes.length
+        if (deflated < mostDeflated) continue
+        this.#rest()
+        return sent
+      }
+      tail.pin()
       this.#host.sendFrames(head, bytes, () => {
         tail.unpin()
         if (!tail.isPinned && !this.#ended) this.pump()
       })
     }
     return sent
+  }
+
+  #rest(): void {
+    this.#resting = true
+    setImmediate(() => {
+      this.#resting = false
+      this.pump()
+    })
   }
 
   /** Once per heartbeat: a client that holds its credit back learns how far behind it is. */

@@ -160,7 +160,7 @@ export class BrokerTopic {
           `Topic '${this.name}' has ${this.#exclusive ? 'an exclusive publisher' : 'other publishers'}.`,
         )
       }
-      if (this.#inlets.size === 0 && this.#exclusive !== exclusive) this.#closeAppender()
+      if (this.#inlets.size === 0 && this.#exclusive !== exclusive) await this.#closeAppender()
       if (this.#appender === undefined) await this.#openAppender(exclusive)
       this.#producers ??= await Producers.load(topicFolder(this.#directory, this.name), this.#log)
       const producer = await this.#producers.enter(id, this.nextSequence())
@@ -178,7 +178,7 @@ export class BrokerTopic {
         else this.#producers?.leave(inlet.producer)
       }
       // A local publisher may want the topic for itself.
-      if (this.#inlets.size === 0) this.#closeAppender()
+      if (this.#inlets.size === 0) await this.#closeAppender()
     })
   }
 
@@ -273,7 +273,7 @@ export class BrokerTopic {
     this.#ingest = this.#appender.ingestFunction(this.#scratch)
   }
 
-  #closeAppender(): void {
+  async #closeAppender(): Promise<void> {
     const appender = this.#appender
     if (appender === undefined) return
     this.#appender = undefined
@@ -281,7 +281,11 @@ export class BrokerTopic {
       throw new HermesError('CLOSED', 'The publisher is closed.')
     }
     try {
-      appender.close()
+      try {
+        await appender.settle()
+      } finally {
+        appender.close()
+      }
     } catch (error) {
       this.#report(fromNative(error, { topic: this.name }))
     }
@@ -361,7 +365,7 @@ export class BrokerTopic {
       this.#closed = true
       this.#inlets.clear()
       await this.#producers?.save()
-      this.#closeAppender()
+      await this.#closeAppender()
     })
     this.#outlets.clear()
     this.#stopWatching()

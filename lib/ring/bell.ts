@@ -1,4 +1,5 @@
 import { setTimeout as pause, setImmediate as turn } from 'node:timers/promises'
+import { onAbort } from '../abort.js'
 import { HermesError } from '../errors.js'
 import { aborted, checkInteger } from '../options.js'
 import type { RingImage } from './image.js'
@@ -89,11 +90,10 @@ export async function park(
   const seen = Atomics.load(words, bellWord(room))
   Atomics.store(words, waitingWord(room), 1)
   if (ready()) return
-  const stop = () => file.cancel()
-  signal?.addEventListener('abort', stop, { once: true })
+  const forget = signal && onAbort(signal, () => file.cancel())
   try {
     await image.call(() => file.park(room, seen, timeoutMs))
   } finally {
-    signal?.removeEventListener('abort', stop)
+    forget?.()
   }
 }

@@ -110,13 +110,15 @@ export interface Welcome {
   readonly limits: { readonly maxPacketBytes: number; readonly maxBatchBytes: number; readonly maxChannels: number }
 }
 
-export function parseWelcome(fields: Fields): Welcome {
+/** @param offered the features of the HELLO that this answers */
+export function parseWelcome(fields: Fields, offered: readonly string[] = []): Welcome {
   const limits = object(fields, 'limits')
   const features = own(fields, 'features')
-  if (!Array.isArray(features) || features.length > 0) throw bad('features', 'those that were offered, so none')
+  if (!Array.isArray(features) || !features.every((one) => offered.includes(one)))
+    throw bad('features', `some of those that were offered: ${offered.join(', ') || 'none'}`)
   return {
     version: integer(fields, 'version', 1, 1),
-    features: [],
+    features,
     server: text(fields, 'server', 200),
     instance: text(fields, 'instance', 64),
     heartbeatMs: integer(fields, 'heartbeatMs', 10, 3_600_000),

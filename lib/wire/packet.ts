@@ -1,9 +1,11 @@
 import { crc32Range } from '../crc32.js'
 import { HermesError } from '../errors.js'
+import { inflatedLengthBytes, inflateInto, mostInflatedBytes } from './compression.js'
 
 /*
  * Packets: the unit of the TCP protocol (docs/wire-protocol.md). What comes in may be hostile: every length is checked
- * before it is used, and never more memory is set aside than twice what has arrived.
+ * before it is used, and never more memory is set aside than twice what has arrived. (Compressed frames need a little more,
+ * for as long as they are being looked at: see compression.ts.)
  */
 
 /** What a client sends first. */
@@ -40,6 +42,18 @@ export const packetType = {
   credit: 35,
   seek: 36,
   tail: 37,
+} as const
+
+/** Bits of a packet's flags. */
+export const packetFlag = {
+  /** Of PUBLISH and DELIVER, where both sides have agreed on the feature. */
+  compressed: 1,
+} as const
+
+/** Bits of the last word of a PUBLISH's head. */
+export const publishFlag = {
+  /** Nobody waits for the acknowledgement: it may be kept for a while. */
+  patient: 1,
 } as const
 
 const anyLength = -1
@@ -105,6 +119,7 @@ export class PacketReader {
   #partial = Buffer.alloc(0)
   #have = 0
   #stopped = false
+  #compression = false
 
   /**
    * @param from    whose packets these are
@@ -123,6 +138,11 @@ export class PacketReader {
 
   set maxBody(bytes: number) {
     this.#maxBody = bytes
+  }
+
+  /** Whether the other side may compress frames. The handler gets them as if they had come as they are. */
+  set compression(agreed: boolean) {
+    this.#compression = agreed
   }
 
   /** No packet is handed out any more, not even the rest of the chunk that is being read. */
@@ -164,7 +184,9 @@ export class PacketReader {
     const type = bytes[at + 4] as number
     const shape = this.#shapes.get(type)
     if (shape === undefined) throw protocolError(`A packet has the unknown type ${type}.`)
-    if (bytes[at + 5] !== 0) throw protocolError(`A packet has the flags ${bytes[at + 5]}, which were not agreed on.`)
+    const flags = bytes[at + 5] as number
+    const compressed = flags === packetFlag.compressed && this.#compression && shape.checked !== anyLength
+    if (flags !== 0 && !compressed) throw protocolError(`A packet has the flags ${flags}, which were not agreed on.`)
     if (bytes.readUInt16LE(at + 6) !== 0)
       throw protocolError('A packet header has bytes that should be zero and are not.')
     const most = shape.most === anyLength ? this.#maxBody : shape.most
@@ -173,7 +195,8 @@ export class PacketReader {
         details: { most },
       })
     }
-    if (length < shape.least || length % shape.multiple !== 0) {
+    const least = compressed ? shape.least + inflatedLengthBytes + 1 : shape.least
+    if (length < least || (length % shape.multiple !== 0 && !compressed)) {
       throw protocolError(`A packet of type ${type} can't have ${length} bytes.`)
     }
     return packetHeaderBytes + length
@@ -193,15 +216,41 @@ export class PacketReader {
 
   #dispatch(bytes: Buffer, at: number, size: number): void {
     const type = bytes[at + 4] as number
+    const flags = bytes[at + 5] as number
     const start = at + packetHeaderBytes
-    if (packetCrc(bytes, at, checkedBytes(type, size - packetHeaderBytes)) !== bytes.readUInt32LE(at + 12)) {
+    if (packetCrc(bytes, at, checkedBytes(type, flags, size - packetHeaderBytes)) !== bytes.readUInt32LE(at + 12)) {
       throw protocolError(`A packet of type ${type} has a wrong checksum.`)
     }
-    this.#handler(type, bytes.readUInt32LE(at + 8), bytes, start, at + size)
+    if (flags === 0) this.#handler(type, bytes.readUInt32LE(at + 8), bytes, start, at + size)
+    else this.#inflate(type, bytes.readUInt32LE(at + 8), bytes, start, at + size)
+  }
+
+  /** Hands out a packet with compressed frames as if they had come as they are. */
+  #inflate(type: number, channel: number, bytes: Buffer, start: number, end: number): void {
+    const head = type === packetType.publish ? publishHeadBytes : deliverHeadBytes
+    const from = start + head
+    const length = bytes.readUInt32LE(from)
+    if (length > mostInflatedBytes) {
+      throw new HermesError(
+        'LIMIT',
+        `A packet holds ${length} bytes of compressed frames; ${mostInflatedBytes} are allowed.`,
+        { details: { most: mostInflatedBytes } },
+      )
+    }
+    if (length === 0 || length % 8 !== 0) throw protocolError(`Frames can't have ${length} bytes.`)
+    if (inflated.length < head + length) inflated = Buffer.allocUnsafeSlow(head + length)
+    const body = inflated
+    bytes.copy(body, 0, start, from)
+    inflateInto(body, head, bytes, from + inflatedLengthBytes, end, length)
+    this.#handler(type, channel, body, 0, head + length)
   }
 }
 
-function checkedBytes(type: number, length: number): number {
+/** Of all readers: a body is looked at within one call, and one for each of many connections would be much. */
+let inflated = Buffer.alloc(0)
+
+function checkedBytes(type: number, flags: number, length: number): number {
+  if (flags !== 0) return length
   if (type === packetType.publish) return publishHeadBytes
   return type === packetType.deliver ? deliverHeadBytes : length
 }
@@ -212,11 +261,41 @@ function packetCrc(bytes: Buffer, at: number, checked: number): number {
 }
 
 /** Writes the header at `at`; the checked part of the body stands behind it already. `length` is that of the whole body. */
-export function sealPacket(bytes: Buffer, at: number, type: number, channel: number, length: number): void {
+export function sealPacket(
+  bytes: Buffer,
+  at: number,
+  type: number,
+  channel: number,
+  length: number,
+  flags: number = 0,
+): void {
   bytes.writeUInt32LE(length, at)
-  bytes.writeUInt32LE(type, at + 4)
+  bytes.writeUInt32LE(type | (flags << 8), at + 4)
   bytes.writeUInt32LE(channel, at + 8)
-  bytes.writeUInt32LE(packetCrc(bytes, at, checkedBytes(type, length)), at + 12)
+  bytes.writeUInt32LE(packetCrc(bytes, at, checkedBytes(type, flags, length)), at + 12)
+}
+
+/**
+ * A PUBLISH or DELIVER whose frames were compressed.
+ *
+ * @param head       the fixed head of the body
+ * @param frameBytes the frames' length before they were compressed
+ */
+export function compressedPacket(
+  type: number,
+  channel: number,
+  head: Uint8Array,
+  frameBytes: number,
+  stream: Uint8Array,
+): Buffer {
+  const at = packetHeaderBytes + head.length
+  const length = head.length + inflatedLengthBytes + stream.length
+  const bytes = Buffer.allocUnsafe(packetHeaderBytes + length)
+  bytes.set(head, packetHeaderBytes)
+  bytes.writeUInt32LE(frameBytes, at)
+  bytes.set(stream, at + inflatedLengthBytes)
+  sealPacket(bytes, 0, type, channel, length, packetFlag.compressed)
+  return bytes
 }
 
 export function jsonPacket(type: number, channel: number, content: unknown): Buffer {
@@ -283,7 +362,7 @@ export function readAck(bytes: Buffer, start: number, end: number): Run[] {
   return runs
 }
 
-/** Writes the head of a batch and the packet header, 32 bytes in all, in front of the frames at `at + 32`. */
+/** Writes the head of a batch and the packet header, 32 bytes in all, in front of the frames at `at + 32`. `flags`: see `publishFlag`. */
 export function sealPublish(
   bytes: Buffer,
   at: number,
@@ -291,10 +370,11 @@ export function sealPublish(
   acked: bigint,
   count: number,
   frameBytes: number,
+  flags: number = 0,
 ): void {
   bytes.writeBigUInt64LE(acked, at + packetHeaderBytes)
   bytes.writeUInt32LE(count, at + packetHeaderBytes + 8)
-  bytes.writeUInt32LE(0, at + packetHeaderBytes + 12)
+  bytes.writeUInt32LE(flags, at + packetHeaderBytes + 12)
   sealPacket(bytes, at, packetType.publish, channel, publishHeadBytes + frameBytes)
 }
 

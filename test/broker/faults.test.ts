@@ -93,7 +93,12 @@ async function run(
   const random = seeded(seed)
   const proxy = await FaultyNetwork.start(broker.port, random)
   proxy.fault = fault
-  const hermes = await Promise.all([0, 1, 2].map(() => open(proxy.url, { reconnect, connectTimeoutMs: 2000 })))
+  // A plain client, one with several connections that compresses, and one that is sent compressed what it reads.
+  const hermes = await Promise.all(
+    ([{}, { connections: 3, compression: 'deflate' }, { compression: 'deflate' }] as const).map((options) =>
+      open(proxy.url, { reconnect, connectTimeoutMs: 2000, ...options }),
+    ),
+  )
   const writers = [new Writer(), new Writer()]
   for (const [index, writer] of writers.entries()) {
     writer.start(`w${index}`, await (hermes[index] as (typeof hermes)[0]).topic('t', settings).publisher())

@@ -59,6 +59,10 @@ export class FaultyNetwork {
   readonly #pairs = new Set<readonly [Socket, Socket]>()
   fault: Fault = 'none'
   cuts = 0
+  /** New connections are closed at once. */
+  refuses = false
+  /** Carried, in both directions. */
+  bytes = 0
 
   private constructor(target: number, random: () => number) {
     this.#target = target
@@ -78,10 +82,15 @@ export class FaultyNetwork {
   }
 
   #serve(client: Socket): void {
+    if (this.refuses) {
+      client.destroy()
+      return
+    }
     const broker = connect({ port: this.#target, host: '127.0.0.1', noDelay: true })
     const pair = [client, broker] as const
     this.#pairs.add(pair)
-    let left = this.fault === 'cut' ? Math.floor(this.#random() * 200_000) : Number.POSITIVE_INFINITY
+    // (behind the greeting: a first connection that is cut is for the caller of open() to know)
+    let left = this.fault === 'cut' ? 2000 + Math.floor(this.#random() * 200_000) : Number.POSITIVE_INFINITY
     const end = () => {
       this.#pairs.delete(pair)
       client.destroy()
@@ -94,6 +103,7 @@ export class FaultyNetwork {
       from.on('error', end)
       from.on('close', end)
       from.on('data', (chunk: Buffer) => {
+        this.bytes += chunk.length
         if (this.fault === 'half-open') return
         // What the broker says is lost on the way; what it is told arrives.
         if (this.fault === 'mute' && from === broker) return
@@ -128,6 +138,18 @@ export class FaultyNetwork {
       client.destroy()
       broker.destroy()
     }
+  }
+
+  get connections(): number {
+    return this.#pairs.size
+  }
+
+  /** Cuts one connection: the oldest is 0. */
+  cutOne(which: number): void {
+    const [client, broker] = [...this.#pairs][which] as readonly [Socket, Socket]
+    this.cuts++
+    client.destroy()
+    broker.destroy()
   }
 
   async close(): Promise<void> {

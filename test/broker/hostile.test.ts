@@ -1,25 +1,23 @@
-import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { deflateRawSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type Broker, serve } from '../../lib/broker/broker.js'
-import { frameOffset, frameType, sealFrame } from '../../lib/frame.js'
+import { frameOffset, frameType } from '../../lib/frame.js'
 import { type Hermes, open, text } from '../../lib/index.js'
-import { parseJson } from '../../lib/wire/messages.js'
 import {
   creditPacket,
   emptyPacket,
   jsonPacket,
-  PacketReader,
   packetType,
   preamble,
   readAck,
-  sealPublish,
+  readDeliverHead,
   u64Packet,
 } from '../../lib/wire/packet.js'
 import { pause, seeded } from './harness.js'
+import { batch, compressed, Stranger, settings } from './stranger.js'
 
 const limits = {
   maxConnections: 20,
@@ -31,8 +29,6 @@ const limits = {
   slowConsumerMs: 600,
 }
 const token = 'correct horse battery staple'
-const codec = { name: text.name, fingerprint: text.fingerprint, schema: null }
-const settings = { codec, create: true, segmentBytes: 1024 * 1024, maxPayloadBytes: 4096 }
 
 let dir: string
 let broker: Broker
@@ -52,111 +48,8 @@ afterEach(async () => {
   await rm(dir, { recursive: true, force: true })
 })
 
-interface Packet {
-  readonly type: number
-  readonly channel: number
-  readonly body: Buffer
-}
-
-/** A client that says what it is told to say. */
-class Stranger {
-  readonly socket: Socket
-  readonly packets: Packet[] = []
-  closed = false
-
-  private constructor(socket: Socket) {
-    this.socket = socket
-    const reader = new PacketReader('server', 1 << 24, (type, channel, bytes, start, end) => {
-      this.packets.push({ type, channel, body: Buffer.from(bytes.subarray(start, end)) })
-    })
-    socket.on('data', (chunk: Buffer) => reader.push(chunk))
-    socket.on('error', () => {})
-    socket.on('close', () => {
-      this.closed = true
-    })
-  }
-
-  static async connect(): Promise<Stranger> {
-    const socket = connect({ port: broker.port, host: '127.0.0.1', noDelay: true })
-    const stranger = new Stranger(socket)
-    await once(socket, 'connect')
-    return stranger
-  }
-
-  /** With a WELCOME. */
-  static async greeted(): Promise<Stranger> {
-    const stranger = await Stranger.connect()
-    stranger.say(preamble, jsonPacket(packetType.hello, 0, { versions: [1, 1], token }))
-    await stranger.hear(packetType.welcome)
-    return stranger
-  }
-
-  say(...bytes: Buffer[]): void {
-    this.socket.write(Buffer.concat(bytes))
-  }
-
-  async hear(type: number): Promise<Packet> {
-    const until = performance.now() + 3000
-    for (;;) {
-      const found = this.packets.findIndex((one) => one.type === type)
-      if (found >= 0) return this.packets.splice(found, 1)[0] as Packet
-      if (performance.now() > until)
-        throw new Error(`no packet of type ${type}; got ${JSON.stringify(this.packets.map((one) => one.type))}`)
-      await pause(2)
-    }
-  }
-
-  async error(): Promise<string> {
-    const { body } = await this.hear(packetType.error)
-    return String(parseJson(body, 0, body.length)['code'])
-  }
-
-  async gone(withinMs = 3000): Promise<void> {
-    const until = performance.now() + withinMs
-    while (!this.closed && performance.now() < until) await pause(2)
-    expect(this.closed).toBe(true)
-  }
-
-  async publisher(channel: number, producer = '00000000000000aa', acked = '0'): Promise<Record<string, unknown>> {
-    const open = { topic: 't', settings, durability: 'written', producer, acked }
-    this.say(jsonPacket(packetType.openPublisher, channel, open))
-    const { body } = await this.hear(packetType.publisherOpened)
-    return parseJson(body, 0, body.length) as Record<string, unknown>
-  }
-}
-
-/** A PUBLISH as it should be; `spoil` may change the frames before the packet is sealed. */
-function batch(
-  channel: number,
-  first: bigint,
-  values: readonly string[],
-  spoil: (frames: Buffer) => void = () => {},
-): Buffer {
-  const frames = Buffer.concat(
-    values.map((value, index) => {
-      const payload = Buffer.from(value)
-      const bytes = Buffer.alloc(32 + Math.ceil(payload.length / 8) * 8)
-      payload.copy(bytes, 32)
-      const number = first + BigInt(index)
-      sealFrame(
-        bytes,
-        new DataView(bytes.buffer, bytes.byteOffset, bytes.length),
-        0,
-        frameType.data,
-        0,
-        0,
-        Number(number & 0xffff_ffffn),
-        Number(number >> 32n),
-        payload.length,
-      )
-      return bytes
-    }),
-  )
-  spoil(frames)
-  const packet = Buffer.concat([Buffer.alloc(32), frames])
-  sealPublish(packet, 0, channel, 0n, values.length, frames.length)
-  return packet
-}
+const connected = () => Stranger.connect(broker.port)
+const greeted = (features: readonly string[] = []) => Stranger.greeted(broker.port, { token, features })
 
 /** The broker is up, and answers others in time. */
 async function stillServes(): Promise<void> {
@@ -170,7 +63,7 @@ async function stillServes(): Promise<void> {
 describe('a broker among strangers', () => {
   it('refuses whoever speaks something else', async () => {
     for (const words of ['GET / HTTP/1.1\r\nHost: x\r\n\r\n', '\0\0\0\0\0\0\0\0\0\0', 'HERMESW2']) {
-      const stranger = await Stranger.connect()
+      const stranger = await connected()
       stranger.say(Buffer.from(words))
       expect(await stranger.error()).toBe('PROTOCOL')
       await stranger.gone()
@@ -180,8 +73,8 @@ describe('a broker among strangers', () => {
   })
 
   it('does not wait for a HELLO for ever, nor for the rest of one', async () => {
-    const silent = await Stranger.connect()
-    const half = await Stranger.connect()
+    const silent = await connected()
+    const half = await connected()
     half.say(preamble, jsonPacket(packetType.hello, 0, { versions: [1, 1], token }).subarray(0, 20))
     expect(await silent.error()).toBe('TIMED_OUT')
     expect(await half.error()).toBe('TIMED_OUT')
@@ -197,19 +90,19 @@ describe('a broker among strangers', () => {
       ['PROTOCOL', { versions: 'x' }],
     ]
     for (const [code, hello] of hellos) {
-      const stranger = await Stranger.connect()
+      const stranger = await connected()
       stranger.say(preamble, jsonPacket(packetType.hello, 0, hello))
       expect(await stranger.error()).toBe(code)
       await stranger.gone()
     }
-    const first = await Stranger.connect()
+    const first = await connected()
     first.say(preamble, emptyPacket(packetType.close, 1))
     expect(await first.error()).toBe('PROTOCOL')
   })
 
   it('stores nothing of a batch that is not as it should be', async () => {
     const now = BigInt(Date.now()) * 1_000_000n
-    const large = await Stranger.greeted()
+    const large = await greeted()
     await large.publisher(1)
     large.say(batch(1, now, ['x'.repeat(4097)]))
     // A mistake that a client can make: the channel ends, the connection goes on.
@@ -225,13 +118,13 @@ describe('a broker among strangers', () => {
       (frames) => frames.writeUInt16LE(1, frameOffset.flags),
     ]
     for (const spoil of spoilt) {
-      const stranger = await Stranger.greeted()
+      const stranger = await greeted()
       await stranger.publisher(1)
       stranger.say(batch(1, now, ['some words', 'more'], spoil))
       expect(await stranger.error()).toBe('PROTOCOL')
       await stranger.gone()
     }
-    const ahead = await Stranger.greeted()
+    const ahead = await greeted()
     await ahead.publisher(1)
     ahead.say(batch(1, now + 2n * 86_400_000_000_000n, ['from the future']))
     expect(await ahead.error()).toBe('PROTOCOL')
@@ -241,7 +134,7 @@ describe('a broker among strangers', () => {
 
   it('stores a batch once, however often and over whichever connection it comes', async () => {
     const now = BigInt(Date.now()) * 1_000_000n
-    const first = await Stranger.greeted()
+    const first = await greeted()
     expect(await first.publisher(1)).toMatchObject({ stored: '0', runs: [] })
     first.say(batch(1, now, ['a', 'b']), batch(1, now, ['a', 'b']), batch(1, now + 10n, ['c']))
     const { body } = await first.hear(packetType.ack)
@@ -250,7 +143,7 @@ describe('a broker among strangers', () => {
       { first: now, count: 2, sequence: 1 },
       { first: now + 10n, count: 1, sequence: 3 },
     ])
-    const second = await Stranger.greeted()
+    const second = await greeted()
     expect(await second.publisher(1)).toMatchObject({
       stored: String(now + 10n),
       runs: [
@@ -267,6 +160,84 @@ describe('a broker among strangers', () => {
     // A batch that was put together differently is no retry.
     second.say(batch(1, now + 10n, ['c', 'd']))
     expect(await second.error()).toBe('PROTOCOL')
+  })
+
+  it('agrees on what it knows, and takes a compressed batch as what it holds', async () => {
+    const now = BigInt(Date.now()) * 1_000_000n
+    const plain = await greeted(['zstd', 'deflate', 'deflate', 'x'.repeat(1000)])
+    expect(plain.welcome['features']).toEqual(['deflate'])
+    expect((await greeted(['zstd'])).welcome['features']).toEqual([])
+    await plain.publisher(1)
+    const packed = compressed(batch(1, now, ['a', 'b']))
+    // As it was, or compressed, or otherwise compressed: it is the same batch.
+    plain.say(packed, batch(1, now, ['a', 'b']), compressed(batch(1, now, ['a', 'b']), 9), batch(1, now + 5n, ['c']))
+    const { body } = await plain.hear(packetType.ack)
+    expect(readAck(body, 0, body.length).at(-1)).toEqual({ first: now + 5n, count: 1, sequence: 3 })
+    expect((await good.info('t')).nextSequence).toBe(4)
+    const without = await greeted()
+    await without.publisher(1, '00000000000000bb')
+    without.say(packed)
+    expect(await without.error()).toBe('PROTOCOL')
+    await without.gone()
+  })
+
+  it('stores nothing of a compressed batch that is not as it should be, and does not blow up', async () => {
+    const now = BigInt(Date.now()) * 1_000_000n
+    const sound = batch(1, now, ['some words', 'more'])
+    const bomb = deflateRawSync(Buffer.alloc(64 << 20))
+    const wrong: [string, Buffer][] = [
+      ['LIMIT', compressed(sound, 1, 64 << 20, bomb)],
+      ['PROTOCOL', compressed(sound, 1, 1 << 20, bomb)],
+      ['PROTOCOL', compressed(sound, 1, 8, bomb)],
+      ['PROTOCOL', compressed(sound, 1, 96, Buffer.from('no stream at all, only words'))],
+      ['PROTOCOL', compressed(batch(1, now, ['some words', 'more'], (frames) => frames.writeUInt8(0x41, 40)))],
+    ]
+    const before = process.memoryUsage()
+    for (const [code, packet] of wrong) {
+      const stranger = await greeted(['deflate'])
+      await stranger.publisher(1)
+      for (let n = 0; n < 10; n++) stranger.say(packet)
+      expect(await stranger.error()).toBe(code)
+      await stranger.gone()
+    }
+    const after = process.memoryUsage()
+    expect(after.external + after.heapUsed - before.external - before.heapUsed).toBeLessThan(50_000_000)
+    const large = await greeted(['deflate'])
+    await large.publisher(1)
+    large.say(compressed(batch(1, now, ['x'.repeat(4097)])))
+    expect(await large.error()).toBe('PAYLOAD_TOO_LARGE')
+    expect((await good.info('t')).nextSequence).toBe(1)
+    expect(lines.some((line) => line.event === 'refused')).toBe(true)
+    await stillServes()
+  })
+
+  it('counts credit for compressed frames as they are without', async () => {
+    const publisher = await good
+      .topic('t', { codec: text, segmentBytes: 1024 * 1024, maxPayloadBytes: 4096 })
+      .publisher()
+    for (let n = 0; n < 100; n++) publisher.publish('x'.repeat(4000))
+    await publisher.flush()
+    const reader = await greeted(['deflate'])
+    const bytes: number[] = []
+    reader.socket.on('data', (chunk: Buffer) => bytes.push(chunk.length))
+    reader.say(jsonPacket(packetType.subscribe, 1, { topic: 't', settings, from: 'earliest', credit: 0 }))
+    await reader.hear(packetType.subscribed)
+    reader.say(creditPacket(1, 10 * 4032))
+    let end = 1
+    while (end < 11) {
+      const { body } = await reader.hear(packetType.deliver)
+      const { messages, sequence, endSequence } = readDeliverHead(body, 0)
+      expect([sequence, body.length]).toEqual([end, 32 + messages * 4032])
+      end = endSequence
+    }
+    expect(end).toBe(11)
+    // It came as much less.
+    expect(bytes.reduce((sum, one) => sum + one, 0)).toBeLessThan(5000)
+    reader.say(creditPacket(1, 4031), u64Packet(packetType.ping, 0, 1n))
+    await reader.hear(packetType.pong)
+    expect(reader.packets.filter((one) => one.type === packetType.deliver)).toEqual([])
+    reader.say(creditPacket(1, 1))
+    await reader.hear(packetType.deliver)
   })
 
   it('ends connections that use channels as they may not', async () => {
@@ -288,12 +259,12 @@ describe('a broker among strangers', () => {
       jsonPacket(packetType.subscribe, 1, { topic: 't', settings, from: 'earliest', credit: -1 }),
     ]
     for (const packet of wrong) {
-      const stranger = await Stranger.greeted()
+      const stranger = await greeted()
       stranger.say(packet)
       expect(await stranger.error()).toBe('PROTOCOL')
       await stranger.gone()
     }
-    const named = await Stranger.greeted()
+    const named = await greeted()
     named.say(jsonPacket(packetType.subscribe, 1, { topic: '../../etc', settings, from: 'earliest', credit: 0 }))
     expect(await named.error()).toBe('INVALID_NAME')
     named.say(u64Packet(packetType.ping, 0, 5n))
@@ -301,7 +272,7 @@ describe('a broker among strangers', () => {
   })
 
   it('holds its limits on channels and topics, and the connection goes on', async () => {
-    const stranger = await Stranger.greeted()
+    const stranger = await greeted()
     for (let channel = 1; channel <= 8; channel++) {
       stranger.say(jsonPacket(packetType.subscribe, channel, { topic: 't', settings, from: 'earliest', credit: 0 }))
       await stranger.hear(packetType.subscribed)
@@ -313,19 +284,19 @@ describe('a broker among strangers', () => {
     stranger.say(jsonPacket(packetType.subscribe, 10, { topic: 't', settings, from: 'earliest', credit: 0 }))
     await stranger.hear(packetType.subscribed)
     const codes: string[] = []
-    const other = await Stranger.greeted()
+    const other = await greeted()
+    // One listener for all of them: another one would wait in vain for what the first has taken.
+    const refused = other.error().then((code) => codes.push(code))
     for (let n = 1; n <= 5; n++) {
       other.say(jsonPacket(packetType.subscribe, n, { topic: `t${n}`, settings, from: 'earliest', credit: 0 }))
-      await Promise.race([other.hear(packetType.subscribed), other.error().then((code) => codes.push(code))]).catch(
-        () => {},
-      )
+      await Promise.race([other.hear(packetType.subscribed), refused]).catch(() => {})
       if (codes.length > 0) break
     }
     expect(codes).toEqual(['LIMIT'])
   })
 
   it('turns connections away beyond its limit, and takes new ones when others have gone', async () => {
-    const crowd = await Promise.all(Array.from({ length: 60 }, () => Stranger.connect()))
+    const crowd = await Promise.all(Array.from({ length: 60 }, connected))
     await pause(50)
     expect(broker.connections).toBeLessThanOrEqual(limits.maxConnections)
     expect(lines.filter((line) => line.event === 'too-many-connections')).toHaveLength(1)
@@ -340,7 +311,7 @@ describe('a broker among strangers', () => {
       .publisher()
     for (let n = 0; n < 5000; n++) if (!publisher.publish('x'.repeat(4000))) await publisher.ready()
     await publisher.flush()
-    const deaf = await Stranger.greeted()
+    const deaf = await greeted()
     deaf.say(jsonPacket(packetType.subscribe, 1, { topic: 't', settings, from: 'earliest', credit: 0 }))
     await deaf.hear(packetType.subscribed)
     deaf.socket.pause()
@@ -358,7 +329,7 @@ describe('a broker among strangers', () => {
   })
 
   it('cuts off a client that has gone silent, and not one that answers', async () => {
-    const silent = await Stranger.greeted()
+    const silent = await greeted()
     await silent.gone(5000)
     expect(silent.packets.some((one) => one.type === packetType.ping)).toBe(true)
     await stillServes()
@@ -381,7 +352,7 @@ describe('a broker among strangers', () => {
       jsonPacket(packetType.request, 3, { op: 'topics' }),
     ]
     for (let round = 0; round < 60; round++) {
-      const stranger = await Stranger.greeted()
+      const stranger = await greeted()
       const words = Buffer.concat(valid)
       for (let flips = 0; flips < 1 + random() * 4; flips++) {
         const at = Math.floor(random() * words.length)

@@ -1,12 +1,13 @@
-import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readFileSync } from 'node:fs'
+import { mkdtempSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { serve } from '../../lib/broker/broker.js'
 import type { BrokerOptions } from '../../lib/broker/options.js'
 import { HermesError, open, text } from '../../lib/index.js'
+import { certificate, hasOpenssl } from '../helpers/certificates.js'
 
 let dir: string
 
@@ -101,31 +102,6 @@ describe('who may come in', () => {
   })
 })
 
-function hasOpenssl(): boolean {
-  try {
-    execFileSync('openssl', ['version'], { stdio: 'ignore' })
-    return true
-  } catch {
-    return false
-  }
-}
-
-/** A key and a certificate for `name`, signed by `by` or by itself. */
-function certificate(folder: string, name: string, by?: string): { readonly key: string; readonly cert: string } {
-  const file = (ending: string) => join(folder, `${name}.${ending}`)
-  const run = (...args: string[]) => execFileSync('openssl', args, { stdio: 'ignore' })
-  run('ecparam', '-name', 'prime256v1', '-genkey', '-noout', '-out', file('key'))
-  const subject = ['-subj', `/CN=${name}`, '-addext', 'subjectAltName=IP:127.0.0.1,DNS:localhost']
-  if (by === undefined) {
-    run('req', '-x509', '-new', '-key', file('key'), '-days', '2', '-out', file('pem'), ...subject)
-  } else {
-    run('req', '-new', '-key', file('key'), '-out', file('csr'), ...subject)
-    const signer = ['-CA', join(folder, `${by}.pem`), '-CAkey', join(folder, `${by}.key`), '-CAcreateserial']
-    run('x509', '-req', '-in', file('csr'), ...signer, '-days', '2', '-copy_extensions', 'copy', '-out', file('pem'))
-  }
-  return { key: readFileSync(file('key'), 'utf8'), cert: readFileSync(file('pem'), 'utf8') }
-}
-
 describe.skipIf(!hasOpenssl())('TLS (certificates made by openssl)', () => {
   const folder = mkdtempSync(join(tmpdir(), 'hermes-tls-'))
   const authority = hasOpenssl() ? certificate(folder, 'authority') : { key: '', cert: '' }
@@ -151,6 +127,36 @@ describe.skipIf(!hasOpenssl())('TLS (certificates made by openssl)', () => {
       expect(value).toBe(`message ${n}`)
       if (++n === 5000) break
     }
+  })
+
+  it('counts connections before they have greeted, so that a silent crowd takes no more than the limit', async () => {
+    const limits = { maxConnections: 10, handshakeTimeoutMs: 2000, maxHandshakesPerSecond: 10_000 }
+    const lines: { readonly event: string }[] = []
+    await using broker = await serve({ dir, port: 0, tls: server, limits, log: (line) => lines.push(line) })
+    await using hermes = await open(broker.url, { tls: { ca: authority.cert } })
+    const publisher = await hermes.topic('t', small).publisher()
+    let gone = 0
+    for (let n = 0; n < 60; n++) {
+      const silent = connect({ port: broker.port, host: '127.0.0.1' })
+      silent.on('error', () => {})
+      silent.on('close', () => gone++)
+      silent.resume()
+    }
+    const until = async (count: number) => {
+      const end = performance.now() + 30_000
+      while (gone < count && performance.now() < end) await new Promise((resolve) => setTimeout(resolve, 2))
+      expect(gone).toBeGreaterThanOrEqual(count)
+    }
+    // At once: those beyond the limit, of which one is taken. The others, when they have not said anything in time.
+    const start = performance.now()
+    await until(51)
+    expect(performance.now() - start).toBeLessThan(limits.handshakeTimeoutMs)
+    await publisher.publishAsync('served')
+    await until(60)
+    // One line, and one that says how many more there were.
+    const lots = lines.filter((line) => line.event === 'too-many-connections')
+    expect(lots.map((line) => 'repeated' in line)).toEqual([false, true])
+    await (await open(broker.url, { tls: { ca: authority.cert } })).close()
   })
 
   it('knows clients by their certificates', async () => {

@@ -19,7 +19,7 @@ import {
   varBytes,
 } from '../../lib/index.js'
 import { failure } from '../helpers/failure.js'
-import { drain, same, take } from '../helpers/receive.js'
+import { collect, drain, same, take } from '../helpers/receive.js'
 import type { OpenPlace, Suite } from './placement.js'
 
 const Trade = struct({ symbol: ascii(8), price: f64, size: u32, side: enumeration(['buy', 'sell']) })
@@ -176,7 +176,7 @@ export function codecCase({ it }: Suite): void {
     await failure('ENCODE_FAILED', () => publisher.publish(bad))
     await failure('ENCODE_FAILED', () => publisher.publishAsync(bad))
     publisher.publish(good!)
-    expect(drain(subscriber, (view) => view.toObject())).toEqual([{ value: good, sequence: 1 }])
+    expect(await collect(subscriber, 1, (view) => view.toObject())).toEqual([{ value: good, sequence: 1 }])
   })
 
   it('says how many values of a batch were accepted before one that can not be encoded', async ({ hermes }) => {
@@ -186,7 +186,7 @@ export function codecCase({ it }: Suite): void {
     const many = Array.from({ length: 300 }, (_, n) => ({ ...trades[0]!, size: n === 290 ? -1 : n }))
     const error = await failure('ENCODE_FAILED', () => publisher.publishBatch(many))
     expect(error.details.accepted).toBe(256)
-    expect(drain(subscriber, (view) => view.size)).toHaveLength(256)
+    expect(await collect(subscriber, 256, (view) => view.size)).toHaveLength(256)
   })
 
   it('goes on behind a message that can not be decoded', async ({ hermes }) => {

@@ -51,10 +51,10 @@ export function endingCase({ it }: Suite): void {
     await failure('CLOSED', () => topic.info())
   })
 
-  it('disposes of what leaves its scope', async ({ place }) => {
+  it('disposes of what leaves its scope', async ({ place, options }) => {
     let kept: { closed(): Promise<void> }[] = []
     {
-      await using hermes = await open(place)
+      await using hermes = await open(place, options)
       const topic = hermes.topic('counts', { codec: count })
       await using publisher = await topic.publisher({ exclusive: true })
       await using subscriber = await topic.subscriber()
@@ -62,11 +62,11 @@ export function endingCase({ it }: Suite): void {
       kept = [hermes, publisher, subscriber]
     }
     for (const one of kept) await one.closed()
-    await using hermes = await open(place)
+    await using hermes = await open(place, options)
     await (await hermes.topic('counts', { codec: count }).publisher({ exclusive: true })).close()
   })
 
-  it('closes what was made with it', async ({ hermes, place }) => {
+  it('closes what was made with it', async ({ hermes, place, options }) => {
     const topic = hermes.topic('counts', { codec: count })
     const publisher = await topic.publisher({ exclusive: true })
     const subscriber = await topic.subscriber()
@@ -76,17 +76,17 @@ export function endingCase({ it }: Suite): void {
     await subscriber.closed()
     expect(await iterating).toMatchObject({ done: true })
     await failure('CLOSED', () => publisher.publish(1))
-    await using again = await open(place)
+    await using again = await open(place, options)
     await (await again.topic('counts', { codec: count }).publisher({ exclusive: true })).close()
   })
 
-  it('closes what was being made when it was closed', async ({ hermes, place }) => {
+  it('closes what was being made when it was closed', async ({ hermes, place, options }) => {
     const topic = hermes.topic('counts', { codec: count })
     const opening = [topic.publisher({ exclusive: true }), topic.subscriber()]
     const closing = hermes.close()
     await Promise.all(opening.map((one) => failure('CLOSED', () => one)))
     await closing
-    await using again = await open(place)
+    await using again = await open(place, options)
     await (await again.topic('counts', { codec: count }).publisher({ exclusive: true })).close()
   })
 

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import type { Hermes } from '../../lib/index.js'
+import type { Hermes, OpenOptions } from '../../lib/index.js'
 
 /** A place where topics may live, as the contract suite sees it. Each case file is run over every placement. */
 export interface Placement {
@@ -13,6 +13,8 @@ export interface Placement {
 export interface OpenPlace {
   readonly hermes: Hermes
   readonly place: string
+  /** What `open(place)` needs besides. */
+  readonly options?: OpenOptions
   readonly cleanup: () => Promise<void>
 }
 

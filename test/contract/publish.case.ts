@@ -1,7 +1,7 @@
 import { expect } from 'vitest'
 import { f64, json, raw, struct, u32 } from '../../lib/index.js'
 import { failure } from '../helpers/failure.js'
-import { drain, numbers, publishMany, same } from '../helpers/receive.js'
+import { collect, drain, numbers, publishMany, same } from '../helpers/receive.js'
 import type { Suite } from './placement.js'
 
 const Tick = struct({ n: u32, price: f64 })
@@ -13,6 +13,7 @@ export function publishCase({ it }: Suite): void {
     const publisher = await topic.publisher()
     expect(publisher.lastSequence).toBe(0)
     await publishMany(publisher, 0, 1000)
+    await publisher.flush()
     expect(publisher.lastSequence).toBe(1000)
     const subscriber = await topic.subscriber({ from: 'earliest' })
     const received = drain(subscriber, same)
@@ -50,8 +51,9 @@ export function publishCase({ it }: Suite): void {
       const publisher = await topic.publisher()
       const subscriber = await topic.subscriber({ from: 'earliest' })
       expect(publisher.publishBatch(numbers(0, size).map((n) => ({ n, price: n / 2 })))).toBe(true)
+      await publisher.flush()
       expect(publisher.lastSequence).toBe(size)
-      const received = drain(subscriber, (view) => view.toObject())
+      const received = await collect(subscriber, size, (view) => view.toObject())
       expect(received).toEqual(numbers(0, size).map((n) => ({ value: { n, price: n / 2 }, sequence: n + 1 })))
     })
   }
@@ -84,11 +86,53 @@ export function publishCase({ it }: Suite): void {
     }
     publisher.publishBatch(values())
     const subscriber = await topic.subscriber({ from: 'earliest' })
-    expect(drain(subscriber, same).map((one) => one.value)).toEqual(['first of the batch', 'second of the batch'])
+    const whole = await collect(subscriber, 2, same)
+    expect(whole.map((one) => one.value)).toEqual(['first of the batch', 'second of the batch'])
     expect(codes).toEqual(['BUSY', 'BUSY'])
     // Nothing of that stays.
     publisher.publish('afterwards')
-    expect(drain(subscriber, same)).toEqual([{ value: 'afterwards', sequence: 3 }])
+    expect(await collect(subscriber, 1, same)).toEqual([{ value: 'afterwards', sequence: 3 }])
+  })
+
+  it('keeps a value whole when its encoding uses the publisher', async ({ hermes }) => {
+    const topic = hermes.topic('ticks', { codec: Tick })
+    const publisher = await topic.publisher()
+    const codes: string[] = []
+    // Read in the middle of the encoding: what is published then would be written over its beginning.
+    const meddling = (use: () => unknown) => ({
+      n: 7,
+      get price() {
+        try {
+          use()
+        } catch (error) {
+          codes.push((error as { code: string }).code)
+        }
+        return 0.5
+      },
+    })
+    const other = { n: 1, price: 1 }
+    publisher.publish(meddling(() => publisher.publish(other)))
+    publisher.publish(meddling(() => publisher.publishBatch([other])))
+    publisher.publishBatch([meddling(() => publisher.publish(other))])
+    await publisher.publishAsync(
+      meddling(() => void publisher.publishAsync(other).catch(({ code }) => codes.push(code))),
+    )
+    expect(codes).toEqual(['BUSY', 'BUSY', 'BUSY', 'BUSY'])
+    // An encoding that lets the failure out has failed, and nothing of that stays.
+    const throwing = {
+      n: 7,
+      get price(): number {
+        publisher.publish(other)
+        return 0.5
+      },
+    }
+    await failure('BUSY', () => publisher.publish(throwing))
+    await failure('BUSY', () => publisher.publishAsync(throwing))
+    publisher.publish(other)
+    const subscriber = await topic.subscriber({ from: 'earliest' })
+    const whole = { n: 7, price: 0.5 }
+    const received = await collect(subscriber, 5, (view) => view.toObject())
+    expect(received.map((one) => one.value)).toEqual([whole, whole, whole, whole, other])
   })
 
   it('goes on after a batch whose iterable threw', async ({ hermes }) => {
@@ -111,7 +155,7 @@ export function publishCase({ it }: Suite): void {
     const subscriber = await topic.subscriber({ from: 'earliest' })
     const values = numbers(0, 600).map((n) => new Uint8Array(200).fill(n))
     publisher.publishBatch(values)
-    const received = drain(subscriber, (view) => view.slice())
+    const received = await collect(subscriber, 600, (view) => view.slice())
     expect(received.map((one) => one.sequence)).toEqual(numbers(1, 600))
     expect(received.map((one) => one.value)).toEqual(values)
   })
@@ -171,7 +215,7 @@ export function publishCase({ it }: Suite): void {
         else publisher.publish({ n, price: index })
       }
     }
-    const received = drain(subscriber, (view) => view.toObject())
+    const received = await collect(subscriber, 900, (view) => view.toObject())
     expect(received.map((one) => one.sequence)).toEqual(numbers(1, 900))
     for (const index of publishers.keys()) {
       expect(received.filter((one) => one.value.price === index).map((one) => one.value.n)).toEqual(numbers(0, 300))

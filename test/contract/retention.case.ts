@@ -17,7 +17,13 @@ async function fill(hermes: Hermes, count: number, retention: { bytes?: number; 
 export function retentionCase({ it }: Suite): void {
   it('keeps no more bytes than it is told to, and always the newest messages', async ({ hermes }) => {
     const { topic } = await fill(hermes, 500, { bytes: 4 * segmentBytes })
-    const info = await topic.info()
+    // The preparer removes what is too much beside the publisher, and may be a moment behind it.
+    const until = performance.now() + 30_000
+    let info = await topic.info()
+    while (info.bytes > 4 * segmentBytes && performance.now() < until) {
+      await pause(5)
+      info = await topic.info()
+    }
     expect(info.bytes).toBeLessThanOrEqual(4 * segmentBytes)
     expect(info.segments).toBeGreaterThanOrEqual(2)
     expect(info.nextSequence).toBe(501)

@@ -12,7 +12,7 @@ import {
   varBytes,
 } from '../../lib/index.js'
 import { failure } from '../helpers/failure.js'
-import { drain, numbers, same, take } from '../helpers/receive.js'
+import { collect, drain, numbers, same, take } from '../helpers/receive.js'
 import type { Suite } from './placement.js'
 
 const Parts = struct({ n: u32, small: array(u8, 4), name: utf8(8), rest: varBytes() })
@@ -49,7 +49,8 @@ export function viewCase({ it }: Suite): void {
     expect(drain(again, (view) => view.slice()).map((one) => one.value)).toEqual(values)
     publisher.publish(values[3]!)
     subscriber.seek('earliest')
-    expect(drain(subscriber, (view) => view.slice()).map((one) => one.value)).toEqual([...values, values[3]])
+    const both = await collect(subscriber, 6, (view) => view.slice())
+    expect(both.map((one) => one.value)).toEqual([...values, values[3]])
   })
 
   it('leaves the log as it was when what struct views give out is changed', async ({ hermes }) => {
@@ -73,7 +74,8 @@ export function viewCase({ it }: Suite): void {
       }
     })
     subscriber.seek('earliest')
-    expect(drain(subscriber, (view) => view.toObject()).map((one) => one.value)).toEqual(values)
+    const intact = await collect(subscriber, 100, (view) => view.toObject())
+    expect(intact.map((one) => one.value)).toEqual(values)
   })
 
   it('leaves what was published as it was when the value is changed afterwards', async ({ hermes }) => {
@@ -93,7 +95,7 @@ export function viewCase({ it }: Suite): void {
     const bytes = await hermes.topic('bytes', { codec: raw, segmentBytes: 65_536 }).publisher()
     bytes.publish(new Uint8Array(100))
     const buffers: ArrayBufferLike[] = []
-    const collect = (thing: unknown, depth = 0): void => {
+    const gather = (thing: unknown, depth = 0): void => {
       if (depth > 5 || ((typeof thing !== 'object' || thing === null) && typeof thing !== 'function')) return
       if (ArrayBuffer.isView(thing)) buffers.push(thing.buffer)
       else if (thing instanceof ArrayBuffer) buffers.push(thing)
@@ -106,18 +108,18 @@ export function viewCase({ it }: Suite): void {
             } catch {
               continue
             }
-            if (typeof inner !== 'function') collect(inner, depth + 1)
+            if (typeof inner !== 'function') gather(inner, depth + 1)
           }
         }
       }
     }
     const viewer = await topic.subscriber({ from: 'earliest' })
-    viewer.poll((view, message) => collect([view, message, viewer, view.toObject(), message.copyPayload()]))
+    viewer.poll((view, message) => gather([view, message, viewer, view.toObject(), message.copyPayload()]))
     const rawViewer = await hermes.topic('bytes', { codec: raw }).subscriber({ from: 'earliest' })
-    rawViewer.poll((view, message) => collect([view, message, rawViewer, publisher, bytes, hermes, topic]))
+    rawViewer.poll((view, message) => gather([view, message, rawViewer, publisher, bytes, hermes, topic]))
     rawViewer.seek('earliest')
     for await (const message of rawViewer) {
-      collect(message)
+      gather(message)
       break
     }
     expect(buffers.length).toBeGreaterThan(3)
@@ -144,7 +146,7 @@ export function viewCase({ it }: Suite): void {
     publisher.publishBatch(values)
     const subscriber = await topic.subscriber({ from: 'earliest' })
     for (const _ of [1, 2]) {
-      expect(drain(subscriber, same).map((one) => one.value)).toEqual(values)
+      expect((await collect(subscriber, 3, same)).map((one) => one.value)).toEqual(values)
       subscriber.seek('earliest')
     }
     expect((await take(subscriber, 3)).map((one) => one.value)).toEqual(values)

@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events'
 import { expect } from 'vitest'
 import { json, type Wait } from '../../lib/index.js'
 import { failure } from '../helpers/failure.js'
@@ -105,9 +106,10 @@ export function waitCase({ it }: Suite): void {
     const controller = new AbortController()
     const { signal } = controller
     let listeners = 0
+    let most = 0
     const { addEventListener, removeEventListener } = signal
     signal.addEventListener = (...args: Parameters<typeof addEventListener>) => {
-      listeners++
+      most = Math.max(most, ++listeners)
       addEventListener.apply(signal, args)
     }
     signal.removeEventListener = (...args: Parameters<typeof removeEventListener>) => {
@@ -121,6 +123,29 @@ export function waitCase({ it }: Suite): void {
     await publisher.flush('synced', { signal })
     await ready
     expect(listeners).toBe(0)
+    // However many waited: Node warns of a leak beyond ten.
+    expect(most).toBe(1)
+  })
+
+  it('takes one listener of a signal that many waits share, and ends all of them', async ({ hermes }) => {
+    const topics = numbers(0, 15).map((n) => hermes.topic(`counts.${n}`, { codec: count, segmentBytes: 65_536 }))
+    const subscribers = await Promise.all(topics.map((topic) => topic.subscriber({ wait: 'park' })))
+    const controller = new AbortController()
+    const { signal } = controller
+    const warnings: Error[] = []
+    const warn = (warning: Error) => void warnings.push(warning)
+    process.on('warning', warn)
+    const waits = subscribers.map((subscriber) => subscriber.ready({ signal }))
+    await pause(20)
+    expect(getEventListeners(signal, 'abort')).toHaveLength(1)
+    controller.abort()
+    const ends = await Promise.allSettled(waits)
+    expect(ends.map((end) => end.status === 'rejected' && end.reason.code)).toEqual(numbers(0, 15).map(() => 'ABORTED'))
+    // (a warning comes in a later turn)
+    await pause(5)
+    process.off('warning', warn)
+    expect(warnings).toEqual([])
+    expect(getEventListeners(signal, 'abort')).toHaveLength(0)
   })
 
   it('reports a second wait at the same time as a HermesError', async ({ hermes }) => {

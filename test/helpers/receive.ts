@@ -23,6 +23,20 @@ export function drain<View, Out>(subscriber: Subscriber<unknown, View>, copy: (v
   return received
 }
 
+/** Polls until `count` messages have come, and for what is there besides: over a network the last ones may take a moment. */
+export async function collect<View, Out>(
+  subscriber: Subscriber<unknown, View>,
+  count: number,
+  copy: (view: View) => Out,
+): Promise<Received<Out>[]> {
+  const received = drain(subscriber, copy)
+  while (received.length < count) {
+    await subscriber.ready()
+    received.push(...drain(subscriber, copy))
+  }
+  return received
+}
+
 export const same = <T>(value: T): T => value
 
 export async function publishMany(publisher: Publisher<number>, from: number, count: number): Promise<void> {

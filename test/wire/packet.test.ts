@@ -1,7 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { deflateRawSync, inflateRawSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
 import { HermesError } from '../../lib/index.js'
+import { Deflater, mostInflatedBytes } from '../../lib/wire/compression.js'
 import {
   parseError,
   parseHello,
@@ -15,6 +17,7 @@ import {
 } from '../../lib/wire/messages.js'
 import {
   ackPacket,
+  compressedPacket,
   creditPacket,
   deliverPacketHead,
   emptyPacket,
@@ -50,6 +53,7 @@ interface Vector {
 const golden = JSON.parse(readFileSync(join(import.meta.dirname, '../vectors/wire.json'), 'utf8')) as {
   readonly preambleHex: string
   readonly packets: readonly Vector[]
+  readonly compressed: readonly Vector[]
 }
 
 const serverTypes = new Set([
@@ -72,11 +76,16 @@ interface Packet {
   readonly body: Buffer
 }
 
-function read(from: 'client' | 'server', chunks: readonly Buffer[], most = 1 << 20): Packet[] {
+function read(
+  from: 'client' | 'server',
+  chunks: readonly Buffer[],
+  { most = 1 << 20, compression = false } = {},
+): Packet[] {
   const packets: Packet[] = []
   const reader = new PacketReader(from, most, (type, channel, bytes, start, end) => {
     packets.push({ type, channel, body: Buffer.from(bytes.subarray(start, end)) })
   })
+  reader.compression = compression
   for (const chunk of chunks) reader.push(chunk)
   return packets
 }
@@ -157,6 +166,114 @@ describe('golden packets', () => {
     expect(parseSubscribe(json('SUBSCRIBE')).from).toEqual(new Date(1_750_000_000_000))
     expect(parseSubscribed(json('SUBSCRIBED')).sequence).toBe(43)
     expect(parseSeek(json('SEEK'))).toEqual({ epoch: 1, from: 'earliest' })
+  })
+})
+
+describe('compressed frames', () => {
+  const agreed = { compression: true }
+  const headOf = (vector: Vector): number => (vector.name === 'PUBLISH' ? 16 : 32)
+
+  /** A PUBLISH with this stream, which says that its frames have `length` bytes. */
+  const publish = (length: number, stream: Uint8Array): Buffer =>
+    compressedPacket(packetType.publish, 1, bytesOf(named('PUBLISH')).subarray(16, 32), length, stream)
+
+  for (const vector of golden.compressed) {
+    it(`are those of the packet without: ${vector.name}`, () => {
+      expect(read(sideOf(vector), [bytesOf(vector)], agreed)).toEqual(
+        read(sideOf(vector), [bytesOf(named(vector.name))]),
+      )
+      const bytes = bytesOf(vector)
+      const head = bytes.subarray(16, 16 + headOf(vector))
+      const length = bytes.readUInt32LE(16 + head.length)
+      const again = compressedPacket(vector.type, vector.channel, head, length, bytes.subarray(20 + head.length))
+      expect(again.toString('hex')).toBe(vector.hex)
+    })
+  }
+
+  it('are refused where they were not agreed on, and in other packets', () => {
+    for (const vector of golden.compressed) expect(code(() => read(sideOf(vector), [bytesOf(vector)]))).toBe('PROTOCOL')
+    for (const vector of golden.packets.filter((one) => !['PUBLISH', 'DELIVER'].includes(one.name))) {
+      const bytes = bytesOf(vector)
+      bytes[5] = 1
+      expect(code(() => read(sideOf(vector), [bytes], agreed))).toBe('PROTOCOL')
+    }
+    const other = bytesOf(golden.compressed[0] as Vector)
+    other[5] = 2
+    expect(code(() => read('client', [other], agreed))).toBe('PROTOCOL')
+  })
+
+  it('go through one reader among packets without, however the stream is cut', () => {
+    const plain = bytesOf(named('DELIVER'))
+    const packed = bytesOf(golden.compressed.find((one) => one.name === 'DELIVER') as Vector)
+    const stream = Buffer.concat([plain, packed, packed, plain, packed])
+    const expected = read('server', [plain, plain, plain, plain, plain])
+    const random = seeded(5)
+    for (let round = 0; round < 30; round++) {
+      const chunks: Buffer[] = []
+      for (let at = 0; at < stream.length; ) {
+        const size = 1 + Math.floor(random() * 90)
+        chunks.push(Buffer.from(stream.subarray(at, at + size)))
+        at += size
+      }
+      expect(read('server', chunks, agreed)).toEqual(expected)
+    }
+  })
+
+  it('end the connection at any flipped bit', () => {
+    for (const vector of golden.compressed) {
+      const bytes = bytesOf(vector)
+      for (let bit = 40; bit < bytes.length * 8; bit++) {
+        const damaged = Buffer.from(bytes)
+        damaged[bit >> 3] = (damaged[bit >> 3] as number) ^ (1 << (bit & 7))
+        expect(
+          code(() => read(sideOf(vector), [damaged], agreed)),
+          `${vector.name}, bit ${bit}`,
+        ).toBe('PROTOCOL')
+      }
+    }
+  })
+
+  it('end the connection when the stream is no stream, or holds something else than it says', () => {
+    const frames = bytesOf(named('PUBLISH')).subarray(32)
+    const stream = deflateRawSync(frames)
+    expect(read('client', [publish(frames.length, stream)], agreed)).toHaveLength(1)
+    const wrong: Buffer[] = [
+      publish(frames.length, Buffer.from('these are no compressed bytes')),
+      publish(frames.length, stream.subarray(0, stream.length - 1)),
+      publish(frames.length + 8, stream),
+      publish(frames.length - 8, stream),
+      publish(frames.length - 1, stream),
+      publish(0, stream),
+    ]
+    for (const packet of wrong) expect(code(() => read('client', [packet], agreed))).toBe('PROTOCOL')
+    expect(code(() => read('client', [publish(frames.length, stream.subarray(0, 0))], agreed))).toBe('PROTOCOL')
+  })
+
+  it('do not blow up: a bomb is stopped at the length that it says, and that is bounded', () => {
+    const bomb = deflateRawSync(Buffer.alloc(64 << 20))
+    expect(bomb.length).toBeLessThan(100_000)
+    expect(code(() => read('client', [publish(64 << 20, bomb)], agreed))).toBe('LIMIT')
+    expect(code(() => read('client', [publish(mostInflatedBytes + 8, bomb)], agreed))).toBe('LIMIT')
+    const before = process.memoryUsage().arrayBuffers
+    for (let n = 0; n < 20; n++) {
+      expect(code(() => read('client', [publish(mostInflatedBytes, bomb)], agreed))).toBe('PROTOCOL')
+      expect(code(() => read('client', [publish(1024, bomb)], agreed))).toBe('PROTOCOL')
+    }
+    // Garbage of the calls included: what the bombs hold would be more than a thousand megabytes.
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(64 << 20)
+  })
+
+  it('are made of what is worth it', () => {
+    const deflater = new Deflater()
+    const dense = Buffer.alloc(8192, 'all work and no play ')
+    const noise = Buffer.from(Array.from({ length: 8192 }, seeded(1)).map((one) => one * 256))
+    expect(deflater.deflate(dense.subarray(0, 1016))).toBeUndefined()
+    expect(deflater.deflate(Buffer.alloc(mostInflatedBytes + 8))).toBeUndefined()
+    expect(inflateRawSync(deflater.deflate(dense) as Buffer)).toEqual(dense)
+    expect(deflater.deflate(noise)).toBeUndefined()
+    // After that, it does not try for a while.
+    for (let n = 0; n < 15; n++) expect(deflater.deflate(dense)).toBeUndefined()
+    expect(deflater.deflate(dense)).toBeDefined()
   })
 })
 

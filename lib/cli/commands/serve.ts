@@ -22,7 +22,7 @@ interface ServeOptions {
 }
 
 /** What the file of --config may say: as `BrokerOptions`, with file names in place of keys and certificates. */
-const configNames = ['host', 'port', 'idle', 'insecure', 'tls', 'access', 'limits', 'mode']
+const configNames = ['host', 'port', 'idle', 'compression', 'insecure', 'tls', 'access', 'limits', 'mode']
 
 export function registerServe(program: Command, session: Session): void {
   const command = program
@@ -135,11 +135,13 @@ async function readText(file: string): Promise<string> {
 /** The effective configuration, without what must stay secret. */
 function shown(wanted: BrokerOptions, limits: typeof defaultLimits): Record<string, unknown> {
   const { host = '127.0.0.1', port = 9000, idle = 'park', insecure = false, access = [], tls } = wanted
+  const { compression = 'deflate' } = wanted
   return {
     dir: wanted.dir,
     host,
     port,
     idle,
+    compression,
     insecure,
     tls: tls === undefined ? false : tls.ca === undefined ? true : 'mutual',
     access: access.map(({ name, publish, subscribe, administer }) => ({ name, publish, subscribe, administer })),

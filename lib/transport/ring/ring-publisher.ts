@@ -1,3 +1,4 @@
+import { onAbort } from '../../abort.js'
 import type { Region } from '../../codec/codec.js'
 import { HermesError } from '../../errors.js'
 import { frameBytes, frameHeaderBytes, frameOffset } from '../../frame.js'
@@ -261,8 +262,7 @@ export class RingPublisher implements PublisherPort {
 /** As `promise`, unless the signal fires first. */
 function withSignal(promise: Promise<void>, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
-    const stop = () => reject(aborted(signal))
-    signal.addEventListener('abort', stop, { once: true })
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop))
+    const forget = onAbort(signal, () => reject(aborted(signal)))
+    promise.then(resolve, reject).finally(forget)
   })
 }

@@ -3,7 +3,7 @@ import { word } from '../../ring/layout.js'
 import { participantStates, stateOf } from '../../ring/participant.js'
 import type { Directory } from '../log/directory.js'
 import { listTopics, readTopicFile } from '../log/topic-file.js'
-import type { Durability, From, Overflow, TopicInfo, TopicSettings, Transport } from '../transport.js'
+import type { From, PortOptions, TopicInfo, TopicSettings, Transport } from '../transport.js'
 import { RingPublisher } from './ring-publisher.js'
 import { RingSubscriber } from './ring-subscriber.js'
 import {
@@ -44,6 +44,7 @@ export class RingTransport implements Transport {
       const { words, capacity } = image
       const attached = (entry: number) => (stateOf(words, entry) === participantStates.attached ? 1 : 0)
       const firstSequence = firstSequenceOf(image)
+      const nextSequence = Math.max(firstSequence, nextSequenceOf(words))
       const consumed = Atomics.load(words, word.consumerIndex)
       const used = (Atomics.load(words, word.producerIndex) - consumed) >>> 0
       return {
@@ -51,8 +52,9 @@ export class RingTransport implements Transport {
         codec: file.codec,
         createdMs: file.createdMs,
         firstSequence,
-        nextSequence: Math.max(firstSequence, nextSequenceOf(words)),
+        nextSequence,
         syncedSequence: 1,
+        watermarks: { claimed: nextSequence, written: nextSequence, synced: 1 },
         segments: 1,
         bytes: capacity,
         segmentBytes: capacity,
@@ -72,12 +74,14 @@ export class RingTransport implements Transport {
     }
   }
 
-  async publisher(
-    topic: string,
-    settings: TopicSettings,
-    options: { readonly exclusive: boolean; readonly durability?: Durability; readonly overflow?: Overflow },
-  ): Promise<RingPublisher> {
-    const { durability = 'written', overflow = 'block' } = options
+  async publisher(topic: string, settings: TopicSettings, options: PortOptions): Promise<RingPublisher> {
+    const { durability = 'written', overflow = 'block', syncIntervalMs } = options
+    if (syncIntervalMs !== undefined) {
+      throw unsupported(
+        topic,
+        "it lives in memory, so there is nothing to sync. Leave 'syncIntervalMs' out, or use a directory.",
+      )
+    }
     if (durability !== 'written') {
       throw unsupported(topic, `it lives in memory, so nothing in it is ever '${durability}'. Use a directory.`)
     }

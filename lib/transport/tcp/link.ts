@@ -3,6 +3,7 @@ import { connect as connectTls } from 'node:tls'
 import { Deferred } from '../../deferred.js'
 import { HermesError } from '../../errors.js'
 import { version } from '../../version.js'
+import { compressionFeature, Deflater } from '../../wire/compression.js'
 import { integer, parseError, parseJson, parseWelcome, type Welcome } from '../../wire/messages.js'
 import {
   emptyPacket,
@@ -14,7 +15,7 @@ import {
   protocolVersion,
   u64Packet,
 } from '../../wire/packet.js'
-import type { Status, TcpSettings } from './options.js'
+import type { Happening, TcpSettings } from './options.js'
 
 /** A publisher, a subscriber or a request: whoever has a channel. It gets a new one with every connection. */
 export interface LinkUser {
@@ -40,9 +41,13 @@ const mostFaults = 3
 /** A connection that has lasted so long was a good one. */
 const stableMs = 1000
 
-/** One connection to a broker, made again whenever it's lost. All channels of a transport share it. */
+/** One connection to a broker, made again whenever it's lost. Many channels share it. */
 export class Link {
   readonly settings: TcpSettings
+  /** Compresses what this side sends; `undefined` where that was not agreed on. */
+  deflater: Deflater | undefined
+  /** Which of the transport's connections it is, from 1 on. */
+  readonly #number: number
   readonly #users = new Set<LinkUser>()
   readonly #channels = new Map<number, LinkUser>()
   #socket: Socket | undefined
@@ -64,8 +69,9 @@ export class Link {
   #failure: HermesError | undefined
   #opened = new Deferred<void>()
 
-  constructor(settings: TcpSettings) {
+  constructor(settings: TcpSettings, number = 1) {
     this.settings = settings
+    this.#number = number
     this.#opened.promise.catch(() => {})
   }
 
@@ -100,6 +106,16 @@ export class Link {
     } finally {
       clearInterval(timer)
     }
+  }
+
+  /** How many share it. */
+  get users(): number {
+    return this.#users.size
+  }
+
+  /** No connection will follow. */
+  get hasFailed(): boolean {
+    return this.#failure !== undefined
   }
 
   /** Whether packets may be sent: not while the broker is going away. */
@@ -181,7 +197,7 @@ export class Link {
       const { token } = this.settings
       const hello = {
         versions: [protocolVersion, protocolVersion],
-        features: [],
+        features: this.#offered,
         client: `hermes-mq/${version} node/${process.versions.node}`,
         token,
       }
@@ -224,7 +240,7 @@ export class Link {
     }
     switch (type) {
       case packetType.welcome:
-        this.#welcomed(parseWelcome(parseJson(bytes, start, end)), reader)
+        this.#welcomed(parseWelcome(parseJson(bytes, start, end), this.#offered), reader)
         return
       case packetType.ping:
         this.send(u64Packet(packetType.pong, 0, bytes.readBigUInt64LE(start)))
@@ -244,16 +260,22 @@ export class Link {
     }
   }
 
+  get #offered(): readonly string[] {
+    return this.settings.compression === 'deflate' ? [compressionFeature] : []
+  }
+
   #welcomed(welcome: Welcome, reader: PacketReader): void {
     this.#welcome = welcome
     reader.maxBody = welcome.limits.maxPacketBytes
+    reader.compression = welcome.features.includes(compressionFeature)
+    this.deflater = welcome.features.includes(compressionFeature) ? new Deflater() : undefined
     this.#since = performance.now()
     this.#draining = false
     this.#nextChannel = 1
     this.#received = performance.now()
     this.#heart = setInterval(() => this.#beat(welcome.heartbeatMs), Math.max(5, welcome.heartbeatMs / 4))
     this.#heart.unref()
-    this.#tell({ type: 'connected', url: this.settings.url, server: welcome.server })
+    this.#tell({ type: 'connected', server: welcome.server })
     this.#opened.resolve()
     for (const user of [...this.#users]) this.#assign(user)
   }
@@ -290,8 +312,8 @@ export class Link {
     clearInterval(this.#heart)
     clearTimeout(this.#drainTimer)
     if (reason === undefined || socket === undefined) return
-    const { url, reconnect } = this.settings
-    if (had) this.#tell({ type: 'disconnected', url, reason })
+    const { reconnect } = this.settings
+    if (had) this.#tell({ type: 'disconnected', reason })
     // Bytes may be damaged on the way; who is misunderstood time and again says something wrong, and would for ever.
     if (had && performance.now() - this.#since > stableMs) this.#faults = 0
     const final = this.#faults >= mostFaults || (reason instanceof HermesError && finalCodes.includes(reason.code))
@@ -308,7 +330,7 @@ export class Link {
     // At least half of it, so that nobody hammers; the rest at random, so that not all come at once.
     const delayMs = Math.round(ceiling * (0.5 + Math.random() / 2))
     this.#attempt++
-    this.#tell({ type: 'reconnecting', url, attempt: this.#attempt, delayMs })
+    this.#tell({ type: 'reconnecting', attempt: this.#attempt, delayMs })
     if (this.#closed) return
     this.#retry = setTimeout(() => this.#connect(), delayMs)
   }
@@ -332,12 +354,12 @@ export class Link {
   }
 
   lagging(topic: string, behind: number): void {
-    this.#tell({ type: 'lagging', url: this.settings.url, topic, behind })
+    this.#tell({ type: 'lagging', topic, behind })
   }
 
-  #tell(status: Status): void {
+  #tell(what: Happening): void {
     try {
-      this.settings.onStatus(status)
+      this.settings.onStatus({ ...what, url: this.settings.url, connection: this.#number })
     } catch (error) {
       // A listener's fault is not the connection's: let it be seen as what it is.
       queueMicrotask(() => {

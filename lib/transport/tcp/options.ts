@@ -1,13 +1,20 @@
 import { isIP } from 'node:net'
-import { checkBoolean, checkInteger, checkOptions, invalid } from '../../options.js'
+import { checkBoolean, checkChoice, checkInteger, checkOptions, invalid } from '../../options.js'
+import { type Compression, compressions } from '../../wire/compression.js'
 
 /** What happens to the connection, as it happens. */
-export type Status =
-  | { readonly type: 'connected'; readonly url: string; readonly server: string }
-  | { readonly type: 'disconnected'; readonly url: string; readonly reason: Error }
-  | { readonly type: 'reconnecting'; readonly url: string; readonly attempt: number; readonly delayMs: number }
+export type Status = {
+  readonly url: string
+  /** Which of the connections it happens to, from 1 on: see `connections` in `TcpOptions`. */
+  readonly connection: number
+} & Happening
+
+export type Happening =
+  | { readonly type: 'connected'; readonly server: string }
+  | { readonly type: 'disconnected'; readonly reason: Error }
+  | { readonly type: 'reconnecting'; readonly attempt: number; readonly delayMs: number }
   /** A subscriber is behind by this many messages, and takes nothing. */
-  | { readonly type: 'lagging'; readonly url: string; readonly topic: string; readonly behind: number }
+  | { readonly type: 'lagging'; readonly topic: string; readonly behind: number }
 
 /** PEM texts; what is left out is as Node has it: the system's authorities, no certificate of our own. */
 export interface ClientTls {
@@ -33,6 +40,13 @@ export interface TcpOptions {
   readonly subscribeBuffer?: number
   /** How long messages may be held back so that more go together. Default 0: what is there at the end of a turn is sent. */
   readonly maxDelayMs?: number
+  /**
+   * How many connections to make, 1 to 64. Each publisher and each subscriber uses one of them, those with the fewest first, and stays with it; each
+   * connection is made again by itself. Default 1.
+   */
+  readonly connections?: number
+  /** `deflate` compresses batches of a kilobyte and more, where the broker does too. Default `none`. */
+  readonly compression?: Compression
   readonly onStatus?: (status: Status) => void
 }
 
@@ -48,6 +62,8 @@ export interface TcpSettings {
   readonly publishBuffer: number
   readonly subscribeBuffer: number
   readonly maxDelayMs: number
+  readonly connections: number
+  readonly compression: Compression
   readonly onStatus: (status: Status) => void
 }
 
@@ -59,6 +75,8 @@ export const tcpOptionNames = [
   'publishBuffer',
   'subscribeBuffer',
   'maxDelayMs',
+  'connections',
+  'compression',
   'onStatus',
 ] as const
 
@@ -87,6 +105,7 @@ export function checkTcpOptions(place: string, options: TcpOptions): TcpSettings
   }
   const { token, tls = {}, connectTimeoutMs = 10_000, reconnect = {}, publishBuffer = 4 * 1024 * 1024 } = options
   const { subscribeBuffer = 2 * 1024 * 1024, maxDelayMs = 0, onStatus = () => {} } = options
+  const { connections = 1, compression = 'none' } = options
   if (token !== undefined && (typeof token !== 'string' || token === '' || token.length > 4096))
     throw invalid("'token' must be a string of 1 to 4096 characters.")
   checkOptions("'tls'", tls, ['ca', 'cert', 'key', 'servername'])
@@ -94,6 +113,8 @@ export function checkTcpOptions(place: string, options: TcpOptions): TcpSettings
   checkInteger('publishBuffer', publishBuffer, 64 * 1024, 1024 * 1024 * 1024)
   checkInteger('subscribeBuffer', subscribeBuffer, 64 * 1024, 512 * 1024 * 1024)
   checkInteger('maxDelayMs', maxDelayMs, 0, 10_000)
+  checkInteger('connections', connections, 1, 64)
+  checkChoice('compression', compression, compressions)
   if (typeof onStatus !== 'function') throw invalid("'onStatus' must be a function.")
   if (reconnect === false) checkBoolean('reconnect', reconnect)
   else checkOptions("'reconnect'", reconnect, ['minMs', 'maxMs'])
@@ -114,6 +135,8 @@ export function checkTcpOptions(place: string, options: TcpOptions): TcpSettings
     publishBuffer,
     subscribeBuffer,
     maxDelayMs,
+    connections,
+    compression,
     onStatus,
   }
 }

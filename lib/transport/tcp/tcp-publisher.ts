@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { onAbort } from '../../abort.js'
 import type { Region } from '../../codec/codec.js'
 import { Deferred } from '../../deferred.js'
 import { HermesError } from '../../errors.js'
@@ -7,9 +8,11 @@ import { native } from '../../native.js'
 import { aborted } from '../../options.js'
 import { type PublisherOpened, parseJson, parsePublisherOpened, settingsToWire } from '../../wire/messages.js'
 import {
+  compressedPacket,
   jsonPacket,
   packetHeaderBytes,
   packetType,
+  publishFlag,
   publishHeadBytes,
   type Run,
   readAck,
@@ -123,6 +126,8 @@ export class TcpPublisher implements PublisherPort, LinkUser {
   #acknowledged = 0
   /** How many messages the present connection was given. */
   #sent = 0
+  /** Up to here the present connection was told that nobody waits for the acknowledgement. */
+  #patient = 0
   #ackedNumber = 0n
   #seal: () => void = () => {}
   readonly #scratch: Int32Array
@@ -306,9 +311,20 @@ export class TcpPublisher implements PublisherPort, LinkUser {
   }
 
   #send(batch: Batch): void {
-    sealPublish(this.#buffer, batch.offset, this.#channel, this.#ackedNumber, batch.count, batch.frameBytes)
-    this.#link.send(this.#buffer.subarray(batch.offset, batch.offset + batch.size))
-    this.#sent = batch.before + batch.count
+    const { offset, count, frameBytes } = batch
+    // With the buffer filling up, it's for the acknowledgements that all wait.
+    const patient = this.#waiters.length === 0 && this.#used < this.#buffer.length / 8
+    const flags = patient ? publishFlag.patient : 0
+    sealPublish(this.#buffer, offset, this.#channel, this.#ackedNumber, count, frameBytes, flags)
+    if (patient) this.#patient = batch.before + count
+    const packet = this.#buffer.subarray(offset, offset + batch.size)
+    const stream = this.#link.deflater?.deflate(packet.subarray(headBytes))
+    if (stream === undefined) this.#link.send(packet)
+    else {
+      const head = packet.subarray(packetHeaderBytes, headBytes)
+      this.#link.send(compressedPacket(packetType.publish, this.#channel, head, frameBytes, stream))
+    }
+    this.#sent = batch.before + count
   }
 
   async ready(signal: AbortSignal | undefined): Promise<void> {
@@ -325,9 +341,13 @@ export class TcpPublisher implements PublisherPort, LinkUser {
   }
 
   async reached(upto: number, durability: Durability, signal: AbortSignal | undefined): Promise<void> {
-    this.#flush()
     if (upto > this.#droppedFrom && upto <= this.#dropped && this.#dropReason !== undefined) throw this.#dropReason
-    if (upto > this.#acknowledged) await this.#wait(upto, signal)
+    if (upto > this.#acknowledged) {
+      const acknowledged = this.#wait(upto, signal)
+      // Only now, so that the broker learns that somebody waits.
+      this.#flush()
+      await acknowledged
+    }
     if (durability === 'written' || this.#durability === 'synced' || upto === 0) return
     if (this.#failure !== undefined) throw this.#failure
     const deferred = new Deferred<void>()
@@ -347,7 +367,15 @@ export class TcpPublisher implements PublisherPort, LinkUser {
     while (at > 0 && (this.#waiters[at - 1] as Waiter).upto > upto) at--
     this.#waiters.splice(at, 0, waiter)
     deferred.promise.catch(() => {})
+    this.#hurry(upto)
     return abortable(deferred.promise, signal)
+  }
+
+  /** The broker may be keeping the acknowledgement, as nobody waited for it when the message was sent. A PING brings it out. */
+  #hurry(upto: number): void {
+    if (upto > this.#patient || this.#patient <= this.#acknowledged || this.#channel === 0) return
+    this.#patient = 0
+    this.#link.send(u64Packet(packetType.ping, 0, 0n))
   }
 
   async close(): Promise<void> {
@@ -387,6 +415,7 @@ export class TcpPublisher implements PublisherPort, LinkUser {
     this.#channel = 0
     this.#openChannel = 0
     this.#sent = 0
+    this.#patient = 0
     // The broker gives the place away by itself once it notices.
     this.#closed?.resolve()
   }
@@ -511,14 +540,13 @@ function lastNumber(batch: Batch): bigint {
 export async function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return promise
   if (signal.aborted) throw aborted(signal)
-  let stop = () => {}
+  let forget = () => {}
   const fired = new Promise<never>((_, reject) => {
-    stop = () => reject(aborted(signal))
-    signal.addEventListener('abort', stop, { once: true })
+    forget = onAbort(signal, () => reject(aborted(signal)))
   })
   try {
     return await Promise.race([promise, fired])
   } finally {
-    signal.removeEventListener('abort', stop)
+    forget()
   }
 }

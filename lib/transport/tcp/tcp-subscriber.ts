@@ -1,3 +1,4 @@
+import { onAbort } from '../../abort.js'
 import type { Region } from '../../codec/codec.js'
 import { Deferred } from '../../deferred.js'
 import { HermesError } from '../../errors.js'
@@ -157,15 +158,14 @@ export class TcpSubscriber implements SubscriberPort, LinkUser {
     this.#wake = wake
     const { promise, resolve } = wake
     const timer = setTimeout(resolve, timeoutMs)
-    const stop = () => resolve()
-    signal?.addEventListener('abort', stop, { once: true })
+    const forget = signal && onAbort(signal, () => resolve())
     try {
       await promise
     } finally {
       // A wait that is over must not stand in for the next one.
       if (this.#wake === wake) this.#wake = undefined
       clearTimeout(timer)
-      signal?.removeEventListener('abort', stop)
+      forget?.()
     }
   }
 

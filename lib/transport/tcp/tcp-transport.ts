@@ -2,7 +2,7 @@ import { Deferred } from '../../deferred.js'
 import { HermesError } from '../../errors.js'
 import { parseJson } from '../../wire/messages.js'
 import { jsonPacket, packetType, protocolError } from '../../wire/packet.js'
-import type { Durability, From, TopicInfo, TopicSettings, Transport } from '../transport.js'
+import type { From, PortOptions, TopicInfo, TopicSettings, Transport } from '../transport.js'
 import { Link, type LinkUser } from './link.js'
 import type { TcpSettings } from './options.js'
 import { TcpPublisher } from './tcp-publisher.js'
@@ -10,22 +10,33 @@ import { TcpSubscriber } from './tcp-subscriber.js'
 
 /** Topics behind a broker. */
 export class TcpTransport implements Transport {
-  readonly #link: Link
+  readonly #links: readonly Link[]
 
-  private constructor(link: Link) {
-    this.#link = link
+  private constructor(links: readonly Link[]) {
+    this.#links = links
   }
 
   /** @throws HermesError `CONNECTION_FAILED`, `UNAUTHORIZED`, `VERSION_MISMATCH`, `PROTOCOL` */
   static async connect(settings: TcpSettings): Promise<TcpTransport> {
-    const link = new Link(settings)
+    const links = Array.from({ length: settings.connections }, (_, index) => new Link(settings, index + 1))
     try {
-      await link.connect()
+      await Promise.all(links.map((link) => link.connect()))
     } catch (error) {
-      link.close()
+      for (const link of links) link.close()
       throw error
     }
-    return new TcpTransport(link)
+    return new TcpTransport(links)
+  }
+
+  /**
+   * The connection for whoever comes next: of those that are there, the one that the fewest share. One that is being made again will do where
+   * there is no better; one that was given up for good only serves to say why.
+   */
+  get #link(): Link {
+    let best = this.#links.filter((link) => link.ready)
+    if (best.length === 0) best = this.#links.filter((link) => !link.hasFailed)
+    if (best.length === 0) best = [...this.#links]
+    return best.reduce((least, link) => (link.users < least.users ? link : least))
   }
 
   async topics(): Promise<string[]> {
@@ -41,12 +52,14 @@ export class TcpTransport implements Transport {
     return info as TopicInfo
   }
 
-  publisher(
-    topic: string,
-    settings: TopicSettings,
-    options: { readonly exclusive: boolean; readonly durability?: Durability },
-  ): Promise<TcpPublisher> {
+  publisher(topic: string, settings: TopicSettings, options: PortOptions): Promise<TcpPublisher> {
     this.#refuseLocal(settings)
+    if (options.syncIntervalMs !== undefined) {
+      throw new HermesError(
+        'UNSUPPORTED',
+        "'syncIntervalMs' is for publishers on the machine that has the files. Call flush('synced') now and then, or publish 'synced'.",
+      )
+    }
     return TcpPublisher.open(this.#link, topic, settings, {
       exclusive: options.exclusive,
       durability: options.durability ?? 'written',
@@ -63,7 +76,7 @@ export class TcpTransport implements Transport {
   }
 
   async close(): Promise<void> {
-    this.#link.close()
+    for (const link of this.#links) link.close()
   }
 
   #refuseLocal(settings: TopicSettings): void {
