@@ -21,6 +21,7 @@ const names = [
   'native',
   'vitest',
   'python',
+  'python-client',
   'package',
   'cmake-package',
   'models',

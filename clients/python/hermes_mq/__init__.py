@@ -1,0 +1,38 @@
+"""Client of the Hermes message broker: publish, subscribe and replay over TCP and TLS.
+
+``connect()`` is the synchronous client, ``hermes_mq.aio.connect()`` that for asyncio.
+"""
+
+from . import aio
+from .client import Client, Publisher, Subscriber, Topic, connect
+from .codecs import Codec, custom, json, raw, text
+from .errors import ERROR_CODES, HermesError
+from .structs import StructCodec, struct
+from .types import CodecInfo, Message, Receipt, Retention, Status, TopicInfo, Watermarks
+from .version import __version__
+
+__all__ = [
+    "ERROR_CODES",
+    "Client",
+    "Codec",
+    "CodecInfo",
+    "HermesError",
+    "Message",
+    "Publisher",
+    "Receipt",
+    "Retention",
+    "Status",
+    "StructCodec",
+    "Subscriber",
+    "Topic",
+    "TopicInfo",
+    "Watermarks",
+    "__version__",
+    "aio",
+    "connect",
+    "custom",
+    "json",
+    "raw",
+    "struct",
+    "text",
+]

@@ -1,0 +1,384 @@
+"""A publisher's state. What was accepted is kept, in the form in which it's sent, until the broker has acknowledged it; after a lost
+connection it's sent again as it was, and the broker recognises what it has stored already."""
+
+import os
+from collections import deque
+from typing import Any, Callable, Deque, Dict, List, NamedTuple, Optional, Sequence
+
+from . import packets
+from .errors import HermesError, protocol_error
+from .frames import HEADER_BYTES, data_frame, frame_bytes
+from .link import Link, User
+from .packets import Run
+from .types import Receipt
+
+#: Frames of one batch, in bytes, unless one message is larger.
+_BATCH_BYTES = 128 * 1024
+_MOST_FRAMES = 65_535
+#: The broker remembers where 1,024 batches of a publisher stand: with no more under way, it can always tell the sequences.
+_MOST_BATCHES = 1000
+
+#: Failures of one publisher whose messages are remembered, for those who wait for them.
+_MOST_DROPS = 64
+
+#: Told what a message got, or why nobody knows.
+Settled = Callable[[Optional[Receipt], Optional[HermesError]], None]
+
+
+class _Batch(NamedTuple):
+    """Frames that were sent, or would be if there were a connection, and are not acknowledged."""
+
+    frames: bytes
+    messages: int
+    first: int
+    #: How many messages of this publisher came before.
+    before: int
+
+    @property
+    def last(self) -> int:
+        return self.first + self.messages - 1
+
+
+class _Waiter(NamedTuple):
+    upto: int
+    settled: Settled
+
+
+class _Drop(NamedTuple):
+    """The messages from the one behind ``after`` to ``upto`` were refused, or nobody knows."""
+
+    after: int
+    upto: int
+    reason: HermesError
+
+
+class Sync:
+    """A wait for stable storage."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.done = False
+        self.error: Optional[HermesError] = None
+
+
+class PublisherChannel(User):
+    def __init__(self, link: Link, topic: str, settings: Dict[str, Any], durability: str, exclusive: bool) -> None:
+        super().__init__()
+        self._link = link
+        self.topic = topic
+        self._settings = settings
+        self.durability = durability
+        self._exclusive = exclusive
+        self.producer = os.urandom(8).hex()
+        self.closed = False
+        #: The broker has answered a CLOSE, or can't any more.
+        self.left = False
+        #: How many messages were accepted, and how many of them were acknowledged.
+        self.accepted = 0
+        self.acknowledged = 0
+        self.last_receipt: Optional[Receipt] = None
+        self.max_payload_bytes = 0
+        self._is_opened = False
+        self._open_channel = 0
+        self._failure_stays = False
+        self._dropped = 0
+        self._drops: Deque[_Drop] = deque(maxlen=_MOST_DROPS)
+        self._capacity = 0
+        # The batch that is being filled.
+        self._parts: List[bytes] = []
+        self._filled = 0
+        self._first = 0
+        self._number = 0
+        self._batches: Deque[_Batch] = deque()
+        self._used = 0
+        self._sent = 0
+        #: The highest number that any connection was given.
+        self._sent_number = 0
+        self._acked_number = 0
+        self._waiters: Deque[_Waiter] = deque()
+        self._syncs: List[Sync] = []
+
+    @property
+    def opened(self) -> bool:
+        return self._is_opened
+
+    @property
+    def idle(self) -> bool:
+        return self.acknowledged >= self._sent and not self._syncs
+
+    # ---- what callers do ----
+
+    def check(self) -> None:
+        """Raises why nothing can be published: CLOSED, DISK_FULL (once: the next attempt may succeed), …"""
+        failure = self.failure
+        if failure is not None:
+            if not self._failure_stays:
+                self.failure = None
+                self._link.renew(self)
+            raise failure.again()
+        if self.closed:
+            raise HermesError("CLOSED", f"The publisher of '{self.topic}' is closed.")
+
+    def check_size(self, payload: bytes) -> None:
+        if len(payload) > self.max_payload_bytes:
+            raise HermesError(
+                "PAYLOAD_TOO_LARGE",
+                f"A payload of {len(payload)} bytes is larger than the {self.max_payload_bytes} that topic '{self.topic}' takes.",
+                {"topic": self.topic, "bytes": len(payload), "maxPayloadBytes": self.max_payload_bytes},
+            )
+
+    @property
+    def pending(self) -> int:
+        """How many messages were accepted, and neither acknowledged nor given up."""
+        return self.accepted - max(self.acknowledged, self._dropped)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether ``append`` may be called. It may go beyond the bound by what one call appends."""
+        if self._used + self._filled >= self._link.settings.publish_buffer:
+            return False
+        return len(self._batches) < _MOST_BATCHES or self._filled < self._capacity // 2
+
+    def append(self, payloads: Sequence[bytes]) -> None:
+        """Accepts them. REQUIRES: ``check``, ``check_size``, ``has_room``."""
+        # (at most: what fills the frames up is guessed, as this is done for each message)
+        size = sum(map(len, payloads)) + (HEADER_BYTES + 7) * len(payloads)
+        # Together in one batch, if that is possible: a subscriber sees a batch as a whole or not at all.
+        if self._parts and (self._filled + size > self._capacity or len(self._parts) + len(payloads) > _MOST_FRAMES):
+            self._seal()
+        parts = self._parts
+        number = self._number
+        if not parts:
+            number = self._first = max(self._link.settings.clock_ns(), number + 1)
+        else:
+            number += 1
+        for payload in payloads:
+            if parts and size > self._capacity and self._filled + frame_bytes(len(payload)) > self._capacity:
+                self._number = number - 1
+                self._seal()
+                parts = self._parts
+                number = self._first = max(self._link.settings.clock_ns(), number)
+            frame = data_frame(payload, number)
+            parts.append(frame)
+            self._filled += len(frame)
+            number += 1
+        self._number = number - 1
+        self.accepted += len(payloads)
+        if self._filled >= self._capacity:
+            self._seal()
+        elif self.channel:
+            self._link.wants_flush(self)
+
+    def when_settled(self, settled: Settled) -> None:
+        """Calls back once the newest message has reached the publisher's durability."""
+        self._waiters.append(_Waiter(self.accepted, settled))
+
+    def reached(self, upto: int) -> bool:
+        """Whether the first ``upto`` messages have reached the publisher's durability. Raises why they won't."""
+        for drop in self._drops:
+            if drop.after < upto <= drop.upto:
+                raise drop.reason.again()
+        if self.acknowledged >= upto:
+            return True
+        if self.closed:
+            raise HermesError("CLOSED", f"The publisher of '{self.topic}' was closed during the wait.")
+        return False
+
+    def sync(self) -> Sync:
+        """Asks for everything acknowledged so far to be put on stable storage."""
+        if self.failure is not None:
+            raise self.failure.again()
+        sync = Sync(self._acked_number)
+        if self.durability == "synced" or self._acked_number == 0:
+            sync.done = True
+            return sync
+        self._syncs.append(sync)
+        if self.channel and self._link.ready:
+            self._link.send(packets.u64_packet(packets.SYNC, self.channel, sync.number))
+        return sync
+
+    def leave(self) -> None:
+        """Gives the place back: ``left`` once it's done."""
+        self.closed = True
+        if self.channel and self._link.ready and self.failure is None:
+            # The broker is to have given the place to others before anybody is told that this one is closed.
+            self._link.send(packets.packet(packets.CLOSE, self.channel))
+        else:
+            self.left = True
+
+    def dismiss(self) -> None:
+        """The end, whether the broker has answered or not."""
+        self.closed = True
+        self.left = True
+        self.channel = 0
+        self._link.remove(self)
+        self._settle_all(HermesError("CLOSED", f"The publisher of '{self.topic}' was closed during the wait."))
+        self.changed()
+
+    # ---- what the link tells ----
+
+    def connected(self, channel: int) -> None:
+        self._open_channel = channel
+        self.channel = 0 if self._is_opened else channel
+        self._link.send(
+            packets.json_packet(
+                packets.OPEN_PUBLISHER,
+                channel,
+                {
+                    "topic": self.topic,
+                    "settings": self._settings,
+                    "exclusive": self._exclusive,
+                    "durability": self.durability,
+                    "producer": self.producer,
+                    "acked": str(self._acked_number),
+                },
+            )
+        )
+
+    def disconnected(self) -> None:
+        self.channel = 0
+        self._open_channel = 0
+        self._sent = 0
+        if self.closed:
+            # The broker gives the place away by itself once it notices.
+            self.left = True
+            self.changed()
+
+    def failed(self, error: HermesError) -> None:
+        self.channel = 0
+        self._open_channel = 0
+        self.failure = error
+        # Messages that did not fit may fit later; anything else will not get better by itself.
+        self._failure_stays = error.code != "DISK_FULL" or not self._is_opened or self.closed
+        self._drops.append(_Drop(max(self.acknowledged, self._dropped), self.accepted, error))
+        self._dropped = self.accepted
+        self._batches.clear()
+        self._parts = []
+        self._filled = 0
+        self._used = 0
+        self._sent = 0
+        self.left = self.left or self.closed
+        self._settle_all(error)
+        self.changed()
+
+    def packet(self, kind: int, body: bytes) -> None:
+        if kind == packets.ACK:
+            for run in packets.read_ack(body):
+                self._acknowledge(run)
+            if self._parts:
+                self._link.wants_flush(self)
+        elif kind == packets.PUBLISHER_OPENED:
+            self._reopened(packets.parse_json(body))
+        elif kind == packets.SYNCED:
+            number = packets.read_u64(body)
+            for sync in self._syncs:
+                sync.done = sync.done or sync.number <= number
+            self._syncs = [sync for sync in self._syncs if not sync.done]
+        elif kind == packets.CLOSED:
+            self.left = True
+        else:
+            raise protocol_error(f"A packet of type {kind} came for a publisher.")
+        self.changed()
+
+    def flush(self) -> None:
+        if self._parts and self.channel and self._is_opened and len(self._batches) < _MOST_BATCHES:
+            self._seal()
+
+    # ---- within ----
+
+    def _reopened(self, fields: packets.Fields) -> None:
+        stored = packets.decimal_field(fields, "stored")
+        runs = packets.runs_field(fields, "runs")
+        max_payload = packets.integer_field(fields, "maxPayloadBytes", 1, 2**30)
+        max_batch = packets.integer_field(fields, "maxBatchBytes", 40, 2**30)
+        if stored > self._sent_number:
+            raise protocol_error("The broker has stored what it was never sent.")
+        if not self._is_opened:
+            self._is_opened = True
+            self.max_payload_bytes = max_payload
+            self._capacity = max(min(_BATCH_BYTES, max_batch - max_batch % 8), frame_bytes(max_payload))
+        if stored < self._acked_number:
+            lost = HermesError(
+                "IO_FAILED",
+                f"The broker has lost messages of '{self.topic}' that were written but not synced: its machine went down.",
+            )
+            for sync in self._syncs:
+                sync.error = lost
+                sync.done = True
+            self._syncs = []
+        self.channel = self._open_channel
+        for run in runs:
+            self._acknowledge(run)
+        # Stored, and the broker can't tell any more where.
+        while self._batches and self._batches[0].last <= stored:
+            head = self._batches[0]
+            self._acknowledge(Run(head.first, head.messages, 0))
+        for batch in self._batches:
+            self._transmit(batch)
+        for sync in self._syncs:
+            self._link.send(packets.u64_packet(packets.SYNC, self.channel, sync.number))
+        if self._parts:
+            self._link.wants_flush(self)
+
+    def _seal(self) -> None:
+        """Completes the batch that is being filled, and sends it."""
+        count = len(self._parts)
+        batch = _Batch(b"".join(self._parts), count, self._first, self._first_index())
+        self._parts = []
+        self._filled = 0
+        self._batches.append(batch)
+        self._used += len(batch.frames)
+        if self.channel and self._is_opened and self._link.ready:
+            self._transmit(batch)
+
+    def _first_index(self) -> int:
+        """How many messages came before the batch that is being filled."""
+        if not self._batches:
+            return max(self.acknowledged, self._dropped)
+        newest = self._batches[-1]
+        return newest.before + newest.messages
+
+    def _transmit(self, batch: _Batch) -> None:
+        head = packets.publish_head(self._acked_number, batch.messages)
+        size = len(batch.frames)
+        stream = self._link.deflate(batch.frames)
+        if stream is None:
+            self._link.send(packets.publish_start(self.channel, head, size), batch.frames)
+        else:
+            self._link.send(packets.compressed_packet(packets.PUBLISH, self.channel, head, size, stream))
+        self._sent = batch.before + batch.messages
+        self._sent_number = max(self._sent_number, batch.last)
+
+    def _acknowledge(self, run: Run) -> None:
+        """Everything up to the run's end is stored."""
+        last = run.first + run.messages - 1
+        if last > self._sent_number:
+            raise protocol_error("The broker acknowledged what it was never sent.")
+        while self._batches and self._batches[0].last <= last:
+            batch = self._batches.popleft()
+            self._used -= len(batch.frames)
+            self.acknowledged = batch.before + batch.messages
+            self._acked_number = batch.last
+            known = run.sequence > 0 and batch.first >= run.first
+            sequence = run.sequence + batch.first - run.first if known else 0
+            self.last_receipt = Receipt(sequence + batch.messages - 1 if known else 0, batch.last)
+            while self._waiters and self._waiters[0].upto <= self.acknowledged:
+                upto, settled = self._waiters.popleft()
+                index = upto - batch.before - 1
+                receipt = Receipt(sequence + index if known else 0, batch.first + index)
+                self._later(settled, receipt, None)
+
+    def _settle_all(self, error: HermesError) -> None:
+        waiters = self._waiters
+        self._waiters = deque()
+        for waiter in waiters:
+            self._later(waiter.settled, None, error.again())
+        for sync in self._syncs:
+            sync.error = error
+            sync.done = True
+        self._syncs = []
+
+    def _later(self, settled: Settled, receipt: Optional[Receipt], error: Optional[HermesError]) -> None:
+        self._link.calls.append(lambda: settled(receipt, error))
+
+

@@ -1,0 +1,415 @@
+"""A subscriber's state (``SubscriberChannel``), and how its frames become messages (``Consumer``).
+
+The channel belongs to the connection; a consumer takes whole pieces of the log from it and reads them by itself, so that decoding holds nobody up.
+"""
+
+from collections import deque
+from struct import error as StructError
+from typing import Any, ContextManager, Deque, Dict, Generic, List, NamedTuple, Optional, TypeVar
+from zlib import crc32
+
+from . import frames, packets
+from .codecs import Codec
+from .errors import HermesError, protocol_error
+from .frames import DamagedFrame, frame_bytes
+from .link import Link, User
+from .types import Message
+
+T = TypeVar("T")
+
+
+class Piece(NamedTuple):
+    """Whole frames, with the sequence expected at the first one and the one behind the last."""
+
+    frames: bytes
+    sequence: int
+    end_sequence: int
+
+
+class SubscriberChannel(User):
+    def __init__(self, link: Link, topic: str, settings: Dict[str, Any], from_: Any) -> None:
+        super().__init__()
+        self._link = link
+        self.topic = topic
+        self._settings = settings
+        #: Where to begin on the next connection, as it travels.
+        self._from = from_
+        #: Go there as soon as the broker has answered: it was asked for another place meanwhile.
+        self._again: Optional[Any] = None
+        self.closed = False
+        self.max_payload_bytes = 0
+        #: The broker has said where we stand.
+        self.settled = False
+        #: What SUBSCRIBED said: where reading begins.
+        self.start_sequence = 1
+        self._is_opened = False
+        self._is_subscribed = False
+        self._epoch = 0
+        self._pieces: Deque[Piece] = deque()
+        #: Received and not given back: also what a consumer has taken and not finished.
+        self._unread = 0
+        self._tail_sequence = 1
+        self._known_next = 1
+        self._window = 0
+        self._owed = 0
+        #: How much the broker may still send.
+        self._allowed = 0
+
+    @property
+    def opened(self) -> bool:
+        return self._is_opened
+
+    # ---- what consumers do ----
+
+    @property
+    def has_piece(self) -> bool:
+        return bool(self._pieces)
+
+    def take_piece(self) -> Optional[Piece]:
+        """The next one, if it's there. Raises why none will come."""
+        if self._pieces:
+            return self._pieces.popleft()
+        if self.failure is not None:
+            raise self.failure.again()
+        return None
+
+    def finished(self, size: int) -> None:
+        """A piece of so many bytes was read."""
+        self._unread -= size
+        self._credit(size)
+
+    def next_sequence(self) -> int:
+        """What the topic's next message will get, as far as it's known."""
+        return max(self._known_next, self._tail_sequence)
+
+    def move(self, target: Any) -> None:
+        """Goes elsewhere. ``target`` is a place as it travels, or ``'damage'``: behind the damage at the position."""
+        dropped = self._unread
+        self._pieces.clear()
+        failed = self.failure is not None
+        self.failure = None
+        self._from = self._tail_sequence if target == "damage" else target
+        self.settled = False
+        self._unread = 0
+        self._credit(dropped)
+        if self.channel and self._is_subscribed:
+            self._epoch += 1
+            self._link.send(packets.json_packet(packets.SEEK, self.channel, {"epoch": self._epoch, "from": target}))
+            return
+        self._again = target if target == "damage" or self.channel else None
+        if failed:
+            self._link.renew(self)
+
+    def close(self) -> None:
+        if self.closed:
+            return
+        self.closed = True
+        if self.channel:
+            self._link.send(packets.packet(packets.CLOSE, self.channel))
+        self._link.remove(self)
+        self._pieces.clear()
+        self.channel = 0
+        self.changed()
+
+    def _credit(self, size: int) -> None:
+        """
+        Credit goes back in quarters of the window, as a packet for every read would cost more than the read. No frame takes more than half of the
+        window, so the broker never has too little for the next one.
+        """
+        if not self.channel or not self._is_subscribed:
+            return
+        self._owed += size
+        if self._owed >= self._window // 4:
+            self._grant(self._owed)
+            self._owed = 0
+
+    def _grant(self, size: int) -> None:
+        self._allowed += size
+        self._link.send(packets.credit_packet(self.channel, size))
+
+    # ---- what the link tells ----
+
+    def connected(self, channel: int) -> None:
+        self.channel = channel
+        self._is_subscribed = False
+        self._epoch = 0
+        self._allowed = 0
+        self._link.send(
+            packets.json_packet(
+                packets.SUBSCRIBE,
+                channel,
+                {
+                    "topic": self.topic,
+                    "settings": self._settings,
+                    "from": self._tail_sequence if self.settled else self._from,
+                    "credit": 0,
+                },
+            )
+        )
+
+    def disconnected(self) -> None:
+        self.channel = 0
+        self._is_subscribed = False
+
+    def failed(self, error: HermesError) -> None:
+        self.channel = 0
+        self._is_subscribed = False
+        self.failure = error
+        self.changed()
+
+    def packet(self, kind: int, body: bytes) -> None:
+        if self.closed:
+            return
+        if kind == packets.DELIVER:
+            self._deliver(body)
+        elif kind == packets.SUBSCRIBED:
+            self._subscribed(packets.parse_json(body))
+        elif kind == packets.TAIL:
+            self._known_next = max(self._known_next, packets.read_sequence(body))
+            self._link.lagging(self.topic, self._known_next - self._tail_sequence)
+        elif kind != packets.CLOSED:
+            raise protocol_error(f"A packet of type {kind} came for a subscriber.")
+
+    def _subscribed(self, fields: packets.Fields) -> None:
+        epoch = packets.integer_field(fields, "epoch", 0, 0xFFFF_FFFF)
+        sequence = packets.integer_field(fields, "sequence", 1)
+        next_sequence = packets.integer_field(fields, "nextSequence", 1)
+        max_payload = packets.integer_field(fields, "maxPayloadBytes", 1, 2**30)
+        if not self._is_subscribed:
+            self._is_subscribed = True
+            self.max_payload_bytes = max_payload
+            self._window = max(self._link.settings.subscribe_buffer, 2 * frame_bytes(max_payload))
+            # Not for what still lies here unread.
+            self._owed = 0
+            credit = self._window - self._unread
+            if credit > 0:
+                self._grant(credit)
+        if epoch != self._epoch:
+            return
+        if self._again is not None:
+            again = self._again
+            self._again = None
+            self.move(again)
+            return
+        self._known_next = next_sequence
+        if not self.settled:
+            self.settled = True
+            self._tail_sequence = sequence
+            self.start_sequence = sequence
+        elif sequence != self._tail_sequence:
+            raise protocol_error("The broker has gone on at another place than it was asked to.")
+        self._is_opened = True
+        self.changed()
+
+    def _deliver(self, body: bytes) -> None:
+        head = packets.read_deliver_head(body)
+        size = len(body) - packets.DELIVER_HEAD_BYTES
+        if size > self._allowed:
+            raise protocol_error("The broker sent more than it had credit for.")
+        self._allowed -= size
+        if head.epoch != self._epoch or not self.settled:
+            self._credit(size)
+            return
+        if head.sequence != self._tail_sequence or head.end_sequence < head.sequence:
+            raise protocol_error(f"The broker sent sequence {head.sequence} where {self._tail_sequence} was due.")
+        self._pieces.append(Piece(body[packets.DELIVER_HEAD_BYTES :], head.sequence, head.end_sequence))
+        self._unread += size
+        self._tail_sequence = head.end_sequence
+        self._known_next = max(self._known_next, head.next_sequence)
+        self.changed()
+
+
+class Consumer(Generic[T]):
+    """Reads messages. One at a time may use it; ``lock`` is held around what it does with the channel."""
+
+    def __init__(
+        self, channel: SubscriberChannel, codec: Codec[T], skip_damage: bool, verify: bool, lock: ContextManager[Any]
+    ) -> None:
+        self._channel = channel
+        self._codec = codec
+        self._skip_damage = skip_damage
+        self._verify = verify
+        self._lock = lock
+        self._piece: Optional[Piece] = None
+        self._at = 0
+        #: The sequence of the next frame to be read.
+        self._sequence = channel.start_sequence
+        #: Decoded and not handed out; those before the index were.
+        self._ready: List[Message[T]] = []
+        self._index = 0
+        #: To be raised once everything before it was handed out.
+        self._fault: Optional[HermesError] = None
+
+    @property
+    def position(self) -> int:
+        """The sequence of the next message to be handed out."""
+        if self._index < len(self._ready):
+            return self._ready[self._index].sequence
+        return self._sequence
+
+    def restart(self) -> None:
+        """The channel was moved: forgets what it was reading. The bytes were given back by the channel."""
+        self._piece = None
+        self._ready = []
+        self._index = 0
+        self._fault = None
+
+    def start(self) -> None:
+        """The broker has said where reading begins."""
+        self._sequence = self._channel.start_sequence
+
+    def next(self) -> Optional[Message[T]]:
+        """The next message, if it's there. Raises as ``batch``."""
+        if self._index >= len(self._ready):
+            self._ready = []
+            self._index = 0
+            self._ready = self._fetch(256)
+            if not self._ready:
+                return None
+        message = self._ready[self._index]
+        self._index += 1
+        return message
+
+    def batch(self, most: int) -> List[Message[T]]:
+        """What is there, up to ``most`` messages. Raises CORRUPT, BEHIND_RETENTION, DECODE_FAILED (the message counts as consumed), CLOSED, …"""
+        if self._index < len(self._ready):
+            taken = self._ready[self._index : self._index + most]
+            self._index += len(taken)
+            return taken
+        return self._fetch(most)
+
+    def _fetch(self, most: int) -> List[Message[T]]:
+        channel = self._channel
+        while True:
+            if self._fault is not None:
+                fault = self._fault
+                self._fault = None
+                raise fault
+            piece = self._piece
+            if piece is None:
+                with self._lock:
+                    if channel.closed:
+                        return []
+                    try:
+                        piece = channel.take_piece()
+                    except HermesError as error:
+                        if not self._skip_damage or error.code != "CORRUPT":
+                            raise
+                        channel.move("damage")
+                        return []
+                if piece is None:
+                    return []
+                self._piece = piece
+                self._at = 0
+                self._sequence = piece.sequence
+            batch = self._scan(piece, most)
+            if self._at >= len(piece.frames):
+                self._piece = None
+                with self._lock:
+                    channel.finished(len(piece.frames))
+                if self._sequence != piece.end_sequence:
+                    # What was read is handed out first.
+                    if not self._skip_damage:
+                        self._fault = self._damaged(self._sequence)
+                    self._sequence = piece.end_sequence
+            if batch:
+                return batch
+
+    def _scan(self, piece: Piece, most: int) -> List[Message[T]]:
+        """Decodes frames from the position on. What can't be decoded was taken by nobody: what came before it is handed out first."""
+        bytes_ = piece.frames
+        size = len(bytes_)
+        at = self._at
+        sequence = self._sequence
+        max_payload = self._channel.max_payload_bytes
+        decode = self._codec.decode
+        unpack = frames.HEADER.unpack_from
+        magic = frames.MAGIC
+        verify = self._verify
+        batch: List[Message[T]] = []
+        append = batch.append
+        while at < size and len(batch) < most:
+            try:
+                found, version, kind, _, number, timestamp, length, crc = unpack(bytes_, at)
+            except StructError:
+                found = b""
+            start = at + 32
+            end = start + length if found == magic else 0
+            if end == 0 or end > size or number != sequence or kind != 1 or version != 1 or length > max_payload:
+                # A void, or no frame at all.
+                self._at, self._sequence = at, sequence
+                if batch:
+                    return batch
+                self._pass(piece)
+                at, sequence = self._at, self._sequence
+                continue
+            payload = bytes_[start:end]
+            if verify and crc32(payload, crc32(bytes_[at + 4 : at + 28])) != crc:
+                self._at, self._sequence = at, sequence
+                if batch:
+                    return batch
+                self._pass(piece)
+                at, sequence = self._at, self._sequence
+                continue
+            try:
+                value = decode(payload)
+            except Exception:
+                self._at, self._sequence = at, sequence
+                if batch:
+                    return batch
+                self._at = at + frame_bytes(length)
+                self._sequence = sequence + 1
+                raise
+            append(Message(value, sequence, timestamp))
+            at = end + (-length & 7)
+            sequence += 1
+        self._at, self._sequence = at, sequence
+        return batch
+
+    def _pass(self, piece: Piece) -> None:
+        """Goes behind what stands at the position: a void, or damage. Raises CORRUPT unless damage is to be skipped."""
+        bytes_ = piece.frames
+        at = self._at
+        try:
+            head = frames.read_head(bytes_, at, self._channel.max_payload_bytes)
+            size = frame_bytes(head.length)
+            sound = head.sequence == self._sequence and (not self._verify or frames.checksum(bytes_, at, head) == head.crc)
+            if not sound:
+                raise DamagedFrame(size)
+            if head.kind != frames.VOID:
+                raise AssertionError("a sound data frame was not taken")
+            self._at = at + size
+            self._sequence += frames.void_count(bytes_, at, head.length)
+        except DamagedFrame as damage:
+            if not self._skip_damage:
+                raise self._damaged(self._sequence) from None
+            self._resynchronise(piece, at + (damage.size or 8))
+
+    def _resynchronise(self, piece: Piece, at: int) -> None:
+        """Looks for the next whole frame with a later sequence."""
+        bytes_ = piece.frames
+        while True:
+            at = bytes_.find(frames.MAGIC, at)
+            if at < 0:
+                self._at = len(bytes_)
+                self._sequence = piece.end_sequence
+                return
+            if at % 8 == 0:
+                try:
+                    head = frames.read_head(bytes_, at, self._channel.max_payload_bytes)
+                    later = self._sequence < head.sequence < piece.end_sequence
+                    if later and frames.checksum(bytes_, at, head) == head.crc:
+                        self._at = at
+                        self._sequence = head.sequence
+                        return
+                except DamagedFrame:
+                    pass
+            at += 4
+
+    def _damaged(self, sequence: int) -> HermesError:
+        topic = self._channel.topic
+        return HermesError(
+            "CORRUPT",
+            f"Topic '{topic}' is damaged at sequence {sequence}. Go on behind it with seek(), or subscribe with on_damage='skip'.",
+            {"topic": topic, "sequence": sequence},
+        )
