@@ -27,6 +27,8 @@ const batchBytes = 128 * 1024
 /** A batch of so many bytes is sent at once, without waiting for the end of the turn. */
 const eagerBytes = 64 * 1024
 const mostFrames = 65_535
+/** Of how many ranges of refused messages it is remembered why. */
+const mostDrops = 64
 const headBytes = packetHeaderBytes + publishHeadBytes
 // The scratch memory: see native/binding/ingest_frames.h.
 const scratchOffset = 0
@@ -96,10 +98,8 @@ export class TcpPublisher implements PublisherPort, LinkUser {
   /** For good, or until the channel is opened anew. */
   #failure: HermesError | undefined
   #failureStays = false
-  /** The messages between these two were refused, or nobody knows. */
-  #droppedFrom = 0
-  #dropped = 0
-  #dropReason: HermesError | undefined
+  /** Messages that were refused, or of which nobody knows: the newest ranges. */
+  #drops: { readonly after: number; readonly upto: number; readonly reason: HermesError }[] = []
   #closed: Deferred<void> | undefined
 
   #buffer = Buffer.alloc(0)
@@ -129,6 +129,8 @@ export class TcpPublisher implements PublisherPort, LinkUser {
   /** Up to here the present connection was told that nobody waits for the acknowledgement. */
   #patient = 0
   #ackedNumber = 0n
+  /** The highest number that any connection was given: none above it can have been stored. */
+  #givenNumber = 0n
   #seal: () => void = () => {}
   readonly #scratch: Int32Array
   readonly #numbers: BigUint64Array
@@ -325,6 +327,8 @@ export class TcpPublisher implements PublisherPort, LinkUser {
       this.#link.send(compressedPacket(packetType.publish, this.#channel, head, frameBytes, stream))
     }
     this.#sent = batch.before + count
+    const last = lastNumber(batch)
+    if (last > this.#givenNumber) this.#givenNumber = last
   }
 
   async ready(signal: AbortSignal | undefined): Promise<void> {
@@ -341,7 +345,8 @@ export class TcpPublisher implements PublisherPort, LinkUser {
   }
 
   async reached(upto: number, durability: Durability, signal: AbortSignal | undefined): Promise<void> {
-    if (upto > this.#droppedFrom && upto <= this.#dropped && this.#dropReason !== undefined) throw this.#dropReason
+    const drop = this.#drops.find((range) => upto > range.after && upto <= range.upto)
+    if (drop !== undefined) throw drop.reason
     if (upto > this.#acknowledged) {
       const acknowledged = this.#wait(upto, signal)
       // Only now, so that the broker learns that somebody waits.
@@ -428,9 +433,11 @@ export class TcpPublisher implements PublisherPort, LinkUser {
     const passes = error.code === 'DISK_FULL' && this.#state === 'open'
     this.#failure = error
     this.#failureStays = !passes
-    this.#droppedFrom = this.#acknowledged
-    this.#dropped = this.accepted
-    this.#dropReason = error
+    // Of ranges further back nobody can be waiting any more, unless he has not asked for thousands of messages.
+    this.#drops = [
+      ...this.#drops.slice(1 - mostDrops),
+      { after: this.#acknowledged, upto: this.accepted, reason: error },
+    ]
     this.#batches = []
     this.#start = -1
     this.#used = 0
@@ -477,6 +484,7 @@ export class TcpPublisher implements PublisherPort, LinkUser {
       for (const one of this.#syncs) one.deferred.reject(lost)
       this.#syncs = []
     }
+    this.#checkGiven(opened.stored)
     this.#channel = this.#openChannel
     for (const run of opened.runs) this.#acknowledge(run)
     // Stored, and the broker can't tell any more where.
@@ -490,6 +498,7 @@ export class TcpPublisher implements PublisherPort, LinkUser {
   /** Everything up to the run's end is stored. */
   #acknowledge(run: Run): void {
     const last = run.first + BigInt(run.count) - 1n
+    this.#checkGiven(last)
     let served = 0
     for (const batch of this.#batches) {
       const batchLast = lastNumber(batch)
@@ -512,6 +521,12 @@ export class TcpPublisher implements PublisherPort, LinkUser {
       if (settled > 0) this.#waiters.splice(0, settled)
     }
     if (served > 0) this.#batches.splice(0, served)
+  }
+
+  /** A broker that acknowledges what it was never given is not to be believed in anything. */
+  #checkGiven(number: bigint): void {
+    if (number <= this.#givenNumber) return
+    throw new HermesError('PROTOCOL', `The broker acknowledged a message of '${this.#topic}' that it was never sent.`)
   }
 
   #relieve(): void {
