@@ -3,6 +3,8 @@ export interface NativeAddon {
   /** The Node-API version that the addon was built for. */
   readonly napiVersion: number
   readonly constants: NativeConstants
+  /** Places in the core where HERMES_CRASH can kill the process. Empty but in a build for tests. */
+  readonly crashPoints: readonly string[]
   /** What the kernel and the processor offer here. */
   kernelFeatures(): { readonly heavyBarriers: boolean; readonly populate: boolean; readonly crc32: string }
   /** zlib's CRC-32 of all of `bytes`, continued from `seed`. */
@@ -120,7 +122,8 @@ export interface NativeSettings {
 }
 
 export interface NativeLog {
-  openAppender(exclusive: boolean): Promise<NativeAppender>
+  /** `syncIntervalMs` = 0: syncs only when asked. */
+  openAppender(exclusive: boolean, syncIntervalMs?: number): Promise<NativeAppender>
   openReader(verify: boolean): NativeReader
   info(): NativeLogInfo
   /** The sequence that the next message will get. */
@@ -151,6 +154,7 @@ export interface NativeLogInfo {
   readonly activeSegment: number
   readonly firstSequence: number
   readonly nextSequence: number
+  readonly claimedSequence: number
   readonly syncedSequence: number
   readonly tailOffset: number
   readonly publishers: number
@@ -171,6 +175,10 @@ export interface NativeAppender {
   hasRoom(): boolean
   /** Resolves with the sequence before which everything is on stable storage: above the one asked for. */
   sync(sequence: number): Promise<number>
+  /** To be awaited before `close`: a sync, if this is the last publisher and a reboot would leave too much to be checked. */
+  settle(): Promise<number> | undefined
+  /** Throws what ended interval syncing. */
+  checkInterval(): void
   close(): void
 }
 

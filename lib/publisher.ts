@@ -38,18 +38,27 @@ export class Publisher<In> implements AsyncDisposable {
   readonly #payloadOffset: number
   readonly #payloadLimit: number
   #state: 'open' | 'closing' | 'closed' = 'open'
-  /** Open, and not in the middle of a batch, whose values stand in the memory that every publish uses. */
+  /** Open, and not in the middle of a batch or of a value's encoding: these use the memory that every publish uses. */
   #accepts = true
   #closing: Promise<void> | undefined
   #closed = new Deferred<void>()
+  /** What close() waits for. */
+  readonly #settled: Durability
   #synced = 0
   #syncing = false
   #failed: unknown
 
   /** @internal */
-  constructor(topic: string, codec: Codec<In, unknown, unknown>, port: PublisherPort, durability: Durability) {
+  constructor(
+    topic: string,
+    codec: Codec<In, unknown, unknown>,
+    port: PublisherPort,
+    durability: Durability,
+    settled: Durability,
+  ) {
     this.topic = topic
     this.durability = durability
+    this.#settled = settled
     this.#codec = codec
     this.#port = port
     this.#payloadOffset = port.payloadOffset
@@ -71,13 +80,11 @@ export class Publisher<In> implements AsyncDisposable {
    * is `written` in local placements: the end of this process doesn't undo it.
    *
    * @returns false if you should await `ready()` before you publish more. The message was accepted all the same.
-   * @throws HermesError `CLOSED`, `BUSY` (within the iterable of a batch), `ENCODE_FAILED`, `VALIDATION_FAILED`, `PAYLOAD_TOO_LARGE`, `DISK_FULL`, `FORKED`, `IO_FAILED`
+   * @throws HermesError `CLOSED`, `BUSY` (within the iterable of a batch, or within an encode), `ENCODE_FAILED`, `VALIDATION_FAILED`, `PAYLOAD_TOO_LARGE`, `DISK_FULL`, `FORKED`, `IO_FAILED`
    */
   publish(value: In): boolean {
     if (!this.#accepts) throw this.#refusal()
-    const port = this.#port
-    const length = this.#codec.encode(value, port.region, this.#payloadOffset, this.#payloadLimit)
-    const roomy = port.append(length)
+    const roomy = this.#port.append(this.#encode(value))
     return this.durability === 'written' ? roomy : this.#syncSoon() && roomy
   }
 
@@ -141,8 +148,7 @@ export class Publisher<In> implements AsyncDisposable {
     checkSignal(signal)
     if (!this.#accepts) throw this.#refusal()
     const port = this.#port
-    const length = this.#codec.encode(value, port.region, this.#payloadOffset, this.#payloadLimit)
-    const roomy = port.append(length)
+    const roomy = port.append(this.#encode(value))
     if (port.receipt !== undefined) return port.receipt(signal)
     const receipt: Receipt = { sequence: port.lastSequence, timestampNs: port.lastTimestampNs }
     if (!roomy) await port.ready(signal)
@@ -174,7 +180,7 @@ export class Publisher<In> implements AsyncDisposable {
     await this.#port.reached(this.#accepted(), durability, options.signal)
   }
 
-  /** Waits until everything has reached the publisher's durability, then gives its place back. Idempotent. */
+  /** Waits until everything has reached the publisher's durability (with `syncIntervalMs`: `synced`), then gives its place back. Idempotent. */
   close(): Promise<void> {
     this.#closing ??= this.#close()
     return this.#closing
@@ -193,12 +199,27 @@ export class Publisher<In> implements AsyncDisposable {
     this.#state = 'closing'
     this.#accepts = false
     try {
-      await this.#port.reached(this.#accepted(), this.durability, undefined)
+      await this.#port.reached(this.#accepted(), this.#settled, undefined)
     } finally {
       this.#state = 'closed'
       await this.#port.close()
       this.#closed.resolve()
     }
+  }
+
+  /** The encoded value stands in the memory that every publish uses: one that the codec makes meanwhile would mix with it, and is refused. */
+  #encode(value: In): number {
+    this.#accepts = false
+    let length: number
+    // (`finally` would cost another half of a nanosecond)
+    try {
+      length = this.#codec.encode(value, this.#port.region, this.#payloadOffset, this.#payloadLimit)
+    } catch (error) {
+      this.#accepts = this.#state === 'open'
+      throw error
+    }
+    this.#accepts = this.#state === 'open'
+    return length
   }
 
   /** How far this publisher is, in the numbers that its port counts in. */
@@ -240,7 +261,7 @@ export class Publisher<In> implements AsyncDisposable {
     if (this.#state !== 'open') return this.#closedError()
     return new HermesError(
       'BUSY',
-      `The publisher of '${this.topic}' is in use: publishBatch() is taking its values. Publish afterwards, or with another publisher.`,
+      `The publisher of '${this.topic}' is in use: it is encoding a value or taking those of a batch. Publish afterwards, or with another publisher.`,
     )
   }
 

@@ -1,7 +1,7 @@
 import type { Codec } from './codec/codec.js'
 import { guarded } from './codec/guarded.js'
 import { HermesError } from './errors.js'
-import { checkBoolean, checkChoice, checkOptions, checkSignal } from './options.js'
+import { checkBoolean, checkChoice, checkInteger, checkOptions, checkSignal } from './options.js'
 import { Publisher } from './publisher.js'
 import { checkFrom, Subscriber } from './subscriber.js'
 import {
@@ -26,6 +26,11 @@ export interface PublisherOptions {
    * up, which `info().ring` counts; `publish` then returns false.
    */
   readonly overflow?: Overflow
+  /**
+   * Sync what was written so many milliseconds after it was, at most, without anyone awaiting it: 1 to 3,600,000. That bounds what a loss of
+   * power can take, at the price of a sync per interval while messages come. Not over TCP, and not in a `ring:` place (`UNSUPPORTED`).
+   */
+  readonly syncIntervalMs?: number
 }
 
 export interface SubscriberOptions {
@@ -76,11 +81,12 @@ export class Topic<In, Out = In, View = Out> {
    * @throws HermesError `EXCLUSIVE_HELD`, `TOO_MANY_PUBLISHERS`, `CODEC_MISMATCH`, `CONFIG_MISMATCH`, `ACCESS_DENIED`, `CORRUPT`, …
    */
   async publisher(options: PublisherOptions = {}): Promise<Publisher<In>> {
-    checkOptions('publisher()', options, ['durability', 'exclusive', 'overflow'])
-    const { durability = 'written', exclusive = false, overflow = 'block' } = options
+    checkOptions('publisher()', options, ['durability', 'exclusive', 'overflow', 'syncIntervalMs'])
+    const { durability = 'written', exclusive = false, overflow = 'block', syncIntervalMs } = options
     checkChoice('durability', durability, durabilities)
     checkBoolean('exclusive', exclusive)
     checkChoice('overflow', overflow, overflows)
+    if (syncIntervalMs !== undefined) checkInteger('syncIntervalMs', syncIntervalMs, 1, 3_600_000)
     this.#owner.checkOpen()
     const { transport } = this.#owner
     if (overflow !== 'block' && transport.isBounded !== true) {
@@ -89,8 +95,14 @@ export class Topic<In, Out = In, View = Out> {
         `Topic '${this.name}' is a log: it grows and never overflows. Leave 'overflow' out, or use a ring.`,
       )
     }
-    const port = await transport.publisher(this.name, this.#settings, { exclusive, durability, overflow })
-    return this.#owner.adopt(new Publisher<In>(this.name, guarded(this.codec), port, durability))
+    const port = await transport.publisher(this.name, this.#settings, {
+      exclusive,
+      durability,
+      overflow,
+      syncIntervalMs,
+    })
+    const settled = syncIntervalMs === undefined ? durability : 'synced'
+    return this.#owner.adopt(new Publisher<In>(this.name, guarded(this.codec), port, durability, settled))
   }
 
   /**

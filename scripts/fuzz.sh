@@ -1,28 +1,57 @@
 #!/usr/bin/env bash
-# Fuzzes frame decoder, segment reader with recovery, and control file with libFuzzer and sanitizers: scripts/fuzz.sh [seconds per target] [target …]
-# What was found interesting is kept in build/fuzz/corpus/, what crashes in build/fuzz/. Needs clang with libFuzzer.
+# Fuzzes frame decoder, segment reader with recovery, and control file with libFuzzer and sanitizers, and the struct codec under vitest:
+#
+#   scripts/fuzz.sh [--keep] [seconds per target] [frame|segment|control|struct …]
+#
+# Every run begins with what is kept in native/fuzz/corpus/. What it finds interesting goes to build/fuzz/corpus/, what crashes to build/fuzz/.
+# With --keep, the kept corpus is made anew from both: as few and small inputs as reach the same code. Needs clang with libFuzzer.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+keep=false
+if [ "${1:-}" = --keep ]; then
+  keep=true
+  shift
+fi
 seconds=${1:-30}
 shift || true
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(frame segment control)
+[ ${#targets[@]} -gt 0 ] || targets=(frame segment control struct)
+passed=0
+failed=0
+native=()
+for target in "${targets[@]}"; do
+  if [ "$target" != struct ]; then
+    native+=("$target")
+    continue
+  fi
+  seed=$(($(od -An -N4 -tu4 /dev/urandom)))
+  if HERMES_FUZZ_SECONDS=$seconds HERMES_FUZZ_SEED=$seed npx vitest run test/codec/struct-fuzz.test.ts; then
+    passed=$((passed + 1))
+  else
+    failed=$((failed + 1))
+  fi
+done
+targets=("${native[@]}")
 clang=${CXX:-$(command -v clang++ clang++-14 clang++-15 clang++-16 clang++-17 clang++-18 clang++-19 | head -n 1 || true)}
-if [ -z "$clang" ]; then
+if [ ${#targets[@]} -eq 0 ]; then
+  echo "$passed passed, $failed failed, 0 skipped"
+  exit $((failed > 0))
+elif [ -z "$clang" ]; then
   echo "clang++ is missing: apt-get install clang" >&2
-  echo "0 passed, 0 failed, ${#targets[@]} skipped"
-  exit 0
+  echo "$passed passed, $failed failed, ${#targets[@]} skipped"
+  exit $((failed > 0))
 fi
 out=${HERMES_FUZZ_DIR:-build/fuzz}
 mkdir -p "$out"
 flags=(-std=c++20 -O1 -g -fno-exceptions -pthread -Inative -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined)
+newest=$(find native -name '*.h' -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d ' ' -f 2)
 core=()
 jobs=()
 while read -r source; do
   case $source in core/*) ;; *) continue ;; esac
   object=$out/${source//\//_}.o
   core+=("$object")
-  [ "$object" -nt "native/$source" ] && continue
+  [ "$object" -nt "native/$source" ] && [ "$object" -nt "$newest" ] && continue
   extra=()
   case $source in
     *pclmul*) extra=(-msse4.1 -mpclmul) ;;
@@ -30,16 +59,23 @@ while read -r source; do
   jobs+=("$clang ${flags[*]} ${extra[*]:-} -c native/$source -o $object")
 done < <(grep -v '^#' native/sources.txt)
 [ ${#jobs[@]} -eq 0 ] || printf '%s\n' "${jobs[@]}" | xargs -P 2 -I {} sh -c '{}'
-passed=0
-failed=0
 for target in "${targets[@]}"; do
+  kept=native/fuzz/corpus/$target
   corpus=$out/corpus/$target
-  mkdir -p "$corpus"
+  mkdir -p "$corpus" "$kept"
   "$clang" "${flags[@]}" -fsanitize=fuzzer "native/fuzz/${target}_fuzz.cc" "${core[@]}" -o "$out/$target"
   if "$out/$target" -max_total_time="$seconds" -max_len=8192 -timeout=20 -rss_limit_mb=1024 -print_final_stats=1 \
-    -artifact_prefix="$out/$target-" "$corpus" >"$out/$target.log" 2>&1; then
+    -artifact_prefix="$out/$target-" "$corpus" "$kept" >"$out/$target.log" 2>&1; then
     passed=$((passed + 1))
-    echo "$target: $(grep -o 'number_of_executed_units: .*' "$out/$target.log") runs, $(ls "$corpus" | wc -l) in the corpus"
+    echo "$target: $(grep -o 'number_of_executed_units: .*' "$out/$target.log") runs, $(ls "$kept" | wc -l) inputs kept and $(ls "$corpus" | wc -l) found here"
+    if $keep; then
+      rm -rf "$out/merged-$target"
+      mkdir "$out/merged-$target"
+      "$out/$target" -set_cover_merge=1 -max_len=4096 "$out/merged-$target" "$kept" "$corpus" >>"$out/$target.log" 2>&1
+      rm -f "$kept"/*
+      cp "$out/merged-$target"/* "$kept/"
+      echo "$target: $(ls "$kept" | wc -l) inputs are kept now, $(du -sb "$kept" | cut -f 1) bytes"
+    fi
   else
     failed=$((failed + 1))
     tail -n 40 "$out/$target.log"

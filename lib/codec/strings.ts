@@ -97,7 +97,7 @@ const strings: string[] = new Array<string>(slots).fill('')
 
 /**
  * Reads a zero-padded ASCII field of `size` bytes. Through the DataView first, so that released memory throws.
- * Throws DECODE_FAILED for bytes above 127.
+ * Throws DECODE_FAILED for bytes above 127, and for zeros with something behind them.
  */
 export function readAscii(data: DataView, bytes: Uint8Array, offset: number, size: number): string {
   if (size > 8) return readLongAscii(data, bytes, offset, size)
@@ -118,7 +118,7 @@ export function readAscii(data: DataView, bytes: Uint8Array, offset: number, siz
   const slot = (Math.imul(low, 0x9e3779b1) ^ Math.imul(high, 0x85ebca6b)) >>> 22
   if (keysLow[slot] === low && keysHigh[slot] === high) return strings[slot] as string
   if (((low | high) & 0x80808080) !== 0) throw notAscii()
-  const made = shortAscii(bytes, offset, trimmed(bytes, offset, size))
+  const made = unbroken(shortAscii(bytes, offset, trimmed(bytes, offset, size)))
   keysLow[slot] = low
   keysHigh[slot] = high
   strings[slot] = made
@@ -138,14 +138,23 @@ function readLongAscii(data: DataView, bytes: Uint8Array, offset: number, size: 
   data.getUint8(offset)
   const length = trimmed(bytes, offset, size)
   if (!isAscii(bytes, offset, length)) throw notAscii()
-  if (length <= shortRead) return shortAscii(bytes, offset, length)
-  return decoder.decode(bytes.subarray(offset, offset + length))
+  if (length <= shortRead) return unbroken(shortAscii(bytes, offset, length))
+  return unbroken(decoder.decode(bytes.subarray(offset, offset + length)))
 }
 
-/** Reads a zero-padded UTF-8 field of `size` bytes. Throws as `readUtf8`. */
+/** Reads a zero-padded UTF-8 field of `size` bytes. Throws as `readUtf8`, and DECODE_FAILED for zeros with something behind them. */
 export function readUtf8Field(data: DataView, bytes: Uint8Array, offset: number, size: number): string {
   data.getUint8(offset)
-  return readUtf8(bytes, offset, trimmed(bytes, offset, size))
+  return unbroken(readUtf8(bytes, offset, trimmed(bytes, offset, size)))
+}
+
+/** Nobody writes U+0000 into a padded field: a value that has one could not be published again. */
+function unbroken(text: string): string {
+  if (!text.includes('\0')) return text
+  throw new HermesError(
+    'DECODE_FAILED',
+    'A string field holds zeros with other bytes behind them: this payload is no value of this struct.',
+  )
 }
 
 /** The length without the zeros at the end. */

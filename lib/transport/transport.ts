@@ -38,6 +38,8 @@ export interface TopicInfo {
   readonly nextSequence: number
   /** Everything before is on stable storage. */
   readonly syncedSequence: number
+  /** How far the topic is, by what a message has behind it. */
+  readonly watermarks: Watermarks
   readonly segments: number
   /** Bytes in files, the unused rest of the newest segment included. */
   readonly bytes: number
@@ -50,6 +52,16 @@ export interface TopicInfo {
   readonly diskAlarm: boolean
   /** Of a topic in a `ring:` place. */
   readonly ring?: RingInfo
+}
+
+/** Sequences: of each, everything before has come so far. `synced` ≤ `written` ≤ `claimed`. */
+export interface Watermarks {
+  /** Behind the last message for which a publisher has taken room, whether it has put the message there yet or not. */
+  readonly claimed: number
+  /** The first sequence that is not committed: readers come this far. The same as `nextSequence`. */
+  readonly written: number
+  /** The first sequence that is not known to be on stable storage. The same as `syncedSequence`; 1 where there is none. */
+  readonly synced: number
 }
 
 /** What is known of a ring besides. */
@@ -71,6 +83,15 @@ export const overflows: readonly Overflow[] = ['block', 'drop-newest', 'drop-old
 /** Where a subscriber begins, or goes to. A number is a sequence; a Date, the first message stamped then or later. */
 export type From = 'earliest' | 'latest' | number | Date
 
+/** What a publisher's port is told. */
+export interface PortOptions {
+  readonly exclusive: boolean
+  readonly durability?: Durability
+  readonly overflow?: Overflow
+  /** Sync what was written so long after it was, unasked. */
+  readonly syncIntervalMs?: number | undefined
+}
+
 export interface Transport {
   /** Where a subscriber begins that was not told; `latest` unless given. */
   readonly defaultFrom?: From
@@ -82,11 +103,7 @@ export interface Transport {
   topics(): Promise<string[]>
   /** What is known of a topic. Rejects with `NOT_FOUND` if there is none of this name. */
   info(name: string): Promise<TopicInfo>
-  publisher(
-    topic: string,
-    settings: TopicSettings,
-    options: { readonly exclusive: boolean; readonly durability?: Durability; readonly overflow?: Overflow },
-  ): Promise<PublisherPort>
+  publisher(topic: string, settings: TopicSettings, options: PortOptions): Promise<PublisherPort>
   subscriber(
     topic: string,
     settings: TopicSettings,

@@ -9,6 +9,7 @@
 #include "binding/reader_handle.h"
 #include "binding/ring_file_handle.h"
 #include "core/crc32/crc32.h"
+#include "core/log/crash_point.h"
 
 namespace hermes::binding {
 namespace {
@@ -24,11 +25,19 @@ Napi::Value crc32_of(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), crc32(seed, bytes.Data(), bytes.ByteLength()));
 }
 
+/// The names of the crash points; none in a release build.
+Napi::Array crash_point_names(Napi::Env env) {
+  Napi::Array names = Napi::Array::New(env);
+  for (const char* const name : crash_points()) names.Set(names.Length(), Napi::String::New(env, name));
+  return names;
+}
+
 }  // namespace
 
 Addon::Addon(Napi::Env env, Napi::Object exports) : dispatcher_(Dispatcher::create(env)) {
   exports.Set("napiVersion", Napi::Number::New(env, NAPI_VERSION));
   exports.Set("constants", make_constants(env));
+  exports.Set("crashPoints", crash_point_names(env));
   exports.Set("kernelFeatures", Napi::Function::New(env, kernel_features, "kernelFeatures"));
   exports.Set("crc32", Napi::Function::New(env, crc32_of, "crc32"));
   exports.Set("openLog", LogHandle::define(env));

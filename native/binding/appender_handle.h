@@ -2,10 +2,12 @@
 
 #include <napi.h>
 
+#include <atomic>
 #include <memory>
 
 #include "binding/scratch.h"
 #include "core/log/appender.h"
+#include "core/log/interval_sync.h"
 
 namespace hermes::binding {
 
@@ -23,7 +25,7 @@ class AppenderHandle final : public Napi::ObjectWrap<AppenderHandle> {
  public:
   static Napi::Function define(Napi::Env env);
   explicit AppenderHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<AppenderHandle>(info) {}
-  void adopt(std::unique_ptr<Appender> appender) { appender_ = std::move(appender); }
+  void adopt(std::unique_ptr<Appender> appender, uint32_t sync_interval_ms);
 
  private:
   static napi_value append(napi_env env, napi_callback_info info);
@@ -34,10 +36,22 @@ class AppenderHandle final : public Napi::ObjectWrap<AppenderHandle> {
   Napi::Value last_error(const Napi::CallbackInfo& info);
   Napi::Value has_room(const Napi::CallbackInfo& info);
   Napi::Value sync(const Napi::CallbackInfo& info);
+  Napi::Value settle(const Napi::CallbackInfo& info);
+  Napi::Value check_interval(const Napi::CallbackInfo& info);
   Napi::Value close(const Napi::CallbackInfo& info);
   void finish(Code code) noexcept;
+  Napi::Value start_sync(Napi::Env env, uint64_t sequence);
+  bool interval_failed() const noexcept { return interval_ != nullptr && interval_->failed.load(std::memory_order_acquire); }
+
+  /// How interval syncing is doing, told by another thread.
+  struct Interval {
+    std::atomic<bool> failed{false};
+    Status status;  // set once, before `failed`
+  };
 
   std::unique_ptr<Appender> appender_;
+  std::shared_ptr<Interval> interval_;  // null without interval syncing
+  std::unique_ptr<IntervalSync> interval_sync_;
   Scratch scratch_;
   Scratch ingest_scratch_;
   Code last_code_ = Code::kOk;

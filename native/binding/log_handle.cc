@@ -16,8 +16,12 @@ namespace {
 /// Opens an appender off the event loop: another publisher's recovery may have to be waited for, or done here.
 class OpenAppender final : public Napi::AsyncWorker {
  public:
-  OpenAppender(Napi::Env env, std::shared_ptr<Log> log, const Appender::Options& options)
-      : Napi::AsyncWorker(env, "hermes:open-publisher"), deferred_(env), log_(std::move(log)), options_(options) {}
+  OpenAppender(Napi::Env env, std::shared_ptr<Log> log, const Appender::Options& options, uint32_t sync_interval_ms)
+      : Napi::AsyncWorker(env, "hermes:open-publisher"),
+        deferred_(env),
+        log_(std::move(log)),
+        options_(options),
+        sync_interval_ms_(sync_interval_ms) {}
   Napi::Promise promise() const { return deferred_.Promise(); }
 
  protected:
@@ -31,7 +35,7 @@ class OpenAppender final : public Napi::AsyncWorker {
     Napi::Object handle = Addon::of(env).appender_class.New({});
     // A worker that is being terminated makes no objects any more. The appender closes itself.
     if (handle.IsEmpty()) return;
-    AppenderHandle::Unwrap(handle)->adopt(std::move(appender_));
+    AppenderHandle::Unwrap(handle)->adopt(std::move(appender_), sync_interval_ms_);
     handle.Set("recovery", to_object(env, report_));
     deferred_.Resolve(handle);
   }
@@ -40,6 +44,7 @@ class OpenAppender final : public Napi::AsyncWorker {
   Napi::Promise::Deferred deferred_;
   std::shared_ptr<Log> log_;
   Appender::Options options_;
+  uint32_t sync_interval_ms_;
   Status status_;
   std::unique_ptr<Appender> appender_;
   RecoveryReport report_;
@@ -80,11 +85,13 @@ LogHandle::LogHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<LogHandl
   if (!status.ok()) throw_status(info.Env(), status);
 }
 
+/// openAppender(exclusive, syncIntervalMs?) → Promise of a publisher's native half. 0: syncs when asked.
 Napi::Value LogHandle::open_appender(const Napi::CallbackInfo& info) {
   if (log_ == nullptr) return throw_closed(info.Env(), "topic");
   Appender::Options options;
   options.exclusive = info[0].ToBoolean();
-  auto* worker = new OpenAppender(info.Env(), log_, options);
+  const uint32_t sync_interval_ms = info[1].IsNumber() ? info[1].As<Napi::Number>().Uint32Value() : 0;
+  auto* worker = new OpenAppender(info.Env(), log_, options, sync_interval_ms);
   const Napi::Promise promise = worker->promise();
   worker->Queue();
   return promise;
@@ -134,18 +141,21 @@ Napi::Value LogHandle::info(const Napi::CallbackInfo& info) {
   Napi::Object result = Napi::Object::New(env);
   const uint64_t first = log_->first();
   const uint64_t active = log_->active();
+  // In this order, as they only rise: a later look never falls behind an earlier one.
+  Position synced;
+  if (!load_position(control.synced, &synced)) synced = {};
   Position committed;
+  Position claimed;
   uint64_t earliest = 0;
   if (active != 0) {
     Status status = log_->committed(&committed);
+    if (status.ok()) status = log_->claimed_from(committed, &claimed);
     if (!status.ok()) return throw_status(env, status);
     uint64_t ignored = 0;
     for (uint64_t number = first; !Segment::peek(log_->folder(), number, &earliest, &ignored).ok() && number < active;) {
       number = std::max(log_->first(), number + 1);  // retention went on
     }
   }
-  Position synced;
-  if (!load_position(control.synced, &synced)) synced = {};
   uint32_t publishers = 0;
   LockFile probe;
   Status status = log_->open_lock(&probe);
@@ -163,6 +173,7 @@ Napi::Value LogHandle::info(const Napi::CallbackInfo& info) {
   result.Set("activeSegment", to_number(env, active));
   result.Set("firstSequence", to_number(env, active == 0 ? 1 : earliest));
   result.Set("nextSequence", to_number(env, active == 0 ? 1 : committed.sequence));
+  result.Set("claimedSequence", to_number(env, active == 0 ? 1 : claimed.sequence));
   result.Set("syncedSequence", to_number(env, synced.sequence == 0 ? 1 : synced.sequence));
   result.Set("tailOffset", to_number(env, committed.offset));
   result.Set("publishers", Napi::Number::New(env, publishers));

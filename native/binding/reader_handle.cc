@@ -67,7 +67,7 @@ napi_value ReaderHandle::scan(napi_env env, napi_callback_info info) {
       throw_status(env, readable);
       return nullptr;
     }
-    result = hermes::scan(*segment, offset, static_cast<uint64_t>(scratch.get<double>(kSequenceAt)),
+    result = self->stream_.scan(*segment, offset, static_cast<uint64_t>(scratch.get<double>(kSequenceAt)),
                           scratch.get<uint32_t>(kLimitAt), self->max_payload_, self->verify_);
   } else {
     result.end = offset;

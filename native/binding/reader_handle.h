@@ -7,7 +7,7 @@
 #include "binding/dispatcher.h"
 #include "binding/parker.h"
 #include "binding/scratch.h"
-#include "core/log/reader.h"
+#include "core/log/stream_reader.h"
 
 namespace hermes::binding {
 
@@ -46,6 +46,7 @@ class ReaderHandle final : public Napi::ObjectWrap<ReaderHandle> {
   std::shared_ptr<bool> waiting_ = std::make_shared<bool>(false);  // used on the environment's thread only
   Napi::Reference<Napi::ArrayBuffer> region_;
   Scratch scratch_;
+  StreamReader stream_;
   uint32_t max_payload_ = 0;
   bool verify_ = true;
 };

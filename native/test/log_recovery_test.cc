@@ -277,6 +277,25 @@ TEST(LogRecovery, finds_a_base_sequence_again_that_never_reached_the_disk) {
   expect_usable(folder.path());
 }
 
+TEST(LogRecovery, checks_the_only_segment_although_its_base_sequence_was_lost) {
+  for (const bool reboots : {false, true}) {
+    const Folder folder;
+    const auto before = written(folder.path(), 10);
+    const uint64_t none = 0;
+    overwrite(segment_path(folder.path(), 1), offsetof(SegmentHeader, base_sequence), &none, sizeof none);
+    flip_bit_in_payload(folder.path(), before[4]);
+    if (reboots) reboot(folder.path());
+    const auto log = open_log(folder.path());
+    RecoveryReport report;
+    ASSERT_TRUE(recover(*log, false, &report).ok());
+    EXPECT_TRUE(report.ran);
+    EXPECT_EQ(report.damage.size(), 1u);
+    ScanStop stop;
+    EXPECT_EQ(read_all(log, &stop).size(), 9u);
+    EXPECT_EQ(stop, ScanStop::kEmpty);
+  }
+}
+
 TEST(LogRecovery, mends_a_flipped_base_sequence) {
   for (const uint64_t number : {1, 2, 3}) {
     const Folder folder;

@@ -134,6 +134,25 @@ export async function buildAddon({ show = false } = {}) {
   writeFileSync(addonStamp, sources)
 }
 
+export const crashAddonFile = at('build', 'crash-points', 'hermes.node')
+const crashAddonStamp = at('build', 'crash-points', 'hermes.sources')
+
+/** Builds an addon with the core's crash points in it, which docs/testkit.md tells how to use. */
+export function ensureCrashAddon({ show = false } = {}) {
+  return locked(async () => {
+    const wanted = sha256(`${nativeSourcesHash()} ${sha256(readFileSync(at('CMakeLists.txt')))}`)
+    if (existsSync(crashAddonFile) && readStamp(crashAddonStamp) === wanted) return
+    const missing = await need('g++', 'make', 'cmake')
+    if (missing !== undefined) throw new Error(`the addon with crash points can't be built here. ${missing}`)
+    const options = ['-DHERMES_CRASH_POINTS=ON', '-DHERMES_BUILD_ADDON=ON', '-DHERMES_BUILD_TESTS=OFF']
+    await timed('building the addon with crash points', async () => {
+      await must('cmake', ['-S', root, '-B', at('build', 'crash-points'), ...options], { show })
+      await must('cmake', ['--build', at('build', 'crash-points'), '--target', 'hermes_addon', '-j2'], { show })
+    })
+    writeFileSync(crashAddonStamp, wanted)
+  })
+}
+
 /**
  * Makes sure that lib/native.ts finds an addon of the present sources: the committed prebuild where it is one, else
  * build/Release, built now if need be. Returns `prebuild` or `build`.

@@ -8,8 +8,12 @@ import { countGoogleTest, skip, skipUnless } from './suite.mjs'
  * @param folder below build/
  * @param options for CMake
  * @param program the command and options before the test program's own
+ * @param target the test program: `hermes_tests`, or `hermes_crash_tests`, which has the core's crash points
  */
-export async function runNativeTests({ folder, options, filter = '*', env, program = [] }, { log, timeoutMs }) {
+export async function runNativeTests(
+  { folder, options, filter = '*', env, program = [], target = 'hermes_tests' },
+  { log, timeoutMs },
+) {
   if (!readdirSync(join(root, 'native', 'test')).some((name) => name.endsWith('_test.cc'))) {
     return { passed: 0, failed: 0, skipped: 0 }
   }
@@ -17,10 +21,10 @@ export async function runNativeTests({ folder, options, filter = '*', env, progr
   if (missing !== undefined) return missing
   const build = join('build', folder)
   await must('cmake', ['-S', '.', '-B', build, '-DHERMES_BUILD_TESTS=ON', ...options], { log, timeoutMs })
-  await must('cmake', ['--build', build, '--target', 'hermes_tests', '-j2'], { log, timeoutMs })
-  const report = join(build, 'report.json')
+  await must('cmake', ['--build', build, '--target', target, '-j2'], { log, timeoutMs })
+  const report = join(build, `${target}.json`)
   rmSync(join(root, report), { force: true })
-  const command = [...program, join(root, build, 'hermes_tests'), `--gtest_filter=${filter}`]
+  const command = [...program, join(root, build, target), `--gtest_filter=${filter}`]
   command.push(`--gtest_output=json:${join(root, report)}`)
   const result = await run(command[0], command.slice(1), { env, log, timeoutMs })
   return countGoogleTest(join(root, report), result)

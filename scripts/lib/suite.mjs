@@ -50,6 +50,17 @@ export function countFaults(results, print) {
   return { passed: results.length - failed, failed, skipped: 0 }
 }
 
+/** The counts of two runs that make one suite. */
+export function addCounts(one, other) {
+  const reason = one.reason ?? other.reason
+  return {
+    passed: one.passed + other.passed,
+    failed: one.failed + other.failed,
+    skipped: one.skipped + other.skipped,
+    ...(reason === undefined ? {} : { reason }),
+  }
+}
+
 /** Counts a GoogleTest JSON report. A program that died before it wrote one counts as a failure. */
 export function countGoogleTest(reportFile, { code }) {
   if (!existsSync(reportFile)) return { passed: 0, failed: 1, skipped: 0, reason: `the tests died (exit code ${code})` }

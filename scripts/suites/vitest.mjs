@@ -1,5 +1,6 @@
-import { existsSync, readFileSync, rmSync } from 'node:fs'
+import { appendFileSync, existsSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { ensureCrashAddon } from '../lib/build.mjs'
 import { root, run } from '../lib/run.mjs'
 
 const report = join(root, 'build', 'vitest.json')
@@ -10,6 +11,12 @@ export const suite = {
   async run({ log, timeoutMs }) {
     rmSync(report, { force: true })
     const args = ['run', '--reporter=default', '--reporter=json', `--outputFile.json=${report}`]
+    try {
+      await ensureCrashAddon()
+    } catch (error) {
+      // Their tests say that they are skipped, and why.
+      appendFileSync(log, `${error.message}\n`)
+    }
     const env = { HERMES_TYPE_TESTS: '1', NO_COLOR: '1' }
     const { code } = await run('node_modules/.bin/vitest', args, { env, log, timeoutMs })
     if (!existsSync(report)) return { passed: 0, failed: 1, skipped: 0, reason: `vitest died (exit code ${code})` }

@@ -41,7 +41,7 @@ function printSchema(session: Session, { name, codec }: TopicInfo): void {
 }
 
 function rowsOf(info: TopicInfo): [string, string][] {
-  const { codec, retention, firstSequence, nextSequence, syncedSequence } = info
+  const { codec, retention, firstSequence, nextSequence, watermarks } = info
   const limits = [
     ...(retention.bytes === undefined ? [] : [bytesText(retention.bytes)]),
     ...(retention.ageMs === undefined ? [] : [`${grouped(retention.ageMs / 1000)} s`]),
@@ -55,7 +55,9 @@ function rowsOf(info: TopicInfo): [string, string][] {
     ['messages', grouped(nextSequence - firstSequence)],
     ['first sequence', String(firstSequence)],
     ['next sequence', String(nextSequence)],
-    ['synced before', String(syncedSequence)],
+    ['claimed before', String(watermarks.claimed)],
+    ['written before', String(watermarks.written)],
+    ['synced before', String(watermarks.synced)],
     ['segments', size],
     ['largest payload', bytesText(info.maxPayloadBytes)],
     ['retention', limits.length === 0 ? 'unlimited' : limits.join(', ')],

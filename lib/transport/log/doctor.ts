@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { access, constants, readdir, readFile, readlink, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Finding, Severity } from '../../maintenance.js'
@@ -134,7 +135,7 @@ async function limits(say: Say): Promise<void> {
     say(
       'warning',
       'open-files',
-      `This process may open ${soft} files; a publisher takes up to four, a subscriber up to two.`,
+      `This process may open ${soft} files; a publisher takes up to five, a subscriber up to three.`,
       {
         advice: `Raise it: ulimit -n ${fewFiles * 16}, or LimitNOFILE= in the systemd unit.`,
         details,
@@ -179,6 +180,22 @@ async function examineTopic(directory: Directory, topic: string, mappedBy: reado
     await readTopicFile(directory, topic)
     const log = callNative(() => new native.openLog(folder, null, {}), { topic })
     try {
+      if (!existsSync(join(folder, 'locks'))) {
+        const holders = mappedBy.filter(({ pid }) => pid !== process.pid)
+        const named = holders.map(({ pid }) => `pid ${pid}`).join(', ')
+        say(
+          holders.length === 0 ? 'warning' : 'problem',
+          'locks',
+          `The file 'locks' was removed. ${holders.length === 0 ? 'Nobody seems to have the topic open' : `Those who have the topic open go on (${named}), but nobody else can open it`}.`,
+          {
+            topic,
+            advice:
+              'Close all its publishers and subscribers. Whoever opens it then, or `hermes repair`, makes the file again.',
+            details: { holders },
+          },
+        )
+        return
+      }
       const { slots, locks } = log.participants()
       const alive = slots.filter((slot) => slot.alive)
       const dead = slots.filter((slot) => !slot.alive)

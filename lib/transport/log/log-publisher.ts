@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { onAbort } from '../../abort.js'
 import type { Region } from '../../codec/codec.js'
 import { HermesError } from '../../errors.js'
 import type { NativeAppender, NativeLog, RecoveryReport } from '../../native-addon.js'
@@ -41,6 +42,7 @@ export class LogPublisher implements PublisherPort {
   readonly #numbers: Float64Array
   readonly #timestamps: BigUint64Array
   readonly #topic: string
+  readonly #syncsByItself: boolean
   #waiters: Waiter[] = []
   #syncing = false
   #synced = 0
@@ -51,9 +53,11 @@ export class LogPublisher implements PublisherPort {
     log: NativeLog,
     appender: NativeAppender,
     sizes: { readonly segmentBytes: number; readonly maxPayloadBytes: number },
+    syncsByItself: boolean,
   ) {
     const { segmentBytes, maxPayloadBytes } = sizes
     this.#topic = topic
+    this.#syncsByItself = syncsByItself
     this.#log = log
     this.#appender = appender
     this.maxPayloadBytes = maxPayloadBytes
@@ -108,6 +112,14 @@ export class LogPublisher implements PublisherPort {
   }
 
   reached(sequence: number, durability: Durability, signal: AbortSignal | undefined): Promise<void> {
+    // What ended interval syncing is told wherever the publisher is asked.
+    if (this.#syncsByItself && !this.#closed) {
+      try {
+        callNative(() => this.#appender.checkInterval(), { topic: this.#topic })
+      } catch (error) {
+        return Promise.reject(error)
+      }
+    }
     if (durability === 'written' || sequence < this.#synced || sequence === 0) return Promise.resolve()
     return new Promise((resolve, reject) => {
       const waiter: Waiter = { sequence, resolve, reject }
@@ -116,8 +128,7 @@ export class LogPublisher implements PublisherPort {
           this.#waiters = this.#waiters.filter((one) => one !== waiter)
           reject(aborted(signal))
         }
-        signal.addEventListener('abort', stop, { once: true })
-        waiterSignals.set(waiter, () => signal.removeEventListener('abort', stop))
+        waiterSignals.set(waiter, onAbort(signal, stop))
       }
       this.#waiters.push(waiter)
       if (!this.#syncing) void this.#sync()
@@ -147,8 +158,18 @@ export class LogPublisher implements PublisherPort {
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
-    callNative(() => this.#appender.close(), { topic: this.#topic })
-    this.#log.close()
+    try {
+      await this.#appender.settle()
+    } catch (error) {
+      throw fromNative(error, { topic: this.#topic })
+    } finally {
+      callNative(() => this.#appender.close(), { topic: this.#topic })
+      this.#log.close()
+      this.#giveUpWaits()
+    }
+  }
+
+  #giveUpWaits(): void {
     const error = new HermesError('CLOSED', `The publisher of '${this.#topic}' was closed during the wait.`)
     const left = this.#waiters
     this.#waiters = []
@@ -156,7 +177,7 @@ export class LogPublisher implements PublisherPort {
   }
 }
 
-/** What takes a waiter's listener off its signal again. */
+/** What makes a waiter's signal forget it. */
 const waiterSignals = new WeakMap<Waiter, () => void>()
 
 function settle(waiter: Waiter, how: () => void): void {

@@ -1,3 +1,4 @@
+import { onAbort } from '../../abort.js'
 import type { Region } from '../../codec/codec.js'
 import { HermesError } from '../../errors.js'
 import { native } from '../../native.js'
@@ -144,14 +145,13 @@ export class LogSubscriber implements SubscriberPort {
   async park(timeoutMs: number, signal: AbortSignal | undefined): Promise<void> {
     if (this.#closed) return
     this.#store()
-    const stop = () => this.#reader.cancel()
-    signal?.addEventListener('abort', stop, { once: true })
+    const forget = signal && onAbort(signal, () => this.#reader.cancel())
     try {
       await this.#reader.wait(timeoutMs)
     } catch (error) {
       throw fromNative(error, { topic: this.#topic })
     } finally {
-      signal?.removeEventListener('abort', stop)
+      forget?.()
     }
   }
 

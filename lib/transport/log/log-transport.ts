@@ -2,7 +2,7 @@ import { HermesError } from '../../errors.js'
 import { native } from '../../native.js'
 import type { NativeLog } from '../../native-addon.js'
 import { callNative, fromNative } from '../../native-error.js'
-import type { From, Retention, TopicInfo, TopicSettings, Transport } from '../transport.js'
+import type { From, PortOptions, Retention, TopicInfo, TopicSettings, Transport } from '../transport.js'
 import { type Directory, topicFolder } from './directory.js'
 import { LogPublisher } from './log-publisher.js'
 import { LogSubscriber } from './log-subscriber.js'
@@ -41,6 +41,7 @@ export class LogTransport implements Transport {
         firstSequence: info.firstSequence,
         nextSequence: info.nextSequence,
         syncedSequence: info.syncedSequence,
+        watermarks: { claimed: info.claimedSequence, written: info.nextSequence, synced: info.syncedSequence },
         segments,
         bytes: segments * info.segmentBytes,
         segmentBytes: info.segmentBytes,
@@ -57,14 +58,15 @@ export class LogTransport implements Transport {
   async publisher(
     topic: string,
     settings: TopicSettings,
-    options: { readonly exclusive: boolean },
+    options: Pick<PortOptions, 'exclusive' | 'syncIntervalMs'>,
   ): Promise<LogPublisher> {
     const file = await openTopicFile(this.#directory, topic, settings)
     const log = this.#openLog(file, settings)
     try {
       this.#retain(log, settings)
-      const appender = await log.openAppender(options.exclusive)
-      return new LogPublisher(topic, log, appender, file)
+      const { exclusive, syncIntervalMs = 0 } = options
+      const appender = await log.openAppender(exclusive, syncIntervalMs)
+      return new LogPublisher(topic, log, appender, file, syncIntervalMs > 0)
     } catch (error) {
       log.close()
       throw fromNative(error, { topic })

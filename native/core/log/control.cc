@@ -1,6 +1,7 @@
 #include "core/log/control.h"
 
 #include <sys/random.h>
+#include <time.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -15,6 +16,8 @@ namespace hermes {
 namespace {
 
 constexpr uint32_t kPatienceMs = 60'000;
+/// How long others are waited for that may just be making `locks` again.
+constexpr uint32_t kMendPatienceMs = 1000;
 constexpr size_t kChecked = offsetof(ControlBlock, crc);
 constexpr uint64_t kRecordSalt = 0x48524D5350415245;
 
@@ -69,6 +72,39 @@ Status adopt_segments(const std::string& folder, TopicSettings* settings, TopicI
     }
   }
   return Status::success();
+}
+
+/// Notes in the kernel that this process has the topic open, and sees to it that `locks` is there. The lock belongs to `control`'s open
+/// file description, which the mapping that is made of it holds on to: it ends with the mapping, and with the process.
+///
+/// Locks on an unlinked `locks` still hold for those who opened it before, while newcomers would never meet them. So the file is made
+/// anew only while nobody has the topic open, which the lock on `control` tells.
+Status enter(const std::string& folder, const File& control, bool writable, bool make_locks, uint32_t mode) {
+  const std::string path = folder + "/locks";
+  for (uint32_t waited = 0;; ++waited) {
+    File there;
+    Status status = File::open(path, false, &there);
+    const bool lost = status.code == Code::kNotFound;
+    if (!status.ok() && !lost) return status;
+    if (!lost || !make_locks) {
+      status = LockFile::try_lock(control, kInUseByte, LockFile::Mode::kShared);
+      if (status.code != Code::kBusy) return status;
+    } else if (!writable) {
+      return Status::error(Code::kAccessDenied, path + " is lost; it is made again when a process that may write opens the topic");
+    } else {
+      status = LockFile::try_lock(control, kInUseByte, LockFile::Mode::kExclusive);
+      if (status.ok()) status = make_file(path, mode, nullptr, 0);
+      if (status.ok()) status = sync_directory(folder);
+      if (status.ok()) return LockFile::try_lock(control, kInUseByte, LockFile::Mode::kShared);  // in one step: nobody comes between
+      if (status.code != Code::kBusy) return status;
+    }
+    if (waited >= kMendPatienceMs) {
+      return Status::error(Code::kBusy, path + " was lost while the topic is in use. Close all its publishers and subscribers (hermes doctor "
+                                              "names them): whoever opens it then, or hermes repair, makes the file again");
+    }
+    const timespec pause = {0, 1'000'000};
+    ::nanosleep(&pause, nullptr);
+  }
 }
 
 }  // namespace
@@ -131,7 +167,7 @@ Status Control::create(const std::string& folder, const TopicSettings& settings)
   return make_file(folder + "/control", settings.file_mode, image, sizeof image);
 }
 
-Status Control::open(const std::string& folder, Control* out) {
+Status Control::open(const std::string& folder, bool make_locks, Control* out) {
   const std::string path = folder + "/control";
   File file;
   bool writable = true;
@@ -174,6 +210,7 @@ Status Control::open(const std::string& folder, Control* out) {
   }
   out->writable_ = writable;
   status = file.mode(&out->file_mode_);
+  if (status.ok()) status = enter(folder, file, writable, make_locks, out->file_mode_);
   if (!status.ok()) return status;
   return MappedFile::map(file, kControlBytes,
                          writable ? MappedFile::Access::kReadWrite : MappedFile::Access::kRead,

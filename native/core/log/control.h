@@ -22,8 +22,9 @@ class Control {
   /// is made again with their topic id and segment size, and its largest payload covers every message that they hold.
   /// kBusy if a publisher is at work, as it would go on with the lost file.
   static Status create(const std::string& folder, const TopicSettings& settings);
-  /// Maps and checks the control file. Falls back to a read-only mapping without the right to write.
-  static Status open(const std::string& folder, Control* out);
+  /// Maps and checks the control file. Falls back to a read-only mapping without the right to write. Until the mapping goes, the
+  /// topic counts as in use. If `locks` was lost and `make_locks`, that file is made again; kBusy if anybody has the topic open.
+  static Status open(const std::string& folder, bool make_locks, Control* out);
 
   ControlBlock& block() const noexcept { return *reinterpret_cast<ControlBlock*>(file_.data()); }
   bool writable() const noexcept { return writable_; }

@@ -10,6 +10,14 @@
 namespace hermes {
 namespace {
 
+/// test/testkit/crash-points.test.ts compares them with the calls.
+constexpr const char* kPoints[] = {
+    "append:before-claim", "append:claimed",  "append:committed",   "append:filled",           "batch:before-claim",
+    "batch:claimed",       "batch:filled",    "batch:filling",      "pad:claimed",             "pad:committed",
+    "recover:checkpoint",  "recover:cutting", "recover:marked",     "recover:quarantined",     "recover:replaced",
+    "recover:tail-quarantined", "recover:void", "rotate:active",    "rotate:based",
+};
+
 struct Wanted {
   const char* name = std::getenv("HERMES_CRASH");
   size_t length = 0;
@@ -23,6 +31,8 @@ struct Wanted {
 };
 
 }  // namespace
+
+std::span<const char* const> crash_points() noexcept { return kPoints; }
 
 void crash_point(const char* name) noexcept {
   static Wanted wanted;

@@ -27,6 +27,8 @@ inline constexpr uint64_t kPublishersByte = 1;
 inline constexpr uint64_t kPrepareByte = 2;
 inline constexpr uint64_t kSyncByte = 3;
 inline constexpr uint64_t kSlotByte = 16;
+/// Byte of the `control` file: held shared by all who have the topic open.
+inline constexpr uint64_t kInUseByte = 0;
 
 struct TopicId {
   uint8_t bytes[16];

@@ -10,10 +10,15 @@ Status Log::open(const std::string& folder, const TopicSettings* create, const L
   auto log = std::make_shared<Log>();
   log->folder_ = folder;
   log->options_ = options;
-  Status status = Control::open(folder, &log->control_);
-  if (status.code == Code::kNotFound && create != nullptr) {
+  const bool make = create != nullptr;
+  Status status = Control::open(folder, make, &log->control_);
+  if (status.code == Code::kNotFound && make) {
     status = Control::create(folder, *create);
-    if (status.ok()) status = Control::open(folder, &log->control_);
+    if (status.ok()) status = Control::open(folder, make, &log->control_);
+  }
+  if (status.ok()) {
+    status = LockFile::open(folder + "/locks", &log->locks_);
+    if (status.code == Code::kNotFound && !make) status = Status::success();
   }
   if (status.ok()) *out = std::move(log);
   return status;
@@ -51,6 +56,10 @@ Status Log::committed_from(const Position& known, Position* out) {
   Position at;
   if (!load_position(control().checkpoint, &at) || !is_plausible(at)) at = {first(), kSegmentHeaderBytes, 0};
   if (at < known && is_plausible(known)) at = known;
+  return walk(at, false, out);
+}
+
+Status Log::walk(Position at, bool over_claims, Position* out) {
   if (active() == 0) return Status::error(Code::kNotFound, "the topic is empty");
   for (;;) {
     std::shared_ptr<Segment> segment;
@@ -73,7 +82,9 @@ Status Log::committed_from(const Position& known, Position* out) {
         at = {at.segment + 1, kSegmentHeaderBytes, at.sequence};
         break;
       }
-      if (step.kind != Step::Kind::kData && step.kind != Step::Kind::kVoid) {
+      const bool goes_on = step.kind == Step::Kind::kData || step.kind == Step::Kind::kVoid ||
+                           (over_claims && step.kind == Step::Kind::kClaim);
+      if (!goes_on) {
         *out = at;
         return Status::success();
       }

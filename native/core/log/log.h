@@ -37,8 +37,11 @@ class Log : public std::enable_shared_from_this<Log> {
   uint32_t file_mode() const noexcept { return control_.file_mode(); }
   const LogOptions& options() const noexcept { return options_; }
 
-  /// A participant of its own, to hold locks with.
-  Status open_lock(LockFile* out) const { return LockFile::open(folder_ + "/locks", out); }
+  /// A participant of its own, to hold locks with. On the file that was there when this Log was opened, also if somebody removes that.
+  Status open_lock(LockFile* out) const {
+    const std::string path = folder_ + "/locks";
+    return locks_.is_open() ? LockFile::open_again(locks_, path, out) : LockFile::open(path, out);
+  }
   /// The segment mapped for writing; one mapping for all users of this Log.
   Status segment(uint64_t number, std::shared_ptr<Segment>* out);
 
@@ -50,6 +53,8 @@ class Log : public std::enable_shared_from_this<Log> {
   Status committed(Position* out);
   /// As committed(), walking from the end of a committed frame that is known, if that spares a part of the way.
   Status committed_from(const Position& known, Position* out);
+  /// Where the claims end that anybody has made behind `written`, committed or not: the chain goes on behind a claim that is not.
+  Status claimed_from(const Position& written, Position* out) { return walk(written, true, out); }
   /// As committed(), and remembers the result as the checkpoint if that is further.
   void advance_checkpoint();
   /// Notes what the publisher in `slot` has committed as the checkpoint, if there's no other one: then nothing before can be uncommitted.
@@ -65,8 +70,11 @@ class Log : public std::enable_shared_from_this<Log> {
   Syncer& syncer();
 
  private:
+  Status walk(Position at, bool over_claims, Position* out);
+
   std::string folder_;
   Control control_;
+  LockFile locks_;  // takes none; closed if the file was lost and this Log is there only to look
   LogOptions options_;
   std::mutex mutex_;
   std::map<uint64_t, std::weak_ptr<Segment>> segments_;

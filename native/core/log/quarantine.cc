@@ -41,7 +41,12 @@ Status find_place(const Log& log, const Damage& damage, const std::byte* bytes, 
   const std::string folder = log.folder() + "/quarantine";
   // The right to enter goes with the right to read.
   const uint32_t mode = log.file_mode() | (log.file_mode() & 0444) >> 2;
-  if (::mkdir(folder.c_str(), mode) != 0 && errno != EEXIST) return Status::from_errno(errno, "make " + folder);
+  if (::mkdir(folder.c_str(), mode) == 0) {
+    // Whatever the umask, as all that is made here. One that was there is left as its owner wants it.
+    if (::chmod(folder.c_str(), mode) != 0) return Status::from_errno(errno, "set the mode of " + folder);
+  } else if (errno != EEXIST) {
+    return Status::from_errno(errno, "make " + folder);
+  }
   char name[64];
   std::snprintf(name, sizeof name, "/%010llu-%llu", static_cast<unsigned long long>(damage.segment),
                 static_cast<unsigned long long>(damage.offset));

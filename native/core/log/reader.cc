@@ -41,7 +41,10 @@ Scan scan(const Segment& segment, uint64_t from, uint64_t sequence, uint32_t lim
     }
     result.end += step.span;
     result.sequence += step.count;
-    if (step.kind == Step::Kind::kData) ++result.messages;
+    if (step.kind == Step::Kind::kData) {
+      ++result.messages;
+      result.timestamp_ns = fields.timestamp_ns;
+    }
   }
   result.stop = ScanStop::kLimit;
   return result;

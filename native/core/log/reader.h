@@ -19,6 +19,7 @@ struct Scan {
   uint32_t messages = 0;  ///< data frames in [from, end)
   uint64_t end = 0;       ///< offset behind the last frame looked at
   uint64_t sequence = 0;  ///< expected at `end`
+  uint64_t timestamp_ns = 0;  ///< of the last data frame; 0 if there is none
   ScanStop stop = ScanStop::kEmpty;
 };
 

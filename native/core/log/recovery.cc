@@ -164,6 +164,11 @@ class Recovery {
     if (status.ok()) status = log_.segment(1, &segment);
     if (!status.ok()) return status;
     segment->header().base_sequence.store(1, std::memory_order_release);
+    // A file that was there, with something in it, has lost its base sequence: it has to be checked like any other.
+    if (!is_zero(*segment, kSegmentHeaderBytes, segment->bytes())) {
+      fresh_ = false;
+      everything_ = true;
+    }
     raise_to(control_.first, 1);
     raise_to(control_.active, 1);
     store_position(control_.checkpoint, {1, kSegmentHeaderBytes, 1});

@@ -94,7 +94,6 @@ class Segment {
   uint64_t number_ = 0;
   File file_;
   MappedFile map_;
-  bool in_memory_ = false;
   std::atomic<uint64_t> ready_{0};
 };
 

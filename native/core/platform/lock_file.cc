@@ -34,9 +34,18 @@ Status LockFile::open(const std::string& path, LockFile* out) {
   return status;
 }
 
-Status LockFile::try_lock(uint64_t byte, Mode mode) {
+Status LockFile::open_again(const LockFile& other, const std::string& path, LockFile* out) {
+  // A name of the file itself: that in `path` may be gone, or another file's by now.
+  Status status = open("/proc/self/fd/" + std::to_string(other.file_.fd()), out);
+  // Without /proc, or in a program that it is closed to (one with capabilities of its file), there is only the path.
+  return status.ok() ? status : open(path, out);
+}
+
+Status LockFile::try_lock(uint64_t byte, Mode mode) { return try_lock(file_, byte, mode); }
+
+Status LockFile::try_lock(const File& file, uint64_t byte, Mode mode) {
   struct flock range = byte_range(byte, mode == Mode::kShared ? F_RDLCK : F_WRLCK);
-  if (::fcntl(file_.fd(), F_OFD_SETLK, &range) == 0) return Status::success();
+  if (::fcntl(file.fd(), F_OFD_SETLK, &range) == 0) return Status::success();
   if (errno == EAGAIN || errno == EACCES) {
     return Status::error(Code::kBusy, "another participant holds the lock");
   }

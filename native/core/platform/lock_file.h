@@ -17,7 +17,11 @@ class LockFile {
   enum class Mode : uint8_t { kShared, kExclusive };
 
   static Status open(const std::string& path, LockFile* out);
+  /// Another participant on the same file, under whatever name it has now, if any.
+  static Status open_again(const LockFile& other, const std::string& path, LockFile* out);
 
+  /// As try_lock() below, on a file that is open already: the lock lasts until the last descriptor and the last mapping made of it are gone.
+  static Status try_lock(const File& file, uint64_t byte, Mode mode);
   /// Takes or converts the lock on `byte` at once, or returns kBusy.
   Status try_lock(uint64_t byte, Mode mode);
   /// As try_lock, waiting up to `timeout_ms`; then kTimedOut.
