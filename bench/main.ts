@@ -6,8 +6,9 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { workload as cost } from './cost.js'
 import { workload as endToEnd } from './end-to-end.js'
+import { workload as network } from './network.js'
 import { workload as paced } from './paced.js'
-import { hasZeroMq } from './peers/zeromq.js'
+import { hasAllPeers, peersFolder } from './peers/installed.js'
 import { workload as peers } from './peers.js'
 import { workload as publish } from './publish.js'
 import { workload as reopen } from './reopen.js'
@@ -21,7 +22,18 @@ import { loadWarning, machineText, markdown, type Report, type Result, resultTex
 import type { Context, Workload } from './support/workload.js'
 import { workload as sync } from './sync.js'
 
-const workloads: readonly Workload[] = [publish, endToEnd, roundTrip, paced, rotation, reopen, sync, cost, peers]
+const workloads: readonly Workload[] = [
+  publish,
+  endToEnd,
+  roundTrip,
+  paced,
+  rotation,
+  reopen,
+  sync,
+  cost,
+  peers,
+  network,
+]
 
 const help = `npm run bench -- [workload …] [options]
 
@@ -29,7 +41,7 @@ Workloads (all unless named): ${workloads.map(({ name }) => name).join(', ')}
 
   --json          print one JSON document to stdout, and nothing else there
   --trials N      measure each case N times (3; 7 with --report)
-  --peers         install the peers that are not part of Node (ZeroMQ) and measure them too
+  --peers         install the peers' npm packages (ZeroMQ, NATS, Redis) and measure them too
   --figures       draw docs/figures/*.svg
   --report        all of it, and write docs/benchmarks.md
   --from FILE     take the results from a file that --json wrote, and measure nothing
@@ -106,14 +118,16 @@ if (values.figures || values.report) {
 process.exit(report.failures.length > 0 ? 1 : 0)
 
 function installPeers(): void {
-  if (hasZeroMq()) return
-  progress('installing ZeroMQ into bench/peers')
+  if (hasAllPeers()) return
+  progress('installing npm packages into bench/peers')
   try {
-    // Its prebuilt libraries are in the package: no install script is needed.
+    // ZeroMQ's prebuilt libraries are in its package: no install script is needed.
     const args = ['install', '--ignore-scripts', '--no-audit', '--no-fund', '--no-package-lock', '--silent']
-    execFileSync('npm', args, { cwd: join(root, 'bench', 'peers'), stdio: ['ignore', 'ignore', 'pipe'] })
+    execFileSync('npm', args, { cwd: peersFolder, stdio: ['ignore', 'ignore', 'pipe'] })
   } catch (error) {
-    warn(`ZeroMQ can't be installed here, so it's left out: ${(error as Error).message.trim().split('\n').at(-1)}`)
+    warn(
+      `bench/peers can't be installed here, so they are left out: ${(error as Error).message.trim().split('\n').at(-1)}`,
+    )
   }
 }
 

@@ -3,8 +3,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { endToEnd } from './end-to-end.js'
+import { hasPeer } from './peers/installed.js'
 import type { PeerArgs } from './peers/peer.js'
-import { hasZeroMq } from './peers/zeromq.js'
 import { roundTrip, type Waiting } from './round-trip.js'
 import { runChild } from './support/children.js'
 import { digits, latencyCells, latencyColumns, millions, range } from './support/format.js'
@@ -110,7 +110,7 @@ export const workload: Workload = {
     'Hermes (a durable topic in a directory) and its peers take turns in the same run. All encode the same eight fields with the same codec; Hermes stores every message in the log besides. In the throughput runs receivers ' +
     'compare the number in each message; in the round trip Hermes compares all fields. postMessage goes between threads, the others between processes.',
   async run(context: Context) {
-    const zeroMq = hasZeroMq()
+    const zeroMq = hasPeer('zeromq')
     const rates = [
       hermesRate(single, 1),
       hermesRate(batched, 256),

@@ -1,12 +1,10 @@
 // ZeroMQ (npm zeromq) over a Unix domain socket between two processes: PUSH to PULL, and PAIR there and back.
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { root } from '../support/machine.js'
 import type { Roles } from '../support/workload.js'
+import { loadPeer } from './installed.js'
 import { Marks, type PeerArgs, PeerReceiver, PeerSource, timeMessages } from './peer.js'
 import { RoundTrips } from './round-trips.js'
 
@@ -29,14 +27,9 @@ interface ZeroMq {
 }
 
 const role = 'hermes-peer-zeromq'
-const manifest = join(root, 'bench', 'peers', 'package.json')
-
-export function hasZeroMq(): boolean {
-  return existsSync(join(root, 'bench', 'peers', 'node_modules', 'zeromq'))
-}
 
 function load(): ZeroMq {
-  return createRequire(manifest)('zeromq') as ZeroMq
+  return loadPeer('zeromq') as ZeroMq
 }
 
 async function start(echo: boolean, marks: readonly number[], address: string): Promise<ChildProcess> {

@@ -78,6 +78,12 @@ export function runChild<Result>(module: string, role: string, args: unknown, op
   return new Child<Result>(module, role, args, options).result
 }
 
+/** Ends it too if the run fails. */
+export function track(child: ChildProcess): void {
+  running.add(child)
+  child.once('exit', () => running.delete(child))
+}
+
 /** Ends whatever still runs: for the end of a run that failed. */
 export function killChildren(): void {
   for (const child of running) child.kill('SIGKILL')

@@ -8,8 +8,8 @@ import { bytes } from './format.js'
 /** The repository's root. */
 export const root = dirname(createRequire(import.meta.url).resolve('hermes-mq/package.json'))
 
-export function findProgram(name: string): string | undefined {
-  return (process.env.PATH ?? '')
+export function findProgram(name: string, path = process.env.PATH ?? ''): string | undefined {
+  return path
     .split(delimiter)
     .map((folder) => join(folder, name))
     .find((file) => {

@@ -111,7 +111,7 @@ export function markdown(report: Report, figures: readonly Figure[]): string {
       '```',
       'npm run bench                          all workloads',
       'npm run bench -- publish round-trip    some',
-      'npm run bench -- --peers               installs ZeroMQ into bench/peers first, and measures it too',
+      'npm run bench -- --peers               installs peers’ npm packages into bench/peers first, and measures them too',
       'npm run bench -- --json                for machines',
       'npm run bench -- --trials 7            more trials',
       'npm run bench -- --figures             draws docs/figures/*.svg',

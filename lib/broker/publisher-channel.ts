@@ -4,9 +4,8 @@ import { ackPacket, packetType, publishFlag, type Run, u64Packet } from '../wire
 import type { Producer } from './producers.js'
 import type { BrokerTopic, Inlet } from './topic.js'
 
-/** How long acknowledgements are kept for which nobody waits, and how many at most. */
+/** How long an acknowledgement is kept for which nobody waits. */
 const patienceMs = 1
-const mostKept = 256
 
 /** What a channel may do to its connection. */
 export interface ChannelHost {
@@ -26,6 +25,8 @@ export class PublisherChannel implements Inlet {
   #acks: Run[] = []
   /** Somebody waits for them. */
   #urgent = false
+  /** Nobody waits for the newest of them. */
+  #newestIsPatient = false
   #timer: NodeJS.Timeout | undefined
   #ended = false
 
@@ -40,9 +41,13 @@ export class PublisherChannel implements Inlet {
   /** Takes a PUBLISH. Call `settle` once everything that has arrived was taken. */
   publish(bytes: Buffer, start: number, end: number): void {
     const run = this.topic.ingest(this.producer, bytes, start, end)
-    if ((bytes.readUInt32LE(start + 12) & publishFlag.patient) === 0) this.#urgent = true
+    const patient = (bytes.readUInt32LE(start + 12) & publishFlag.patient) !== 0
+    if (!patient) this.#urgent = true
     if (this.durability === 'written') {
+      // It tells of all that came before it: of those for which nobody waits the newest is enough.
+      if (patient && this.#newestIsPatient && this.#acks.length > 0) this.#acks.pop()
       this.#acks.push(run)
+      this.#newestIsPatient = patient
     } else {
       this.topic.whenSynced(run.sequence === 0 ? 0 : run.sequence + run.count - 1, (error) => {
         if (error === undefined) this.acknowledge(run)
@@ -57,7 +62,7 @@ export class PublisherChannel implements Inlet {
 
   /** Acknowledges what was taken: at once, or a little later if that is all the same to the client. */
   settle(): void {
-    if (this.#urgent || this.#acks.length >= mostKept) {
+    if (this.#urgent) {
       this.flush()
     } else if (this.#timer === undefined && this.#acks.length > 0) {
       this.#timer = setTimeout(() => {

@@ -34,9 +34,9 @@ export interface TcpOptions {
   readonly connectTimeoutMs?: number
   /** Between two attempts to connect again: at first, and at most. A random part of it is left out. Default 50 ms and 5 s. */
   readonly reconnect?: { readonly minMs?: number; readonly maxMs?: number } | false
-  /** What a publisher holds until it is acknowledged, in bytes. Beyond, publish() throws BACK_PRESSURE. Default 4 MiB. */
+  /** What a publisher holds until it is acknowledged, in bytes. Beyond, publish() throws BACK_PRESSURE. Default 8 MiB. */
   readonly publishBuffer?: number
-  /** What a subscriber has sent to it ahead of its reading, in bytes. Default 2 MiB. */
+  /** What a subscriber has sent to it ahead of its reading, in bytes. Default 4 MiB. */
   readonly subscribeBuffer?: number
   /** How long messages may be held back so that more go together. Default 0: what is there at the end of a turn is sent. */
   readonly maxDelayMs?: number
@@ -103,8 +103,8 @@ export function checkTcpOptions(place: string, options: TcpOptions): TcpSettings
       `'${url.protocol}//${url.host}' has to be tcp://host:port or tls://host:port and nothing more; a token is an option.`,
     )
   }
-  const { token, tls = {}, connectTimeoutMs = 10_000, reconnect = {}, publishBuffer = 4 * 1024 * 1024 } = options
-  const { subscribeBuffer = 2 * 1024 * 1024, maxDelayMs = 0, onStatus = () => {} } = options
+  const { token, tls = {}, connectTimeoutMs = 10_000, reconnect = {}, publishBuffer = 8 * 1024 * 1024 } = options
+  const { subscribeBuffer = 4 * 1024 * 1024, maxDelayMs = 0, onStatus = () => {} } = options
   const { connections = 1, compression = 'none' } = options
   if (token !== undefined && (typeof token !== 'string' || token === '' || token.length > 4096))
     throw invalid("'token' must be a string of 1 to 4096 characters.")

@@ -38,6 +38,8 @@ const scratchDone = 3
 const scratchNumber = 2
 const scratchSize = 64
 
+const settled = Promise.resolve()
+
 /** A batch that was given to the socket, or would be if there were one, and is not acknowledged. */
 interface Batch {
   readonly offset: number
@@ -226,7 +228,8 @@ export class TcpPublisher implements PublisherPort, LinkUser {
   #schedule(): void {
     this.#scheduled = true
     const { maxDelayMs } = this.#link.settings
-    if (maxDelayMs === 0) queueMicrotask(this.#flushSoon)
+    // (queueMicrotask() makes an object of the asynchronous hooks besides, which takes longer than publish())
+    if (maxDelayMs === 0) void settled.then(this.#flushSoon)
     else this.#timer = setTimeout(this.#flushSoon, maxDelayMs)
   }
 

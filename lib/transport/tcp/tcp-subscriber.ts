@@ -66,6 +66,9 @@ export class TcpSubscriber implements SubscriberPort, LinkUser {
   readonly #words: Int32Array
   readonly #numbers: Float64Array
   #wake: Deferred<void> | undefined
+  #wakeDue = 0
+  #timer: NodeJS.Timeout | undefined
+  #timerDue = 0
   #closed = false
 
   private constructor(link: Link, topic: string, settings: TopicSettings, from: From, verify: boolean) {
@@ -157,16 +160,34 @@ export class TcpSubscriber implements SubscriberPort, LinkUser {
     const wake = new Deferred<void>()
     this.#wake = wake
     const { promise, resolve } = wake
-    const timer = setTimeout(resolve, timeoutMs)
+    this.#wakeBy(performance.now() + timeoutMs)
     const forget = signal && onAbort(signal, () => resolve())
     try {
       await promise
     } finally {
       // A wait that is over must not stand in for the next one.
       if (this.#wake === wake) this.#wake = undefined
-      clearTimeout(timer)
       forget?.()
     }
+  }
+
+  /**
+   * Ends the wait at this time, if nothing does before. Most waits end long before: so one timer serves many, and looks when it
+   * fires whether somebody waits and until when. A timer for each wait costs 4 µs of a parked message's 40.
+   */
+  #wakeBy(due: number): void {
+    this.#wakeDue = due
+    if (this.#timer !== undefined && this.#timerDue <= due) return
+    clearTimeout(this.#timer)
+    this.#timerDue = due
+    this.#timer = setTimeout(() => this.#timeUp(), Math.ceil(due - performance.now()))
+  }
+
+  #timeUp(): void {
+    this.#timer = undefined
+    if (this.#wake === undefined) return
+    if (performance.now() < this.#wakeDue) this.#wakeBy(this.#wakeDue)
+    else this.#rouse()
   }
 
   #rouse(): void {
@@ -237,6 +258,7 @@ export class TcpSubscriber implements SubscriberPort, LinkUser {
     this.#closed = true
     if (this.#channel !== 0) this.#link.send(closePacket(this.#channel))
     this.#link.remove(this)
+    clearTimeout(this.#timer)
     this.#rouse()
     this.offset = 0
     this.end = 0
@@ -269,6 +291,8 @@ export class TcpSubscriber implements SubscriberPort, LinkUser {
     this.#isSubscribed = false
     this.#failure = error
     this.#opened.reject(error)
+    clearTimeout(this.#timer)
+    this.#timer = undefined
     this.#rouse()
   }
 
