@@ -6,12 +6,18 @@
 
 #include "core/log/log.h"
 #include "core/log/retention.h"
+#include "core/platform/clock.h"
 
 namespace hermes {
 namespace {
 
 constexpr uint64_t kChunk = uint64_t{4} << 20;
 constexpr uint64_t kMaxLookahead = uint64_t{32} << 20;
+/// Who has used up less than this has no need of large pages.
+constexpr uint64_t kLargePagesFrom = uint64_t{8} << 20;
+constexpr uint64_t kLargePage = uint64_t{2} << 20;
+/// Nor has a topic of which something was synced so recently.
+constexpr uint64_t kSyncedRecentlyNs = 2'000'000'000;
 constexpr uint64_t kCheckpointEvery = uint64_t{16} << 20;
 constexpr uint64_t kMaxDefaultLowWater = uint64_t{64} << 20;
 constexpr auto kHousekeeping = std::chrono::seconds(1);
@@ -143,8 +149,9 @@ bool Preparer::prepare_to(std::unique_lock<std::mutex>& lock, const std::shared_
   const std::shared_ptr<Segment> keep = segment;
   const Position at = wanted_at_;
   const uint32_t slot = wanted_slot_;
+  const bool large_pages = is_for_large_pages();
   lock.unlock();
-  Status status = prepare_chunk(*keep, limit);
+  Status status = prepare_chunk(*keep, limit, large_pages);
   if (since_checkpoint_ >= kCheckpointEvery) {
     since_checkpoint_ = 0;
     if (!log_.note_checkpoint(slot, at)) log_.advance_checkpoint();
@@ -155,12 +162,25 @@ bool Preparer::prepare_to(std::unique_lock<std::mutex>& lock, const std::shared_
   return error_.ok();
 }
 
-Status Preparer::prepare_chunk(Segment& segment, uint64_t limit) {
+/// Whether the appenders use up much, and nobody syncs: a sync of one message in a large page writes all of that page, which
+/// takes five times as long.
+bool Preparer::is_for_large_pages() {
+  const uint32_t generation = log_.control().sync_generation.load(std::memory_order_relaxed);
+  const uint64_t now = monotonic_ns();
+  if (generation != sync_generation_) {
+    sync_generation_ = generation;
+    synced_ns_ = now;
+  }
+  return lookahead_ >= kLargePagesFrom && (synced_ns_ == 0 || now - synced_ns_ > kSyncedRecentlyNs);
+}
+
+Status Preparer::prepare_chunk(Segment& segment, uint64_t limit, bool large_pages) {
   const uint64_t before = segment.ready();
-  const uint64_t upto = std::min(limit, before + kChunk);
+  uint64_t upto = std::min(limit, before + kChunk);
+  if (large_pages) upto = std::min((upto + kLargePage - 1) / kLargePage * kLargePage, segment.bytes());
   Status status = check_room(upto - before);
   if (!status.ok()) return status;
-  status = segment.prepare(upto);
+  status = segment.prepare(upto, large_pages);
   since_checkpoint_ += upto - before;
   return status;
 }

@@ -40,7 +40,8 @@ class Preparer {
   void run();
   bool work(std::unique_lock<std::mutex>& lock);
   bool prepare_to(std::unique_lock<std::mutex>& lock, const std::shared_ptr<Segment>& segment, uint64_t limit);
-  Status prepare_chunk(Segment& segment, uint64_t limit);
+  bool is_for_large_pages();
+  Status prepare_chunk(Segment& segment, uint64_t limit, bool large_pages);
   Status make_next(uint64_t number, std::shared_ptr<Segment>* out);
   Status check_room(uint64_t bytes);
   void start();
@@ -54,6 +55,8 @@ class Preparer {
   uint64_t offset_ = 0;
   uint64_t lookahead_ = uint64_t{1} << 20;
   uint64_t since_checkpoint_ = 0;
+  uint32_t sync_generation_ = 0;
+  uint64_t synced_ns_ = 0;  // when the generation was seen to change
   Position wanted_at_;
   uint32_t wanted_slot_ = 0;
   Status error_;

@@ -185,12 +185,13 @@ void Segment::prepared_up_to(uint64_t offset) noexcept {
   ready_.compare_exchange_strong(none, offset / 4096 * 4096, std::memory_order_relaxed);
 }
 
-Status Segment::prepare(uint64_t limit) {
+Status Segment::prepare(uint64_t limit, bool large_pages) {
   const uint64_t from = ready_.load(std::memory_order_relaxed);
   limit = std::min((limit + 4095) / 4096 * 4096, bytes());
   if (limit <= from) return Status::success();
   // Both in memory, too: there, populating what is allocated costs a sixth less than having it allocate page by page.
   Status status = file_.allocate(from, limit - from);
+  if (status.ok() && large_pages) map_.prefer_large_pages(from, limit - from);
   if (status.ok()) status = map_.populate(from, limit - from);
   // An older kernel: the pages then fault one by one under the writer, slower but as safe.
   if (status.code == Code::kUnsupported) status = Status::success();

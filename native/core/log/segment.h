@@ -85,7 +85,8 @@ class Segment {
   /// Says where writing begins in a segment that others have filled up to `offset`. Without effect once prepared.
   void prepared_up_to(uint64_t offset) noexcept;
   /// Allocates and faults in [ready, limit) and raises `ready` to `limit`. One thread at a time.
-  Status prepare(uint64_t limit);
+  /// With `large_pages`, in larger pages where the file system has them: see MappedFile.
+  Status prepare(uint64_t limit, bool large_pages = false);
   uint64_t ready() const noexcept { return ready_.load(std::memory_order_acquire); }
   const File& file() const noexcept { return file_; }
   MappedFile& map() noexcept { return map_; }

@@ -42,6 +42,7 @@ class Syncer {
   };
   void run();
   void await_request(std::unique_lock<std::mutex>& lock);
+  Status sync_with(LockFile& locks, uint64_t sequence, Position* synced);
   Status sync_or_wait(LockFile& locks, uint64_t sequence, Position* synced);
   Status sync_once(Position* synced);
   Status check_coming(const Position& end, uint64_t sequence);

@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -30,8 +31,6 @@ Status MappedFile::map(const File& file, uint64_t bytes, Access access, MappedFi
   const int protection = access == Access::kReadWrite ? PROT_READ | PROT_WRITE : PROT_READ;
   void* address = ::mmap(nullptr, bytes, protection, MAP_SHARED, file.fd(), 0);
   if (address == MAP_FAILED) return Status::from_errno(errno, "map the file");
-  // Larger folios where the file system has them: halves the price of populating on ext4. Only a wish, so the answer is not looked at.
-  if (access == Access::kReadWrite) (void)::madvise(address, bytes, MADV_HUGEPAGE);
   out->unmap();
   out->data_ = static_cast<std::byte*>(address);
   out->bytes_ = bytes;
@@ -47,6 +46,15 @@ Status MappedFile::populate(uint64_t offset, uint64_t bytes) noexcept {
   if (errno == EINVAL) return Status::error(Code::kUnsupported, "this kernel has no MADV_POPULATE_WRITE");
   // EFAULT: a store here would raise SIGBUS. With blocks allocated, or in memory, the cause is want of room.
   return Status::from_errno(errno == EFAULT ? ENOSPC : errno, "populate the mapping");
+}
+
+void MappedFile::prefer_large_pages(uint64_t offset, uint64_t bytes) noexcept {
+  constexpr uint64_t kLargest = uint64_t{2} << 20;
+  // A large page that lies only partly in what is advised is not made. What is there already stays as it is.
+  const uint64_t begin = offset / kLargest * kLargest;
+  const uint64_t end = std::min((offset + bytes + kLargest - 1) / kLargest * kLargest, bytes_);
+  // Only a wish, so the answer is not looked at.
+  (void)::madvise(data_ + begin, end - begin, MADV_HUGEPAGE);
 }
 
 Status MappedFile::populate_for_reading(uint64_t offset, uint64_t bytes) const noexcept {

@@ -27,6 +27,10 @@ class MappedFile {
   /// kDiskFull if a page can't be had (a store would be a SIGBUS); kUnsupported before Linux 5.14.
   Status populate(uint64_t offset, uint64_t bytes) noexcept;
 
+  /// Asks for larger pages of the file system, if it has them, for what is populated from now on. They cost less to populate and
+  /// to read, but the system writes each of them whole (up to 2 MiB) however little of it was changed.
+  void prefer_large_pages(uint64_t offset, uint64_t bytes) noexcept;
+
   /// Reads pages in, so that the next load doesn't fault, and an unreadable disk is kIoFailed here and not a SIGBUS there.
   /// `offset` and `bytes` are multiples of 4,096. Before Linux 5.14 it does nothing.
   Status populate_for_reading(uint64_t offset, uint64_t bytes) const noexcept;
