@@ -50,8 +50,8 @@ export async function runBattle(settings: BattleSettings): Promise<BattleOutcome
   const killAll = () => {
     for (const member of members) member.kill()
   }
-  // Also when the process is told to end at once.
-  process.once('exit', killAll)
+  // Also when the process is told to end at once; before anything else that is done then, such as removing the broker's folder.
+  process.prependOnceListener('exit', killAll)
   signal.addEventListener('abort', killAll, { once: true })
   const start = async <Outcome>(task: Task): Promise<Member<Outcome>> => {
     const member = new Member<Outcome>(task)

@@ -89,7 +89,7 @@ async function battle(session: Session, options: BattleOptions, place: string | 
   }
   const folder = place === undefined ? await temporary(options.in) : undefined
   const remove = () => {
-    if (folder !== undefined) rmSync(folder, { recursive: true, force: true })
+    if (folder !== undefined) rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
   }
   // (The second signal ends the process at once.)
   process.once('exit', remove)
@@ -114,7 +114,7 @@ async function battle(session: Session, options: BattleOptions, place: string | 
     })
     progress?.clear()
     if (outcome === undefined) return
-    const verdict = judge(plan, outcome)
+    const verdict = judge(plan, outcome, session.stopping)
     if (session.json) session.out.line(JSON.stringify(reportOf(session, options, plan, outcome, verdict)))
     else printReport(session, plan, outcome, verdict)
     const failure = outcome.injector.failure ?? outcome.subscriber.failure
@@ -122,8 +122,9 @@ async function battle(session: Session, options: BattleOptions, place: string | 
     if (!verdict.passed) throw new Error(`The battle is lost: ${verdict.faults.join('; ')}.`)
   } finally {
     progress?.clear()
-    process.off('exit', remove)
     if (folder !== undefined) await rm(folder, { recursive: true, force: true })
+    // Only now: the second signal may come while it's being removed.
+    process.off('exit', remove)
   }
 }
 
@@ -140,13 +141,14 @@ interface Verdict {
   readonly faults: readonly string[]
 }
 
-function judge({ messages }: Plan, { injector, subscriber, stalled }: BattleOutcome): Verdict {
+function judge({ messages }: Plan, { injector, subscriber, stalled }: BattleOutcome, interrupted: boolean): Verdict {
   const { sent, acknowledged } = injector
   const { received, duplicates, outOfOrder, wrong } = subscriber
   const missing = Math.max(0, sent - received)
   const delivery = sent === 0 ? 0 : Math.floor((Math.min(received, sent) / sent) * 10_000) / 100
   const faults = [
-    ...(sent === 0 ? [`none of ${counted(messages, 'message')} was published`] : []),
+    // (Told to end before the first message was due, it has failed in nothing.)
+    ...(sent === 0 && !interrupted ? [`none of ${counted(messages, 'message')} was published`] : []),
     ...(missing > 0 ? [`${counted(missing, 'message')} not delivered`] : []),
     ...(duplicates > 0 ? [`${counted(duplicates, 'message')} delivered more than once`] : []),
     ...(outOfOrder > 0 ? [`${counted(outOfOrder, 'message')} out of order`] : []),
