@@ -113,6 +113,7 @@ describe('hermes battle', () => {
     const topic = () =>
       readdirSync(place.folder, { recursive: true, encoding: 'utf8' }).some((name) => /\.seg$/.test(name))
     while (!topic()) await new Promise((resolve) => setTimeout(resolve, 20))
+    expect(processesOf(place.folder)).not.toEqual([])
     battle.child.kill('SIGINT')
     // (Signals that are sent at once may arrive as one. Then it ends in order, which is as good here.)
     await new Promise((resolve) => setTimeout(resolve, 20))
