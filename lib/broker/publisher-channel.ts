@@ -29,6 +29,10 @@ export class PublisherChannel implements Inlet {
   #newestIsPatient = false
   #timer: NodeJS.Timeout | undefined
   #ended = false
+  /** A SYNC is being answered. */
+  #syncing = false
+  /** The highest number of those that came meanwhile. */
+  #nextSync: bigint | undefined
 
   constructor(host: ChannelHost, channel: number, topic: BrokerTopic, producer: Producer, durability: Durability) {
     this.#host = host
@@ -79,12 +83,24 @@ export class PublisherChannel implements Inlet {
     this.#acks = []
   }
 
-  /** Answers a SYNC. */
+  /** Answers a SYNC. While one is under way, all that follow share the next: one answer with the highest number serves them. */
   sync(number: bigint): void {
+    if (this.#syncing) {
+      if (this.#nextSync === undefined || number > this.#nextSync) this.#nextSync = number
+      return
+    }
+    this.#syncing = true
     this.topic.whenSynced(0, (error) => {
+      this.#syncing = false
       if (this.#ended) return
-      if (error === undefined) this.#host.send(u64Packet(packetType.synced, this.#channel, number))
-      else this.fail(error)
+      if (error !== undefined) {
+        this.fail(error)
+        return
+      }
+      this.#host.send(u64Packet(packetType.synced, this.#channel, number))
+      const next = this.#nextSync
+      this.#nextSync = undefined
+      if (next !== undefined) this.sync(next)
     })
   }
 

@@ -240,7 +240,10 @@ export class BrokerTopic {
   async #sync(): Promise<void> {
     this.#syncing = true
     while (this.#unsynced.length > 0) {
-      const furthest = this.#unsynced.reduce((most, one) => Math.max(most, one.sequence), 0)
+      // All who wait now, in one pass: a list that is searched for each of them took 18 s for a flood.
+      const waiting = this.#unsynced
+      this.#unsynced = []
+      const furthest = waiting.reduce((most, one) => Math.max(most, one.sequence), 0)
       let synced = 0
       let failure: HermesError | undefined
       try {
@@ -250,9 +253,10 @@ export class BrokerTopic {
         const known = fromNative(error, { topic: this.name })
         failure = known instanceof HermesError ? known : new HermesError('IO_FAILED', String(error), { cause: error })
       }
-      const served = this.#unsynced.filter((one) => failure !== undefined || one.sequence < synced)
-      this.#unsynced = this.#unsynced.filter((one) => !served.includes(one))
-      for (const one of served) one.done(failure)
+      for (const one of waiting) {
+        if (failure !== undefined || one.sequence < synced) one.done(failure)
+        else this.#unsynced.push(one)
+      }
     }
     this.#syncing = false
   }
