@@ -1,7 +1,7 @@
 /**
  * The 32-byte frame header: the same bytes lie in the log, travel on TCP and are read by every client.
  *
- * ```
+ * ```text
  *  0  magic         u32   0x314D5248, the bytes 'HRM1'
  *  4  version       u8    1
  *  5  type          u8    1 data, 2 padding, 3 void

@@ -39,7 +39,7 @@ const createOptions = [...attachOptions, 'capacity', 'parking', 'startIndex', 'n
  *
  * ```ts
  * const ring = SpscRing.create({ capacity: 4096, codec: Trade, role: 'producer' })
- * new Worker(file, { workerData: ring.handle })
+ * const worker = new Worker(file, { workerData: ring.handle })
  * // in the worker: SpscRing.attach(workerData, { codec: Trade, role: 'consumer' })
  * ```
  */
