@@ -297,8 +297,11 @@ export class Connection implements SubscriberHost {
       .finally(() => this.#opening.delete(channel))
   }
 
-  /** Checks and notes the number of a channel that is to be opened. */
-  #reserve(channel: number): void {
+  /**
+   * Checks and notes the number of a channel that is to be opened. False if nothing is opened any more, which the client could not know yet:
+   * it asks again on its next connection. An ERROR would be final for it.
+   */
+  #reserve(channel: number): boolean {
     if (channel <= this.#highestChannel) throw protocolError('The numbers of channels have to grow.')
     this.#highestChannel = channel
     const { maxChannels } = this.#host.settings.limits
@@ -308,12 +311,12 @@ export class Connection implements SubscriberHost {
         `This connection has ${maxChannels} publishers and subscribers, as many as it may have.`,
       )
     }
-    if (this.#host.draining) throw new HermesError('CLOSED', 'The broker is shutting down.')
     this.#opening.set(channel, false)
+    return !this.#host.draining
   }
 
   async #openPublisher(channel: number, fields: Readonly<Record<string, unknown>>): Promise<void> {
-    this.#reserve(channel)
+    if (!this.#reserve(channel)) return
     const open = parseOpenPublisher(fields)
     if (!this.#rights?.mayPublish(open.topic)) throw this.#denied('publish to', open.topic)
     const topic = await this.#topic(open.topic, open.settings)
@@ -321,41 +324,54 @@ export class Connection implements SubscriberHost {
     const inlet = (await topic.enter(open.producer, open.exclusive, (producer) => {
       return new PublisherChannel(this, channel, topic, producer, open.durability)
     })) as PublisherChannel
-    if (this.#isGone(channel)) {
+    try {
+      if (!(await this.#finishOpening(channel, inlet, topic, open))) await inlet.end(false)
+    } catch (error) {
+      // Else it would keep its place, and an exclusive one the topic, with nobody there.
       await inlet.end(false)
-      return
+      throw error
     }
+  }
+
+  /** Completes the opening of a publisher that has its place. False if nobody waits for it any more. */
+  async #finishOpening(
+    channel: number,
+    inlet: PublisherChannel,
+    topic: BrokerTopic,
+    open: ReturnType<typeof parseOpenPublisher>,
+  ): Promise<boolean> {
+    if (this.#isGone(channel)) return false
     const { producer } = inlet
     producer.trim(open.acked)
-    // What a power cut took away was acknowledged as written only; its numbers are not used again.
-    if (open.acked > producer.stored) producer.stored = open.acked
     if (open.durability === 'synced' && producer.runs.length > 0) {
       await new Promise<void>((resolve, reject) =>
         topic.whenSynced(0, (error) => (error === undefined ? resolve() : reject(error))),
       )
     }
-    if (this.#isGone(channel)) {
-      await inlet.end(false)
-      return
-    }
+    // A newer one with the same id may have come meanwhile: then this one has been told.
+    if (inlet.hasEnded || this.#isGone(channel)) return false
+    const { stored, runs } = producer
+    // What a power cut took away was acknowledged as written only; its numbers are not used again.
+    if (open.acked > stored) producer.stored = open.acked
     this.#channels.set(channel, inlet)
     this.send(
       jsonPacket(
         packetType.publisherOpened,
         channel,
         publisherOpenedToWire({
-          stored: producer.stored,
-          runs: producer.runs,
+          stored,
+          runs,
           maxPayloadBytes: topic.file.maxPayloadBytes,
           maxBatchBytes: topic.maxBatchBytes,
           nextSequence: topic.nextSequence(),
         }),
       ),
     )
+    return true
   }
 
   async #subscribe(channel: number, fields: Readonly<Record<string, unknown>>): Promise<void> {
-    this.#reserve(channel)
+    if (!this.#reserve(channel)) return
     const subscribe = parseSubscribe(fields)
     if (!this.#rights?.maySubscribe(subscribe.topic)) throw this.#denied('subscribe to', subscribe.topic)
     const topic = await this.#topic(subscribe.topic, subscribe.settings)

@@ -55,9 +55,10 @@ export class Producer {
     if (known > 0) this.runs.splice(0, known)
   }
 
-  /** Where messages that are stored already stand. */
+  /** Where messages that are stored already stand; sequence 0 = not known any more. */
   find(first: bigint, count: number): Run {
-    const run = this.runs.find((one) => one.first <= first && first < one.first + BigInt(one.count))
+    const end = first + BigInt(count)
+    const run = this.runs.find((one) => one.first <= first && end <= one.first + BigInt(one.count))
     return { first, count, sequence: run === undefined ? 0 : run.sequence + Number(first - run.first) }
   }
 }

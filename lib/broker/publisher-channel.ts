@@ -42,6 +42,11 @@ export class PublisherChannel implements Inlet {
     this.durability = durability
   }
 
+  /** It was told so: its place is taken, or it was closed. Nothing more is taken from it. */
+  get hasEnded(): boolean {
+    return this.#ended
+  }
+
   /** Takes a PUBLISH. Call `settle` once everything that has arrived was taken. */
   publish(bytes: Buffer, start: number, end: number): void {
     const run = this.topic.ingest(this.producer, bytes, start, end)

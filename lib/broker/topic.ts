@@ -1,4 +1,5 @@
 import { HermesError } from '../errors.js'
+import { frameBytes, frameHeaderBytes, frameOffset } from '../frame.js'
 import { native } from '../native.js'
 import type { NativeAppender, NativeLog } from '../native-addon.js'
 import { callNative, fromNative } from '../native-error.js'
@@ -197,7 +198,8 @@ export class BrokerTopic {
     const first = bytes.readBigUInt64LE(frames + 16)
     const last = first + BigInt(count) - 1n
     if (first <= producer.stored) {
-      if (last > producer.stored) throw protocolError('A batch was sent again, but not as it was.')
+      if (last > producer.stored || countFrames(bytes, frames, end) !== count)
+        throw protocolError('A batch was sent again, but not as it was.')
       return producer.find(first, count)
     }
     this.#words[scratchOffset] = frames
@@ -233,7 +235,10 @@ export class BrokerTopic {
 
   /** Calls back once everything up to `sequence` is on stable storage; 0 stands for all there is. One sync serves all who wait. */
   whenSynced(sequence: number, done: (error: HermesError | undefined) => void): void {
-    this.#unsynced.push({ sequence: sequence === 0 ? this.nextSequence() - 1 : sequence, done })
+    // Nobody waits for what is not there: such a sync would fail, and with it all others that it serves.
+    const known = sequence > 0 && sequence < this.#tail
+    const upto = known ? sequence : Math.min(sequence || Number.MAX_SAFE_INTEGER, this.nextSequence() - 1)
+    this.#unsynced.push({ sequence: upto, done })
     if (!this.#syncing) void this.#sync()
   }
 
@@ -376,4 +381,15 @@ export class BrokerTopic {
     if (this.#watch !== 'asleep') this.#watcher?.close()
     this.#log.close()
   }
+}
+
+/** How many frames lie back to back in `bytes[start, end)`; -1 if they do not end where they should. Only for batches that come again. */
+function countFrames(bytes: Buffer, start: number, end: number): number {
+  let count = 0
+  let at = start
+  while (at + frameHeaderBytes <= end) {
+    at += frameBytes(bytes.readUInt32LE(at + frameOffset.payloadLength))
+    count++
+  }
+  return at === end ? count : -1
 }
