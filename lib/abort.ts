@@ -1,3 +1,6 @@
+import { HermesError } from './errors.js'
+import { aborted, checkInteger, checkOptions, checkSignal } from './options.js'
+
 /** What is to be called when a signal fires, and the one listener that does it. */
 interface Watch {
   readonly callbacks: Set<() => void>
@@ -36,4 +39,65 @@ function watchOver(signal: AbortSignal): Watch {
   watches.set(signal, watch)
   signal.addEventListener('abort', fire, { once: true })
   return watch
+}
+
+/** How long a call may wait. */
+export interface WaitOptions {
+  /** Ends the wait with an `ABORTED` error. What was published stays published. */
+  readonly signal?: AbortSignal | undefined
+  /** Ends the wait with a `TIMED_OUT` error after so many milliseconds: 0 to 3,600,000. No limit unless given. */
+  readonly timeoutMs?: number | undefined
+}
+
+export const mostTimeoutMs = 3_600_000
+
+/** @throws HermesError `INVALID_ARGUMENT`, `UNKNOWN_OPTION`; `ABORTED` if the signal has fired already */
+export function checkWaitOptions(where: string, options: WaitOptions, others: readonly string[] = []): void {
+  checkOptions(where, options, [...others, 'signal', 'timeoutMs'])
+  if (options.timeoutMs !== undefined) checkInteger('timeoutMs', options.timeoutMs, 0, mostTimeoutMs)
+  checkSignal(options.signal)
+}
+
+/**
+ * Runs a wait that heeds a signal, and has it end after `timeoutMs` too.
+ *
+ * @param late makes the error for the time-out
+ */
+export async function bounded<T>(
+  { signal, timeoutMs }: WaitOptions,
+  wait: (signal: AbortSignal | undefined) => Promise<T>,
+  late: () => HermesError,
+): Promise<T> {
+  if (timeoutMs === undefined) return wait(signal)
+  const either = new AbortController()
+  let isLate = false
+  const timer = setTimeout(() => {
+    isLate = true
+    either.abort()
+  }, timeoutMs)
+  if (signal?.aborted) either.abort(signal.reason)
+  const forget = signal && !signal.aborted ? onAbort(signal, () => either.abort(signal.reason)) : undefined
+  try {
+    return await wait(either.signal)
+  } catch (error) {
+    throw isLate && error instanceof HermesError && error.code === 'ABORTED' ? late() : error
+  } finally {
+    clearTimeout(timer)
+    forget?.()
+  }
+}
+
+/** The promise, or an `ABORTED` error if the signal fires first. */
+export async function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return promise
+  if (signal.aborted) throw aborted(signal)
+  let forget = () => {}
+  const fired = new Promise<never>((_, reject) => {
+    forget = onAbort(signal, () => reject(aborted(signal)))
+  })
+  try {
+    return await Promise.race([promise, fired])
+  } finally {
+    forget()
+  }
 }

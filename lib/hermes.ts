@@ -1,3 +1,4 @@
+import { bounded, checkWaitOptions, type WaitOptions } from './abort.js'
 import type { Codec } from './codec/codec.js'
 import { json } from './codec/json.js'
 import { Deferred } from './deferred.js'
@@ -13,6 +14,7 @@ import {
 } from './maintenance.js'
 import { native } from './native.js'
 import { checkBoolean, checkInteger, checkOptions, checkSignal, invalid } from './options.js'
+import { type CloseOptions, checkCloseOptions } from './publisher.js'
 import { Topic, type TopicOwner } from './topic.js'
 import { checkTopicName } from './topic-name.js'
 import type { Retention, TopicInfo, TopicSettings, Transport } from './transport/transport.js'
@@ -63,17 +65,27 @@ export class Hermes implements AsyncDisposable {
     return new Topic(name, codec, { ...settings, codec: { name: codecName, fingerprint, schema } }, this.#owner)
   }
 
-  /** The names of all topics, sorted. */
-  async topics(): Promise<string[]> {
+  /** The names of all topics, sorted. @throws HermesError `CLOSED`, `ABORTED`, `TIMED_OUT`, … */
+  async topics(options: WaitOptions = {}): Promise<string[]> {
+    checkWaitOptions('topics()', options)
     this.#owner.checkOpen()
-    return this.#owner.transport.topics()
+    return bounded(
+      options,
+      (signal) => this.#owner.transport.topics(signal),
+      () => timedOut('topics()', options),
+    )
   }
 
   /** What is known of a topic, whatever its codec. Rejects with `NOT_FOUND` if there is none of this name. */
-  async info(topic: string): Promise<TopicInfo> {
+  async info(topic: string, options: WaitOptions = {}): Promise<TopicInfo> {
+    checkWaitOptions('info()', options)
     this.#owner.checkOpen()
     checkTopicName(topic)
-    return this.#owner.transport.info(topic)
+    return bounded(
+      options,
+      (signal) => this.#owner.transport.info(topic, signal),
+      () => timedOut('info()', options),
+    )
   }
 
   /**
@@ -115,9 +127,19 @@ export class Hermes implements AsyncDisposable {
     return { place: this.place, severity: severities[worst] ?? 'ok', findings }
   }
 
-  /** Closes all publishers and subscribers made here. Idempotent. */
-  close(): Promise<void> {
-    return this.#owner.close()
+  /**
+   * Closes all publishers and subscribers made here, each as its own `close()` does: bounded, whatever became of the broker. Idempotent; a later
+   * call may shorten the wait.
+   *
+   * @throws HermesError `TIMED_OUT`, `ABORTED`: all is closed; `details.unacknowledged` counts the messages of all publishers that may be lost
+   */
+  close(options: CloseOptions = {}): Promise<void> {
+    try {
+      checkCloseOptions(options)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+    return this.#owner.close(options)
   }
 
   /** Resolves once closed. */
@@ -145,7 +167,7 @@ class Owner implements TopicOwner {
   readonly transport: Transport
   readonly closed = new Deferred<void>()
   readonly #place: string
-  readonly #children = new Set<{ close(): Promise<void> }>()
+  readonly #children = new Set<Child>()
   #closing: Promise<void> | undefined
 
   constructor(place: string, transport: Transport) {
@@ -158,9 +180,9 @@ class Owner implements TopicOwner {
     throw new HermesError('CLOSED', `${this.#place} is closed. Open it again with open().`)
   }
 
-  adopt<T extends { close(): Promise<void>; closed(): Promise<void> }>(child: T): T {
+  adopt<T extends Child>(child: T): T {
     if (this.#closing !== undefined) {
-      void child.close()
+      void child.close().catch(() => {})
       this.checkOpen()
     }
     this.#children.add(child)
@@ -168,18 +190,48 @@ class Owner implements TopicOwner {
     return child
   }
 
-  close(): Promise<void> {
-    this.#closing ??= this.#close()
+  close(options: CloseOptions): Promise<void> {
+    if (this.#closing !== undefined) {
+      // Those that are still waiting hear of a shorter bound; what comes of it is told to who called first.
+      for (const child of this.#children) void child.close(options).catch(() => {})
+    }
+    this.#closing ??= this.#close(options)
     return this.#closing
   }
 
-  async #close(): Promise<void> {
-    const outcomes = await Promise.allSettled([...this.#children].map((child) => child.close()))
+  async #close(options: CloseOptions): Promise<void> {
+    const outcomes = await Promise.allSettled([...this.#children].map((child) => child.close(options)))
     await this.transport.close()
     this.closed.resolve()
-    const failed = outcomes.find((outcome) => outcome.status === 'rejected')
-    if (failed !== undefined) throw failed.reason
+    const failed = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason as unknown] : []))
+    if (failed.length > 0) throw failed.length === 1 ? failed[0] : summed(failed)
   }
+}
+
+/** What is closed together with the place. */
+interface Child {
+  close(options?: CloseOptions): Promise<void>
+  closed(): Promise<void>
+}
+
+/** One error for several publishers that could not be closed in order: the first, with what all of them leave behind. */
+function summed(errors: readonly unknown[]): unknown {
+  const [first] = errors
+  if (!(first instanceof HermesError)) return first
+  const known = errors.filter((error) => error instanceof HermesError)
+  const unacknowledged = known.reduce((sum, { details }) => sum + (Number(details['unacknowledged']) || 0), 0)
+  const topics = [
+    ...new Set(known.flatMap(({ details }) => (typeof details['topic'] === 'string' ? [details['topic']] : []))),
+  ]
+  const more = `${errors.length - 1} more publishers did not close in order; ${unacknowledged} messages in all are not acknowledged.`
+  return new HermesError(first.code, `${first.message} ${more}`, {
+    cause: first,
+    details: { ...first.details, unacknowledged, topics },
+  })
+}
+
+function timedOut(call: string, { timeoutMs }: WaitOptions): HermesError {
+  return new HermesError('TIMED_OUT', `${call} was not answered within ${timeoutMs} ms.`, { details: { timeoutMs } })
 }
 
 /** The log counts ages in nanoseconds, in 63 bits: about 292 years. */

@@ -1,6 +1,7 @@
 /** Everything public, by name. What this file does not list is not part of the interface. */
 import './crc32-native.js'
 
+export type { WaitOptions } from './abort.js'
 export type { Codec, Reader, Region } from './codec/codec.js'
 export { type CustomCodecOptions, custom } from './codec/custom.js'
 export { type DecodedMessage, Decoder, type DecoderOptions, type Frame } from './codec/decoder.js'
@@ -61,7 +62,7 @@ export type {
 export type { Message, MessageView } from './message.js'
 export type { Damage, RecoveryReport } from './native-addon.js'
 export { type OpenOptions, open } from './open.js'
-export type { Publisher, Receipt, WaitOptions } from './publisher.js'
+export type { CloseOptions, Publisher, PublishOptions, Receipt } from './publisher.js'
 export {
   MpmcRing,
   type MpmcRingAttachOptions,

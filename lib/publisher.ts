@@ -1,9 +1,10 @@
+import { bounded, checkWaitOptions, mostTimeoutMs, onAbort, type WaitOptions } from './abort.js'
 import type { Codec } from './codec/codec.js'
 import { Deferred } from './deferred.js'
 import { HermesError } from './errors.js'
 import { frameAlignment, frameBytes, frameHeaderBytes, frameOffset } from './frame.js'
 import type { RecoveryReport } from './native-addon.js'
-import { checkChoice, checkOptions, checkSignal, invalid } from './options.js'
+import { checkChoice, checkInteger, checkOptions, invalid, show } from './options.js'
 import { type Durability, durabilities, type PublisherPort } from './transport/transport.js'
 
 /** What a message got when it was published. */
@@ -14,10 +15,21 @@ export interface Receipt {
   readonly timestampNs: bigint
 }
 
-export interface WaitOptions {
-  /** Ends the wait with an `ABORTED` error. What was published stays published. */
-  readonly signal?: AbortSignal | undefined
+export interface PublishOptions extends WaitOptions {
+  /** What the acknowledgement of this message means. Default: the publisher's own durability. */
+  readonly durability?: Durability | undefined
 }
+
+export interface CloseOptions {
+  /** Ends the wait for what is not acknowledged: `close` then rejects with `ABORTED`. One that has fired already: don't wait at all. */
+  readonly signal?: AbortSignal | undefined
+  /** Waits so many milliseconds at most, then rejects with `TIMED_OUT`: 0 to 3,600,000. Default 30,000 if something is not acknowledged, else 5,000. */
+  readonly timeoutMs?: number | undefined
+}
+
+/** How long `close` waits for acknowledgements, and for a broker to confirm the end, unless it is told. */
+const closeTimeoutMs = 30_000
+const leaveTimeoutMs = 5000
 
 /** Messages that become visible together in a batch, at most. */
 const batchLimit = 256
@@ -41,6 +53,9 @@ export class Publisher<In> implements AsyncDisposable {
   /** Open, and not in the middle of a batch or of a value's encoding: these use the memory that every publish uses. */
   #accepts = true
   #closing: Promise<void> | undefined
+  /** Ends what close() waits for: by a signal, or because time is over. */
+  readonly #hurry = new AbortController()
+  #isLate = false
   #closed = new Deferred<void>()
   /** What close() waits for. */
   readonly #settled: Durability
@@ -138,50 +153,89 @@ export class Publisher<In> implements AsyncDisposable {
   }
 
   /**
-   * Publishes one message and resolves once it has reached the publisher's durability. Many calls may be under way: one sync serves all of them.
+   * Publishes one message and resolves once it has reached `durability` (the publisher's own unless given). Many calls may be under way: one
+   * sync serves all of them.
    *
-   * @throws HermesError as `publish`; `ABORTED` (the message may be published all the same)
+   * @throws HermesError as `publish`; `ABORTED`, `TIMED_OUT` (the message may be published all the same); `UNSUPPORTED` for `synced` in a `ring:` place
    */
-  async publishAsync(value: In, options: WaitOptions = {}): Promise<Receipt> {
-    checkOptions('publishAsync()', options, ['signal'])
-    const { signal } = options
-    checkSignal(signal)
+  async publishAsync(value: In, options: PublishOptions = {}): Promise<Receipt> {
+    checkWaitOptions('publishAsync()', options, ['durability'])
+    const { durability = this.durability } = options
+    checkChoice('durability', durability, durabilities)
+    // Before the message is there: what can't be kept must not be half done.
+    if (!this.#port.durabilities.includes(durability)) throw this.#unsupported(durability)
     if (!this.#accepts) throw this.#refusal()
+    const roomy = this.#port.append(this.#encode(value))
+    return bounded(
+      options,
+      (signal) => this.#receipt(roomy, durability, signal),
+      () => this.#late('publishAsync()'),
+    )
+  }
+
+  async #receipt(roomy: boolean, durability: Durability, signal: AbortSignal | undefined): Promise<Receipt> {
     const port = this.#port
-    const roomy = port.append(this.#encode(value))
-    if (port.receipt !== undefined) return port.receipt(signal)
+    if (port.receipt !== undefined) {
+      const upto = this.#accepted()
+      const receipt = await port.receipt(signal)
+      if (durability !== this.durability) await port.reached(upto, durability, signal)
+      return receipt
+    }
     const receipt: Receipt = { sequence: port.lastSequence, timestampNs: port.lastTimestampNs }
     if (!roomy) await port.ready(signal)
-    if (this.durability !== 'written') await port.reached(receipt.sequence, this.durability, signal)
+    if (durability !== 'written') await port.reached(receipt.sequence, durability, signal)
     return receipt
   }
 
   /** Resolves when `publish` may go on after it returned false. */
   async ready(options: WaitOptions = {}): Promise<void> {
-    checkOptions('ready()', options, ['signal'])
-    checkSignal(options.signal)
+    checkWaitOptions('ready()', options)
     if (this.#state === 'closed') throw this.#closedError()
-    if (this.durability === 'synced' && this.#underway() > unsyncedLimit / 2) {
-      await this.#port.reached(this.#accepted(), 'synced', options.signal)
+    const wait = async (signal: AbortSignal | undefined) => {
+      if (this.durability === 'synced' && this.#underway() > unsyncedLimit / 2) {
+        await this.#port.reached(this.#accepted(), 'synced', signal)
+      }
+      await this.#port.ready(signal)
     }
-    await this.#port.ready(options.signal)
+    await bounded(options, wait, () => this.#late('ready()'))
   }
 
   /**
    * Resolves once everything published so far has reached `durability` (the publisher's own unless given).
    *
-   * @throws HermesError `CLOSED`, `ABORTED`, `IO_FAILED`
+   * @throws HermesError `CLOSED`, `ABORTED`, `TIMED_OUT`, `IO_FAILED`; `UNSUPPORTED` for `synced` in a `ring:` place
    */
   async flush(durability: Durability = this.durability, options: WaitOptions = {}): Promise<void> {
     checkChoice('durability', durability, durabilities)
-    checkOptions('flush()', options, ['signal'])
-    checkSignal(options.signal)
+    checkWaitOptions('flush()', options)
     if (this.#state === 'closed') throw this.#closedError()
-    await this.#port.reached(this.#accepted(), durability, options.signal)
+    const upto = this.#accepted()
+    await bounded(
+      options,
+      (signal) => this.#port.reached(upto, durability, signal),
+      () => this.#late('flush()'),
+    )
   }
 
-  /** Waits until everything has reached the publisher's durability (with `syncIntervalMs`: `synced`), then gives its place back. Idempotent. */
-  close(): Promise<void> {
+  /** Messages that were accepted here and have not, as far as is known, reached the publisher's durability. */
+  get unacknowledged(): number {
+    return this.#port.unacknowledged ?? (this.durability === 'synced' && this.#synced > 0 ? this.#underway() : 0)
+  }
+
+  /**
+   * Waits until everything has reached the publisher's durability (with `syncIntervalMs`: `synced`), then gives its place back. Never waits longer
+   * than `timeoutMs`: without a connection to the broker, what is not acknowledged is given up then. Idempotent; a later call may shorten the wait.
+   *
+   * @throws HermesError `TIMED_OUT`, `ABORTED`: the publisher is closed all the same, and `details.unacknowledged` says of how many messages it
+   *   is not known whether they are in the topic. `INVALID_ARGUMENT`, `UNKNOWN_OPTION`: it is not closed.
+   */
+  close(options: CloseOptions = {}): Promise<void> {
+    try {
+      checkCloseOptions(options)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+    if (this.#state !== 'closed') this.#closeWithin(options)
     this.#closing ??= this.#close()
     return this.#closing
   }
@@ -195,16 +249,77 @@ export class Publisher<In> implements AsyncDisposable {
     return this.close()
   }
 
+  #closeWithin({ signal, timeoutMs }: CloseOptions): void {
+    const hurry = this.#hurry
+    if (hurry.signal.aborted) return
+    if (signal?.aborted) {
+      hurry.abort(signal.reason)
+      return
+    }
+    const bound = timeoutMs ?? (this.#closing === undefined ? closeTimeoutMs : undefined)
+    const timer =
+      bound === undefined
+        ? undefined
+        : setTimeout(() => {
+            this.#isLate = true
+            hurry.abort()
+          }, bound)
+    const forget = signal && onAbort(signal, () => hurry.abort(signal.reason))
+    void this.#closed.promise.then(() => {
+      clearTimeout(timer)
+      forget?.()
+    })
+  }
+
   async #close(): Promise<void> {
     this.#state = 'closing'
     this.#accepts = false
+    const hurry = this.#hurry.signal
+    let missing = 0
     try {
-      await this.#port.reached(this.#accepted(), this.#settled, undefined)
+      await this.#port.reached(this.#accepted(), this.#settled, hurry)
+    } catch (error) {
+      missing = this.unacknowledged
+      throw hurry.aborted && error instanceof HermesError && error.code === 'ABORTED'
+        ? this.#givenUp(missing, error)
+        : error
     } finally {
       this.#state = 'closed'
-      await this.#port.close()
-      this.#closed.resolve()
+      const leaving = setTimeout(() => this.#hurry.abort(), leaveTimeoutMs)
+      try {
+        await this.#port.close(hurry)
+      } finally {
+        clearTimeout(leaving)
+        this.#closed.resolve()
+      }
     }
+  }
+
+  #givenUp(unacknowledged: number, cause: HermesError): HermesError {
+    const why = this.#isLate ? 'the time to wait is over' : 'its signal fired'
+    return new HermesError(
+      this.#isLate ? 'TIMED_OUT' : 'ABORTED',
+      `The publisher of '${this.topic}' was closed with ${unacknowledged} messages that are not acknowledged: ${why}. They may be in the topic or not; close({ timeoutMs }) says how long to wait.`,
+      { cause, details: { topic: this.topic, unacknowledged } },
+    )
+  }
+
+  #late(call: string): HermesError {
+    const { topic, unacknowledged } = this
+    return new HermesError(
+      'TIMED_OUT',
+      `${call} of the publisher of '${topic}' has waited as long as it may; ${unacknowledged} messages are not acknowledged. They may still be: what was published stays published.`,
+      { details: { topic, unacknowledged } },
+    )
+  }
+
+  #unsupported(durability: Durability): HermesError {
+    const { topic } = this
+    return new HermesError(
+      'UNSUPPORTED',
+      `Topic '${topic}' lives in memory alone, so no message in it is ever '${durability}'. Leave 'durability' out, or use a directory.`,
+      { details: { topic, durability } },
+    )
   }
 
   /** The encoded value stands in the memory that every publish uses: one that the codec makes meanwhile would mix with it, and is refused. */
@@ -270,5 +385,16 @@ export class Publisher<In> implements AsyncDisposable {
       'CLOSED',
       `The publisher of '${this.topic}' is closed. Make a new one with topic.publisher().`,
     )
+  }
+}
+
+/** @throws HermesError `INVALID_ARGUMENT`, `UNKNOWN_OPTION` */
+export function checkCloseOptions(options: CloseOptions): void {
+  checkOptions('close()', options, ['signal', 'timeoutMs'])
+  const { signal, timeoutMs } = options
+  if (timeoutMs !== undefined) checkInteger('timeoutMs', timeoutMs, 0, mostTimeoutMs)
+  // One that has fired is no error here: it says not to wait.
+  if (signal !== undefined && !(signal instanceof AbortSignal)) {
+    throw invalid(`'signal' must be an AbortSignal, not ${show(signal)}.`)
   }
 }

@@ -1,10 +1,11 @@
+import { bounded, checkWaitOptions, type WaitOptions } from './abort.js'
 import type { Codec, Reader } from './codec/codec.js'
 import { Deferred } from './deferred.js'
 import { HermesError } from './errors.js'
 import { frameBytes, frameHeaderBytes, frameOffset, frameType } from './frame.js'
 import { Message, MessageCursor, type MessageView } from './message.js'
-import { checkInteger, checkOptions, checkSignal, invalid } from './options.js'
-import type { WaitOptions } from './publisher.js'
+import { checkInteger, invalid } from './options.js'
+import { type CloseOptions, checkCloseOptions } from './publisher.js'
 import type { From, SubscriberPort } from './transport/transport.js'
 import { type Wait, waitForMessages } from './wait.js'
 
@@ -113,16 +114,18 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
   /**
    * Resolves once `poll` will find a message, in the subscriber's way of waiting.
    *
-   * @throws HermesError `ABORTED`, `CLOSED`
+   * @throws HermesError `ABORTED`, `TIMED_OUT`, `CLOSED`
    */
   async ready(options: WaitOptions = {}): Promise<void> {
-    checkOptions('ready()', options, ['signal'])
-    checkSignal(options.signal)
+    checkWaitOptions('ready()', options)
     this.#checkOpen()
     if (this.#port.offset < this.#port.end) return
-    const signal = options.signal ?? this.#signal
-    const found = await waitForMessages(this.#fetchingPort(), this.wait, 1, signal, () => this.#isClosed)
-    if (found === 0) throw this.#closedError()
+    const { signal = this.#signal, timeoutMs } = options
+    const wait = async (signal: AbortSignal | undefined) => {
+      const found = await waitForMessages(this.#fetchingPort(), this.wait, 1, signal, () => this.#isClosed)
+      if (found === 0) throw this.#closedError()
+    }
+    await bounded({ signal, timeoutMs }, wait, () => this.#late(timeoutMs))
   }
 
   /**
@@ -184,8 +187,9 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
     this.#port.seek(target)
   }
 
-  /** Ends iterations and waits, and releases the mapping. Idempotent. */
-  async close(): Promise<void> {
+  /** Ends iterations and waits, and releases the mapping. Never waits, whatever the options say. Idempotent. */
+  async close(options: CloseOptions = {}): Promise<void> {
+    checkCloseOptions(options)
     if (this.#isClosed) return
     this.#isClosed = true
     this.#port.close()
@@ -274,6 +278,12 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
       'CLOSED',
       `The subscriber of '${this.topic}' is closed. Make a new one with topic.subscriber().`,
     )
+  }
+
+  #late(timeoutMs: number | undefined): HermesError {
+    return new HermesError('TIMED_OUT', `No message of topic '${this.topic}' came within ${timeoutMs} ms.`, {
+      details: { topic: this.topic, timeoutMs },
+    })
   }
 
   #changed(): HermesError {

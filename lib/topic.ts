@@ -1,8 +1,9 @@
+import { bounded, checkWaitOptions, type WaitOptions } from './abort.js'
 import type { Codec } from './codec/codec.js'
 import { guarded } from './codec/guarded.js'
 import { HermesError } from './errors.js'
 import { checkBoolean, checkChoice, checkInteger, checkOptions, checkSignal } from './options.js'
-import { Publisher } from './publisher.js'
+import { type CloseOptions, Publisher } from './publisher.js'
 import { checkFrom, Subscriber } from './subscriber.js'
 import {
   type Durability,
@@ -31,6 +32,8 @@ export interface PublisherOptions {
    * power can take, at the price of a sync per interval while messages come. Not over TCP, and not in a `ring:` place (`UNSUPPORTED`).
    */
   readonly syncIntervalMs?: number
+  /** Gives up the opening with an `ABORTED` error. A publisher that is open goes on. */
+  readonly signal?: AbortSignal | undefined
 }
 
 export interface SubscriberOptions {
@@ -50,7 +53,7 @@ export interface SubscriberOptions {
 export interface TopicOwner {
   readonly transport: Transport
   /** Notes what is to be closed with it. Throws if it's closed. */
-  adopt<T extends { close(): Promise<void>; closed(): Promise<void> }>(child: T): T
+  adopt<T extends { close(options?: CloseOptions): Promise<void>; closed(): Promise<void> }>(child: T): T
   checkOpen(): void
 }
 
@@ -81,8 +84,9 @@ export class Topic<In, Out = In, View = Out> {
    * @throws HermesError `EXCLUSIVE_HELD`, `TOO_MANY_PUBLISHERS`, `CODEC_MISMATCH`, `CONFIG_MISMATCH`, `ACCESS_DENIED`, `CORRUPT`, …
    */
   async publisher(options: PublisherOptions = {}): Promise<Publisher<In>> {
-    checkOptions('publisher()', options, ['durability', 'exclusive', 'overflow', 'syncIntervalMs'])
-    const { durability = 'written', exclusive = false, overflow = 'block', syncIntervalMs } = options
+    checkOptions('publisher()', options, ['durability', 'exclusive', 'overflow', 'syncIntervalMs', 'signal'])
+    const { durability = 'written', exclusive = false, overflow = 'block', syncIntervalMs, signal } = options
+    checkSignal(signal)
     checkChoice('durability', durability, durabilities)
     checkBoolean('exclusive', exclusive)
     checkChoice('overflow', overflow, overflows)
@@ -100,6 +104,7 @@ export class Topic<In, Out = In, View = Out> {
       durability,
       overflow,
       syncIntervalMs,
+      signal,
     })
     const settled = syncIntervalMs === undefined ? durability : 'synced'
     return this.#owner.adopt(new Publisher<In>(this.name, guarded(this.codec), port, durability, settled))
@@ -125,14 +130,19 @@ export class Topic<In, Out = In, View = Out> {
     checkBoolean('verify', verify)
     checkChoice('onDamage', onDamage, ['error', 'skip'])
     this.#owner.checkOpen()
-    const port = await this.#owner.transport.subscriber(this.name, this.#settings, { from, verify })
+    const port = await this.#owner.transport.subscriber(this.name, this.#settings, { from, verify, signal })
     const codec = guarded(this.codec) as unknown as Codec<never, Out, View>
     return this.#owner.adopt(new Subscriber<Out, View>(this.name, codec, port, wait, signal, onDamage === 'skip'))
   }
 
   /** What is known of the topic now. Rejects with `NOT_FOUND` before somebody has made it. */
-  async info(): Promise<TopicInfo> {
+  async info(options: WaitOptions = {}): Promise<TopicInfo> {
+    checkWaitOptions('info()', options)
     this.#owner.checkOpen()
-    return this.#owner.transport.info(this.name)
+    const late = () =>
+      new HermesError('TIMED_OUT', `info() of topic '${this.name}' was not answered within ${options.timeoutMs} ms.`, {
+        details: { topic: this.name },
+      })
+    return bounded(options, (signal) => this.#owner.transport.info(this.name, signal), late)
   }
 }

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { WaitOptions } from '../abort.js'
 import { HermesError } from '../errors.js'
 import type { Hermes } from '../hermes.js'
 import { open } from '../open.js'
@@ -57,9 +58,13 @@ export async function withPlace<T>(dir: string, create: boolean, work: (hermes: 
 }
 
 /** What is known of a topic, `undefined` if there is none of this name. */
-export async function findTopic(hermes: Hermes, name: string): Promise<TopicInfo | undefined> {
+export async function findTopic(
+  hermes: Hermes,
+  name: string,
+  options: WaitOptions = {},
+): Promise<TopicInfo | undefined> {
   try {
-    return await hermes.info(name)
+    return await hermes.info(name, options)
   } catch (error) {
     if (error instanceof HermesError && error.code === 'NOT_FOUND') return undefined
     throw error

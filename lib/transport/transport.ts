@@ -85,11 +85,21 @@ export type From = 'earliest' | 'latest' | number | Date
 
 /** What a publisher's port is told. */
 export interface PortOptions {
+  /** Gives the opening up. */
+  readonly signal?: AbortSignal | undefined
   readonly exclusive: boolean
   readonly durability?: Durability
   readonly overflow?: Overflow
   /** Sync what was written so long after it was, unasked. */
   readonly syncIntervalMs?: number | undefined
+}
+
+/** What a subscriber's port is told. */
+export interface SubscriberPortOptions {
+  readonly from: From
+  readonly verify: boolean
+  /** Gives the opening up. */
+  readonly signal?: AbortSignal | undefined
 }
 
 export interface Transport {
@@ -100,15 +110,11 @@ export interface Transport {
   /** Where the files are at hand. */
   readonly maintenance?: Maintenance
   /** The names of all topics, sorted. */
-  topics(): Promise<string[]>
+  topics(signal?: AbortSignal): Promise<string[]>
   /** What is known of a topic. Rejects with `NOT_FOUND` if there is none of this name. */
-  info(name: string): Promise<TopicInfo>
+  info(name: string, signal?: AbortSignal): Promise<TopicInfo>
   publisher(topic: string, settings: TopicSettings, options: PortOptions): Promise<PublisherPort>
-  subscriber(
-    topic: string,
-    settings: TopicSettings,
-    options: { readonly from: From; readonly verify: boolean },
-  ): Promise<SubscriberPort>
+  subscriber(topic: string, settings: TopicSettings, options: SubscriberPortOptions): Promise<SubscriberPort>
   close(): Promise<void>
 }
 
@@ -133,6 +139,10 @@ export interface PublisherPort {
    * this port has accepted. `reached` is then asked for that number in place of a sequence.
    */
   readonly accepted?: number
+  /** There too: how many of them are not acknowledged. */
+  readonly unacknowledged?: number
+  /** What `reached` can be asked for. */
+  readonly durabilities: readonly Durability[]
   /** There too: resolves once the newest accepted message has reached the publisher's durability, and says what it got. */
   receipt?(signal: AbortSignal | undefined): Promise<{ readonly sequence: number; readonly timestampNs: bigint }>
 
@@ -143,7 +153,8 @@ export interface PublisherPort {
   ready(signal: AbortSignal | undefined): Promise<void>
   /** Resolves once everything up to `sequence` has reached `durability`. */
   reached(sequence: number, durability: Durability, signal: AbortSignal | undefined): Promise<void>
-  close(): Promise<void>
+  /** Gives the publisher's place back. Once the signal fires, without waiting for anyone's confirmation. */
+  close(signal?: AbortSignal): Promise<void>
 }
 
 /**

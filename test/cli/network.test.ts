@@ -122,3 +122,26 @@ test.skipIf(!hasOpenssl())(
     expect([missing.code, missing.stderr]).toEqual([3, expect.stringContaining('nowhere.pem')])
   },
 )
+
+describe('pub while its broker is gone', () => {
+  test('says that it retries, ends soon after SIGTERM, and does not end well', async () => {
+    const server = await place.serve(['--dir', 'served'])
+    const pub = start(['pub', 'news', '--url', server.url, '--codec', 'text'])
+    pub.child.stdin?.write('first\n')
+    const stored = async () => {
+      const { code, stdout } = await hermes(['info', 'news', '--url', server.url, '--json'])
+      return code === 0 && JSON.parse(stdout).nextSequence === 2
+    }
+    while (!(await stored()));
+    server.child.kill('SIGKILL')
+    await pub.until('connection lost, retrying; 0 messages unacknowledged')
+    pub.child.stdin?.write('second\n')
+    await new Promise((resolve) => setTimeout(resolve, 200))
+    const begun = performance.now()
+    pub.child.kill('SIGTERM')
+    const { code, stderr } = await pub.ended
+    expect(performance.now() - begun).toBeLessThan(15_000)
+    expect(code).not.toBe(0)
+    expect(stderr).toContain('closed with 1 messages that are not acknowledged')
+  })
+})

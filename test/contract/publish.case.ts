@@ -58,6 +58,24 @@ export function publishCase({ it }: Suite): void {
     })
   }
 
+  it('has one message reach the durability that is asked for', async ({ hermes, place }) => {
+    const topic = hermes.topic('counts', { codec: count })
+    const publisher = await topic.publisher()
+    await publisher.publishAsync(1, { durability: 'written' })
+    await failure('INVALID_ARGUMENT', () => publisher.publishAsync(2, { durability: 'sync' as never }))
+    if (place.startsWith('ring:')) {
+      await failure('UNSUPPORTED', () => publisher.publishAsync(2, { durability: 'synced' }))
+      expect(publisher.lastSequence).toBe(1)
+      return
+    }
+    const { sequence } = await publisher.publishAsync(2, { durability: 'synced' })
+    expect(sequence).toBe(2)
+    expect((await topic.info()).syncedSequence).toBe(3)
+    const many = await Promise.all(numbers(0, 20).map((n) => publisher.publishAsync(n, { durability: 'synced' })))
+    expect(many.map((one) => one.sequence)).toEqual(numbers(3, 20))
+    expect((await topic.info()).syncedSequence).toBe(23)
+  })
+
   it('takes a batch from a generator', async ({ hermes }) => {
     const topic = hermes.topic('counts', { codec: count })
     const publisher = await topic.publisher()

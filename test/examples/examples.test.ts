@@ -63,7 +63,7 @@ passed over 12 bytes: there is no frame here
 received 1000 prices, 50499.50 on average
 `,
   'request-reply': `2 + 3 = 5
-at once: 2, 60, 0
+at once: 2, 60, 0, 4
 both sides have ended
 `,
   quickstart: new RegExp(

@@ -13,6 +13,7 @@ const messagesPerTurn = 256
 const idleNs = 3e6
 const timerNs = 1.5e6
 const lateNs = 1e6
+const closeTimeoutMs = 30_000
 
 /** Publishes the messages of the plan, each when it is due, or at once when that is past. */
 export async function injector({ place, topic, plan, durability }: Extract<Task, { role: 'injector' }>): Promise<Role> {
@@ -31,8 +32,9 @@ export async function injector({ place, topic, plan, durability }: Extract<Task,
         await publisher.flush(durability, { signal: stopping.signal })
         acknowledged = true
       })
-      // Over a lost connection, close() would wait for what was abandoned.
-      if (acknowledged) failure ??= await failureOf(() => hermes.close())
+      // What was abandoned is not waited for once more.
+      const closing = await failureOf(() => hermes.close({ timeoutMs: acknowledged ? closeTimeoutMs : 0 }))
+      if (acknowledged) failure ??= closing
       const { sent, late, seconds } = injection
       const outcome: InjectorOutcome = { sent, acknowledged, late, seconds }
       return failure === undefined || (stopping.signal.aborted && failure.code === 'ABORTED')

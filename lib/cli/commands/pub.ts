@@ -4,7 +4,8 @@ import { at, Feed, feeding } from '../feed.js'
 import { type Format, type FormatOptions, publishFormat } from '../format.js'
 import { linesOf } from '../lines.js'
 import { Pacer } from '../pace.js'
-import { findTopic, withPlace } from '../place.js'
+import { findTopic } from '../place.js'
+import { PublishingPlace } from '../publishing.js'
 import type { Session } from '../session.js'
 import { rateText } from '../words.js'
 import {
@@ -42,14 +43,16 @@ export function registerPub(program: Command, session: Session): void {
     )
   withPublishing(command).action(async (topic: string, values: string[], options: PubOptions) => {
     const { dir } = globalsOf(command)
-    await withPlace(dir, true, async (hermes) => {
-      const info = await findTopic(hermes, topic)
+    await PublishingPlace.with(session, dir, async (hermes, place) => {
+      const info = await findTopic(hermes, topic, { signal: session.signal })
       const format = await publishFormat(options, info, 'text')
       const settings = { codec: format.codec, ...topicSettings(options, info) }
       const publisher = await hermes.topic(topic, settings).publisher({
         durability: options.durability,
         exclusive: options.exclusive === true,
+        signal: session.signal,
       })
+      place.publisher = publisher
       const { signal } = session
       const feed = new Feed(publisher, options.batch, signal)
       const begun = performance.now()
@@ -71,7 +74,7 @@ export function registerPub(program: Command, session: Session): void {
           if (++given === count) return
         }
       })
-      await publisher.close()
+      await place.finish(publisher)
       const ms = performance.now() - begun
       const { lastSequence } = publisher
       if (session.json) {

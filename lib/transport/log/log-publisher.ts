@@ -5,7 +5,7 @@ import { HermesError } from '../../errors.js'
 import type { NativeAppender, NativeLog, RecoveryReport } from '../../native-addon.js'
 import { callNative, fromNative } from '../../native-error.js'
 import { aborted } from '../../options.js'
-import type { Durability, PublisherPort } from '../transport.js'
+import { type Durability, durabilities, type PublisherPort } from '../transport.js'
 
 /** Room for a batch, in bytes, besides the largest payload. */
 const batchRoom = 256 * 1024
@@ -33,6 +33,7 @@ export class LogPublisher implements PublisherPort {
   readonly batchLimit: number
   readonly maxPayloadBytes: number
   readonly recovery: RecoveryReport
+  readonly durabilities = durabilities
 
   readonly #log: NativeLog
   readonly #appender: NativeAppender
@@ -121,6 +122,7 @@ export class LogPublisher implements PublisherPort {
       }
     }
     if (durability === 'written' || sequence < this.#synced || sequence === 0) return Promise.resolve()
+    if (signal?.aborted) return Promise.reject(aborted(signal))
     return new Promise((resolve, reject) => {
       const waiter: Waiter = { sequence, resolve, reject }
       if (signal !== undefined) {

@@ -36,6 +36,7 @@ export class RingPublisher implements PublisherPort {
   readonly batchLimit: number
   readonly maxPayloadBytes: number
   readonly recovery = undefined
+  readonly durabilities = ['written'] as const
   /** Only where a message may be dropped: its receipt is then a refusal. */
   receipt?: (signal: AbortSignal | undefined) => Promise<{ sequence: number; timestampNs: bigint }>
 

@@ -1,7 +1,9 @@
 import { connect as connectPlain, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
+import { onAbort } from '../../abort.js'
 import { Deferred } from '../../deferred.js'
 import { HermesError } from '../../errors.js'
+import { aborted, checkSignal } from '../../options.js'
 import { version } from '../../version.js'
 import { compressionFeature, Deflater } from '../../wire/compression.js'
 import { integer, parseError, parseJson, parseWelcome, type Welcome } from '../../wire/messages.js'
@@ -30,11 +32,23 @@ export interface LinkUser {
   readonly idle: boolean
 }
 
+/** The broker, or the topic there, is just going away: the same question may be answered a moment later, by a successor. */
+const passingCodes: readonly string[] = ['CLOSED']
+
+/** Between two attempts to open what the broker has put off. */
+const putOffMs = 50
+
+/** A fault is forgotten after a connection that has lasted so long without another one. */
+const forgivenMs = 60_000
+
 /** After these there is no sense in trying again. */
 const finalCodes: readonly string[] = ['UNAUTHORIZED', 'VERSION_MISMATCH']
 
 /** Read at once, at most. */
 const readBytes = 256 * 1024
+
+/** One side sent what the other does not understand, or can't carry. */
+const faultCodes: readonly string[] = ['PROTOCOL', 'LIMIT']
 
 const mostFaults = 3
 
@@ -59,6 +73,7 @@ export class Link {
   /** When the connection was made. */
   #since = 0
   #retry: NodeJS.Timeout | undefined
+  readonly #postponed = new Set<NodeJS.Timeout>()
   #heart: NodeJS.Timeout | undefined
   #received = 0
   #sent = 0
@@ -82,14 +97,21 @@ export class Link {
   }
 
   /**
-   * Adds a user and waits until it's open. Gives it up if there is no connection for too long.
+   * Adds a user and waits until it's open. Gives it up if there is no connection for too long, or no answer.
    *
+   * @param what is asked for, for the message
    * @param isAsked whether the broker has been asked: then the answer may take its time (a recovery)
-   * @throws HermesError `CONNECTION_FAILED`, and what `opened` is rejected with
+   * @throws HermesError `CONNECTION_FAILED`, `TIMED_OUT`, `ABORTED`, and what `opened` is rejected with
    */
-  async open(user: LinkUser, opened: Deferred<void>, isAsked: () => boolean): Promise<void> {
-    const { connectTimeoutMs, url } = this.settings
-    const timer = setInterval(() => {
+  async open(
+    user: LinkUser,
+    opened: Deferred<void>,
+    what: string,
+    isAsked: () => boolean,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const { connectTimeoutMs, requestTimeoutMs, url } = this.settings
+    const connecting = setInterval(() => {
       if (isAsked()) return
       opened.reject(
         new HermesError('CONNECTION_FAILED', `There was no connection to ${url} for ${connectTimeoutMs} ms.`, {
@@ -97,14 +119,27 @@ export class Link {
         }),
       )
     }, connectTimeoutMs)
+    const asking = setTimeout(() => {
+      opened.reject(
+        new HermesError(
+          'TIMED_OUT',
+          `${url} did not answer within ${requestTimeoutMs} ms when it was asked for ${what}. Try again, or give it longer with 'requestTimeoutMs'.`,
+          { details: { url, requestTimeoutMs } },
+        ),
+      )
+    }, requestTimeoutMs)
+    const forget = signal && !signal.aborted ? onAbort(signal, () => opened.reject(aborted(signal))) : undefined
     try {
+      checkSignal(signal)
       this.add(user)
       await opened.promise
     } catch (error) {
-      this.remove(user)
+      this.abandon(user)
       throw error
     } finally {
-      clearInterval(timer)
+      clearInterval(connecting)
+      clearTimeout(asking)
+      forget?.()
     }
   }
 
@@ -137,6 +172,21 @@ export class Link {
     if (this.#users.has(user) && this.ready) this.#assign(user)
   }
 
+  /** Gives up a user that may have asked for its channel already: nobody is there for the answer. */
+  abandon(user: LinkUser): void {
+    for (const [channel, one] of this.#channels) if (one === user) this.send(closePacket(channel))
+    this.remove(user)
+  }
+
+  /** Gives the user a channel anew, a little later. */
+  renewSoon(user: LinkUser, delayMs = putOffMs): void {
+    const timer = setTimeout(() => {
+      this.#postponed.delete(timer)
+      this.renew(user)
+    }, delayMs)
+    this.#postponed.add(timer)
+  }
+
   remove(user: LinkUser): void {
     this.#users.delete(user)
     for (const [channel, one] of this.#channels) if (one === user) this.#channels.delete(channel)
@@ -159,6 +209,7 @@ export class Link {
     if (this.#closed) return
     this.#closed = true
     clearTimeout(this.#retry)
+    for (const timer of this.#postponed) clearTimeout(timer)
     const error = closedError(this.settings.url)
     this.#opened.reject(error)
     for (const user of [...this.#users]) user.failed(error)
@@ -231,7 +282,7 @@ export class Link {
       const user = this.#channels.get(channel)
       if (type === packetType.error) {
         this.#channels.delete(channel)
-        user?.failed(parseError(parseJson(bytes, start, end)))
+        if (user !== undefined) this.#refused(user, parseError(parseJson(bytes, start, end)))
       } else {
         if (type === packetType.closed || type === packetType.reply) this.#channels.delete(channel)
         user?.packet(type, bytes, start, end)
@@ -249,7 +300,6 @@ export class Link {
         return
       case packetType.error:
         this.#reason = parseError(parseJson(bytes, start, end))
-        if ((this.#reason as HermesError).code === 'PROTOCOL') this.#faults++
         this.#socket?.destroy()
         return
       case packetType.drain:
@@ -258,6 +308,16 @@ export class Link {
       default:
         throw new HermesError('PROTOCOL', `A packet of type ${type} belongs to a channel.`)
     }
+  }
+
+  /** The broker has ended a channel, or not opened it. What passes is asked for again: on the next connection if this one is about to end. */
+  #refused(user: LinkUser, error: HermesError): void {
+    if (!passingCodes.includes(error.code) || this.settings.reconnect === undefined) {
+      user.failed(error)
+      return
+    }
+    user.disconnected()
+    this.renewSoon(user)
   }
 
   get #offered(): readonly string[] {
@@ -314,8 +374,9 @@ export class Link {
     if (reason === undefined || socket === undefined) return
     const { reconnect } = this.settings
     if (had) this.#tell({ type: 'disconnected', reason })
-    // Bytes may be damaged on the way; who is misunderstood time and again says something wrong, and would for ever.
-    if (had && performance.now() - this.#since > stableMs) this.#faults = 0
+    // Bytes may be damaged on the way; when one side misunderstands the other time and again, it would for ever.
+    if (had && performance.now() - this.#since > forgivenMs) this.#faults = 0
+    if (had && reason instanceof HermesError && faultCodes.includes(reason.code)) this.#faults++
     const final = this.#faults >= mostFaults || (reason instanceof HermesError && finalCodes.includes(reason.code))
     // The first connection is made once: whoever opens learns at once that there is nobody.
     const first = this.#attempt === 0 && !had

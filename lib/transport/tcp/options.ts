@@ -1,5 +1,5 @@
 import { isIP } from 'node:net'
-import { checkBoolean, checkChoice, checkInteger, checkOptions, invalid } from '../../options.js'
+import { checkBoolean, checkChoice, checkInteger, checkOptions, checkSignal, invalid } from '../../options.js'
 import { type Compression, compressions } from '../../wire/compression.js'
 
 /** What happens to the connection, as it happens. */
@@ -32,6 +32,13 @@ export interface TcpOptions {
   readonly tls?: ClientTls
   /** How long to wait for the first connection, and for a connection while there is none. Default 10 s. */
   readonly connectTimeoutMs?: number
+  /**
+   * How long to wait for the answer to a question: `topics()`, `info()`, `publisher()`, `subscriber()`. Then `TIMED_OUT`. Default 30 s: a publisher may have to
+   * wait for a recovery.
+   */
+  readonly requestTimeoutMs?: number
+  /** Gives up `open()`. What is open already goes on. */
+  readonly signal?: AbortSignal | undefined
   /** Between two attempts to connect again: at first, and at most. A random part of it is left out. Default 50 ms and 5 s. */
   readonly reconnect?: { readonly minMs?: number; readonly maxMs?: number } | false
   /** What a publisher holds until it is acknowledged, in bytes. Beyond, publish() throws BACK_PRESSURE. Default 8 MiB. */
@@ -58,6 +65,8 @@ export interface TcpSettings {
   readonly token: string | undefined
   readonly tls: ClientTls
   readonly connectTimeoutMs: number
+  readonly requestTimeoutMs: number
+  readonly signal: AbortSignal | undefined
   readonly reconnect: { readonly minMs: number; readonly maxMs: number } | undefined
   readonly publishBuffer: number
   readonly subscribeBuffer: number
@@ -71,6 +80,8 @@ export const tcpOptionNames = [
   'token',
   'tls',
   'connectTimeoutMs',
+  'requestTimeoutMs',
+  'signal',
   'reconnect',
   'publishBuffer',
   'subscribeBuffer',
@@ -105,11 +116,13 @@ export function checkTcpOptions(place: string, options: TcpOptions): TcpSettings
   }
   const { token, tls = {}, connectTimeoutMs = 10_000, reconnect = {}, publishBuffer = 8 * 1024 * 1024 } = options
   const { subscribeBuffer = 4 * 1024 * 1024, maxDelayMs = 0, onStatus = () => {} } = options
-  const { connections = 1, compression = 'none' } = options
+  const { connections = 1, compression = 'none', requestTimeoutMs = 30_000, signal } = options
   if (token !== undefined && (typeof token !== 'string' || token === '' || token.length > 4096))
     throw invalid("'token' must be a string of 1 to 4096 characters.")
   checkOptions("'tls'", tls, ['ca', 'cert', 'key', 'servername'])
   checkInteger('connectTimeoutMs', connectTimeoutMs, 1, 3_600_000)
+  checkInteger('requestTimeoutMs', requestTimeoutMs, 1, 3_600_000)
+  checkSignal(signal)
   checkInteger('publishBuffer', publishBuffer, 64 * 1024, 1024 * 1024 * 1024)
   checkInteger('subscribeBuffer', subscribeBuffer, 64 * 1024, 512 * 1024 * 1024)
   checkInteger('maxDelayMs', maxDelayMs, 0, 10_000)
@@ -121,16 +134,24 @@ export function checkTcpOptions(place: string, options: TcpOptions): TcpSettings
   const { minMs = 50, maxMs = 5000 } = reconnect === false ? {} : reconnect
   checkInteger('reconnect.minMs', minMs, 1, 3_600_000)
   checkInteger('reconnect.maxMs', maxMs, minMs, 3_600_000)
+  const secure = url.protocol === 'tls:'
+  if (!secure && options.tls !== undefined) {
+    throw invalid(
+      `'tls' is given, but ${url.protocol}//${url.host} is a connection in clear text. Use tls://${url.host}, or leave 'tls' out.`,
+    )
+  }
   const host = url.hostname.replace(/^\[(.*)\]$/, '$1')
   return {
     url: `${url.protocol}//${url.hostname}:${url.port || defaultPort}`,
     host,
     port: Number(url.port || defaultPort),
-    secure: url.protocol === 'tls:',
+    secure,
     token,
     // Names, not addresses, go into a TLS greeting.
     tls: tls.servername !== undefined || isIP(host) !== 0 ? tls : { ...tls, servername: host },
     connectTimeoutMs,
+    requestTimeoutMs,
+    signal,
     reconnect: reconnect === false ? undefined : { minMs, maxMs },
     publishBuffer,
     subscribeBuffer,

@@ -1,11 +1,10 @@
 import { randomBytes } from 'node:crypto'
-import { onAbort } from '../../abort.js'
+import { abortable } from '../../abort.js'
 import type { Region } from '../../codec/codec.js'
 import { Deferred } from '../../deferred.js'
 import { HermesError } from '../../errors.js'
 import { frameBytes, frameHeaderBytes, frameOffset } from '../../frame.js'
 import { native } from '../../native.js'
-import { aborted } from '../../options.js'
 import { type PublisherOpened, parseJson, parsePublisherOpened, settingsToWire } from '../../wire/messages.js'
 import {
   compressedPacket,
@@ -19,7 +18,7 @@ import {
   sealPublish,
   u64Packet,
 } from '../../wire/packet.js'
-import type { Durability, PublisherPort, TopicSettings } from '../transport.js'
+import { type Durability, durabilities, type PublisherPort, type TopicSettings } from '../transport.js'
 import { closePacket, type Link, type LinkUser } from './link.js'
 
 /** Frames of one batch, in bytes, unless one message is larger. */
@@ -63,6 +62,7 @@ interface Waiter {
 export interface TcpPublisherOptions {
   readonly exclusive: boolean
   readonly durability: Durability
+  readonly signal?: AbortSignal | undefined
 }
 
 interface WireReceipt {
@@ -81,6 +81,7 @@ export class TcpPublisher implements PublisherPort, LinkUser {
   batchLimit = 0
   maxPayloadBytes = 0
   readonly recovery = undefined
+  readonly durabilities = durabilities
   accepted = 0
   lastSequence = 0
   lastTimestampNs = 0n
@@ -160,7 +161,8 @@ export class TcpPublisher implements PublisherPort, LinkUser {
     options: TcpPublisherOptions,
   ): Promise<TcpPublisher> {
     const publisher = new TcpPublisher(link, topic, settings, options)
-    await link.open(publisher, publisher.#opened, () => publisher.#openChannel !== 0)
+    const isAsked = () => publisher.#openChannel !== 0
+    await link.open(publisher, publisher.#opened, `a publisher of '${topic}'`, isAsked, options.signal)
     return publisher
   }
 
@@ -184,6 +186,10 @@ export class TcpPublisher implements PublisherPort, LinkUser {
 
   get idle(): boolean {
     return this.#acknowledged >= this.#sent && this.#syncs.length === 0
+  }
+
+  get unacknowledged(): number {
+    return this.accepted - this.#acknowledged
   }
 
   append(length: number): boolean {
@@ -386,7 +392,7 @@ export class TcpPublisher implements PublisherPort, LinkUser {
     this.#link.send(u64Packet(packetType.ping, 0, 0n))
   }
 
-  async close(): Promise<void> {
+  async close(signal?: AbortSignal): Promise<void> {
     if (this.#state !== 'open') return
     this.#state = 'closing'
     clearTimeout(this.#timer)
@@ -395,7 +401,8 @@ export class TcpPublisher implements PublisherPort, LinkUser {
       // The broker is to have given its place to others before anybody is told that this one is closed.
       this.#closed = new Deferred<void>()
       this.#link.send(closePacket(this.#channel))
-      await this.#closed.promise
+      // (who does not want to wait has said so: that is no failure)
+      await abortable(this.#closed.promise, signal).catch(() => {})
     }
     this.#state = 'closed'
     this.#link.remove(this)
@@ -552,19 +559,4 @@ export class TcpPublisher implements PublisherPort, LinkUser {
 
 function lastNumber(batch: Batch): bigint {
   return batch.first + BigInt(batch.count) - 1n
-}
-
-/** The promise, or an `ABORTED` error if the signal fires first. */
-export async function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return promise
-  if (signal.aborted) throw aborted(signal)
-  let forget = () => {}
-  const fired = new Promise<never>((_, reject) => {
-    forget = onAbort(signal, () => reject(aborted(signal)))
-  })
-  try {
-    return await Promise.race([promise, fired])
-  } finally {
-    forget()
-  }
 }

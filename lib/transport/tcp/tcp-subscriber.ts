@@ -14,7 +14,7 @@ import {
   readDeliverHead,
   readSequence,
 } from '../../wire/packet.js'
-import type { From, SubscriberPort, TopicSettings } from '../transport.js'
+import type { From, SubscriberPort, SubscriberPortOptions, TopicSettings } from '../transport.js'
 import { closePacket, type Link, type LinkUser } from './link.js'
 
 // The scratch memory: see native/binding/ingest_frames.h.
@@ -87,11 +87,11 @@ export class TcpSubscriber implements SubscriberPort, LinkUser {
     link: Link,
     topic: string,
     settings: TopicSettings,
-    from: From,
-    verify: boolean,
+    options: SubscriberPortOptions,
   ): Promise<TcpSubscriber> {
-    const subscriber = new TcpSubscriber(link, topic, settings, from, verify)
-    await link.open(subscriber, subscriber.#opened, () => subscriber.#channel !== 0)
+    const subscriber = new TcpSubscriber(link, topic, settings, options.from, options.verify)
+    const isAsked = () => subscriber.#channel !== 0
+    await link.open(subscriber, subscriber.#opened, `a subscriber of '${topic}'`, isAsked, options.signal)
     return subscriber
   }
 

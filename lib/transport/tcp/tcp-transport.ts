@@ -1,8 +1,9 @@
+import { abortable } from '../../abort.js'
 import { Deferred } from '../../deferred.js'
 import { HermesError } from '../../errors.js'
 import { parseJson } from '../../wire/messages.js'
 import { jsonPacket, packetType, protocolError } from '../../wire/packet.js'
-import type { From, PortOptions, TopicInfo, TopicSettings, Transport } from '../transport.js'
+import type { PortOptions, SubscriberPortOptions, TopicInfo, TopicSettings, Transport } from '../transport.js'
 import { Link, type LinkUser } from './link.js'
 import type { TcpSettings } from './options.js'
 import { TcpPublisher } from './tcp-publisher.js'
@@ -20,7 +21,7 @@ export class TcpTransport implements Transport {
   static async connect(settings: TcpSettings): Promise<TcpTransport> {
     const links = Array.from({ length: settings.connections }, (_, index) => new Link(settings, index + 1))
     try {
-      await Promise.all(links.map((link) => link.connect()))
+      await abortable(Promise.all(links.map((link) => link.connect())), settings.signal)
     } catch (error) {
       for (const link of links) link.close()
       throw error
@@ -39,15 +40,15 @@ export class TcpTransport implements Transport {
     return best.reduce((least, link) => (link.users < least.users ? link : least))
   }
 
-  async topics(): Promise<string[]> {
-    const { topics } = await this.#request({ op: 'topics' })
+  async topics(signal?: AbortSignal): Promise<string[]> {
+    const { topics } = await this.#request({ op: 'topics' }, 'its topics', signal)
     if (!Array.isArray(topics) || !topics.every((one) => typeof one === 'string'))
       throw protocolError('The broker sent no list of topics.')
     return topics
   }
 
-  async info(name: string): Promise<TopicInfo> {
-    const { info } = await this.#request({ op: 'info', topic: name })
+  async info(name: string, signal?: AbortSignal): Promise<TopicInfo> {
+    const { info } = await this.#request({ op: 'info', topic: name }, `what it knows of '${name}'`, signal)
     if (typeof info !== 'object' || info === null) throw protocolError('The broker sent no description of the topic.')
     return info as TopicInfo
   }
@@ -63,16 +64,13 @@ export class TcpTransport implements Transport {
     return TcpPublisher.open(this.#link, topic, settings, {
       exclusive: options.exclusive,
       durability: options.durability ?? 'written',
+      signal: options.signal,
     })
   }
 
-  subscriber(
-    topic: string,
-    settings: TopicSettings,
-    options: { readonly from: From; readonly verify: boolean },
-  ): Promise<TcpSubscriber> {
+  subscriber(topic: string, settings: TopicSettings, options: SubscriberPortOptions): Promise<TcpSubscriber> {
     this.#refuseLocal(settings)
-    return TcpSubscriber.open(this.#link, topic, settings, options.from, options.verify)
+    return TcpSubscriber.open(this.#link, topic, settings, options)
   }
 
   async close(): Promise<void> {
@@ -81,12 +79,17 @@ export class TcpTransport implements Transport {
 
   #refuseLocal(settings: TopicSettings): void {
     if (settings.lowWaterBytes === undefined) return
-    throw new HermesError('UNSUPPORTED', "'lowWaterBytes' is the broker's affair: leave it out.")
+    throw new HermesError('UNSUPPORTED', "'lowWaterBytes' is configured on the broker. Leave it out.")
   }
 
-  async #request(content: Readonly<Record<string, unknown>>): Promise<Readonly<Record<string, unknown>>> {
-    const request = new Request(this.#link, content)
-    await this.#link.open(request, request.answered, () => request.isAsked)
+  async #request(
+    content: Readonly<Record<string, unknown>>,
+    what: string,
+    signal: AbortSignal | undefined,
+  ): Promise<Readonly<Record<string, unknown>>> {
+    const link = this.#link
+    const request = new Request(link, content)
+    await link.open(request, request.answered, what, () => request.isAsked, signal)
     return request.reply
   }
 }
