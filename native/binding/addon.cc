@@ -2,6 +2,7 @@
 
 #include "binding/appender_handle.h"
 #include "binding/constants.h"
+#include "binding/errors.h"
 #include "binding/file_mapping.h"
 #include "binding/ingest_frames.h"
 #include "binding/log_handle.h"
@@ -15,37 +16,41 @@ namespace hermes::binding {
 namespace {
 
 /// crc32(bytes, seed): zlib's value.
-Napi::Value crc32_of(const Napi::CallbackInfo& info) {
-  if (!info[0].IsTypedArray()) {
-    Napi::TypeError::New(info.Env(), "crc32 needs a Uint8Array").ThrowAsJavaScriptException();
-    return {};
+napi_value crc32_of(napi_env env, napi_callback_info raw) {
+  const Napi::CallbackInfo info(env, raw);
+  napi_typedarray_type type = napi_int8_array;
+  size_t length = 0;
+  void* data = nullptr;
+  uint32_t seed = 0;
+  if (napi_get_typedarray_info(env, info[0], &type, &length, &data, nullptr, nullptr) != napi_ok || type != napi_uint8_array ||
+      (info.Length() > 1 && !read(env, info[1], &seed))) {
+    return throw_usage(env, "crc32(bytes: Uint8Array, seed: number)");
   }
-  const auto bytes = info[0].As<Napi::Uint8Array>();
-  const uint32_t seed = info[1].IsNumber() ? info[1].As<Napi::Number>().Uint32Value() : 0;
-  return Napi::Number::New(info.Env(), crc32(seed, bytes.Data(), bytes.ByteLength()));
+  return to_number(env, crc32(seed, static_cast<const std::byte*>(data), length));
 }
 
 /// The names of the crash points; none in a release build.
-Napi::Array crash_point_names(Napi::Env env) {
-  Napi::Array names = Napi::Array::New(env);
-  for (const char* const name : crash_points()) names.Set(names.Length(), Napi::String::New(env, name));
-  return names;
+napi_value crash_point_names(napi_env env) {
+  ArrayBuilder names(env);
+  for (const char* const name : crash_points()) names.push(to_text(env, name));
+  return names.value();
 }
 
 }  // namespace
 
 Addon::Addon(Napi::Env env, Napi::Object exports) : dispatcher_(Dispatcher::create(env)) {
-  exports.Set("napiVersion", Napi::Number::New(env, NAPI_VERSION));
-  exports.Set("constants", make_constants(env));
-  exports.Set("crashPoints", crash_point_names(env));
-  exports.Set("kernelFeatures", Napi::Function::New(env, kernel_features, "kernelFeatures"));
-  exports.Set("crc32", Napi::Function::New(env, crc32_of, "crc32"));
-  exports.Set("openLog", LogHandle::define(env));
-  exports.Set("RingFile", RingFileHandle::define(env));
-  define_ingest(env, exports);
-  FileMapping::define(env, exports);
-  appender_class = Napi::Persistent(AppenderHandle::define(env));
-  reader_class = Napi::Persistent(ReaderHandle::define(env));
+  ObjectBuilder object(env, exports);
+  object.set("napiVersion", to_number(env, static_cast<double>(NAPI_VERSION)));
+  object.set("constants", make_constants(env));
+  object.set("crashPoints", crash_point_names(env));
+  object.set("kernelFeatures", to_function(env, "kernelFeatures", kernel_features));
+  object.set("crc32", to_function(env, "crc32", crc32_of));
+  object.set("openLog", LogHandle::define(env));
+  object.set("RingFile", RingFileHandle::define(env));
+  define_ingest(env, object);
+  FileMapping::define(env, object);
+  (void)appender_class.keep(env, AppenderHandle::define(env));
+  (void)reader_class.keep(env, ReaderHandle::define(env));
 }
 
 }  // namespace hermes::binding

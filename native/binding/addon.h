@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "binding/dispatcher.h"
+#include "binding/js.h"
 
 namespace hermes::binding {
 
@@ -20,11 +21,17 @@ class Addon final : public Napi::Addon<Addon> {
   static Addon& of(Napi::Env env) { return *env.GetInstanceData<Addon>(); }
   const std::shared_ptr<Dispatcher>& dispatcher() const noexcept { return dispatcher_; }
 
-  Napi::FunctionReference appender_class;
-  Napi::FunctionReference reader_class;
+  Kept appender_class;
+  Kept reader_class;
 
  private:
   std::shared_ptr<Dispatcher> dispatcher_;
 };
+
+/// A new object of a class kept by Addon; nullptr if the environment is ending.
+inline napi_value make_object(napi_env env, const Kept& kept_class) {
+  napi_value object = nullptr;
+  return napi_new_instance(env, kept_class.value(), 0, nullptr, &object) == napi_ok ? object : nullptr;
+}
 
 }  // namespace hermes::binding

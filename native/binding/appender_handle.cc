@@ -17,15 +17,15 @@ constexpr size_t kFramesAt = 64;
 
 }  // namespace
 
-Napi::Function AppenderHandle::define(Napi::Env env) {
-  return DefineClass(env, "Appender",
-                     {InstanceMethod<&AppenderHandle::attach>("attach"),
-                      InstanceMethod<&AppenderHandle::ingest_function>("ingestFunction"),
-                      InstanceMethod<&AppenderHandle::last_error>("lastError"),
-                      InstanceMethod<&AppenderHandle::has_room>("hasRoom"), InstanceMethod<&AppenderHandle::sync>("sync"),
-                      InstanceMethod<&AppenderHandle::settle>("settle"),
-                      InstanceMethod<&AppenderHandle::check_interval>("checkInterval"),
-                      InstanceMethod<&AppenderHandle::close>("close")});
+napi_value AppenderHandle::define(napi_env env) {
+  return define_class(env, "Appender",
+                     {method<&AppenderHandle::attach>("attach"),
+                      method<&AppenderHandle::ingest_function>("ingestFunction"),
+                      method<&AppenderHandle::last_error>("lastError"),
+                      method<&AppenderHandle::has_room>("hasRoom"), method<&AppenderHandle::sync>("sync"),
+                      method<&AppenderHandle::settle>("settle"),
+                      method<&AppenderHandle::check_interval>("checkInterval"),
+                      method<&AppenderHandle::close>("close")});
 }
 
 void AppenderHandle::adopt(std::unique_ptr<Appender> appender, uint32_t sync_interval_ms) {
@@ -41,25 +41,16 @@ void AppenderHandle::adopt(std::unique_ptr<Appender> appender, uint32_t sync_int
 }
 
 /// attach(scratch: ArrayBuffer) → { append, appendBatch }. The functions must not outlive this object (lib/ keeps both together).
-Napi::Value AppenderHandle::attach(const Napi::CallbackInfo& info) {
+napi_value AppenderHandle::attach(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (appender_ == nullptr) return throw_closed(env, "publisher");
-  if (!info[0].IsArrayBuffer() ||
-      info[0].As<Napi::ArrayBuffer>().ByteLength() < kFramesAt + frame_span(appender_->max_payload())) {
-    return throw_status(env, Status::error(Code::kInvalidArgument, "the scratch memory is too small"));
+  if (!scratch_.hold(env, info[0], kFramesAt + frame_span(appender_->max_payload()))) {
+    return throw_usage(env, "attach(scratch: ArrayBuffer with room for a batch)");
   }
-  scratch_.hold(info[0].As<Napi::ArrayBuffer>());
-  napi_value append_function = nullptr;
-  napi_value batch_function = nullptr;
-  if (napi_create_function(env, "append", NAPI_AUTO_LENGTH, &AppenderHandle::append, this, &append_function) != napi_ok ||
-      napi_create_function(env, "appendBatch", NAPI_AUTO_LENGTH, &AppenderHandle::append_batch, this, &batch_function) !=
-          napi_ok) {
-    return throw_status(env, Status::error(Code::kIoFailed, "Node-API made no function"));
-  }
-  Napi::Object result = Napi::Object::New(env);
-  result.Set("append", Napi::Value(env, append_function));
-  result.Set("appendBatch", Napi::Value(env, batch_function));
-  return result;
+  ObjectBuilder result(env);
+  result.set("append", to_function(env, "append", &AppenderHandle::append, this));
+  result.set("appendBatch", to_function(env, "appendBatch", &AppenderHandle::append_batch, this));
+  return result.value();
 }
 
 void AppenderHandle::finish(Code code) noexcept {
@@ -105,12 +96,12 @@ napi_value AppenderHandle::append_batch(napi_env env, napi_callback_info info) {
 }
 
 /// Throws what made the last append fail.
-Napi::Value AppenderHandle::last_error(const Napi::CallbackInfo& info) {
+napi_value AppenderHandle::last_error(const Napi::CallbackInfo& info) {
   if (interval_failed()) return throw_status(info.Env(), interval_->status);
   Status status = appender_ != nullptr ? appender_->last_error() : Status::success();
   if (status.code != last_code_) status = Status::error(last_code_, "");
   switch (last_code_) {
-    case Code::kOk: return info.Env().Undefined();
+    case Code::kOk: return nullptr;
     case Code::kClosed: status.context = "the publisher is closed"; break;
     case Code::kForked:
       status.context = "this publisher belongs to the parent process; open one of your own after fork()";
@@ -124,58 +115,62 @@ Napi::Value AppenderHandle::last_error(const Napi::CallbackInfo& info) {
   return throw_status(info.Env(), status);
 }
 
-Napi::Value AppenderHandle::has_room(const Napi::CallbackInfo& info) {
-  return Napi::Boolean::New(info.Env(), appender_ == nullptr || appender_->has_room());
+napi_value AppenderHandle::has_room(const Napi::CallbackInfo& info) {
+  return to_boolean(info.Env(), appender_ == nullptr || appender_->has_room());
 }
 
 /// sync(sequence) → Promise of the sequence before which everything is on stable storage, above `sequence`.
-Napi::Value AppenderHandle::sync(const Napi::CallbackInfo& info) {
+napi_value AppenderHandle::sync(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (appender_ == nullptr || appender_->is_closed()) return throw_closed(env, "publisher");
-  return start_sync(env, static_cast<uint64_t>(info[0].As<Napi::Number>().Int64Value()) + 1);
+  uint64_t sequence = 0;
+  if (!read(env, info[0], &sequence)) return throw_usage(env, "sync(sequence: number)");
+  return start_sync(env, sequence + 1);
 }
 
 /// settle() → Promise of a sync if this is the last publisher and so much was written that a reboot should not have to check it; else
 /// undefined. To be awaited before close().
-Napi::Value AppenderHandle::settle(const Napi::CallbackInfo& info) {
-  if (appender_ == nullptr || appender_->is_closed()) return info.Env().Undefined();
+napi_value AppenderHandle::settle(const Napi::CallbackInfo& info) {
+  if (appender_ == nullptr || appender_->is_closed()) return nullptr;
   uint64_t sequence = 0;
   // What keeps us from looking keeps nobody from closing.
-  if (!needs_settling(appender_->log(), appender_->slot(), kSettledBytes, &sequence).ok() || sequence == 0) return info.Env().Undefined();
+  if (!needs_settling(appender_->log(), appender_->slot(), kSettledBytes, &sequence).ok() || sequence == 0) return nullptr;
   return start_sync(info.Env(), sequence);
 }
 
 /// Throws what ended interval syncing.
-Napi::Value AppenderHandle::check_interval(const Napi::CallbackInfo& info) {
+napi_value AppenderHandle::check_interval(const Napi::CallbackInfo& info) {
   if (interval_failed()) return throw_status(info.Env(), interval_->status);
-  return info.Env().Undefined();
+  return nullptr;
 }
 
 /// A Promise of the sequence before which everything is on stable storage: `sequence` or more.
-Napi::Value AppenderHandle::start_sync(Napi::Env env, uint64_t sequence) {
-  const auto deferred = std::make_shared<Napi::Promise::Deferred>(env);
+napi_value AppenderHandle::start_sync(napi_env env, uint64_t sequence) {
+  const auto deferred = std::make_shared<Deferred>(env);
+  const napi_value promise = deferred->promise();
+  if (promise == nullptr) return nullptr;
   const std::shared_ptr<Dispatcher> dispatcher = Addon::of(env).dispatcher();
   dispatcher->expect();
   appender_->log().syncer().request(sequence, [deferred, dispatcher](const Status& status, const Position& synced) {
     dispatcher->post([deferred, status, next = synced.sequence](Napi::Env loop) {
       if (status.ok()) {
-        deferred->Resolve(Napi::Number::New(loop, static_cast<double>(next)));
+        deferred->resolve(to_number(loop, next));
       } else {
-        deferred->Reject(to_error(loop, status).Value());
+        deferred->reject(to_error(loop, status));
       }
     });
   });
-  return deferred->Promise();
+  return promise;
 }
 
-Napi::Value AppenderHandle::close(const Napi::CallbackInfo& info) {
+napi_value AppenderHandle::close(const Napi::CallbackInfo& info) {
   // The object stays, closed: `append` may still be called and then says so.
   interval_sync_.reset();
   if (appender_ != nullptr) {
     const Status status = appender_->close();
     if (!status.ok()) return throw_status(info.Env(), status);
   }
-  return info.Env().Undefined();
+  return nullptr;
 }
 
 }  // namespace hermes::binding

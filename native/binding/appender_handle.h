@@ -5,6 +5,7 @@
 #include <atomic>
 #include <memory>
 
+#include "binding/wrapped.h"
 #include "binding/scratch.h"
 #include "core/log/appender.h"
 #include "core/log/interval_sync.h"
@@ -21,26 +22,27 @@ namespace hermes::binding {
 ///  24  u64 out  its timestamp, ns
 ///
 /// Frames begin at 64, so the payload of a single message at 96.
-class AppenderHandle final : public Napi::ObjectWrap<AppenderHandle> {
+class AppenderHandle final : public Wrapped<AppenderHandle> {
  public:
-  static Napi::Function define(Napi::Env env);
-  explicit AppenderHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<AppenderHandle>(info) {}
+  static napi_value define(napi_env env);
+  /// An object without an appender is closed; `adopt` gives it one.
+  bool construct(const Napi::CallbackInfo&) { return true; }
   void adopt(std::unique_ptr<Appender> appender, uint32_t sync_interval_ms);
 
  private:
   static napi_value append(napi_env env, napi_callback_info info);
   static napi_value append_batch(napi_env env, napi_callback_info info);
   static napi_value ingest(napi_env env, napi_callback_info info);  // this and the next one: ingest.cc
-  Napi::Value ingest_function(const Napi::CallbackInfo& info);
-  Napi::Value attach(const Napi::CallbackInfo& info);
-  Napi::Value last_error(const Napi::CallbackInfo& info);
-  Napi::Value has_room(const Napi::CallbackInfo& info);
-  Napi::Value sync(const Napi::CallbackInfo& info);
-  Napi::Value settle(const Napi::CallbackInfo& info);
-  Napi::Value check_interval(const Napi::CallbackInfo& info);
-  Napi::Value close(const Napi::CallbackInfo& info);
+  napi_value ingest_function(const Napi::CallbackInfo& info);
+  napi_value attach(const Napi::CallbackInfo& info);
+  napi_value last_error(const Napi::CallbackInfo& info);
+  napi_value has_room(const Napi::CallbackInfo& info);
+  napi_value sync(const Napi::CallbackInfo& info);
+  napi_value settle(const Napi::CallbackInfo& info);
+  napi_value check_interval(const Napi::CallbackInfo& info);
+  napi_value close(const Napi::CallbackInfo& info);
   void finish(Code code) noexcept;
-  Napi::Value start_sync(Napi::Env env, uint64_t sequence);
+  napi_value start_sync(napi_env env, uint64_t sequence);
   bool interval_failed() const noexcept { return interval_ != nullptr && interval_->failed.load(std::memory_order_acquire); }
 
   /// How interval syncing is doing, told by another thread.

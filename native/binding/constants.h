@@ -2,6 +2,7 @@
 
 #include <napi.h>
 
+#include "binding/js.h"
 #include "core/frame/frame_layout.h"
 #include "core/log/layout.h"
 #include "core/log/reader.h"
@@ -9,9 +10,9 @@
 namespace hermes::binding {
 
 /// Layouts and limits for TypeScript, which takes them from here instead of repeating them.
-inline Napi::Object make_constants(Napi::Env env) {
-  Napi::Object constants = Napi::Object::New(env);
-  const auto set = [&](const char* name, double value) { constants.Set(name, Napi::Number::New(env, value)); };
+inline napi_value make_constants(napi_env env) {
+  ObjectBuilder constants(env);
+  const auto set = [&](const char* name, double value) { constants.set(name, to_number(env, value)); };
   set("frameMagic", kFrameMagic);
   set("frameVersion", kFrameVersion);
   set("frameHeaderBytes", kFrameHeaderBytes);
@@ -32,7 +33,7 @@ inline Napi::Object make_constants(Napi::Env env) {
   set("stopClaim", static_cast<double>(ScanStop::kClaim));
   set("stopSegmentEnd", static_cast<double>(ScanStop::kSegmentEnd));
   set("stopDamage", static_cast<double>(ScanStop::kDamage));
-  return constants;
+  return constants.value();
 }
 
 }  // namespace hermes::binding

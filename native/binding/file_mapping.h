@@ -4,6 +4,7 @@
 
 #include <memory>
 
+#include "binding/wrapped.h"
 #include "core/platform/file_view.h"
 
 namespace hermes::binding {
@@ -14,18 +15,18 @@ namespace hermes::binding {
 /// The memory is given back when both are gone: this object, which lives as long as any view that
 /// JavaScript or a call in the thread pool holds, and the buffer's backing store, which may have
 /// moved to another ArrayBuffer. unmap() detaches the buffer and lets go of the file at once.
-class FileMapping final : public Napi::ObjectWrap<FileMapping> {
+class FileMapping final : public Wrapped<FileMapping> {
  public:
   /// Sets `FileMapping` and `mappingConstants` of `exports`.
-  static void define(Napi::Env env, Napi::Object exports);
-  explicit FileMapping(const Napi::CallbackInfo& info);
+  static void define(napi_env env, ObjectBuilder& exports);
+  bool construct(const Napi::CallbackInfo& info);
 
  private:
-  Napi::Value region(const Napi::CallbackInfo& info);
-  Napi::Value advise(const Napi::CallbackInfo& info);
-  Napi::Value sync(const Napi::CallbackInfo& info);
-  Napi::Value incore(const Napi::CallbackInfo& info);
-  Napi::Value unmap(const Napi::CallbackInfo& info);
+  napi_value region(const Napi::CallbackInfo& info);
+  napi_value advise(const Napi::CallbackInfo& info);
+  napi_value sync(const Napi::CallbackInfo& info);
+  napi_value incore(const Napi::CallbackInfo& info);
+  napi_value unmap(const Napi::CallbackInfo& info);
 
   std::shared_ptr<FileView> view_;
   bool handed_out_ = false;

@@ -1,10 +1,10 @@
 // The broker's way into a topic: batches from a network, one call each. Members of AppenderHandle
 // and LogHandle.
 
-#include "binding/addon.h"
 #include "binding/appender_handle.h"
 #include "binding/errors.h"
 #include "binding/log_handle.h"
+#include "binding/task.h"
 #include "core/log/producers.h"
 #include "core/platform/clock.h"
 
@@ -48,49 +48,36 @@ Code check_batch(std::span<const std::byte> bytes, uint32_t count, uint32_t max_
 }
 
 /// Walks the log off the event loop.
-class TraceProducers final : public Napi::AsyncWorker {
+class TraceProducers final : public Task {
  public:
-  TraceProducers(Napi::Env env, std::shared_ptr<Log> log, ProducerTraces traces)
-      : Napi::AsyncWorker(env, "hermes:trace-producers"),
-        deferred_(env),
-        log_(std::move(log)),
-        traces_(std::move(traces)) {}
-  Napi::Promise promise() const { return deferred_.Promise(); }
+  TraceProducers(napi_env env, std::shared_ptr<Log> log, ProducerTraces traces)
+      : Task(env), log_(std::move(log)), traces_(std::move(traces)) {}
 
  protected:
-  void Execute() override { status_ = trace_producers(log_, &traces_); }
-  void OnOK() override {
-    const Napi::Env env = Env();
-    if (!status_.ok()) {
-      deferred_.Reject(to_error(env, status_).Value());
-      return;
-    }
-    Napi::Array result = Napi::Array::New(env);
-    uint32_t index = 0;
+  Status work() override { return trace_producers(log_, &traces_); }
+  napi_value result(napi_env env) override {
+    ArrayBuilder result(env);
     for (const auto& [slot, trace] : traces_) {
-      Napi::Object entry = Napi::Object::New(env);
-      entry.Set("slot", Napi::Number::New(env, slot));
-      entry.Set("last", Napi::BigInt::New(env, trace.last_number));
-      Napi::Array runs = Napi::Array::New(env);
-      uint32_t n = 0;
+      ObjectBuilder entry(env);
+      entry.set("slot", to_number(env, static_cast<uint32_t>(slot)));
+      entry.set("last", to_bigint(env, trace.last_number));
+      ArrayBuilder runs(env);
       for (const ProducerRun& run : trace.runs) {
-        Napi::Object one = Napi::Object::New(env);
-        one.Set("first", Napi::BigInt::New(env, run.first_number));
-        one.Set("count", Napi::Number::New(env, run.count));
-        one.Set("sequence", Napi::Number::New(env, static_cast<double>(run.sequence)));
-        runs.Set(n++, one);
+        ObjectBuilder one(env);
+        one.set("first", to_bigint(env, run.first_number));
+        one.set("count", to_number(env, static_cast<double>(run.count)));
+        one.set("sequence", to_number(env, run.sequence));
+        runs.push(one.value());
       }
-      entry.Set("runs", runs);
-      result.Set(index++, entry);
+      entry.set("runs", runs.value());
+      result.push(entry.value());
     }
-    deferred_.Resolve(result);
+    return result.value();
   }
 
  private:
-  Napi::Promise::Deferred deferred_;
   std::shared_ptr<Log> log_;
   ProducerTraces traces_;
-  Status status_;
 };
 
 }  // namespace
@@ -104,20 +91,13 @@ class TraceProducers final : public Napi::AsyncWorker {
 ///  12  u32 in      producer slot
 ///  16  i32 out     0, 1 (accepted, but rather wait for room) or minus the code; kInvalidArgument:
 ///  not the frames that the protocol wants 24  f64 out     sequence of the first message
-Napi::Value AppenderHandle::ingest_function(const Napi::CallbackInfo& info) {
+napi_value AppenderHandle::ingest_function(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (appender_ == nullptr) return throw_closed(env, "publisher");
-  if (!info[0].IsArrayBuffer() || info[0].As<Napi::ArrayBuffer>().ByteLength() < kScratchBytes) {
-    return throw_status(env,
-                        Status::error(Code::kInvalidArgument, "the scratch memory is too small"));
+  if (!ingest_scratch_.hold(env, info[0], kScratchBytes)) {
+    return throw_usage(env, "ingestFunction(scratch: ArrayBuffer of 64 bytes)");
   }
-  ingest_scratch_.hold(info[0].As<Napi::ArrayBuffer>());
-  napi_value function = nullptr;
-  if (napi_create_function(env, "ingest", NAPI_AUTO_LENGTH, &AppenderHandle::ingest, this,
-                           &function) != napi_ok) {
-    return throw_status(env, Status::error(Code::kIoFailed, "Node-API made no function"));
-  }
-  return Napi::Value(env, function);
+  return to_function(env, "ingest", &AppenderHandle::ingest, this);
 }
 
 napi_value AppenderHandle::ingest(napi_env env, napi_callback_info info) {
@@ -154,20 +134,27 @@ napi_value AppenderHandle::ingest(napi_env env, napi_callback_info info) {
 
 /// traceProducers([{ slot, since }]) → Promise<[{ slot, last: bigint, runs: [{ first: bigint,
 /// count, sequence }] }]>
-Napi::Value LogHandle::trace_producers(const Napi::CallbackInfo& info) {
-  if (log_ == nullptr) return throw_closed(info.Env(), "topic");
+napi_value LogHandle::trace_producers(const Napi::CallbackInfo& info) {
+  const napi_env env = info.Env();
+  if (log_ == nullptr) return throw_closed(env, "topic");
+  constexpr const char* kUsage = "traceProducers([{ slot: number, since: number }])";
   ProducerTraces traces;
-  const auto entries = info[0].As<Napi::Array>();
-  for (uint32_t i = 0; i < entries.Length(); ++i) {
-    const auto entry = entries.Get(i).As<Napi::Object>();
-    ProducerTrace& trace =
-        traces[static_cast<uint16_t>(entry.Get("slot").As<Napi::Number>().Uint32Value())];
-    trace.since = static_cast<uint64_t>(entry.Get("since").As<Napi::Number>().Int64Value());
+  uint32_t count = 0;
+  if (napi_get_array_length(env, info[0], &count) != napi_ok) return throw_usage(env, kUsage);
+  for (uint32_t i = 0; i < count; ++i) {
+    napi_value entry = nullptr;
+    uint32_t slot = 0;
+    uint64_t since = 0;
+    if (napi_get_element(env, info[0], i, &entry) != napi_ok ||
+        !read_property(env, entry, "slot", &slot) || !read_property(env, entry, "since", &since)) {
+      return throw_usage(env, kUsage);
+    }
+    traces[static_cast<uint16_t>(slot)].since = since;
   }
-  auto* worker = new TraceProducers(info.Env(), log_, std::move(traces));
-  const Napi::Promise promise = worker->promise();
-  worker->Queue();
-  return promise;
+  // A getter may have closed the topic.
+  if (log_ == nullptr) return throw_closed(env, "topic");
+  return Task::start("hermes:trace-producers",
+                     std::make_unique<TraceProducers>(env, log_, std::move(traces)));
 }
 
 }  // namespace hermes::binding

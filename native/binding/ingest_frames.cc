@@ -1,5 +1,8 @@
 #include "binding/ingest_frames.h"
 
+#include <memory>
+#include <string>
+
 #include "binding/errors.h"
 #include "binding/scratch.h"
 #include "core/frame/frame.h"
@@ -92,51 +95,63 @@ napi_value scan(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
-template <napi_callback work>
-Napi::Value make_function(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  if (!info[0].IsArrayBuffer() || !info[1].IsArrayBuffer() ||
-      info[1].As<Napi::ArrayBuffer>().ByteLength() < kScratchBytes) {
-    return throw_status(env, Status::error(Code::kInvalidArgument, "two ArrayBuffers are needed"));
-  }
-  auto* const memory = new FrameMemory;
-  memory->buffer.hold(info[0].As<Napi::ArrayBuffer>());
-  memory->scratch.hold(info[1].As<Napi::ArrayBuffer>());
-  if (info[2].IsNumber()) memory->max_payload = info[2].As<Napi::Number>().Uint32Value();
-  if (info[3].IsBoolean()) memory->verify = info[3].As<Napi::Boolean>().Value();
-  napi_value function = nullptr;
-  if (napi_create_function(env, nullptr, 0, work, memory, &function) != napi_ok ||
+/// A function that owns `data`, which is destroyed with it. nullptr: the environment is ending.
+template <typename T>
+napi_value make_owning_function(napi_env env, const char* name, napi_callback callback,
+                                std::unique_ptr<T> data) {
+  const napi_value function = to_function(env, name, callback, data.get());
+  if (function == nullptr ||
       napi_add_finalizer(
-          env, function, memory,
-          [](napi_env, void* data, void*) { delete static_cast<FrameMemory*>(data); }, nullptr,
+          env, function, data.get(),
+          [](napi_env, void* owned, void*) { delete static_cast<T*>(owned); }, nullptr,
           nullptr) != napi_ok) {
-    delete memory;
-    return throw_status(env, Status::error(Code::kIoFailed, "Node-API made no function"));
+    return nullptr;
   }
-  return Napi::Value(env, function);
+  (void)data.release();
+  return function;
 }
 
-Napi::Value hold_lock(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  auto lock = std::make_shared<LockFile>();
-  Status status = LockFile::open(info[0].As<Napi::String>().Utf8Value(), lock.get());
+template <napi_callback work>
+napi_value make_function(napi_env env, napi_callback_info raw) {
+  const Napi::CallbackInfo info(env, raw);
+  auto memory = std::make_unique<FrameMemory>();
+  if (!memory->buffer.hold(env, info[0], 0) || !memory->scratch.hold(env, info[1], kScratchBytes)) {
+    return throw_usage(env, "frameSealer or frameScanner(buffer: ArrayBuffer, scratch: ArrayBuffer of 64 bytes, ...)");
+  }
+  (void)read(env, info[2], &memory->max_payload);
+  bool verify = true;
+  if (napi_get_value_bool(env, info[3], &verify) == napi_ok) memory->verify = verify;
+  return make_owning_function(env, "frames", work, std::move(memory));
+}
+
+napi_value release_lock(napi_env env, napi_callback_info info) {
+  void* lock = nullptr;
+  if (napi_get_cb_info(env, info, nullptr, nullptr, nullptr, &lock) == napi_ok) static_cast<LockFile*>(lock)->close();
+  return nullptr;
+}
+
+napi_value hold_lock(napi_env env, napi_callback_info raw) {
+  const Napi::CallbackInfo info(env, raw);
+  std::string path;
+  if (!read(env, info[0], &path)) return throw_usage(env, "holdLock(path: string)");
+  auto lock = std::make_unique<LockFile>();
+  Status status = LockFile::open(path, lock.get());
   if (status.ok()) status = lock->try_lock(0, LockFile::Mode::kExclusive);
-  if (status.code == Code::kBusy) return env.Null();
+  if (status.code == Code::kBusy) return to_null(env);
   if (!status.ok()) return throw_status(env, status);
-  Napi::Object result = Napi::Object::New(env);
+  ObjectBuilder result(env);
   // The function keeps the lock: it is given back by release(), by the garbage collector, or by the
   // kernel.
-  result.Set("release", Napi::Function::New(
-                            env, [lock](const Napi::CallbackInfo&) { lock->close(); }, "release"));
-  return result;
+  result.set("release", make_owning_function(env, "release", release_lock, std::move(lock)));
+  return result.value();
 }
 
 }  // namespace
 
-void define_ingest(Napi::Env env, Napi::Object exports) {
-  exports.Set("frameSealer", Napi::Function::New<&make_function<&seal>>(env, "frameSealer"));
-  exports.Set("frameScanner", Napi::Function::New<&make_function<&scan>>(env, "frameScanner"));
-  exports.Set("holdLock", Napi::Function::New(env, hold_lock, "holdLock"));
+void define_ingest(napi_env env, ObjectBuilder& exports) {
+  exports.set("frameSealer", to_function(env, "frameSealer", make_function<&seal>));
+  exports.set("frameScanner", to_function(env, "frameScanner", make_function<&scan>));
+  exports.set("holdLock", to_function(env, "holdLock", hold_lock));
 }
 
 }  // namespace hermes::binding

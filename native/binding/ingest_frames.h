@@ -2,6 +2,8 @@
 
 #include <napi.h>
 
+#include "binding/js.h"
+
 namespace hermes::binding {
 
 /// Adds to the exports what works on frames in memory that belongs to JavaScript, and the lock on a
@@ -21,6 +23,6 @@ namespace hermes::binding {
 ///   24 f64 in/out sequence
 ///
 /// holdLock(path) → { release() }, or null if somebody holds it.
-void define_ingest(Napi::Env env, Napi::Object exports);
+void define_ingest(napi_env env, ObjectBuilder& exports);
 
 }  // namespace hermes::binding

@@ -6,6 +6,7 @@
 #include "binding/maintenance.h"
 #include "binding/reader_handle.h"
 #include "binding/reports.h"
+#include "binding/task.h"
 #include "core/log/recovery.h"
 #include "core/log/retention.h"
 #include "core/platform/clock.h"
@@ -14,131 +15,131 @@ namespace hermes::binding {
 namespace {
 
 /// Opens an appender off the event loop: another publisher's recovery may have to be waited for, or done here.
-class OpenAppender final : public Napi::AsyncWorker {
+class OpenAppender final : public Task {
  public:
-  OpenAppender(Napi::Env env, std::shared_ptr<Log> log, const Appender::Options& options, uint32_t sync_interval_ms)
-      : Napi::AsyncWorker(env, "hermes:open-publisher"),
-        deferred_(env),
-        log_(std::move(log)),
-        options_(options),
-        sync_interval_ms_(sync_interval_ms) {}
-  Napi::Promise promise() const { return deferred_.Promise(); }
+  OpenAppender(napi_env env, std::shared_ptr<Log> log, const Appender::Options& options, uint32_t sync_interval_ms)
+      : Task(env), log_(std::move(log)), options_(options), sync_interval_ms_(sync_interval_ms) {}
 
  protected:
-  void Execute() override { status_ = Appender::open(log_, options_, &appender_, &report_); }
-  void OnOK() override {
-    const Napi::Env env = Env();
-    if (!status_.ok()) {
-      deferred_.Reject(to_error(env, status_).Value());
-      return;
-    }
-    Napi::Object handle = Addon::of(env).appender_class.New({});
+  Status work() override { return Appender::open(log_, options_, &appender_, &report_); }
+  napi_value result(napi_env env) override {
+    const napi_value handle = make_object(env, Addon::of(env).appender_class);
+    AppenderHandle* const native = AppenderHandle::of(env, handle);
     // A worker that is being terminated makes no objects any more. The appender closes itself.
-    if (handle.IsEmpty()) return;
-    AppenderHandle::Unwrap(handle)->adopt(std::move(appender_), sync_interval_ms_);
-    handle.Set("recovery", to_object(env, report_));
-    deferred_.Resolve(handle);
+    if (native == nullptr) return nullptr;
+    native->adopt(std::move(appender_), sync_interval_ms_);
+    ObjectBuilder object(env, handle);
+    object.set("recovery", to_object(env, report_));
+    return object.value();
   }
 
  private:
-  Napi::Promise::Deferred deferred_;
   std::shared_ptr<Log> log_;
   Appender::Options options_;
   uint32_t sync_interval_ms_;
-  Status status_;
   std::unique_ptr<Appender> appender_;
   RecoveryReport report_;
 };
 
 }  // namespace
 
-Napi::Function LogHandle::define(Napi::Env env) {
-  return DefineClass(env, "Log",
-                     {InstanceMethod<&LogHandle::open_appender>("openAppender"),
-                      InstanceMethod<&LogHandle::open_reader>("openReader"), InstanceMethod<&LogHandle::info>("info"),
-                      InstanceMethod<&LogHandle::next_sequence>("nextSequence"),
-                      InstanceMethod<&LogHandle::verify_segment>("verifySegment"),
-                      InstanceMethod<&LogHandle::repair>("repair"),
-                      InstanceMethod<&LogHandle::participants>("participants"),
-                      InstanceMethod<&LogHandle::set_retention>("setRetention"),
-                      InstanceMethod<&LogHandle::trace_producers>("traceProducers"),
-                      InstanceMethod<&LogHandle::close>("close")});
+napi_value LogHandle::define(napi_env env) {
+  return define_class(env, "Log",
+                     {method<&LogHandle::open_appender>("openAppender"),
+                      method<&LogHandle::open_reader>("openReader"), method<&LogHandle::info>("info"),
+                      method<&LogHandle::next_sequence>("nextSequence"),
+                      method<&LogHandle::verify_segment>("verifySegment"),
+                      method<&LogHandle::repair>("repair"),
+                      method<&LogHandle::participants>("participants"),
+                      method<&LogHandle::set_retention>("setRetention"),
+                      method<&LogHandle::trace_producers>("traceProducers"),
+                      method<&LogHandle::close>("close")});
 }
 
 /// new openLog(folder, { segmentBytes, maxPayloadBytes, fileMode } | null, { lowWaterBytes? })
-LogHandle::LogHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<LogHandle>(info) {
-  const std::string folder = info[0].As<Napi::String>().Utf8Value();
+bool LogHandle::construct(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  std::string folder;
   TopicSettings settings;
-  const bool create = info[1].IsObject();
-  if (create) {
-    const Napi::Object given = info[1].As<Napi::Object>();
-    settings.segment_bytes = static_cast<uint64_t>(given.Get("segmentBytes").As<Napi::Number>().Int64Value());
-    settings.max_payload = given.Get("maxPayloadBytes").As<Napi::Number>().Uint32Value();
-    settings.file_mode = given.Get("fileMode").As<Napi::Number>().Uint32Value();
+  const bool create = !is_of_type(env, info[1], napi_null);
+  uint32_t mode = 0;
+  if (!read(env, info[0], &folder) ||
+      (create && (!read_property(env, info[1], "segmentBytes", &settings.segment_bytes) ||
+                  !read_property(env, info[1], "maxPayloadBytes", &settings.max_payload) ||
+                  !read_property(env, info[1], "fileMode", &mode)))) {
+    throw_usage(env, "new openLog(folder: string, create: { segmentBytes, maxPayloadBytes, fileMode } | null, options?: object)");
+    return false;
   }
+  settings.file_mode = mode;
   LogOptions options;
-  if (info[2].IsObject()) {
-    const Napi::Value low = info[2].As<Napi::Object>().Get("lowWaterBytes");
-    if (low.IsNumber()) options.low_water_bytes = static_cast<uint64_t>(low.As<Napi::Number>().Int64Value());
+  uint64_t low_water_bytes = 0;
+  if (is_of_type(env, info[2], napi_object) && read_property(env, info[2], "lowWaterBytes", &low_water_bytes)) {
+    options.low_water_bytes = low_water_bytes;
   }
   const Status status = Log::open(folder, create ? &settings : nullptr, options, &log_);
-  if (!status.ok()) throw_status(info.Env(), status);
+  if (!status.ok()) throw_status(env, status);
+  return status.ok();
 }
 
 /// openAppender(exclusive, syncIntervalMs?) → Promise of a publisher's native half. 0: syncs when asked.
-Napi::Value LogHandle::open_appender(const Napi::CallbackInfo& info) {
+napi_value LogHandle::open_appender(const Napi::CallbackInfo& info) {
   if (log_ == nullptr) return throw_closed(info.Env(), "topic");
   Appender::Options options;
-  options.exclusive = info[0].ToBoolean();
-  const uint32_t sync_interval_ms = info[1].IsNumber() ? info[1].As<Napi::Number>().Uint32Value() : 0;
-  auto* worker = new OpenAppender(info.Env(), log_, options, sync_interval_ms);
-  const Napi::Promise promise = worker->promise();
-  worker->Queue();
-  return promise;
+  options.exclusive = is_true(info.Env(), info[0]);
+  uint32_t sync_interval_ms = 0;
+  if (info.Length() > 1 && !read(info.Env(), info[1], &sync_interval_ms)) {
+    return throw_usage(info.Env(), "openAppender(exclusive: boolean, syncIntervalMs?: number)");
+  }
+  return Task::start("hermes:open-publisher",
+                     std::make_unique<OpenAppender>(info.Env(), log_, options, sync_interval_ms));
 }
 
-Napi::Value LogHandle::open_reader(const Napi::CallbackInfo& info) {
+napi_value LogHandle::open_reader(const Napi::CallbackInfo& info) {
   if (log_ == nullptr) return throw_closed(info.Env(), "topic");
-  Napi::Object handle = Addon::of(info.Env()).reader_class.New({info[0]});
-  if (handle.IsEmpty()) return {};
-  ReaderHandle::Unwrap(handle)->adopt(log_, Addon::of(info.Env()).dispatcher());
+  const Addon& addon = Addon::of(info.Env());
+  const napi_value handle = make_object(info.Env(), addon.reader_class);
+  ReaderHandle* const native = ReaderHandle::of(info.Env(), handle);
+  if (native == nullptr) return nullptr;
+  native->adopt(log_, addon.dispatcher(), is_true(info.Env(), info[0]));
   return handle;
 }
 
 /// The sequence that the next message will get.
-Napi::Value LogHandle::next_sequence(const Napi::CallbackInfo& info) {
+napi_value LogHandle::next_sequence(const Napi::CallbackInfo& info) {
   if (log_ == nullptr) return throw_closed(info.Env(), "topic");
   Position committed;
   const Status status = log_->committed(&committed);
-  if (status.code == Code::kNotFound && log_->active() == 0) return Napi::Number::New(info.Env(), 1);
+  if (status.code == Code::kNotFound && log_->active() == 0) return to_number(info.Env(), 1.0);
   if (!status.ok()) return throw_status(info.Env(), status);
   return to_number(info.Env(), committed.sequence);
 }
 
 /// verifySegment(number) → Promise of what a look at every frame of the segment found.
-Napi::Value LogHandle::verify_segment(const Napi::CallbackInfo& info) {
+napi_value LogHandle::verify_segment(const Napi::CallbackInfo& info) {
   if (log_ == nullptr) return throw_closed(info.Env(), "topic");
-  return binding::verify_segment(info.Env(), log_, static_cast<uint64_t>(info[0].As<Napi::Number>().Int64Value()));
+  uint64_t number = 0;
+  if (!read(info.Env(), info[0], &number)) return throw_usage(info.Env(), "verifySegment(number: number)");
+  return binding::verify_segment(info.Env(), log_, number);
 }
 
 /// repair() → Promise of what a recovery of the whole topic did.
-Napi::Value LogHandle::repair(const Napi::CallbackInfo& info) {
+napi_value LogHandle::repair(const Napi::CallbackInfo& info) {
   if (log_ == nullptr) return throw_closed(info.Env(), "topic");
   return repair_topic(info.Env(), log_);
 }
 
 /// participants() → who holds what.
-Napi::Value LogHandle::participants(const Napi::CallbackInfo& info) {
+napi_value LogHandle::participants(const Napi::CallbackInfo& info) {
   if (log_ == nullptr) return throw_closed(info.Env(), "topic");
   return binding::participants(info.Env(), *log_);
 }
 
 /// What the control file and the disk say now. Walks from the checkpoint to the end of the log.
-Napi::Value LogHandle::info(const Napi::CallbackInfo& info) {
+napi_value LogHandle::info(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (log_ == nullptr) return throw_closed(env, "topic");
   const ControlBlock& control = log_->control();
-  Napi::Object result = Napi::Object::New(env);
+  ObjectBuilder result(env);
   const uint64_t first = log_->first();
   const uint64_t active = log_->active();
   // In this order, as they only rise: a later look never falls behind an earlier one.
@@ -166,40 +167,44 @@ Napi::Value LogHandle::info(const Napi::CallbackInfo& info) {
     if (held) ++publishers;
   }
   if (!status.ok()) return throw_status(env, status);
-  result.Set("segmentBytes", to_number(env, control.segment_bytes));
-  result.Set("maxPayloadBytes", to_number(env, control.max_payload));
-  result.Set("createdMs", to_number(env, control.created_ns / 1'000'000));
-  result.Set("firstSegment", to_number(env, first));
-  result.Set("activeSegment", to_number(env, active));
-  result.Set("firstSequence", to_number(env, active == 0 ? 1 : earliest));
-  result.Set("nextSequence", to_number(env, active == 0 ? 1 : committed.sequence));
-  result.Set("claimedSequence", to_number(env, active == 0 ? 1 : claimed.sequence));
-  result.Set("syncedSequence", to_number(env, synced.sequence == 0 ? 1 : synced.sequence));
-  result.Set("tailOffset", to_number(env, committed.offset));
-  result.Set("publishers", Napi::Number::New(env, publishers));
-  result.Set("retentionBytes", to_number(env, control.retention_bytes.load(std::memory_order_relaxed)));
-  result.Set("retentionAgeMs", to_number(env, control.retention_age_ns.load(std::memory_order_relaxed) / 1'000'000));
-  result.Set("diskAlarm", Napi::Boolean::New(env, control.disk_alarm.load(std::memory_order_relaxed) != 0));
-  result.Set("writable", Napi::Boolean::New(env, log_->writable()));
-  return result;
+  result.set("segmentBytes", to_number(env, control.segment_bytes));
+  result.set("maxPayloadBytes", to_number(env, control.max_payload));
+  result.set("createdMs", to_number(env, control.created_ns / 1'000'000));
+  result.set("firstSegment", to_number(env, first));
+  result.set("activeSegment", to_number(env, active));
+  result.set("firstSequence", to_number(env, active == 0 ? uint64_t{1} : earliest));
+  result.set("nextSequence", to_number(env, active == 0 ? uint64_t{1} : committed.sequence));
+  result.set("claimedSequence", to_number(env, active == 0 ? uint64_t{1} : claimed.sequence));
+  result.set("syncedSequence", to_number(env, synced.sequence == 0 ? uint64_t{1} : synced.sequence));
+  result.set("tailOffset", to_number(env, committed.offset));
+  result.set("publishers", to_number(env, publishers));
+  result.set("retentionBytes", to_number(env, control.retention_bytes.load(std::memory_order_relaxed)));
+  result.set("retentionAgeMs", to_number(env, control.retention_age_ns.load(std::memory_order_relaxed) / 1'000'000));
+  result.set("diskAlarm", to_boolean(env, control.disk_alarm.load(std::memory_order_relaxed) != 0));
+  result.set("writable", to_boolean(env, log_->writable()));
+  return result.value();
 }
 
 /// setRetention(bytes, ageMs): 0 = unlimited. Applies at once and whenever a segment is added.
-Napi::Value LogHandle::set_retention(const Napi::CallbackInfo& info) {
+napi_value LogHandle::set_retention(const Napi::CallbackInfo& info) {
   if (log_ == nullptr) return throw_closed(info.Env(), "topic");
   if (!log_->writable()) {
     return throw_status(info.Env(), Status::error(Code::kAccessDenied, "this process may not write to " + log_->folder()));
   }
-  store_retention(log_->control(), {static_cast<uint64_t>(info[0].As<Napi::Number>().Int64Value()),
-                                    static_cast<uint64_t>(info[1].As<Napi::Number>().Int64Value()) * 1'000'000});
+  uint64_t bytes = 0;
+  uint64_t age_ms = 0;
+  if (!read(info.Env(), info[0], &bytes) || !read(info.Env(), info[1], &age_ms)) {
+    return throw_usage(info.Env(), "setRetention(bytes: number, ageMs: number)");
+  }
+  store_retention(log_->control(), {bytes, age_ms * 1'000'000});
   const Status status = apply_retention(*log_);
   if (!status.ok() && status.code != Code::kTimedOut) return throw_status(info.Env(), status);
-  return info.Env().Undefined();
+  return nullptr;
 }
 
-Napi::Value LogHandle::close(const Napi::CallbackInfo& info) {
+napi_value LogHandle::close(const Napi::CallbackInfo& info) {
   log_.reset();
-  return info.Env().Undefined();
+  return nullptr;
 }
 
 }  // namespace hermes::binding

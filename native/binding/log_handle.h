@@ -4,27 +4,28 @@
 
 #include <memory>
 
+#include "binding/wrapped.h"
 #include "core/log/log.h"
 
 namespace hermes::binding {
 
 /// A topic's folder, opened, as lib/transport sees it.
-class LogHandle final : public Napi::ObjectWrap<LogHandle> {
+class LogHandle final : public Wrapped<LogHandle> {
  public:
-  static Napi::Function define(Napi::Env env);
-  explicit LogHandle(const Napi::CallbackInfo& info);
+  static napi_value define(napi_env env);
+  bool construct(const Napi::CallbackInfo& info);
 
  private:
-  Napi::Value open_appender(const Napi::CallbackInfo& info);
-  Napi::Value open_reader(const Napi::CallbackInfo& info);
-  Napi::Value next_sequence(const Napi::CallbackInfo& info);
-  Napi::Value info(const Napi::CallbackInfo& info);
-  Napi::Value verify_segment(const Napi::CallbackInfo& info);
-  Napi::Value repair(const Napi::CallbackInfo& info);
-  Napi::Value participants(const Napi::CallbackInfo& info);
-  Napi::Value set_retention(const Napi::CallbackInfo& info);
-  Napi::Value trace_producers(const Napi::CallbackInfo& info);  // ingest.cc
-  Napi::Value close(const Napi::CallbackInfo& info);
+  napi_value open_appender(const Napi::CallbackInfo& info);
+  napi_value open_reader(const Napi::CallbackInfo& info);
+  napi_value next_sequence(const Napi::CallbackInfo& info);
+  napi_value info(const Napi::CallbackInfo& info);
+  napi_value verify_segment(const Napi::CallbackInfo& info);
+  napi_value repair(const Napi::CallbackInfo& info);
+  napi_value participants(const Napi::CallbackInfo& info);
+  napi_value set_retention(const Napi::CallbackInfo& info);
+  napi_value trace_producers(const Napi::CallbackInfo& info);  // ingest.cc
+  napi_value close(const Napi::CallbackInfo& info);
 
   std::shared_ptr<Log> log_;
 };

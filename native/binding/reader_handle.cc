@@ -1,6 +1,7 @@
 #include "binding/reader_handle.h"
 
 #include "binding/errors.h"
+#include "binding/shared_memory.h"
 #include "core/log/repair.h"
 
 namespace hermes::binding {
@@ -16,22 +17,18 @@ constexpr size_t kScratchBytes = 64;
 
 }  // namespace
 
-Napi::Function ReaderHandle::define(Napi::Env env) {
-  return DefineClass(env, "Reader",
-                     {InstanceMethod<&ReaderHandle::scan_function>("scanFunction"),
-                      InstanceMethod<&ReaderHandle::region>("region"), InstanceMethod<&ReaderHandle::seek>("seek"),
-                      InstanceMethod<&ReaderHandle::next_segment>("nextSegment"),
-                      InstanceMethod<&ReaderHandle::skip_damage>("skipDamage"),
-                      InstanceMethod<&ReaderHandle::repair>("repair"), InstanceMethod<&ReaderHandle::wait>("wait"),
-                      InstanceMethod<&ReaderHandle::cancel>("cancel"), InstanceMethod<&ReaderHandle::close>("close")});
+napi_value ReaderHandle::define(napi_env env) {
+  return define_class(env, "Reader",
+                     {method<&ReaderHandle::scan_function>("scanFunction"),
+                      method<&ReaderHandle::region>("region"), method<&ReaderHandle::seek>("seek"),
+                      method<&ReaderHandle::next_segment>("nextSegment"),
+                      method<&ReaderHandle::skip_damage>("skipDamage"),
+                      method<&ReaderHandle::repair>("repair"), method<&ReaderHandle::wait>("wait"),
+                      method<&ReaderHandle::cancel>("cancel"), method<&ReaderHandle::close>("close")});
 }
 
-/// Made by openReader(verify).
-ReaderHandle::ReaderHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<ReaderHandle>(info) {
-  verify_ = info[0].ToBoolean();
-}
-
-void ReaderHandle::adopt(std::shared_ptr<Log> log, std::shared_ptr<Dispatcher> dispatcher) {
+void ReaderHandle::adopt(std::shared_ptr<Log> log, std::shared_ptr<Dispatcher> dispatcher, bool verify) {
+  verify_ = verify;
   log_ = log;
   dispatcher_ = std::move(dispatcher);
   max_payload_ = log->control().max_payload;
@@ -40,17 +37,10 @@ void ReaderHandle::adopt(std::shared_ptr<Log> log, std::shared_ptr<Dispatcher> d
 }
 
 /// scanFunction(scratch: ArrayBuffer) → the function. It must not outlive this object (lib/ keeps both together).
-Napi::Value ReaderHandle::scan_function(const Napi::CallbackInfo& info) {
+napi_value ReaderHandle::scan_function(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  if (!info[0].IsArrayBuffer() || info[0].As<Napi::ArrayBuffer>().ByteLength() < kScratchBytes) {
-    return throw_status(env, Status::error(Code::kInvalidArgument, "the scratch memory is too small"));
-  }
-  scratch_.hold(info[0].As<Napi::ArrayBuffer>());
-  napi_value function = nullptr;
-  if (napi_create_function(env, "scan", NAPI_AUTO_LENGTH, &ReaderHandle::scan, this, &function) != napi_ok) {
-    return throw_status(env, Status::error(Code::kIoFailed, "Node-API made no function"));
-  }
-  return Napi::Value(env, function);
+  if (!scratch_.hold(env, info[0], kScratchBytes)) return throw_usage(env, "scanFunction(scratch: ArrayBuffer of 64 bytes)");
+  return to_function(env, "scan", &ReaderHandle::scan, this);
 }
 
 napi_value ReaderHandle::scan(napi_env env, napi_callback_info info) {
@@ -82,34 +72,26 @@ napi_value ReaderHandle::scan(napi_env env, napi_callback_info info) {
 
 /// The mapped segment as an ArrayBuffer, for lib/ only: a store into it would be a fault. Null before the first segment.
 /// It's detached by close() and when the reader goes to another segment; the mapping lives until then at least.
-Napi::Value ReaderHandle::region(const Napi::CallbackInfo& info) {
+napi_value ReaderHandle::region(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  if (!region_.IsEmpty()) {
-    Napi::ArrayBuffer old = region_.Value();
-    if (!old.IsDetached()) old.Detach();
-    region_.Reset();
+  if (!region_.is_empty()) {
+    detach(env, region_.value());
+    region_.release();
   }
-  if (reader_ == nullptr || reader_->segment() == nullptr) return env.Null();
-  auto* keep = new std::shared_ptr<Segment>(reader_->segment());
-  napi_value buffer = nullptr;
-  const napi_status status = napi_create_external_arraybuffer(
-      env, (*keep)->data(), (*keep)->bytes(),
-      [](napi_env, void*, void* hint) { delete static_cast<std::shared_ptr<Segment>*>(hint); }, keep, &buffer);
-  if (status != napi_ok) {
-    delete keep;
-    return throw_status(env, Status::error(Code::kUnsupported, "this JavaScript engine forbids external memory (Electron does)"));
-  }
-  region_ = Napi::Persistent(Napi::ArrayBuffer(env, buffer));
-  return Napi::Value(env, buffer);
+  if (reader_ == nullptr || reader_->segment() == nullptr) return to_null(env);
+  const auto& segment = reader_->segment();
+  const napi_value buffer = share_memory(env, segment->data(), segment->bytes(), segment);
+  if (buffer != nullptr) (void)region_.keep(env, buffer);
+  return buffer;
 }
 
-Napi::Value ReaderHandle::position(Napi::Env env) {
+napi_value ReaderHandle::position(napi_env env) {
   const Position at = reader_->position();
-  Napi::Object result = Napi::Object::New(env);
-  result.Set("segment", Napi::Number::New(env, static_cast<double>(at.segment)));
-  result.Set("offset", Napi::Number::New(env, static_cast<double>(at.offset)));
-  result.Set("sequence", Napi::Number::New(env, static_cast<double>(at.sequence)));
-  return result;
+  ObjectBuilder result(env);
+  result.set("segment", to_number(env, at.segment));
+  result.set("offset", to_number(env, at.offset));
+  result.set("sequence", to_number(env, at.sequence));
+  return result.value();
 }
 
 /// JavaScript moves the position forward by itself; learn where it is.
@@ -121,73 +103,80 @@ void ReaderHandle::take_position() {
 }
 
 /// seek('earliest' | 'latest' | sequence: number | timestampNs: bigint) → position, or null if the topic has no segment yet.
-Napi::Value ReaderHandle::seek(const Napi::CallbackInfo& info) {
+napi_value ReaderHandle::seek(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (reader_ == nullptr) return throw_closed(env, "subscriber");
   Status status;
   take_position();
   const Reader before = *reader_;
-  if (info[0].IsNumber()) {
-    status = reader_->seek_sequence(static_cast<uint64_t>(info[0].As<Napi::Number>().Int64Value()));
-  } else if (info[0].IsBigInt()) {
-    bool lossless = true;
-    status = reader_->seek_time(info[0].As<Napi::BigInt>().Uint64Value(&lossless));
-  } else if (info[0].ToString().Utf8Value() == "latest") {
+  uint64_t number = 0;
+  bool lossless = true;
+  std::string end;
+  if (read(env, info[0], &number)) {
+    status = reader_->seek_sequence(number);
+  } else if (napi_get_value_bigint_uint64(env, info[0], &number, &lossless) == napi_ok) {
+    status = reader_->seek_time(number);
+  } else if (read(env, info[0], &end) && end == "latest") {
     status = reader_->seek_latest();
-  } else {
+  } else if (end == "earliest") {
     status = reader_->seek_earliest();
+  } else {
+    return throw_usage(env, "seek('earliest' | 'latest' | sequence: number | timestampNs: bigint)");
   }
   // JavaScript still reads the old segment: a search that failed half-way leaves the reader there too.
   if (!status.ok()) *reader_ = before;
-  if (status.code == Code::kNotFound) return env.Null();
+  if (status.code == Code::kNotFound) return to_null(env);
   if (!status.ok()) return throw_status(env, status);
   return position(env);
 }
 
 /// nextSegment() → position, or null while there is none.
-Napi::Value ReaderHandle::next_segment(const Napi::CallbackInfo& info) {
+napi_value ReaderHandle::next_segment(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (reader_ == nullptr) return throw_closed(env, "subscriber");
   take_position();
   const Reader before = *reader_;
   const Status status = reader_->next_segment();
   if (!status.ok()) *reader_ = before;
-  if (status.code == Code::kNotFound) return env.Null();
+  if (status.code == Code::kNotFound) return to_null(env);
   if (!status.ok()) return throw_status(env, status);
   return position(env);
 }
 
 /// skipDamage() → position behind damage at the position, or null if nothing whole follows it yet.
-Napi::Value ReaderHandle::skip_damage(const Napi::CallbackInfo& info) {
+napi_value ReaderHandle::skip_damage(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (reader_ == nullptr) return throw_closed(env, "subscriber");
   take_position();
   const Status status = reader_->skip_damage();
-  if (status.code == Code::kNotFound) return env.Null();
+  if (status.code == Code::kNotFound) return to_null(env);
   if (!status.ok()) return throw_status(env, status);
   return position(env);
 }
 
 /// repair() → true if a dead publisher's claim stood at the position and is void now.
-Napi::Value ReaderHandle::repair(const Napi::CallbackInfo& info) {
+napi_value ReaderHandle::repair(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (reader_ == nullptr) return throw_closed(env, "subscriber");
   take_position();
-  if (!log_->writable() || reader_->segment() == nullptr) return Napi::Boolean::New(env, false);
+  if (!log_->writable() || reader_->segment() == nullptr) return to_boolean(env, false);
   RepairOutcome outcome;
   const Status status = repair_claim(*log_, reader_->position(), &outcome);
   if (!status.ok()) return throw_status(env, status);
-  return Napi::Boolean::New(env, outcome == RepairOutcome::kRepaired);
+  return to_boolean(env, outcome == RepairOutcome::kRepaired);
 }
 
 /// wait(timeoutMs) → Promise<boolean>: true once there is news at the position, false after the time or cancel(). One at a time.
-Napi::Value ReaderHandle::wait(const Napi::CallbackInfo& info) {
+napi_value ReaderHandle::wait(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (reader_ == nullptr) return throw_closed(env, "subscriber");
   if (*waiting_) return throw_status(env, Status::error(Code::kBusy, "the subscriber is waiting already"));
   take_position();
-  const auto deferred = std::make_shared<Napi::Promise::Deferred>(env);
-  const auto timeout_ns = static_cast<uint64_t>(info[0].As<Napi::Number>().DoubleValue() * 1e6);
+  uint64_t timeout_ns = 0;
+  if (!read_ms(env, info[0], &timeout_ns)) return throw_usage(env, "wait(timeoutMs: number)");
+  const auto deferred = std::make_shared<Deferred>(env);
+  const napi_value promise = deferred->promise();
+  if (promise == nullptr) return nullptr;
   if (parker_ == nullptr) parker_ = std::make_unique<Parker>(log_);
   dispatcher_->expect();
   *waiting_ = true;
@@ -196,27 +185,26 @@ Napi::Value ReaderHandle::wait(const Napi::CallbackInfo& info) {
                 [deferred, waiting = waiting_, dispatcher = dispatcher_](bool news) {
                   dispatcher->post([deferred, waiting, news](Napi::Env loop) {
                     *waiting = false;
-                    deferred->Resolve(Napi::Boolean::New(loop, news));
+                    deferred->resolve(to_boolean(loop, news));
                   });
                 });
-  return deferred->Promise();
+  return promise;
 }
 
-Napi::Value ReaderHandle::cancel(const Napi::CallbackInfo& info) {
+napi_value ReaderHandle::cancel(const Napi::CallbackInfo& info) {
   if (*waiting_) parker_->cancel();
-  return info.Env().Undefined();
+  return nullptr;
 }
 
-Napi::Value ReaderHandle::close(const Napi::CallbackInfo& info) {
+napi_value ReaderHandle::close(const Napi::CallbackInfo& info) {
   parker_.reset();
-  if (!region_.IsEmpty()) {
-    Napi::ArrayBuffer buffer = region_.Value();
-    if (!buffer.IsDetached()) buffer.Detach();
-    region_.Reset();
+  if (!region_.is_empty()) {
+    detach(info.Env(), region_.value());
+    region_.release();
   }
   reader_.reset();
   log_.reset();
-  return info.Env().Undefined();
+  return nullptr;
 }
 
 }  // namespace hermes::binding

@@ -4,6 +4,7 @@
 
 #include <memory>
 
+#include "binding/wrapped.h"
 #include "binding/dispatcher.h"
 #include "binding/parker.h"
 #include "binding/scratch.h"
@@ -19,24 +20,25 @@ namespace hermes::binding {
 ///  12  i32 out     offset behind them
 ///  16  i32 out     why it stopped (constants.stop…)
 ///  24  f64 in/out  sequence expected at the offset; afterwards, at the end
-class ReaderHandle final : public Napi::ObjectWrap<ReaderHandle> {
+class ReaderHandle final : public Wrapped<ReaderHandle> {
  public:
-  static Napi::Function define(Napi::Env env);
-  explicit ReaderHandle(const Napi::CallbackInfo& info);
-  void adopt(std::shared_ptr<Log> log, std::shared_ptr<Dispatcher> dispatcher);
+  static napi_value define(napi_env env);
+  /// An object without a reader is closed; `adopt` gives it one.
+  bool construct(const Napi::CallbackInfo&) { return true; }
+  void adopt(std::shared_ptr<Log> log, std::shared_ptr<Dispatcher> dispatcher, bool verify);
 
  private:
   static napi_value scan(napi_env env, napi_callback_info info);
-  Napi::Value scan_function(const Napi::CallbackInfo& info);
-  Napi::Value region(const Napi::CallbackInfo& info);
-  Napi::Value seek(const Napi::CallbackInfo& info);
-  Napi::Value next_segment(const Napi::CallbackInfo& info);
-  Napi::Value skip_damage(const Napi::CallbackInfo& info);
-  Napi::Value repair(const Napi::CallbackInfo& info);
-  Napi::Value wait(const Napi::CallbackInfo& info);
-  Napi::Value cancel(const Napi::CallbackInfo& info);
-  Napi::Value close(const Napi::CallbackInfo& info);
-  Napi::Value position(Napi::Env env);
+  napi_value scan_function(const Napi::CallbackInfo& info);
+  napi_value region(const Napi::CallbackInfo& info);
+  napi_value seek(const Napi::CallbackInfo& info);
+  napi_value next_segment(const Napi::CallbackInfo& info);
+  napi_value skip_damage(const Napi::CallbackInfo& info);
+  napi_value repair(const Napi::CallbackInfo& info);
+  napi_value wait(const Napi::CallbackInfo& info);
+  napi_value cancel(const Napi::CallbackInfo& info);
+  napi_value close(const Napi::CallbackInfo& info);
+  napi_value position(napi_env env);
   void take_position();
 
   std::unique_ptr<Reader> reader_;
@@ -44,7 +46,7 @@ class ReaderHandle final : public Napi::ObjectWrap<ReaderHandle> {
   std::shared_ptr<Log> log_;
   std::unique_ptr<Parker> parker_;  // from the first wait on
   std::shared_ptr<bool> waiting_ = std::make_shared<bool>(false);  // used on the environment's thread only
-  Napi::Reference<Napi::ArrayBuffer> region_;
+  Kept region_;
   Scratch scratch_;
   StreamReader stream_;
   uint32_t max_payload_ = 0;

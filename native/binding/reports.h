@@ -4,38 +4,36 @@
 
 #include <vector>
 
+#include "binding/js.h"
 #include "core/log/recovery.h"
 
 namespace hermes::binding {
 
-inline Napi::Value to_number(Napi::Env env, uint64_t value) { return Napi::Number::New(env, static_cast<double>(value)); }
-
-inline Napi::Array to_array(Napi::Env env, const std::vector<Damage>& all) {
-  Napi::Array damage = Napi::Array::New(env, all.size());
-  for (uint32_t i = 0; i < all.size(); ++i) {
-    const Damage& one = all[i];
-    Napi::Object entry = Napi::Object::New(env);
-    entry.Set("segment", to_number(env, one.segment));
-    entry.Set("offset", to_number(env, one.offset));
-    entry.Set("bytes", to_number(env, one.bytes));
-    entry.Set("firstSequence", to_number(env, one.first_sequence));
-    entry.Set("count", to_number(env, one.count));
-    entry.Set("reason", Napi::String::New(env, one.reason));
-    entry.Set("file", Napi::String::New(env, one.file));
-    damage.Set(i, entry);
+inline napi_value to_array(napi_env env, const std::vector<Damage>& all) {
+  ArrayBuilder damage(env);
+  for (const Damage& one : all) {
+    ObjectBuilder entry(env);
+    entry.set("segment", to_number(env, one.segment));
+    entry.set("offset", to_number(env, one.offset));
+    entry.set("bytes", to_number(env, one.bytes));
+    entry.set("firstSequence", to_number(env, one.first_sequence));
+    entry.set("count", to_number(env, one.count));
+    entry.set("reason", to_text(env, one.reason));
+    entry.set("file", to_text(env, one.file));
+    damage.push(entry.value());
   }
-  return damage;
+  return damage.value();
 }
 
-inline Napi::Object to_object(Napi::Env env, const RecoveryReport& report) {
-  Napi::Object object = Napi::Object::New(env);
-  object.Set("ran", Napi::Boolean::New(env, report.ran));
-  object.Set("rebooted", Napi::Boolean::New(env, report.rebooted));
-  object.Set("frames", to_number(env, report.frames));
-  object.Set("bytes", to_number(env, report.bytes));
-  object.Set("deadClaims", to_number(env, report.dead_claims));
-  object.Set("damage", to_array(env, report.damage));
-  return object;
+inline napi_value to_object(napi_env env, const RecoveryReport& report) {
+  ObjectBuilder object(env);
+  object.set("ran", to_boolean(env, report.ran));
+  object.set("rebooted", to_boolean(env, report.rebooted));
+  object.set("frames", to_number(env, report.frames));
+  object.set("bytes", to_number(env, report.bytes));
+  object.set("deadClaims", to_number(env, report.dead_claims));
+  object.set("damage", to_array(env, report.damage));
+  return object.value();
 }
 
 }  // namespace hermes::binding

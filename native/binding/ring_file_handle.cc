@@ -5,166 +5,181 @@
 
 #include "binding/addon.h"
 #include "binding/errors.h"
+#include "binding/shared_memory.h"
 
 namespace hermes::binding {
 namespace {
 
-uint32_t number_of(const Napi::Object& from, const char* name) {
-  return from.Get(name).As<Napi::Number>().Uint32Value();
+/// The shape and options of a ring, from an object; false if one of them is missing.
+bool read_shape(napi_env env, napi_value given, RingShape* shape, RingOptions* options, uint32_t* mode) {
+  uint32_t kind = 0;
+  napi_typedarray_type type = napi_int8_array;
+  size_t tag_bytes = 0;
+  void* tag = nullptr;
+  if (!read_property(env, given, "kind", &kind) || !read_property(env, given, "itemBytes", &shape->item_size) ||
+      !read_property(env, given, "capacity", &shape->capacity) ||
+      !read_property(env, given, "startIndex", &options->start_index) ||
+      !read_property(env, given, "participants", &options->participants) || !read_property(env, given, "fileMode", mode) ||
+      napi_get_typedarray_info(env, property(env, given, "tag"), &type, &tag_bytes, &tag, nullptr, nullptr) != napi_ok ||
+      type != napi_uint8_array) {
+    return false;
+  }
+  shape->kind = static_cast<RingKind>(kind);
+  options->parking = is_true(env, property(env, given, "parking"));
+  // Last: a getter may have taken the memory away until here.
+  if (napi_get_typedarray_info(env, property(env, given, "tag"), &type, &tag_bytes, &tag, nullptr, nullptr) != napi_ok) return false;
+  if (tag_bytes != 0) std::memcpy(&options->tag, tag, std::min(sizeof options->tag, tag_bytes));
+  return true;
 }
 
 }  // namespace
 
-Napi::Function RingFileHandle::define(Napi::Env env) {
-  return DefineClass(env, "RingFile",
-                     {InstanceMethod<&RingFileHandle::region>("region"),
-                      InstanceMethod<&RingFileHandle::attach>("attach"),
-                      InstanceMethod<&RingFileHandle::join>("join"),
-                      InstanceMethod<&RingFileHandle::probe>("probe"),
-                      InstanceMethod<&RingFileHandle::wake>("wake"),
-                      InstanceMethod<&RingFileHandle::sleep>("sleep"),
-                      InstanceMethod<&RingFileHandle::park>("park"),
-                      InstanceMethod<&RingFileHandle::cancel>("cancel"),
-                      InstanceMethod<&RingFileHandle::close>("close")});
+napi_value RingFileHandle::define(napi_env env) {
+  return define_class(env, "RingFile",
+                     {method<&RingFileHandle::region>("region"),
+                      method<&RingFileHandle::attach>("attach"),
+                      method<&RingFileHandle::join>("join"),
+                      method<&RingFileHandle::probe>("probe"),
+                      method<&RingFileHandle::wake>("wake"),
+                      method<&RingFileHandle::sleep>("sleep"),
+                      method<&RingFileHandle::park>("park"),
+                      method<&RingFileHandle::cancel>("cancel"),
+                      method<&RingFileHandle::close>("close")});
 }
 
 /// new RingFile(path, { kind, itemBytes, capacity, tag, startIndex, participants, parking, fileMode
 /// } | null): null opens whatever ring is there, for lib/ to check.
-RingFileHandle::RingFileHandle(const Napi::CallbackInfo& info)
-    : Napi::ObjectWrap<RingFileHandle>(info), dispatcher_(Addon::of(info.Env()).dispatcher()) {
-  const std::string path = info[0].As<Napi::String>().Utf8Value();
+bool RingFileHandle::construct(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  constexpr const char* kUsage = "new RingFile(path: string, shape: object | null)";
+  std::string path;
+  RingShape shape{};
+  RingOptions options;
+  uint32_t mode = 0;
+  const bool any = is_of_type(env, info[1], napi_null);
+  if (!read(env, info[0], &path) || (!any && !read_shape(env, info[1], &shape, &options, &mode))) {
+    throw_usage(env, kUsage);
+    return false;
+  }
+  dispatcher_ = Addon::of(env).dispatcher();
   auto file = std::make_shared<RingFile>();
-  Status status;
-  if (info[1].IsObject()) {
-    const Napi::Object given = info[1].As<Napi::Object>();
-    RingShape shape{static_cast<RingKind>(number_of(given, "kind")), number_of(given, "itemBytes"),
-                    number_of(given, "capacity")};
-    RingOptions options;
-    const Napi::Uint8Array tag = given.Get("tag").As<Napi::Uint8Array>();
-    std::memcpy(&options.tag, tag.Data(), std::min(sizeof options.tag, tag.ByteLength()));
-    options.start_index = number_of(given, "startIndex");
-    options.participants = number_of(given, "participants");
-    options.parking = given.Get("parking").ToBoolean();
-    status = file->open(path, shape, options, number_of(given, "fileMode"));
-  } else {
-    status = file->open_any(path);
+  const Status status = any ? file->open_any(path) : file->open(path, shape, options, mode);
+  if (!status.ok()) {
+    throw_status(env, status);
+    return false;
   }
-  if (status.ok()) {
-    file_ = std::move(file);
-  } else {
-    throw_status(info.Env(), status);
-  }
+  file_ = std::move(file);
+  return true;
 }
 
-RingBell RingFileHandle::bell(const Napi::Value& room) const {
+RingBell RingFileHandle::bell(bool room) const {
   auto* image = static_cast<RingImage*>(file_->memory());
-  return room.ToBoolean() ? RingBell{&image->producers_waiting, &image->room_bell}
+  return room ? RingBell{&image->producers_waiting, &image->room_bell}
                           : RingBell{&image->consumers_waiting, &image->items_bell};
 }
 
 /// region() → the mapping as an ArrayBuffer, once: V8 must not see the same addresses in two
 /// buffers. `close` detaches it.
-Napi::Value RingFileHandle::region(const Napi::CallbackInfo& info) {
+napi_value RingFileHandle::region(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (file_ == nullptr) return throw_closed(env, "ring");
-  if (!region_.IsEmpty()) return region_.Value();
-  auto* keep = new std::shared_ptr<MappedFile>(file_->mapping());
-  napi_value buffer = nullptr;
-  const napi_status status = napi_create_external_arraybuffer(
-      env, file_->memory(), file_->bytes(),
-      [](napi_env, void*, void* hint) { delete static_cast<std::shared_ptr<MappedFile>*>(hint); },
-      keep, &buffer);
-  if (status != napi_ok) {
-    delete keep;
-    return throw_status(
-        env, Status::error(Code::kUnsupported,
-                           "this JavaScript engine forbids external memory (Electron does)"));
-  }
-  region_ = Napi::Persistent(Napi::ArrayBuffer(env, buffer));
-  return Napi::Value(env, buffer);
+  if (!region_.is_empty()) return region_.value();
+  const napi_value buffer = share_memory(env, file_->memory(), file_->bytes(), file_->mapping());
+  if (buffer != nullptr) (void)region_.keep(env, buffer);
+  return buffer;
 }
 
 /// attach(role: 0 producer, 1 consumer)
-Napi::Value RingFileHandle::attach(const Napi::CallbackInfo& info) {
+napi_value RingFileHandle::attach(const Napi::CallbackInfo& info) {
   if (file_ == nullptr) return throw_closed(info.Env(), "ring");
-  const bool consumer = info[0].As<Napi::Number>().Uint32Value() == 1;
-  const Status status = file_->attach(consumer ? RingRole::kConsumer : RingRole::kProducer);
-  return status.ok() ? info.Env().Undefined() : throw_status(info.Env(), status);
+  uint32_t role = 0;
+  if (!read(info.Env(), info[0], &role) || role > 1) return throw_usage(info.Env(), "attach(role: 0 | 1)");
+  const Status status = file_->attach(role == 1 ? RingRole::kConsumer : RingRole::kProducer);
+  return status.ok() ? nullptr : throw_status(info.Env(), status);
 }
 
 /// join() → { entry, unclean }: any free participant's place of an MPMC ring.
-Napi::Value RingFileHandle::join(const Napi::CallbackInfo& info) {
+napi_value RingFileHandle::join(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (file_ == nullptr) return throw_closed(env, "ring");
   uint32_t entry = 0;
   bool unclean = false;
   const Status status = file_->join(&entry, &unclean);
   if (!status.ok()) return throw_status(env, status);
-  Napi::Object joined = Napi::Object::New(env);
-  joined.Set("entry", Napi::Number::New(env, entry));
-  joined.Set("unclean", Napi::Boolean::New(env, unclean));
-  return joined;
+  ObjectBuilder joined(env);
+  joined.set("entry", to_number(env, entry));
+  joined.set("unclean", to_boolean(env, unclean));
+  return joined.value();
 }
 
 /// probe() → how many participants were found dead and marked.
-Napi::Value RingFileHandle::probe(const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(), file_ == nullptr ? 0 : file_->probe());
+napi_value RingFileHandle::probe(const Napi::CallbackInfo& info) {
+  return to_number(info.Env(), static_cast<uint32_t>(file_ == nullptr ? 0 : file_->probe()));
 }
 
 /// wake(room: boolean): wakes who sleeps on the bell. The words themselves are JavaScript's affair.
-Napi::Value RingFileHandle::wake(const Napi::CallbackInfo& info) {
-  if (file_ != nullptr) futex_wake_all(bell(info[0]).bell);
-  return info.Env().Undefined();
+napi_value RingFileHandle::wake(const Napi::CallbackInfo& info) {
+  if (file_ != nullptr) futex_wake_all(bell(is_true(info.Env(), info[0])).bell);
+  return nullptr;
 }
 
 /// sleep(room, seen, timeoutMs): blocks this thread while the bell holds `seen`.
-Napi::Value RingFileHandle::sleep(const Napi::CallbackInfo& info) {
+napi_value RingFileHandle::sleep(const Napi::CallbackInfo& info) {
   if (file_ == nullptr) return throw_closed(info.Env(), "ring");
-  const auto timeout_ns = static_cast<uint64_t>(info[2].As<Napi::Number>().DoubleValue() * 1e6);
-  (void)futex_wait(bell(info[0]).bell, info[1].As<Napi::Number>().Uint32Value(), timeout_ns);
-  return info.Env().Undefined();
+  uint32_t seen = 0;
+  uint64_t timeout_ns = 0;
+  if (!read(info.Env(), info[1], &seen) || !read_ms(info.Env(), info[2], &timeout_ns)) {
+    return throw_usage(info.Env(), "sleep(room: boolean, seen: number, timeoutMs: number)");
+  }
+  (void)futex_wait(bell(is_true(info.Env(), info[0])).bell, seen, timeout_ns);
+  return nullptr;
 }
 
 /// park(room, seen, timeoutMs) → Promise: the same on a thread of its own, which also looks after
 /// the others. One at a time.
-Napi::Value RingFileHandle::park(const Napi::CallbackInfo& info) {
+napi_value RingFileHandle::park(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (file_ == nullptr) return throw_closed(env, "ring");
   if (*parked_)
     return throw_status(env,
                         Status::error(Code::kBusy, "this side of the ring is waiting already"));
-  const auto deferred = std::make_shared<Napi::Promise::Deferred>(env);
-  const auto timeout_ns = static_cast<uint64_t>(info[2].As<Napi::Number>().DoubleValue() * 1e6);
+  uint32_t seen = 0;
+  uint64_t timeout_ns = 0;
+  if (!read(env, info[1], &seen) || !read_ms(env, info[2], &timeout_ns)) {
+    return throw_usage(env, "park(room: boolean, seen: number, timeoutMs: number)");
+  }
+  const auto deferred = std::make_shared<Deferred>(env);
+  const napi_value promise = deferred->promise();
+  if (promise == nullptr) return nullptr;
   if (parker_ == nullptr) parker_ = std::make_unique<RingParker>(file_);
   dispatcher_->expect();
   *parked_ = true;
   // The thread and the delivered work hold nothing of this object, which may be gone by then.
-  parker_->wait(bell(info[0]), info[1].As<Napi::Number>().Uint32Value(), timeout_ns,
+  parker_->wait(bell(is_true(env, info[0])), seen, timeout_ns,
                 [deferred, parked = parked_, dispatcher = dispatcher_] {
                   dispatcher->post([deferred, parked](Napi::Env loop) {
                     *parked = false;
-                    deferred->Resolve(loop.Undefined());
+                    deferred->resolve(to_undefined(loop));
                   });
                 });
-  return deferred->Promise();
+  return promise;
 }
 
-Napi::Value RingFileHandle::cancel(const Napi::CallbackInfo& info) {
+napi_value RingFileHandle::cancel(const Napi::CallbackInfo& info) {
   if (parker_ != nullptr && *parked_) parker_->cancel();
-  return info.Env().Undefined();
+  return nullptr;
 }
 
 /// Gives the role up in an orderly way. Views of the region have no bytes from then on.
-Napi::Value RingFileHandle::close(const Napi::CallbackInfo& info) {
+napi_value RingFileHandle::close(const Napi::CallbackInfo& info) {
   parker_.reset();  // its thread looks at the file
-  if (!region_.IsEmpty()) {
-    Napi::ArrayBuffer buffer = region_.Value();
-    if (!buffer.IsDetached()) buffer.Detach();
-    region_.Reset();
+  if (!region_.is_empty()) {
+    detach(info.Env(), region_.value());
+    region_.release();
   }
   if (file_ != nullptr) file_->close();
   file_.reset();
-  return info.Env().Undefined();
+  return nullptr;
 }
 
 }  // namespace hermes::binding

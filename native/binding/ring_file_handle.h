@@ -4,6 +4,7 @@
 
 #include <memory>
 
+#include "binding/wrapped.h"
 #include "binding/dispatcher.h"
 #include "binding/ring_parker.h"
 #include "core/ring/ring_file.h"
@@ -16,29 +17,29 @@ namespace hermes::binding {
 ///
 /// Lifetime: the mapping lives as long as the handle or its ArrayBuffer, whichever is longer. The
 /// locks go with `close`, with the handle, or with the environment.
-class RingFileHandle final : public Napi::ObjectWrap<RingFileHandle> {
+class RingFileHandle final : public Wrapped<RingFileHandle> {
  public:
-  static Napi::Function define(Napi::Env env);
-  explicit RingFileHandle(const Napi::CallbackInfo& info);
+  static napi_value define(napi_env env);
+  bool construct(const Napi::CallbackInfo& info);
 
  private:
-  Napi::Value region(const Napi::CallbackInfo& info);
-  Napi::Value attach(const Napi::CallbackInfo& info);
-  Napi::Value join(const Napi::CallbackInfo& info);
-  Napi::Value probe(const Napi::CallbackInfo& info);
-  Napi::Value wake(const Napi::CallbackInfo& info);
-  Napi::Value sleep(const Napi::CallbackInfo& info);
-  Napi::Value park(const Napi::CallbackInfo& info);
-  Napi::Value cancel(const Napi::CallbackInfo& info);
-  Napi::Value close(const Napi::CallbackInfo& info);
-  RingBell bell(const Napi::Value& room) const;
+  napi_value region(const Napi::CallbackInfo& info);
+  napi_value attach(const Napi::CallbackInfo& info);
+  napi_value join(const Napi::CallbackInfo& info);
+  napi_value probe(const Napi::CallbackInfo& info);
+  napi_value wake(const Napi::CallbackInfo& info);
+  napi_value sleep(const Napi::CallbackInfo& info);
+  napi_value park(const Napi::CallbackInfo& info);
+  napi_value cancel(const Napi::CallbackInfo& info);
+  napi_value close(const Napi::CallbackInfo& info);
+  RingBell bell(bool room) const;
 
   std::shared_ptr<RingFile> file_;  // null once closed
   std::shared_ptr<Dispatcher> dispatcher_;
   std::unique_ptr<RingParker> parker_;  // from the first wait on
   std::shared_ptr<bool> parked_ =
       std::make_shared<bool>(false);  // used on the environment's thread only
-  Napi::Reference<Napi::ArrayBuffer> region_;
+  Kept region_;
 };
 
 }  // namespace hermes::binding
