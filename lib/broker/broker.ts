@@ -1,23 +1,28 @@
 import { randomBytes } from 'node:crypto'
-import { open as openFile } from 'node:fs/promises'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
-import { join } from 'node:path'
+import { resolve as resolvePath } from 'node:path'
 import { createServer as createTlsServer } from 'node:tls'
 import { HermesError } from '../errors.js'
-import { native } from '../native.js'
-import { callNative } from '../native-error.js'
-import { type Directory, fromFs, openDirectory } from '../transport/log/directory.js'
+import { openDirectory } from '../transport/log/directory.js'
 import { LogTransport } from '../transport/log/log-transport.js'
 import type { TopicInfo, TopicSettings } from '../transport/transport.js'
 import { deliverHeadBytes, publishHeadBytes } from '../wire/packet.js'
+import { Admission, type Guest } from './admission.js'
 import { Connection, type ConnectionHost, shownAddress } from './connection.js'
+import { descriptorOf, openFilesLimit } from './descriptors.js'
+import { Journal } from './journal.js'
 import { type BrokerOptions, type BrokerSettings, checkBrokerOptions } from './options.js'
+import { Scheduler } from './scheduler.js'
+import { ServedDirectory } from './served-directory.js'
 import { BrokerTopic } from './topic.js'
+import { TopicList } from './topic-list.js'
 
+/** Descriptors that are kept for topics, at most: a socket that would need one of them is turned away. */
+const keptDescriptors = 1024
 /** Bytes of one message in the largest topic that is served; a packet may hold one such. */
 const mostPayloadBytes = 16 * 1024 * 1024
-/** After a refused connection from one address, others in the same second are only counted. */
-const reportEveryMs = 1000
+/** Whether the directory is still there is looked at so often. */
+const checkEveryMs = 5000
 
 /**
  * Serves the topics of a directory to clients on the network. Local processes may use them at the same time.
@@ -27,25 +32,13 @@ const reportEveryMs = 1000
  */
 export async function serve(options: BrokerOptions): Promise<Broker> {
   const settings = checkBrokerOptions(options)
-  const directory = await openDirectory(settings.dir, true, settings.mode)
-  const path = join(directory.path, 'broker.lock')
-  try {
-    await (await openFile(path, 'a', settings.mode)).close()
-  } catch (error) {
-    throw fromFs(error, `make ${path}`)
-  }
-  const lock = callNative(() => native.holdLock(path))
-  if (lock === null) {
-    throw new HermesError(
-      'BUSY',
-      `Another broker serves ${directory.path}. One directory has one broker; connect to that one.`,
-    )
-  }
-  const broker = new Broker(settings, directory, lock)
+  const directory = await openDirectory(resolvePath(settings.dir), true, settings.mode)
+  const served = await ServedDirectory.hold(directory)
+  const broker = new Broker(settings, served)
   try {
     await broker.listen()
   } catch (error) {
-    lock.release()
+    served.release()
     throw error
   }
   return broker
@@ -54,34 +47,45 @@ export async function serve(options: BrokerOptions): Promise<Broker> {
 /** A running broker; made by `serve()`. */
 export class Broker implements AsyncDisposable {
   readonly settings: BrokerSettings
-  readonly #directory: Directory
-  readonly #lock: { release(): void }
+  readonly #served: ServedDirectory
   readonly #transport: LogTransport
   readonly #server: Server
   readonly #connections = new Set<Connection>()
-  /** Sockets: also those that are not let in yet, or are being told why they may not stay. The limit is on these. */
-  #held = 0
   readonly #topics = new Map<string, Promise<BrokerTopic>>()
   /** Topics that are open, for the loop that spins. */
   readonly #open = new Set<BrokerTopic>()
+  readonly #list: TopicList
   readonly #host: ConnectionHost
-  readonly #handshakes = new Map<string, number>()
-  readonly #suppressed = new Map<string, { since: number; count: number }>()
+  readonly #journal: Journal
+  readonly #admission: Admission
+  /** TLS: sockets before their handshake. */
+  readonly #raw = new Map<string, Socket>()
+  readonly #guests = new Map<string, Guest>()
+  /** Open files beyond this are kept for topics. */
+  readonly #mostDescriptor: number
   #sweeper: NodeJS.Timeout | undefined
+  #lastCheck = 0
   #spinning = false
   #draining = false
   #closing: Promise<void> | undefined
 
   /** @internal */
-  constructor(settings: BrokerSettings, directory: Directory, lock: { release(): void }) {
+  constructor(settings: BrokerSettings, served: ServedDirectory) {
     this.settings = settings
-    this.#directory = directory
-    this.#lock = lock
-    this.#transport = new LogTransport(directory)
+    this.#served = served
+    this.#transport = new LogTransport(served.directory)
+    this.#list = new TopicList(() => this.#transport.topics())
+    this.#journal = new Journal(settings.log)
+    const { limits, tls } = settings
+    const report = (event: string, facts: Readonly<Record<string, unknown>>) => this.#report('warn', event, facts)
+    this.#admission = new Admission(limits, report)
+    const files = openFilesLimit()
+    this.#mostDescriptor = files - Math.min(keptDescriptors, Math.floor(files / 4))
     const broker = this
-    const { tls } = settings
     this.#host = {
       settings,
+      scheduler: new Scheduler(),
+      admission: this.#admission,
       instance: randomBytes(16).toString('hex'),
       get draining() {
         return broker.#draining
@@ -89,17 +93,15 @@ export class Broker implements AsyncDisposable {
       maxPacketBytes:
         Math.max(settings.limits.maxBatchBytes, mostPayloadBytes) + publishHeadBytes + deliverHeadBytes + 64,
       topic: (name, wanted) => this.#topic(name, wanted),
-      topics: () => this.#transport.topics(),
+      topics: () => this.#list.names(),
       info: (name): Promise<TopicInfo> => this.#transport.info(name),
-      report: (event, facts) => this.#report('warn', event, facts),
+      check: () => this.#check(),
+      shown: (error) => served.shown(error),
+      report,
       ended: (connection) => {
         this.#connections.delete(connection)
       },
-      gone: () => {
-        if (tls === undefined) this.#held--
-      },
     }
-    const { limits } = settings
     this.#server =
       tls === undefined
         ? createServer({ noDelay: true }, (socket) => this.#accept(socket))
@@ -111,18 +113,11 @@ export class Broker implements AsyncDisposable {
               minVersion: 'TLSv1.2',
               handshakeTimeout: limits.handshakeTimeoutMs,
             },
-            (socket) => this.#accept(socket),
+            (socket) => this.#greeted(socket),
           )
     // A TLS handshake costs both memory and time: the limits come before it.
     if (tls !== undefined) {
-      this.#server.on('connection', (socket: Socket) => {
-        if (!this.#admit(socket)) {
-          socket.destroy()
-          return
-        }
-        this.#held++
-        socket.once('close', () => this.#held--)
-      })
+      this.#server.on('connection', (socket: Socket) => this.#acceptRaw(socket))
       this.#server.on('tlsClientError', (error: Error, socket: Socket) => {
         this.#report('warn', 'tls-failed', { address: socket.remoteAddress, message: error.message })
         // Node tells of a greeting that did not come in time, and waits on.
@@ -164,7 +159,7 @@ export class Broker implements AsyncDisposable {
           Math.max(5, Math.min(limits.heartbeatMs / 4, limits.handshakeTimeoutMs / 4, 1000)),
         )
         this.#sweeper.unref()
-        this.#report('info', 'listening', { url: this.url, dir: this.#directory.path })
+        this.#report('info', 'listening', { url: this.url, dir: this.#served.directory.path })
         resolve()
       })
     })
@@ -201,6 +196,8 @@ export class Broker implements AsyncDisposable {
     clearInterval(this.#sweeper)
     const stopped = new Promise<void>((resolve) => this.#server.close(() => resolve()))
     for (const connection of [...this.#connections]) connection.destroy()
+    // Half-open handshakes too: the server would wait for them.
+    for (const socket of this.#raw.values()) socket.destroy()
     await stopped
     const topics = await Promise.allSettled(this.#topics.values())
     this.#topics.clear()
@@ -210,45 +207,71 @@ export class Broker implements AsyncDisposable {
     )
     for (const outcome of closed)
       if (outcome.status === 'rejected') this.#report('error', 'close-failed', { message: String(outcome.reason) })
-    this.#lock.release()
+    this.#served.release()
     this.#report('info', 'closed', {})
   }
 
   #accept(socket: Socket): void {
-    if (this.settings.tls === undefined) {
-      if (!this.#admit(socket)) {
-        socket.destroy()
-        return
-      }
-      this.#held++
-    }
-    this.#connections.add(new Connection(this.#host, socket))
+    let connection: Connection | undefined
+    const guest = this.#admit(socket, () => connection?.destroy())
+    if (guest === undefined) return
+    connection = new Connection(this.#host, guest, socket)
+    this.#serve(connection)
+  }
+
+  /** TLS: before the handshake. */
+  #acceptRaw(socket: Socket): void {
+    const guest = this.#admit(socket, () => socket.destroy())
+    if (guest === undefined) return
+    const key = keyOf(socket)
+    this.#raw.set(key, socket)
+    this.#guests.set(key, guest)
+    socket.once('close', () => {
+      this.#raw.delete(key)
+      this.#guests.delete(key)
+      this.#admission.leave(guest)
+    })
+  }
+
+  /** TLS: after the handshake. */
+  #greeted(socket: Socket): void {
+    const guest = this.#guests.get(keyOf(socket))
+    if (guest === undefined || this.#draining) socket.destroy()
+    else this.#serve(new Connection(this.#host, guest, socket))
+  }
+
+  #serve(connection: Connection): void {
+    this.#connections.add(connection)
     if (this.settings.idle === 'spin' && !this.#spinning) this.#spin()
   }
 
-  #admit(socket: Socket): boolean {
-    const { maxConnections, maxHandshakesPerSecond } = this.settings.limits
+  #admit(socket: Socket, drop: () => void): Guest | undefined {
     const address = socket.remoteAddress ?? 'unknown'
-    const before = this.#handshakes.get(address) ?? 0
-    this.#handshakes.set(address, before + 1)
-    if (before >= maxHandshakesPerSecond) {
-      this.#report('warn', 'too-many-handshakes', { address, limit: maxHandshakesPerSecond })
-    } else if (this.#held >= maxConnections) {
-      this.#report('warn', 'too-many-connections', { address, limit: maxConnections })
-    } else {
-      return !this.#draining
+    const descriptor = descriptorOf(socket)
+    let guest: Guest | undefined
+    if (descriptor > this.#mostDescriptor) {
+      this.#report('warn', 'too-few-descriptors', { address, descriptor, limit: this.#mostDescriptor })
+    } else if (!this.#draining) {
+      guest = this.#admission.admit(address, drop)
     }
-    return false
+    if (guest === undefined) socket.destroy()
+    return guest
+  }
+
+  /** @throws HermesError `IO_FAILED` if the directory is gone; `BUSY` */
+  async #check(): Promise<void> {
+    if (await this.#served.check()) this.#report('error', 'lock-restored', { file: 'broker.lock' })
   }
 
   async #topic(name: string, settings: TopicSettings): Promise<BrokerTopic> {
+    const { maxPayloadBytes = 0 } = settings
+    if (maxPayloadBytes > mostPayloadBytes) throw tooLarge(name, maxPayloadBytes)
     let opening = this.#topics.get(name)
     if (opening === undefined) {
-      const { maxTopics, maxBatchBytes } = this.settings.limits
+      const { maxTopics } = this.settings.limits
       if (this.#topics.size >= maxTopics)
         throw new HermesError('LIMIT', `This broker has ${maxTopics} topics open, as many as it may have.`)
-      const report = (error: unknown) => this.#report('error', 'topic-failed', { topic: name, message: String(error) })
-      opening = BrokerTopic.open(this.#directory, name, settings, maxBatchBytes, this.settings.idle === 'spin', report)
+      opening = this.#openTopic(name, settings)
       this.#topics.set(name, opening)
       // What could not be opened may be possible later, or with other settings.
       opening.then(
@@ -260,6 +283,17 @@ export class Broker implements AsyncDisposable {
     const topic = await opening
     await topic.check(settings)
     return topic
+  }
+
+  async #openTopic(name: string, settings: TopicSettings): Promise<BrokerTopic> {
+    const { limits, idle } = this.settings
+    const report = (error: unknown) => this.#report('error', 'topic-failed', { topic: name, message: String(error) })
+    const { directory } = this.#served
+    const topic = await BrokerTopic.open(directory, name, settings, limits.maxBatchBytes, idle === 'spin', report)
+    const { maxPayloadBytes } = topic.file
+    if (maxPayloadBytes <= mostPayloadBytes) return topic
+    await topic.close()
+    throw tooLarge(name, maxPayloadBytes)
   }
 
   /** Polls sockets and logs without ever sleeping, while there are clients. */
@@ -275,26 +309,31 @@ export class Broker implements AsyncDisposable {
     const now = performance.now()
     if (now - this.#lastSecond >= 1000) {
       this.#lastSecond = now
-      this.#handshakes.clear()
+      this.#admission.nextSecond()
+    }
+    if (now - this.#lastCheck >= checkEveryMs) {
+      this.#lastCheck = now
+      this.#check().catch((error: unknown) => this.#report('error', 'directory-lost', { message: String(error) }))
     }
     for (const connection of [...this.#connections]) connection.tick(now)
-    for (const [event, { since, count }] of this.#suppressed) {
-      if (now - since < reportEveryMs) continue
-      this.#suppressed.delete(event)
-      if (count > 0) this.settings.log({ level: 'warn', event, repeated: count })
-    }
+    this.#journal.sweep(now)
   }
 
-  /** One line for each event, however often strangers cause it: more in the same second are counted. */
   #report(level: 'info' | 'warn' | 'error', event: string, facts: Readonly<Record<string, unknown>>): void {
-    if (level === 'warn') {
-      const known = this.#suppressed.get(event)
-      if (known !== undefined) {
-        known.count++
-        return
-      }
-      this.#suppressed.set(event, { since: performance.now(), count: 0 })
-    }
-    this.settings.log({ level, event, ...facts })
+    this.#journal.write(level, event, facts)
   }
+}
+
+/** Tells a socket from all others that are open. */
+function keyOf({ remoteAddress, remotePort, localAddress, localPort }: Socket): string {
+  return `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`
+}
+
+function tooLarge(topic: string, maxPayloadBytes: number): HermesError {
+  return new HermesError(
+    'LIMIT',
+    `Topic '${topic}' takes messages of ${maxPayloadBytes} bytes; a broker carries ${mostPayloadBytes}. ` +
+      'Use it on its own machine, or make the topic with a smaller maxPayloadBytes.',
+    { details: { topic, limit: 'maxPayloadBytes', most: mostPayloadBytes, found: maxPayloadBytes } },
+  )
 }

@@ -72,6 +72,11 @@ export class LogTail {
     if (this.#closed) this.#release()
   }
 
+  /** The segment that is mapped; 0 = none. */
+  get segment(): number {
+    return this.#segment
+  }
+
   get isPinned(): boolean {
     return this.#pins > 0
   }

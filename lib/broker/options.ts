@@ -5,7 +5,15 @@ import { type Compression, compressions } from '../wire/compression.js'
 import { Access, type AccessEntry } from './access.js'
 
 export interface BrokerLimits {
+  /** Sockets, also those that have not said HELLO yet. */
   readonly maxConnections: number
+  readonly maxConnectionsPerAddress: number
+  /** Of one access entry. */
+  readonly maxConnectionsPerIdentity: number
+  /** Sockets of one address that have not said HELLO yet: the oldest gives way. */
+  readonly maxUnauthenticatedPerAddress: number
+  /** Of `maxConnections`, kept for access entries with `administer`; a quarter of them at most. */
+  readonly reservedConnections: number
   /** New connections from one address, per second. */
   readonly maxHandshakesPerSecond: number
   /** Publishers and subscribers of one connection. */
@@ -13,21 +21,37 @@ export interface BrokerLimits {
   readonly maxTopics: number
   /** Frames in one batch, in bytes. (A topic with larger messages gets room for one.) */
   readonly maxBatchBytes: number
+  /** Set aside for packets that are not whole or wait for their turn, for all clients; a quarter of it for one access entry. */
+  readonly maxBufferedBytes: number
+  /** What a topic's publishers may store through the broker, until retention makes room. Without a limit by default. */
+  readonly maxTopicBytes: number
   readonly handshakeTimeoutMs: number
+  /** The rest of a packet that has begun has to come in this time, for each MiB of it. */
+  readonly packetTimeoutMs: number
   readonly heartbeatMs: number
   /** A client that takes nothing of what was written to it for so long is cut off. */
   readonly slowConsumerMs: number
+  /** A subscriber that does not read on may hold a segment that retention has removed for so long; one that does, ten times as long. */
+  readonly removedSegmentMs: number
 }
 
 export const defaultLimits: BrokerLimits = {
   maxConnections: 1024,
+  maxConnectionsPerAddress: 512,
+  maxConnectionsPerIdentity: 512,
+  maxUnauthenticatedPerAddress: 128,
+  reservedConnections: 16,
   maxHandshakesPerSecond: 200,
   maxChannels: 1024,
   maxTopics: 10_000,
   maxBatchBytes: 262_144,
+  maxBufferedBytes: 256 * 1024 * 1024,
+  maxTopicBytes: Number.MAX_SAFE_INTEGER,
   handshakeTimeoutMs: 5_000,
+  packetTimeoutMs: 30_000,
   heartbeatMs: 10_000,
   slowConsumerMs: 30_000,
+  removedSegmentMs: 60_000,
 }
 
 /** Keys and certificates in PEM. */
@@ -124,7 +148,11 @@ export function checkBrokerOptions(options: BrokerOptions): BrokerSettings {
 
 function checkLimits(given: Partial<BrokerLimits>): BrokerLimits {
   checkOptions("'limits'", given, Object.keys(defaultLimits))
-  for (const [name, value] of Object.entries(given)) checkInteger(`limits.${name}`, value, 1, 2 ** 30)
+  for (const [name, value] of Object.entries(given)) {
+    const bytes = name === 'maxTopicBytes' || name === 'maxBufferedBytes'
+    const least = name === 'reservedConnections' ? 0 : name === 'maxBufferedBytes' ? 1024 * 1024 : 1
+    checkInteger(`limits.${name}`, value, least, bytes ? Number.MAX_SAFE_INTEGER : 2 ** 30)
+  }
   const limits = { ...defaultLimits, ...given }
   checkInteger('limits.maxBatchBytes', limits.maxBatchBytes, 4096, 16 * 1024 * 1024)
   return limits

@@ -12,6 +12,7 @@ import {
   protocolError,
   u64Packet,
 } from '../wire/packet.js'
+import type { Delivering } from './deliveries.js'
 import type { LogTail } from './log-tail.js'
 import type { ChannelHost } from './publisher-channel.js'
 import type { BrokerTopic, Outlet } from './topic.js'
@@ -19,20 +20,28 @@ import type { BrokerTopic, Outlet } from './topic.js'
 /** Frames of one DELIVER, in bytes, unless a single frame is larger. */
 const runBytes = 262_144
 
-/** So many bytes of frames are compressed in one go, at most: others are to have their turn. */
-const mostDeflated = 512 * 1024
+/** Compressing a byte is as much work as sending so many as they are. */
+const deflateWork = 8
+
+/** How often a channel looks whether retention has removed what it reads. */
+const removedLookMs = 1000
+
+/** A channel that gets on may hold what retention has removed for so many times longer than one that does not. */
+const patientTimes = 10
 
 export interface SubscriberHost extends ChannelHost {
   /** Compresses what is sent; `undefined` where that was not agreed on. */
   readonly deflater: Deflater | undefined
-  /** False while enough is waiting to be written. */
-  readonly hasRoom: boolean
+  /** How long a channel that does not get on may hold what retention has removed. */
+  readonly removedSegmentMs: number
+  /** There may be something to send. Returns whether anything was sent now; the rest follows when it is the channel's turn. */
+  offer(channel: Delivering): boolean
   /** Writes the head and, straight from where they lie, the frames; calls back once they need no longer stay there. */
   sendFrames(head: Buffer, frames: Uint8Array, written: () => void): void
 }
 
 /** A remote subscriber. Its credit says how much may be under way to it; beyond that, it lags, and the log keeps what it has not seen. */
-export class SubscriberChannel implements Outlet {
+export class SubscriberChannel implements Outlet, Delivering {
   readonly kind = 'subscriber'
   readonly topic: BrokerTopic
   readonly #host: SubscriberHost
@@ -44,9 +53,12 @@ export class SubscriberChannel implements Outlet {
   #seeking: Seek | undefined
   #toldTail = 0
   #ended = false
-  #pumping = false
-  /** The rest is to be sent in a turn of its own. */
-  #resting = false
+  #looked = 0
+  /** Since when, and which segment, it reads that retention has removed; and when it last got on. */
+  #removedSince = 0
+  #removedSegment = 0
+  #lastSequence = 0
+  #movedSince = 0
 
   /** @throws HermesError `BEHIND_RETENTION`, `OUT_OF_RANGE`, … */
   constructor(host: SubscriberHost, channel: number, topic: BrokerTopic, from: From, credit: number) {
@@ -94,18 +106,20 @@ export class SubscriberChannel implements Outlet {
     this.pump()
   }
 
+  /** There may be news. */
   pump(): boolean {
-    // (a write may call back at once)
-    if (this.#ended || this.#pumping || this.#resting) return false
-    this.#pumping = true
+    return !this.#ended && this.#host.offer(this)
+  }
+
+  /** Sends one run, or goes where the client wants to go. Returns how much work it was, in bytes. */
+  deliver(): number {
+    if (this.#ended) return 0
     try {
-      if (this.#seeking !== undefined && !this.#goThere()) return false
-      return this.#sendRuns()
+      if (this.#seeking !== undefined) return this.#goThere() ? runBytes : 0
+      return this.#sendRun()
     } catch (error) {
       this.fail(error instanceof HermesError ? error : new HermesError('IO_FAILED', String(error), { cause: error }))
-      return false
-    } finally {
-      this.#pumping = false
+      return 0
     }
   }
 
@@ -119,58 +133,79 @@ export class SubscriberChannel implements Outlet {
     return true
   }
 
-  #sendRuns(): boolean {
+  #sendRun(): number {
+    if (this.#credit <= 0) return 0
     const tail = this.#tail
-    let sent = false
-    let deflated = 0
-    while (this.#credit > 0 && this.#host.hasRoom && !this.#ended) {
-      // A frame that is larger than a run is sent alone.
-      let found = tail.read(Math.min(runBytes, this.#credit))
-      if (found === 'none' && this.#credit > runBytes) found = tail.read(this.#credit)
-      if (found !== 'some') return sent
-      const { bytes, messages, sequence, endSequence } = tail
-      this.topic.noteTail(endSequence)
-      const head = deliverPacketHead(
-        this.#channel,
-        { epoch: this.#epoch, messages, sequence, endSequence, nextSequence: this.topic.knownTail },
-        bytes.length,
-      )
-      this.#credit -= bytes.length
-      tail.advance()
-      sent = true
-      const stream = this.#host.deflater?.deflate(bytes)
-      if (stream !== undefined) {
-        const fixed = head.subarray(packetHeaderBytes)
-        this.#host.send(compressedPacket(packetType.deliver, this.#channel, fixed, bytes.length, stream))
-        deflated += bytes.length
-        if (deflated < mostDeflated) continue
-        this.#rest()
-        return sent
-      }
-      tail.pin()
-      this.#host.sendFrames(head, bytes, () => {
-        tail.unpin()
-        if (!tail.isPinned && !this.#ended) this.pump()
-      })
+    // A frame that is larger than a run is sent alone.
+    let found = tail.read(Math.min(runBytes, this.#credit))
+    if (found === 'none' && this.#credit > runBytes) found = tail.read(this.#credit)
+    if (found !== 'some') return 0
+    const { bytes, messages, sequence, endSequence } = tail
+    this.topic.noteTail(endSequence)
+    const head = deliverPacketHead(
+      this.#channel,
+      { epoch: this.#epoch, messages, sequence, endSequence, nextSequence: this.topic.knownTail },
+      bytes.length,
+    )
+    this.#credit -= bytes.length
+    tail.advance()
+    const stream = this.#host.deflater?.deflate(bytes)
+    if (stream !== undefined) {
+      const fixed = head.subarray(packetHeaderBytes)
+      this.#host.send(compressedPacket(packetType.deliver, this.#channel, fixed, bytes.length, stream))
+      return bytes.length * deflateWork
     }
-    return sent
-  }
-
-  #rest(): void {
-    this.#resting = true
-    setImmediate(() => {
-      this.#resting = false
-      this.pump()
+    tail.pin()
+    this.#host.sendFrames(head, bytes, () => {
+      tail.unpin()
+      if (!tail.isPinned) this.pump()
     })
+    return bytes.length
   }
 
-  /** Once per heartbeat: a client that holds its credit back learns how far behind it is. */
-  tellTail(): void {
+  /**
+   * Several times per heartbeat: a client that holds its credit back learns how far behind it is.
+   *
+   * @throws HermesError `BEHIND_RETENTION` if it has held what retention has removed for too long
+   */
+  tick(now: number): void {
     const next = this.topic.nextSequence()
     this.topic.noteTail(next)
-    if (next <= this.#tail.sequence || next === this.#toldTail) return
-    this.#toldTail = next
-    this.#host.send(u64Packet(packetType.tail, this.#channel, BigInt(next)))
+    if (next <= this.#tail.sequence) return
+    if (next !== this.#toldTail) {
+      this.#toldTail = next
+      this.#host.send(u64Packet(packetType.tail, this.#channel, BigInt(next)))
+    }
+    if (now - this.#looked < removedLookMs) return
+    this.#looked = now
+    this.#releaseRemoved(now)
+  }
+
+  /** The files of a removed segment are gone, but its room is taken as long as somebody has it mapped. */
+  #releaseRemoved(now: number): void {
+    const { segment, sequence } = this.#tail
+    const left = segment === 0 ? undefined : this.topic.removedBefore(segment)
+    if (left === undefined) {
+      this.#removedSince = 0
+      return
+    }
+    if (this.#removedSince === 0 || segment !== this.#removedSegment) {
+      this.#removedSince = now
+      this.#removedSegment = segment
+    }
+    if (sequence !== this.#lastSequence) {
+      this.#lastSequence = sequence
+      this.#movedSince = now
+    }
+    const { removedSegmentMs } = this.#host
+    if (now - this.#movedSince <= removedSegmentMs && now - this.#removedSince <= patientTimes * removedSegmentMs)
+      return
+    throw new HermesError(
+      'BEHIND_RETENTION',
+      `Retention has removed sequence ${sequence} of '${this.topic.name}', and the subscriber has not read on in time. ` +
+        `The first one left is ${left.firstSequence}.`,
+      { details: { topic: this.topic.name, sequence, ...left } },
+    )
   }
 
   fail(error: HermesError): void {

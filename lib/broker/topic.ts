@@ -133,6 +133,12 @@ export class BrokerTopic {
     return callNative(() => this.#log.nextSequence(), { topic: this.name })
   }
 
+  /** Where the log begins and ends, if retention has removed the segment; else `undefined`. */
+  removedBefore(segment: number): { readonly firstSequence: number; readonly nextSequence: number } | undefined {
+    const { firstSegment, firstSequence, nextSequence } = callNative(() => this.#log.info(), { topic: this.name })
+    return segment < firstSegment ? { firstSequence, nextSequence } : undefined
+  }
+
   /** The same without a look at the log: at least what this broker has appended or sent. */
   get knownTail(): number {
     return this.#tail

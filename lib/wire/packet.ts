@@ -110,30 +110,58 @@ export function protocolError(message: string): HermesError {
  */
 export type PacketHandler = (type: number, channel: number, bytes: Buffer, start: number, end: number) => void
 
+/** What a reader asks before it keeps, checks or inflates a packet of frames: nothing is done for a channel that no longer takes them. */
+export interface PacketGate {
+  /** The most bytes that the body may have; `undefined`: the packet is passed over. @throws HermesError `PROTOCOL` */
+  mostBytes(type: number, channel: number): number | undefined
+  /** So many bytes more are set aside for packets whose rest has not arrived; negative: fewer. @throws HermesError `LIMIT` */
+  setAside(bytes: number): void
+}
+
+/** The buffer for unfinished packets is given back above this size, as soon as the packet was handed out. */
+const keptBufferBytes = 1024 * 1024
+
 /** Cuts a stream of bytes into packets. */
 export class PacketReader {
   readonly #shapes: ReadonlyMap<number, Shape>
   readonly #handler: PacketHandler
+  readonly #gate: PacketGate | undefined
   #maxBody: number
   /** The beginning of a packet whose rest has not arrived. */
   #partial = Buffer.alloc(0)
   #have = 0
+  /** Bytes of a packet that nobody takes, still to be passed over. */
+  #skip = 0
+  #unwanted = false
   #stopped = false
+  #paused = false
   #compression = false
 
   /**
    * @param from    whose packets these are
    * @param maxBody of one packet, in bytes
    */
-  constructor(from: 'client' | 'server', maxBody: number, handler: PacketHandler) {
+  constructor(from: 'client' | 'server', maxBody: number, handler: PacketHandler, gate?: PacketGate) {
     this.#shapes = from === 'client' ? fromClient : fromServer
     this.#maxBody = maxBody
     this.#handler = handler
+    this.#gate = gate
   }
 
   /** Bytes that are kept until the rest of their packet arrives. */
   get pendingBytes(): number {
     return this.#have
+  }
+
+  /** The packet at the beginning of which `pendingBytes` stand, in bytes; 0 if none does, or its header is not there yet. */
+  get unfinishedBytes(): number {
+    if (this.#skip > 0) return this.#skip
+    return this.#have < packetHeaderBytes ? 0 : packetHeaderBytes + this.#partial.readUInt32LE(0)
+  }
+
+  /** Whether a packet has begun and not ended. */
+  get isUnfinished(): boolean {
+    return this.#have > 0 || this.#skip > 0
   }
 
   set maxBody(bytes: number) {
@@ -148,34 +176,78 @@ export class PacketReader {
   /** No packet is handed out any more, not even the rest of the chunk that is being read. */
   stop(): void {
     this.#stopped = true
-    this.#partial = Buffer.alloc(0)
     this.#have = 0
+    this.#skip = 0
+    this.release()
   }
 
-  /** @throws HermesError `PROTOCOL`, `LIMIT`; afterwards the reader is of no more use */
-  push(chunk: Buffer): void {
+  /** To be called by the handler: `push` returns behind the packet that it has been given. */
+  pause(): void {
+    this.#paused = true
+  }
+
+  /** Gives the buffer for unfinished packets back, unless one is in it. */
+  release(): void {
+    if (this.#have > 0 || this.#partial.length === 0) return
+    this.#gate?.setAside(-this.#partial.length)
+    this.#partial = Buffer.alloc(0)
+  }
+
+  /**
+   * @returns how many bytes of the chunk were taken: all of them, unless the handler called `pause`; then the rest is to be pushed again
+   * @throws HermesError `PROTOCOL`, `LIMIT`; afterwards the reader is of no more use
+   */
+  push(chunk: Buffer): number {
     let at = 0
-    while (this.#have > 0 && at < chunk.length && !this.#stopped) {
-      const want = this.#have < packetHeaderBytes ? packetHeaderBytes : this.#measure(this.#partial, 0)
-      const take = Math.min(want - this.#have, chunk.length - at)
-      this.#keep(chunk, at, take, want)
-      at += take
-      if (this.#have < packetHeaderBytes) return
-      const size = this.#measure(this.#partial, 0)
-      if (this.#have < size) continue
+    this.#paused = false
+    while (at < chunk.length && !this.#stopped && !this.#paused) {
+      const left = chunk.length - at
+      if (this.#skip > 0) {
+        const passed = Math.min(this.#skip, left)
+        this.#skip -= passed
+        at += passed
+      } else if (this.#have > 0) {
+        at += this.#complete(chunk, at)
+      } else {
+        const size = left < packetHeaderBytes ? Number.POSITIVE_INFINITY : this.#measure(chunk, at)
+        if (this.#unwanted) {
+          this.#skip = size
+        } else if (size > left) {
+          this.#keep(chunk, at, left, size)
+          at += left
+        } else {
+          this.#dispatch(chunk, at, size)
+          at += size
+        }
+      }
+    }
+    return at
+  }
+
+  /** Adds to the packet that has begun, and hands it out once it is whole. Returns how many bytes were taken. */
+  #complete(chunk: Buffer, at: number): number {
+    const left = chunk.length - at
+    let taken = 0
+    if (this.#have < packetHeaderBytes) {
+      taken = Math.min(packetHeaderBytes - this.#have, left)
+      this.#keep(chunk, at, taken, packetHeaderBytes)
+      if (this.#have < packetHeaderBytes) return taken
+    }
+    const size = this.#measure(this.#partial, 0)
+    if (this.#unwanted) {
+      this.#skip = size - this.#have
+      this.#have = 0
+      this.release()
+      return taken
+    }
+    const more = Math.min(size - this.#have, left - taken)
+    if (more > 0) this.#keep(chunk, at + taken, more, size)
+    if (this.#have === size) {
       this.#have = 0
       this.#dispatch(this.#partial, 0, size)
+      if (this.#partial.length > keptBufferBytes) this.release()
     }
-    while (at < chunk.length && !this.#stopped) {
-      const left = chunk.length - at
-      const size = left < packetHeaderBytes ? Number.POSITIVE_INFINITY : this.#measure(chunk, at)
-      if (size > left) {
-        this.#keep(chunk, at, left, size)
-        return
-      }
-      this.#dispatch(chunk, at, size)
-      at += size
-    }
+    return taken + more
   }
 
   /** The size of the packet whose header stands at `at`. */
@@ -189,7 +261,13 @@ export class PacketReader {
     if (flags !== 0 && !compressed) throw protocolError(`A packet has the flags ${flags}, which were not agreed on.`)
     if (bytes.readUInt16LE(at + 6) !== 0)
       throw protocolError('A packet header has bytes that should be zero and are not.')
-    const most = shape.most === anyLength ? this.#maxBody : shape.most
+    this.#unwanted = false
+    let most = shape.most === anyLength ? this.#maxBody : shape.most
+    if (shape.checked !== anyLength && this.#gate !== undefined) {
+      const taken = this.#gate.mostBytes(type, bytes.readUInt32LE(at + 8))
+      if (taken === undefined) this.#unwanted = true
+      else most = Math.min(most, taken)
+    }
     if (length > most) {
       throw new HermesError('LIMIT', `A packet of type ${type} announces ${length} bytes; ${most} are allowed.`, {
         details: { most },
@@ -206,6 +284,7 @@ export class PacketReader {
     const need = this.#have + bytes
     if (this.#partial.length < need) {
       const room = Math.min(Math.max(need * 2, 1024), Math.max(need, want === Number.POSITIVE_INFINITY ? 1024 : want))
+      this.#gate?.setAside(room - this.#partial.length)
       const grown = Buffer.allocUnsafeSlow(room)
       this.#partial.copy(grown, 0, 0, this.#have)
       this.#partial = grown

@@ -1,0 +1,190 @@
+import { HermesError } from '../errors.js'
+import type { Rights } from './access.js'
+import type { BrokerLimits } from './options.js'
+
+/** What one identity may have set aside for unfinished packets, as a part of what all may. */
+const identityShare = 1 / 4
+
+/** One socket, from the moment that it is accepted until it is closed. */
+export interface Guest {
+  readonly address: string
+  /** The name of its access entry; `undefined` until it has said HELLO, and where nobody is asked for a token. */
+  readonly identity: string | undefined
+}
+
+interface Entry extends Guest {
+  identity: string | undefined
+  state: 'new' | 'known' | 'gone'
+  administers: boolean
+  buffered: number
+  readonly drop: () => void
+}
+
+/**
+ * Who may connect: limits per address and per identity, and a reserve for administrators. A newcomer is turned away, or takes the place
+ * of the one who has been without a HELLO for longest: so who says nothing cannot keep others out.
+ */
+export class Admission {
+  readonly #limits: BrokerLimits
+  readonly #reserved: number
+  readonly #report: (event: string, facts: Readonly<Record<string, unknown>>) => void
+  /** Of the last second, by address. */
+  readonly #handshakes = new Map<string, number>()
+  readonly #byAddress = new Map<string, number>()
+  readonly #byIdentity = new Map<string, number>()
+  readonly #bufferedByIdentity = new Map<string, number>()
+  /** Without a HELLO, by address, oldest first. */
+  readonly #strangers = new Map<string, Set<Entry>>()
+  #held = 0
+  #ordinary = 0
+  #buffered = 0
+
+  constructor(limits: BrokerLimits, report: (event: string, facts: Readonly<Record<string, unknown>>) => void) {
+    this.#limits = limits
+    // A small broker keeps a quarter for them.
+    this.#reserved = Math.min(limits.reservedConnections, Math.floor(limits.maxConnections / 4))
+    this.#report = report
+  }
+
+  /** Sockets: also those that are being told why they may not stay. */
+  get held(): number {
+    return this.#held
+  }
+
+  /** Bytes that are set aside for what has arrived and could not be worked on yet. */
+  get bufferedBytes(): number {
+    return this.#buffered
+  }
+
+  /** @param drop ends the socket at once. Returns `undefined` if it may not stay. */
+  admit(address: string, drop: () => void): Guest | undefined {
+    const { maxHandshakesPerSecond, maxConnections, maxConnectionsPerAddress, maxUnauthenticatedPerAddress } =
+      this.#limits
+    const before = this.#handshakes.get(address) ?? 0
+    this.#handshakes.set(address, before + 1)
+    if (before >= maxHandshakesPerSecond) {
+      this.#report('too-many-handshakes', { address, limit: maxHandshakesPerSecond })
+      return undefined
+    }
+    if ((this.#byAddress.get(address) ?? 0) >= maxConnectionsPerAddress) {
+      if (!this.#dropStranger(address, maxConnectionsPerAddress, 'too-many-from-address')) return undefined
+    } else if ((this.#strangers.get(address)?.size ?? 0) >= maxUnauthenticatedPerAddress) {
+      this.#dropStranger(address, maxUnauthenticatedPerAddress, 'too-many-unauthenticated')
+    }
+    if (this.#held >= maxConnections && !this.#dropStranger(undefined, maxConnections, 'too-many-connections'))
+      return undefined
+    const entry: Entry = { address, identity: undefined, state: 'new', administers: false, buffered: 0, drop }
+    this.#held++
+    this.#byAddress.set(address, (this.#byAddress.get(address) ?? 0) + 1)
+    let strangers = this.#strangers.get(address)
+    if (strangers === undefined) {
+      strangers = new Set()
+      this.#strangers.set(address, strangers)
+    }
+    strangers.add(entry)
+    return entry
+  }
+
+  /** Ends the oldest socket without a HELLO: that of the address, or of the address that has most of them. False if there is none. */
+  #dropStranger(address: string | undefined, limit: number, event: string): boolean {
+    let most: Set<Entry> | undefined = address === undefined ? undefined : this.#strangers.get(address)
+    if (address === undefined) {
+      for (const strangers of this.#strangers.values())
+        if (most === undefined || strangers.size > most.size) most = strangers
+    }
+    const oldest = most?.values().next().value
+    this.#report(event, {
+      address: oldest?.address ?? address,
+      limit,
+      dropped: oldest === undefined ? 'newest' : 'oldest',
+    })
+    if (oldest === undefined) return false
+    this.leave(oldest)
+    oldest.drop()
+    return true
+  }
+
+  /** A HELLO was accepted. @throws HermesError `LIMIT` */
+  identify(guest: Guest, rights: Rights, isAsked: boolean): void {
+    const entry = guest as Entry
+    if (entry.state !== 'new') return
+    const { maxConnections, maxConnectionsPerIdentity } = this.#limits
+    if (isAsked) {
+      const has = this.#byIdentity.get(rights.name) ?? 0
+      if (has >= maxConnectionsPerIdentity)
+        throw limit('maxConnectionsPerIdentity', maxConnectionsPerIdentity, `'${rights.name}' has ${has} connections`)
+      const most = maxConnections - this.#reserved
+      if (!rights.administer && this.#ordinary >= most)
+        throw limit(
+          'reservedConnections',
+          this.#reserved,
+          `The last ${this.#reserved} connections are for administrators`,
+        )
+      entry.identity = rights.name
+      this.#byIdentity.set(rights.name, has + 1)
+      this.#bufferedByIdentity.set(rights.name, (this.#bufferedByIdentity.get(rights.name) ?? 0) + entry.buffered)
+    }
+    entry.administers = rights.administer
+    if (!rights.administer) this.#ordinary++
+    entry.state = 'known'
+    this.#forget(entry)
+  }
+
+  /** So many bytes more, or fewer, are set aside for what the guest has sent. @throws HermesError `LIMIT` */
+  setAside(guest: Guest, bytes: number): void {
+    const entry = guest as Entry
+    if (entry.state === 'gone') return
+    const { maxBufferedBytes } = this.#limits
+    if (bytes > 0) {
+      const identity = entry.identity === undefined ? 0 : (this.#bufferedByIdentity.get(entry.identity) ?? 0)
+      if (this.#buffered + bytes > maxBufferedBytes || identity + bytes > maxBufferedBytes * identityShare)
+        throw limit(
+          'maxBufferedBytes',
+          maxBufferedBytes,
+          'Too much was sent that is not whole or could not be worked on yet',
+        )
+    }
+    this.#count(entry, bytes)
+  }
+
+  #count(entry: Entry, bytes: number): void {
+    entry.buffered += bytes
+    this.#buffered += bytes
+    if (entry.identity !== undefined) add(this.#bufferedByIdentity, entry.identity, bytes)
+  }
+
+  /** Its socket is closed. */
+  leave(guest: Guest): void {
+    const entry = guest as Entry
+    if (entry.state === 'gone') return
+    this.#count(entry, -entry.buffered)
+    if (entry.state === 'known' && !entry.administers) this.#ordinary--
+    entry.state = 'gone'
+    this.#held--
+    add(this.#byAddress, entry.address, -1)
+    if (entry.identity !== undefined) add(this.#byIdentity, entry.identity, -1)
+    this.#forget(entry)
+  }
+
+  /** Call once per second. */
+  nextSecond(): void {
+    this.#handshakes.clear()
+  }
+
+  #forget(entry: Entry): void {
+    const strangers = this.#strangers.get(entry.address)
+    if (strangers?.delete(entry) === true && strangers.size === 0) this.#strangers.delete(entry.address)
+  }
+}
+
+function add(counts: Map<string, number>, name: string, by: number): void {
+  const count = (counts.get(name) ?? 0) + by
+  if (count === 0) counts.delete(name)
+  else counts.set(name, count)
+}
+
+function limit(name: keyof BrokerLimits, most: number, what: string): HermesError {
+  return new HermesError('LIMIT', `${what}, as many as the broker's limit '${name}' (${most}) allows.`, {
+    details: { limit: name, most },
+  })
+}

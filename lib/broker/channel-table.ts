@@ -1,0 +1,114 @@
+import { HermesError } from '../errors.js'
+import { protocolError } from '../wire/packet.js'
+import type { PublisherChannel } from './publisher-channel.js'
+import type { SubscriberChannel } from './subscriber-channel.js'
+
+export type Channel = PublisherChannel | SubscriberChannel
+
+/** Openings of one connection that are under way at once; the others wait in line. */
+const mostOpenings = 16
+
+/** The channels of one connection, and those that are being opened. Their numbers grow: each is used once. */
+export class ChannelTable {
+  readonly #most: number
+  readonly #open = new Map<number, Channel>()
+  /** True once the client closed it meanwhile. */
+  readonly #opening = new Map<number, boolean>()
+  readonly #line: (() => Promise<void>)[] = []
+  #underWay = 0
+  #highest = 0
+
+  constructor(most: number) {
+    this.#most = most
+  }
+
+  get size(): number {
+    return this.#open.size + this.#opening.size
+  }
+
+  values(): IterableIterator<Channel> {
+    return this.#open.values()
+  }
+
+  /** Notes that the number is used. @throws HermesError `PROTOCOL` */
+  use(number: number): void {
+    if (number <= this.#highest) throw protocolError('The numbers of channels have to grow.')
+    this.#highest = number
+  }
+
+  /** The channel; `undefined` if it has ended, and the client could not know yet. @throws HermesError `PROTOCOL` if it never was */
+  find(number: number): Channel | undefined {
+    const found = this.#open.get(number)
+    if (found === undefined && (number === 0 || number > this.#highest))
+      throw protocolError(`Channel ${number} was never opened.`)
+    return found
+  }
+
+  /**
+   * Begins to open a channel; `work` runs once its turn has come.
+   *
+   * @throws HermesError `LIMIT`, `PROTOCOL`
+   */
+  begin(number: number, work: () => Promise<void>): void {
+    this.use(number)
+    if (this.size >= this.#most) {
+      throw new HermesError(
+        'LIMIT',
+        `This connection has ${this.#most} publishers and subscribers, as many as it may have.`,
+        { details: { limit: 'maxChannels', most: this.#most } },
+      )
+    }
+    this.#opening.set(number, false)
+    this.#line.push(async () => {
+      try {
+        await work()
+      } finally {
+        this.#opening.delete(number)
+      }
+    })
+    this.#next()
+  }
+
+  #next(): void {
+    while (this.#underWay < mostOpenings && this.#line.length > 0) {
+      const work = this.#line.shift() as () => Promise<void>
+      this.#underWay++
+      void work().finally(() => {
+        this.#underWay--
+        this.#next()
+      })
+    }
+  }
+
+  /** The channel is open. */
+  add(number: number, channel: Channel): void {
+    this.#open.set(number, channel)
+  }
+
+  /** Whether it is being opened, and the client has closed it meanwhile. */
+  isCancelled(number: number): boolean {
+    return this.#opening.get(number) === true
+  }
+
+  /** Notes that the client closes a channel that is being opened. False if none of that number is. */
+  cancel(number: number): boolean {
+    if (!this.#opening.has(number)) return false
+    this.#opening.set(number, true)
+    return true
+  }
+
+  /** Takes the channel out, if it is there. */
+  remove(number: number): Channel | undefined {
+    const found = this.#open.get(number)
+    this.#open.delete(number)
+    return found
+  }
+
+  /** Takes all channels out. Those that wait for their opening are not opened any more. */
+  clear(): Channel[] {
+    const all = [...this.#open.values()]
+    this.#open.clear()
+    this.#line.length = 0
+    return all
+  }
+}
