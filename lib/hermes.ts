@@ -4,6 +4,8 @@ import { json } from './codec/json.js'
 import { Deferred } from './deferred.js'
 import { HermesError } from './errors.js'
 import {
+  type BackupOptions,
+  type BackupReport,
   type DoctorReport,
   type Maintenance,
   type RepairOptions,
@@ -117,6 +119,26 @@ export class Hermes implements AsyncDisposable {
     if (options.dryRun !== undefined) checkBoolean('dryRun', options.dryRun)
     checkSignal(options.signal)
     return maintenance.repair(topic, options)
+  }
+
+  /**
+   * Copies topics to the directory `to`, which must not exist or be empty, while anybody goes on using them. Of each topic, the copy holds every message up to
+   * a sequence, all that was published before the call among them. It is checked, synced, and a place like any other: to restore, open it.
+   *
+   * @throws HermesError `NOT_FOUND`, `INVALID_ARGUMENT` for a directory that is not empty, `ABORTED`, `ACCESS_DENIED`, `DISK_FULL`, `IO_FAILED`, `CORRUPT` for a
+   * topic that can't be opened; `BUSY` if retention removes everything at once; `UNSUPPORTED` where the files are elsewhere (`tcp:`)
+   */
+  async backup(to: string, options: BackupOptions = {}): Promise<BackupReport> {
+    const maintenance = this.#maintenance('backup()')
+    if (typeof to !== 'string' || to === '' || /^(shm|ring|tcp|tls):/i.test(to))
+      throw invalid('A backup goes to a directory: give its path.')
+    checkOptions('backup()', options, ['topics', 'onProgress', 'signal'])
+    const { topics, onProgress, signal } = options
+    if (onProgress !== undefined && typeof onProgress !== 'function') throw invalid("'onProgress' must be a function.")
+    if (topics !== undefined && !Array.isArray(topics)) throw invalid("'topics' must be an array of names.")
+    for (const topic of topics ?? []) checkTopicName(topic)
+    checkSignal(signal)
+    return maintenance.backup([...new Set(topics ?? (await this.topics()))], to, options)
   }
 
   /** Looks at the place and the machine under it: who holds what, room, limits, features; and says what to do. */

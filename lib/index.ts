@@ -50,11 +50,15 @@ export { crc32 } from './crc32.js'
 export { type ErrorCode, errorCodes, HermesError, type HermesErrorOptions } from './errors.js'
 export type { Hermes, TopicOptions } from './hermes.js'
 export type {
+  BackupOptions,
+  BackupProgress,
+  BackupReport,
   DoctorReport,
   Finding,
   RepairOptions,
   RepairReport,
   Severity,
+  TopicBackup,
   VerifyOptions,
   VerifyProgress,
   VerifyReport,

@@ -60,6 +60,48 @@ export interface RepairReport {
   readonly recovery?: RecoveryReport
 }
 
+/** Options of `hermes.backup()`. */
+export interface BackupOptions {
+  /** Which topics. Default: all. */
+  readonly topics?: readonly string[]
+  /** Called several times per second while bytes are copied. */
+  readonly onProgress?: (progress: BackupProgress) => void
+  /** Ends the work with `ABORTED`. Nothing is left of the backup then. */
+  readonly signal?: AbortSignal
+}
+
+/** How far `backup()` is. */
+export interface BackupProgress {
+  /** The topic that is being copied. */
+  readonly topic: string
+  /** Topics that are done, of how many. */
+  readonly topics: number
+  readonly totalTopics: number
+  /** Of this topic's segments. A segment may be copied more than once. */
+  readonly copiedBytes: number
+  readonly totalBytes: number
+}
+
+/** What a backup holds of one topic: every message from `firstSequence` to the one in front of `nextSequence`. */
+export interface TopicBackup {
+  readonly topic: string
+  readonly firstSequence: number
+  readonly nextSequence: number
+  readonly segments: number
+  /** Messages that a dead or stopped publisher had begun and not finished: they are void in the backup. */
+  readonly unfinished: number
+  /** What was damaged in the place already. It is set aside in the backup, and as it was in the place. */
+  readonly damage: readonly Damage[]
+}
+
+/** What `backup()` made. */
+export interface BackupReport {
+  /** Absolute path of the backup: a place like any other. */
+  readonly to: string
+  readonly topics: readonly TopicBackup[]
+  readonly seconds: number
+}
+
 /** `ok`: as it should be. `info`: worth knowing. `warning`: will hurt under some circumstances. `problem`: hurts now. */
 export type Severity = 'ok' | 'info' | 'warning' | 'problem'
 
@@ -89,6 +131,7 @@ export interface DoctorReport {
 export interface Maintenance {
   verify(topic: string, options: VerifyOptions): Promise<VerifyReport>
   repair(topic: string, options: RepairOptions): Promise<RepairReport>
+  backup(topics: readonly string[], to: string, options: BackupOptions): Promise<BackupReport>
   doctor(topics: readonly string[]): Promise<readonly Finding[]>
 }
 

@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander'
 import { HermesError } from '../errors.js'
 import { version } from '../version.js'
+import { registerBackup } from './commands/backup.js'
 import { registerBattle } from './commands/battle.js'
 import { registerBench } from './commands/bench.js'
 import { defaultDir, type GlobalOptions, withHelp } from './commands/common.js'
@@ -30,6 +31,7 @@ const commands = [
   registerVerify,
   registerRepair,
   registerDoctor,
+  registerBackup,
   registerServe,
   registerPing,
   registerBench,

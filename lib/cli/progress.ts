@@ -23,12 +23,17 @@ export class Progress {
 
   /** Cheap to call often: draws ten times per second at most. */
   update(done: number, messages: number): void {
+    const ms = performance.now() - this.#begun
+    this.show(done, `${grouped(messages)} messages, ${grouped((messages * 1000) / Math.max(1, ms))}/s`)
+  }
+
+  /** As `update`, with words of one's own. */
+  show(done: number, text: string): void {
     if (!this.#active) return
     const now = performance.now()
     if (now - this.#drawn < drawEveryMs) return
     this.#drawn = now
-    const rate = `${grouped(messages)} messages, ${grouped((messages * 1000) / Math.max(1, now - this.#begun))}/s`
-    const line = this.#total === undefined ? rate : `${bar(done / Math.max(1, this.#total))}  ${rate}`
+    const line = this.#total === undefined ? text : `${bar(done / Math.max(1, this.#total))}  ${text}`
     this.#stderr.write(`${eraseLine}${line.slice(0, Math.max(20, (this.#stderr.columns || 80) - 1))}`)
     this.#visible = true
   }

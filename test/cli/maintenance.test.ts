@@ -61,3 +61,24 @@ test('a topic that does not exist is named with the one that was meant', async (
   }
   expect((await hermes(['verify', '--dir', 'nowhere'])).code).toBe(3)
 })
+
+test('backup copies a place, and tells what it copied', async () => {
+  await hermes(['pub', 'a', 'x', 'y'])
+  await hermes(['pub', 'b', 'z'])
+  const done = await hermes(['backup', 'hermes-data', 'copy'])
+  expect([done.code, done.lines]).toEqual([0, ['a: sequences 1 to 2', 'b: sequence 1']])
+  expect((await hermes(['sub', 'a', '--from', 'earliest', '--end', '--dir', 'copy'])).lines).toEqual(['x', 'y'])
+  const again = await hermes(['backup', 'hermes-data', 'copy'])
+  expect([again.code, again.stderr]).toEqual([2, expect.stringContaining('is not empty')])
+  const one = await hermes(['backup', 'hermes-data', 'one', '--topic', 'b', '--json'])
+  expect(JSON.parse(one.stdout)).toMatchObject({
+    topics: [{ topic: 'b', firstSequence: 1, nextSequence: 2, damage: [] }],
+  })
+  const none = await hermes(['backup', 'hermes-data', 'none', '--topic', 'c'])
+  expect([none.code, none.stderr]).toEqual([3, expect.stringContaining("no topic 'c'")])
+  const [file = ''] = segmentFiles(dir(), 'a')
+  flipBit(file, 256 + 32)
+  const damaged = await hermes(['backup', 'hermes-data', 'damaged'])
+  expect([damaged.code, damaged.stderr]).toEqual([5, expect.stringContaining('The backup is there')])
+  expect((await hermes(['sub', 'a', '--from', 'earliest', '--end', '--dir', 'damaged'])).lines).toEqual(['y'])
+})

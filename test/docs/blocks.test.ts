@@ -183,8 +183,9 @@ describe('programs', () => {
     patienceMs,
   )
 
-  test.for(list.map((block) => [block.place, block] as const))(
+  test.for(list.map((block) => [block.place, block] as [string, Block]))(
     '%s runs',
+    { timeout: patienceMs },
     async ([, block], { skip }) => {
       const file = join(built, 'js', `${nameOf(block)}.js`)
       if (block.code.includes('crash-points/hermes.node')) {
@@ -197,7 +198,6 @@ describe('programs', () => {
       }
       await checkRun(block, process.execPath, [file])
     },
-    patienceMs,
   )
 })
 

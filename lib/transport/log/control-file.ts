@@ -14,6 +14,9 @@ export interface StoredPosition {
 export interface ControlSummary {
   readonly active: number
   readonly first: number
+  readonly maxPayloadBytes: number
+  /** 0: unlimited. */
+  readonly retention: { readonly bytes: number; readonly ageMs: number }
   /** Absent if never written, or just being written. */
   readonly checkpoint: StoredPosition | undefined
   readonly synced: StoredPosition | undefined
@@ -29,11 +32,20 @@ export async function readControl(topicFolder: string): Promise<ControlSummary> 
   return {
     active: number(128),
     first: number(256),
+    maxPayloadBytes: bytes.readUInt32LE(24),
+    retention: retentionOf(bytes),
     checkpoint: positionAt(bytes, 512),
     synced: positionAt(bytes, 640),
     bootId: bytes.subarray(896, 912).toString('hex'),
     closedInOrder: bytes.readUInt32LE(912) === 1,
   }
+}
+
+function retentionOf(bytes: Buffer): { bytes: number; ageMs: number } {
+  const [most = 0n, ageNs = 0n, check = 0n] = [768, 776, 792].map((at) => bytes.readBigUInt64LE(at))
+  return (most ^ ageNs ^ salt) === check
+    ? { bytes: Number(most), ageMs: Number(ageNs / 1_000_000n) }
+    : { bytes: 0, ageMs: 0 }
 }
 
 function positionAt(bytes: Buffer, at: number): StoredPosition | undefined {

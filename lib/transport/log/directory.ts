@@ -48,7 +48,7 @@ export async function makeFolder(path: string, fileMode: number): Promise<void> 
 }
 
 /** Puts the names in a folder on stable storage. */
-async function syncFolder(path: string): Promise<void> {
+export async function syncFolder(path: string): Promise<void> {
   let folder: FileHandle
   try {
     folder = await open(path, 'r')

@@ -1,9 +1,10 @@
-import { open, readdir, stat } from 'node:fs/promises'
+import { readdir, stat } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
-import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { HermesError } from '../../errors.js'
 import type {
+  BackupOptions,
+  BackupReport,
   Finding,
   Maintenance,
   RepairOptions,
@@ -15,12 +16,13 @@ import { native } from '../../native.js'
 import type { Damage, NativeLog, SegmentReport } from '../../native-addon.js'
 import { callNative, fromNative } from '../../native-error.js'
 import { aborted } from '../../options.js'
+import { backUp } from './backup.js'
 import { type ControlSummary, readControl } from './control-file.js'
 import { type Directory, fromFs, topicFolder } from './directory.js'
 import { examine } from './doctor.js'
+import { endOf, endsInClaim, segmentPath } from './segment-file.js'
 import { readTopicFile, type TopicFile } from './topic-file.js'
 
-const claimTag = 0xc1
 /** A publisher that lives commits what it has claimed within moments. */
 const claimLooks = 20
 const claimPauseMs = 50
@@ -116,6 +118,10 @@ export class LogMaintenance implements Maintenance {
 
   async doctor(topics: readonly string[]): Promise<readonly Finding[]> {
     return examine(this.#directory, topics)
+  }
+
+  backup(topics: readonly string[], to: string, options: BackupOptions): Promise<BackupReport> {
+    return backUp(this.#directory, topics, to, options)
   }
 
   async #describe(topic: string): Promise<TopicFile> {
@@ -241,25 +247,6 @@ function gap(
   reason: string,
 ): Damage {
   return { segment, offset, bytes, firstSequence, count, reason, file: '' }
-}
-
-function segmentPath(folder: string, number: number): string {
-  return join(folder, `${String(number).padStart(10, '0')}.seg`)
-}
-
-/** Where the walk over a segment came to its end. */
-function endOf({ bytes, damage }: SegmentReport): number {
-  return native.constants.segmentHeaderBytes + bytes + damage.reduce((sum, one) => sum + one.bytes, 0)
-}
-
-async function endsInClaim(folder: string, report: SegmentReport): Promise<boolean> {
-  const file = await open(segmentPath(folder, report.segment), 'r')
-  try {
-    const { bytesRead, buffer } = await file.read(Buffer.alloc(8), 0, 8, endOf(report))
-    return bytesRead === 8 && buffer.readUInt8(0) === claimTag
-  } finally {
-    await file.close()
-  }
 }
 
 /** A topic whose control file can't be used: that is damage, not a reason to say nothing. */

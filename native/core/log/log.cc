@@ -65,6 +65,11 @@ Status Log::walk(Position at, bool over_claims, Position* out) {
     std::shared_ptr<Segment> segment;
     Status status = writable() ? this->segment(at.segment, &segment)
                                : Segment::open(folder_, at.segment, control(), MappedFile::Access::kRead, &segment);
+    if (status.code == Code::kNotFound && at.segment < first()) {
+      // Retention took it while we walked: everything before the first segment that is left is committed.
+      at = {first(), kSegmentHeaderBytes, 0};
+      continue;
+    }
     if (!status.ok()) return status;
     if (at.offset == kSegmentHeaderBytes) {
       // Acquire: pairs with the release of the one that put the segment in use.
