@@ -5,22 +5,21 @@ import { createServer as createTlsServer } from 'node:tls'
 import { HermesError } from '../errors.js'
 import { openDirectory } from '../transport/log/directory.js'
 import { LogTransport } from '../transport/log/log-transport.js'
-import type { TopicInfo, TopicSettings } from '../transport/transport.js'
+import type { TopicInfo } from '../transport/transport.js'
 import { deliverHeadBytes, publishHeadBytes } from '../wire/packet.js'
 import { Admission, type Guest } from './admission.js'
 import { Connection, type ConnectionHost, shownAddress } from './connection.js'
 import { descriptorOf, openFilesLimit } from './descriptors.js'
+import { Health } from './health.js'
 import { Journal } from './journal.js'
 import { type BrokerOptions, type BrokerSettings, checkBrokerOptions } from './options.js'
 import { Scheduler } from './scheduler.js'
 import { ServedDirectory } from './served-directory.js'
-import { BrokerTopic } from './topic.js'
 import { TopicList } from './topic-list.js'
+import { mostPayloadBytes, TopicTable } from './topic-table.js'
 
 /** Descriptors that are kept for topics, at most: a socket that would need one of them is turned away. */
 const keptDescriptors = 1024
-/** Bytes of one message in the largest topic that is served; a packet may hold one such. */
-const mostPayloadBytes = 16 * 1024 * 1024
 /** Whether the directory is still there is looked at so often. */
 const checkEveryMs = 5000
 
@@ -51,9 +50,7 @@ export class Broker implements AsyncDisposable {
   readonly #transport: LogTransport
   readonly #server: Server
   readonly #connections = new Set<Connection>()
-  readonly #topics = new Map<string, Promise<BrokerTopic>>()
-  /** Topics that are open, for the loop that spins. */
-  readonly #open = new Set<BrokerTopic>()
+  readonly #topics: TopicTable
   readonly #list: TopicList
   readonly #host: ConnectionHost
   readonly #journal: Journal
@@ -81,6 +78,10 @@ export class Broker implements AsyncDisposable {
     this.#admission = new Admission(limits, report)
     const files = openFilesLimit()
     this.#mostDescriptor = files - Math.min(keptDescriptors, Math.floor(files / 4))
+    const health = new Health(served.directory.path)
+    this.#topics = new TopicTable(served.directory, settings, health, (level, event, facts) =>
+      this.#report(level, event, facts),
+    )
     const broker = this
     this.#host = {
       settings,
@@ -92,7 +93,9 @@ export class Broker implements AsyncDisposable {
       },
       maxPacketBytes:
         Math.max(settings.limits.maxBatchBytes, mostPayloadBytes) + publishHeadBytes + deliverHeadBytes + 64,
-      topic: (name, wanted) => this.#topic(name, wanted),
+      topic: (name, wanted) => this.#topics.hold(name, wanted),
+      opening: (name, error) => this.#topics.noteOpening(name, error),
+      health: () => health.report(),
       topics: () => this.#list.names(),
       info: (name): Promise<TopicInfo> => this.#transport.info(name),
       check: () => this.#check(),
@@ -199,14 +202,7 @@ export class Broker implements AsyncDisposable {
     // Half-open handshakes too: the server would wait for them.
     for (const socket of this.#raw.values()) socket.destroy()
     await stopped
-    const topics = await Promise.allSettled(this.#topics.values())
-    this.#topics.clear()
-    this.#open.clear()
-    const closed = await Promise.allSettled(
-      topics.map((topic) => (topic.status === 'fulfilled' ? topic.value.close() : undefined)),
-    )
-    for (const outcome of closed)
-      if (outcome.status === 'rejected') this.#report('error', 'close-failed', { message: String(outcome.reason) })
+    await this.#topics.close()
     this.#served.release()
     this.#report('info', 'closed', {})
   }
@@ -263,44 +259,11 @@ export class Broker implements AsyncDisposable {
     if (await this.#served.check()) this.#report('error', 'lock-restored', { file: 'broker.lock' })
   }
 
-  async #topic(name: string, settings: TopicSettings): Promise<BrokerTopic> {
-    const { maxPayloadBytes = 0 } = settings
-    if (maxPayloadBytes > mostPayloadBytes) throw tooLarge(name, maxPayloadBytes)
-    let opening = this.#topics.get(name)
-    if (opening === undefined) {
-      const { maxTopics } = this.settings.limits
-      if (this.#topics.size >= maxTopics)
-        throw new HermesError('LIMIT', `This broker has ${maxTopics} topics open, as many as it may have.`)
-      opening = this.#openTopic(name, settings)
-      this.#topics.set(name, opening)
-      // What could not be opened may be possible later, or with other settings.
-      opening.then(
-        (topic) => this.#open.add(topic),
-        () => this.#topics.delete(name),
-      )
-      return opening
-    }
-    const topic = await opening
-    await topic.check(settings)
-    return topic
-  }
-
-  async #openTopic(name: string, settings: TopicSettings): Promise<BrokerTopic> {
-    const { limits, idle } = this.settings
-    const report = (error: unknown) => this.#report('error', 'topic-failed', { topic: name, message: String(error) })
-    const { directory } = this.#served
-    const topic = await BrokerTopic.open(directory, name, settings, limits.maxBatchBytes, idle === 'spin', report)
-    const { maxPayloadBytes } = topic.file
-    if (maxPayloadBytes <= mostPayloadBytes) return topic
-    await topic.close()
-    throw tooLarge(name, maxPayloadBytes)
-  }
-
   /** Polls sockets and logs without ever sleeping, while there are clients. */
   #spin(): void {
     this.#spinning = this.#connections.size > 0
     if (!this.#spinning) return
-    for (const topic of this.#open) topic.pump()
+    this.#topics.pump()
     setImmediate(() => this.#spin())
   }
 
@@ -316,6 +279,7 @@ export class Broker implements AsyncDisposable {
       this.#check().catch((error: unknown) => this.#report('error', 'directory-lost', { message: String(error) }))
     }
     for (const connection of [...this.#connections]) connection.tick(now)
+    this.#topics.sweep(now)
     this.#journal.sweep(now)
   }
 
@@ -327,13 +291,4 @@ export class Broker implements AsyncDisposable {
 /** Tells a socket from all others that are open. */
 function keyOf({ remoteAddress, remotePort, localAddress, localPort }: Socket): string {
   return `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`
-}
-
-function tooLarge(topic: string, maxPayloadBytes: number): HermesError {
-  return new HermesError(
-    'LIMIT',
-    `Topic '${topic}' takes messages of ${maxPayloadBytes} bytes; a broker carries ${mostPayloadBytes}. ` +
-      'Use it on its own machine, or make the topic with a smaller maxPayloadBytes.',
-    { details: { topic, limit: 'maxPayloadBytes', most: mostPayloadBytes, found: maxPayloadBytes } },
-  )
 }

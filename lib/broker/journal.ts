@@ -1,6 +1,6 @@
 import type { BrokerLog } from './options.js'
 
-/** After a warning, others of its kind in the same second are only counted. */
+/** After a warning or error, others of its kind in the same second are only counted. */
 const quietMs = 1000
 /** Kinds that are told apart within that time; further ones share one line per event. */
 const mostKinds = 256
@@ -8,7 +8,9 @@ const mostKinds = 256
 const mostAddresses = 8
 
 interface Kind {
+  readonly level: 'warn' | 'error'
   readonly event: string
+  readonly topic: unknown
   readonly identity: unknown
   readonly since: number
   readonly addresses: Map<string, number>
@@ -16,7 +18,7 @@ interface Kind {
 }
 
 /**
- * The broker's log. Strangers cannot flood it: of each kind of warning, one line per second, and then one with how many more there were
+ * The broker's log. Strangers cannot flood it: of each kind of warning or error, one line per second, and then one with how many more there were
  * and from where. Kinds are told apart by event, code, topic and identity, so that a noisy one does not hide another.
  */
 export class Journal {
@@ -28,10 +30,11 @@ export class Journal {
   }
 
   write(level: 'info' | 'warn' | 'error', event: string, facts: Readonly<Record<string, unknown>>): void {
-    if (level === 'warn') {
+    if (level !== 'info') {
       const { code, topic, identity, address } = facts
       let key = JSON.stringify([event, code, topic, identity])
-      if (!this.#kinds.has(key) && this.#kinds.size >= mostKinds) key = event
+      const shared = !this.#kinds.has(key) && this.#kinds.size >= mostKinds
+      if (shared) key = event
       const known = this.#kinds.get(key)
       if (known !== undefined) {
         known.count++
@@ -39,19 +42,33 @@ export class Journal {
           known.addresses.set(address, (known.addresses.get(address) ?? 0) + 1)
         return
       }
-      this.#kinds.set(key, { event, identity, since: performance.now(), addresses: new Map(), count: 0 })
+      this.#kinds.set(key, {
+        level,
+        event,
+        topic: shared ? undefined : topic,
+        identity,
+        since: performance.now(),
+        addresses: new Map(),
+        count: 0,
+      })
     }
     this.#log({ level, event, ...facts })
   }
 
   /** Tells of what was only counted. Call several times per second. */
   sweep(now: number): void {
-    for (const [key, { event, identity, since, count, addresses }] of this.#kinds) {
+    for (const [key, { level, event, topic, identity, since, count, addresses }] of this.#kinds) {
       if (now - since < quietMs) continue
       this.#kinds.delete(key)
       if (count === 0) continue
-      const who = identity === undefined ? {} : { identity }
-      this.#log({ level: 'warn', event, repeated: count, ...who, addresses: Object.fromEntries(addresses) })
+      this.#log({
+        level,
+        event,
+        repeated: count,
+        ...(topic === undefined ? {} : { topic }),
+        ...(identity === undefined ? {} : { identity }),
+        addresses: Object.fromEntries(addresses),
+      })
     }
   }
 }

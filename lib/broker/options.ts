@@ -18,7 +18,12 @@ export interface BrokerLimits {
   readonly maxHandshakesPerSecond: number
   /** Publishers and subscribers of one connection. */
   readonly maxChannels: number
+  /** Topics that are open at the same time. Fewer, if the system allows too few open files. */
   readonly maxTopics: number
+  /** A topic that nobody uses is closed after so long. */
+  readonly idleTopicMs: number
+  /** A publisher whose connection is lost is remembered for so long: what it sends again until then is stored once. */
+  readonly producerMemoryMs: number
   /** Frames in one batch, in bytes. (A topic with larger messages gets room for one.) */
   readonly maxBatchBytes: number
   /** Set aside for packets that are not whole or wait for their turn, for all clients; a quarter of it for one access entry. */
@@ -44,6 +49,8 @@ export const defaultLimits: BrokerLimits = {
   maxHandshakesPerSecond: 200,
   maxChannels: 1024,
   maxTopics: 10_000,
+  idleTopicMs: 30_000,
+  producerMemoryMs: 86_400_000,
   maxBatchBytes: 262_144,
   maxBufferedBytes: 256 * 1024 * 1024,
   maxTopicBytes: Number.MAX_SAFE_INTEGER,

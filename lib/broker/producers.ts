@@ -9,10 +9,14 @@ import type { Run } from '../wire/packet.js'
 const fileName = 'producers.json'
 const format = 'hermes-producers'
 const mostSlots = 65_535
-/** Producers without a connection that are remembered, per topic. */
-const mostIdle = 1024
+/** While the broker was not there, nobody could come back: so long after its start everybody is remembered. */
+const graceMs = 3_600_000
+/** How often it is looked for producers that may be forgotten. */
+const forgetEveryMs = 60_000
 /** Batches of one producer that are remembered; a client has fewer under way. */
 const mostRuns = 1024
+/** Of how many of them the file tells. What is left out is still known to be stored, but not where. */
+const mostSavedRuns = 64
 
 /** One remote publisher, for as long as it may come back. */
 export class Producer {
@@ -23,10 +27,17 @@ export class Producer {
   last: bigint
   /** The highest number in the log. */
   stored: bigint
+  /** The sequence of the message with that number; 0 = not known. */
+  at = 0
   /** What is in the log beyond what the client has seen acknowledged, oldest first. */
   runs: Run[] = []
   connected = true
-  idleSince = 0
+  /** Wall-clock time, as it is kept over restarts. */
+  idleSinceMs = 0
+  /** The file says whose the slot is. */
+  isSaved = false
+  /** The log ends before what the client had seen acknowledged. */
+  hasLost = false
 
   constructor(id: string, slot: number, since: number, last: bigint) {
     this.id = id
@@ -38,6 +49,7 @@ export class Producer {
 
   add(run: Run): void {
     this.stored = run.first + BigInt(run.count) - 1n
+    this.at = run.sequence + run.count - 1
     this.runs.push(run)
     if (this.runs.length > 2 * mostRuns) this.runs.splice(0, mostRuns)
   }
@@ -49,7 +61,8 @@ export class Producer {
       const last = run.first + BigInt(run.count) - 1n
       if (last > number) break
       if (last > this.last) this.last = last
-      this.since = run.sequence + run.count
+      // (what the file tells of may lie before)
+      this.since = Math.max(this.since, run.sequence + run.count)
       known++
     }
     if (known > 0) this.runs.splice(0, known)
@@ -63,44 +76,51 @@ export class Producer {
   }
 }
 
+export interface ProducersOptions {
+  /** For how long a producer without a connection is remembered. */
+  readonly memoryMs: number
+  /** When the broker was started, in wall-clock time. */
+  readonly startedMs: number
+}
+
 /**
  * What the broker remembers of a topic's remote publishers, so that a message that is sent again is stored once. See "What the broker
  * remembers" in docs/wire-protocol.md: the file says whose the slots are, the log itself how far they got.
  */
 export class Producers {
   readonly #folder: string
+  readonly #options: ProducersOptions
   readonly #byId = new Map<string, Producer>()
   readonly #slots = new Set<number>()
+  #nextSlot = 1
+  #lookedAt = 0
+  #saving: Promise<void> | undefined
+  #nextSave: Promise<void> | undefined
+  /** Something was stored since the file was written. */
+  isDirty = false
 
-  private constructor(folder: string) {
+  private constructor(folder: string, options: ProducersOptions) {
     this.#folder = folder
+    this.#options = options
   }
 
   /** REQUIRES: the topic is recovered, and no other broker serves it. */
-  static async load(folder: string, log: NativeLog): Promise<Producers> {
-    const all = new Producers(folder)
+  static async load(folder: string, log: NativeLog, options: ProducersOptions): Promise<Producers> {
+    const all = new Producers(folder, options)
     const content = await readMarked(join(folder, fileName), format)
     if (content === undefined) return all
     const entries = content['producers']
     if (!Array.isArray(entries)) throw damaged(folder)
-    // What a power cut took away is given out again, to whomever.
-    const next = log.nextSequence()
+    const { firstSequence, nextSequence } = log.info()
+    const claims = new Map<Producer, Claim>()
     for (const entry of entries as Record<string, unknown>[]) {
-      const { id, slot, since, last } = entry
-      const sound =
-        typeof id === 'string' &&
-        Number.isInteger(slot) &&
-        (slot as number) >= 1 &&
-        (slot as number) <= mostSlots &&
-        Number.isSafeInteger(since) &&
-        (since as number) >= 1 &&
-        typeof last === 'string' &&
-        /^\d{1,20}$/.test(last)
-      if (!sound || all.#byId.has(id) || all.#slots.has(slot as number)) throw damaged(folder)
-      const producer = new Producer(id, slot as number, Math.min(since as number, next), BigInt(last))
-      producer.connected = false
-      all.#byId.set(id, producer)
+      const parsed = parseEntry(entry, nextSequence)
+      if (parsed === undefined || all.#byId.has(parsed.producer.id) || all.#slots.has(parsed.producer.slot))
+        throw damaged(folder)
+      const { producer, claim } = parsed
+      all.#byId.set(producer.id, producer)
       all.#slots.add(producer.slot)
+      claims.set(producer, claim)
     }
     const producers = [...all.#byId.values()]
     try {
@@ -108,42 +128,57 @@ export class Producers {
       const bySlot = new Map(traces.map((trace) => [trace.slot, trace]))
       for (const producer of producers) {
         const trace = bySlot.get(producer.slot)
-        if (trace === undefined) continue
-        if (trace.last > producer.stored) producer.stored = trace.last
-        producer.runs = [...trace.runs]
+        for (const run of trace?.runs ?? []) if (run.first > producer.stored) producer.add(run)
+        if (trace !== undefined && trace.last > producer.stored) producer.stored = trace.last
+        // What retention has removed was stored all the same. What the log should hold and does not, a power cut took away.
+        const { stored, at } = claims.get(producer) as Claim
+        if (stored > producer.stored && at > 0 && at < firstSequence) {
+          producer.stored = stored
+          producer.at = at
+        }
       }
     } catch (error) {
       throw fromNative(error)
     }
+    all.#forgetOld()
     await all.save()
     return all
   }
 
-  /** The producer of this id; a new one, on stable storage, if it is not known. `next` is the sequence that the topic's next message will get. */
-  async enter(id: string, next: number): Promise<Producer> {
+  /**
+   * The producer of this id; a new one if it is not known. `next` is the sequence that the topic's next message will get.
+   * Nothing may be stored of it before `saved` has resolved.
+   *
+   * @throws HermesError `LIMIT`
+   */
+  enter(id: string, next: number): Producer {
     const known = this.#byId.get(id)
     if (known !== undefined) {
       known.connected = true
       return known
     }
-    this.#forgetIdle()
-    const slot = this.#freeSlot()
-    const producer = new Producer(id, slot, next, 0n)
+    if (Date.now() - this.#lookedAt >= forgetEveryMs || this.#slots.size >= mostSlots) this.#forgetOld()
+    const producer = new Producer(id, this.#freeSlot(), next, 0n)
     this.#byId.set(id, producer)
-    this.#slots.add(slot)
+    this.#slots.add(producer.slot)
+    return producer
+  }
+
+  /** Resolves once the file says whose the producer's slot is. Many that come at once share one write. */
+  async saved(producer: Producer): Promise<void> {
+    if (producer.isSaved) return
     try {
       await this.save()
     } catch (error) {
-      this.forget(producer)
+      if (!producer.isSaved) this.forget(producer)
       throw error
     }
-    return producer
   }
 
   /** The connection is gone; the producer may come back. */
   leave(producer: Producer): void {
     producer.connected = false
-    producer.idleSince = Date.now()
+    producer.idleSinceMs = Date.now()
   }
 
   /** It closed in order and will not come back. The file may say otherwise for a while. */
@@ -157,14 +192,48 @@ export class Producers {
     return this.#byId.size
   }
 
-  /** Puts the table on stable storage, as a whole. */
-  async save(): Promise<void> {
-    const producers = [...this.#byId.values()].map(({ id, slot, since, last }) => ({
-      id,
-      slot,
-      since,
-      last: String(last),
-    }))
+  /** The lowest sequence from which on the log would have to be walked. */
+  get since(): number {
+    let lowest = Number.MAX_SAFE_INTEGER
+    for (const { since } of this.#byId.values()) if (since < lowest) lowest = since
+    return lowest
+  }
+
+  /** Everything before `sequence` is on stable storage, and this table knows what of it is whose: no need to walk it again. */
+  allSafeBefore(sequence: number): void {
+    for (const producer of this.#byId.values()) {
+      if (producer.connected || producer.since >= sequence) continue
+      producer.since = sequence
+      producer.last = producer.stored
+    }
+  }
+
+  /** Puts the table on stable storage, as a whole. Those who come while it is being written share the next time. */
+  save(): Promise<void> {
+    if (this.#nextSave !== undefined) return this.#nextSave
+    if (this.#saving === undefined) return this.#startSaving()
+    this.#nextSave = this.#saving
+      .catch(() => {})
+      .then(() => {
+        this.#nextSave = undefined
+        return this.#startSaving()
+      })
+    return this.#nextSave
+  }
+
+  #startSaving(): Promise<void> {
+    const saving = this.#write().finally(() => {
+      this.#saving = undefined
+    })
+    this.#saving = saving
+    return saving
+  }
+
+  async #write(): Promise<void> {
+    const written = [...this.#byId.values()]
+    const now = Date.now()
+    const producers = written.map((one) => entryOf(one, now))
+    this.isDirty = false
     const path = join(this.#folder, fileName)
     const temporary = `${path}.tmp-${process.pid}`
     try {
@@ -183,20 +252,85 @@ export class Producers {
         await folder.close()
       }
     } catch (error) {
-      await rm(temporary, { force: true })
+      this.isDirty = true
+      // What it was written with has failed; that it can't be removed either is no news.
+      await rm(temporary, { force: true }).catch(() => {})
       throw fromFs(error, `write ${path}`)
     }
+    for (const one of written) one.isSaved = true
   }
 
   #freeSlot(): number {
-    for (let slot = 1; slot <= mostSlots; slot++) if (!this.#slots.has(slot)) return slot
-    throw new HermesError('LIMIT', `The topic has ${mostSlots} remote publishers, as many as it can have.`)
+    for (let tried = 0; tried < mostSlots; tried++) {
+      const slot = this.#nextSlot
+      this.#nextSlot = slot === mostSlots ? 1 : slot + 1
+      if (!this.#slots.has(slot)) return slot
+    }
+    throw new HermesError(
+      'LIMIT',
+      `The topic has ${mostSlots} remote publishers that are connected or may come back, as many as it can have. Those that were ` +
+        `killed are forgotten after ${Math.round(this.#options.memoryMs / 1000)} s; close publishers in order, or share some.`,
+      { details: { limit: mostSlots } },
+    )
   }
 
-  #forgetIdle(): void {
-    const idle = [...this.#byId.values()].filter((one) => !one.connected).sort((a, b) => a.idleSince - b.idleSince)
-    for (const one of idle.slice(0, Math.max(0, idle.length - mostIdle + 1))) this.forget(one)
+  /** By age alone, never to make room: whoever is forgotten too early has its messages stored twice. */
+  #forgetOld(): void {
+    const now = Date.now()
+    this.#lookedAt = now
+    const { memoryMs, startedMs } = this.#options
+    if (now - startedMs < Math.min(memoryMs, graceMs)) return
+    for (const one of [...this.#byId.values()]) if (!one.connected && now - one.idleSinceMs > memoryMs) this.forget(one)
   }
+}
+
+/** What the file says that a producer had stored, beyond what the log is walked for. */
+interface Claim {
+  readonly stored: bigint
+  readonly at: number
+}
+
+function entryOf(one: Producer, now: number): Record<string, unknown> {
+  const { id, slot, since, last, stored, at, runs, connected, idleSinceMs } = one
+  const known = runs.filter((run) => run.sequence + run.count <= since).slice(-mostSavedRuns)
+  return {
+    id,
+    slot,
+    since,
+    last: String(last),
+    stored: String(stored),
+    at,
+    idleSinceMs: connected ? now : idleSinceMs,
+    ...(known.length === 0 ? {} : { runs: known.map((run) => [String(run.first), run.count, run.sequence]) }),
+  }
+}
+
+const isNumber = (value: unknown): value is string => typeof value === 'string' && /^\d{1,20}$/.test(value)
+const isCount = (value: unknown, least: number): value is number =>
+  Number.isSafeInteger(value) && (value as number) >= least
+
+/** `undefined` if it is damaged. */
+function parseEntry(
+  entry: Record<string, unknown>,
+  next: number,
+): { readonly producer: Producer; readonly claim: Claim } | undefined {
+  const { id, slot, since, last, stored = last, at = 0, idleSinceMs = Date.now(), runs = [] } = entry
+  if (typeof id !== 'string' || !isCount(slot, 1) || slot > mostSlots || !isCount(since, 1)) return undefined
+  if (!isNumber(last) || !isNumber(stored) || !isCount(at, 0) || !isCount(idleSinceMs, 0)) return undefined
+  if (!Array.isArray(runs)) return undefined
+  // What a power cut took away is given out again, to whomever.
+  const producer = new Producer(id, slot, Math.min(since, next), BigInt(last))
+  producer.connected = false
+  producer.isSaved = true
+  producer.hasLost = since > next
+  // A clock that was ahead must not keep it for ever.
+  producer.idleSinceMs = Math.min(idleSinceMs, Date.now())
+  for (const run of runs as unknown[]) {
+    const [first, count, sequence] = Array.isArray(run) ? (run as unknown[]) : []
+    if (!isNumber(first) || !isCount(count, 1) || !isCount(sequence, 0)) return undefined
+    producer.runs.push({ first: BigInt(first), count, sequence })
+  }
+  return { producer, claim: { stored: BigInt(stored), at } }
 }
 
 function damaged(folder: string): HermesError {

@@ -2,6 +2,7 @@ import { HermesError } from '../errors.js'
 import type { TopicInfo } from '../transport/transport.js'
 import { parseTopic, text } from '../wire/messages.js'
 import type { Rights } from './access.js'
+import type { HealthReport } from './health.js'
 
 /** Of one connection, under way or waiting. */
 const mostRequests = 64
@@ -11,6 +12,7 @@ export interface RequestHost {
   topics(): Promise<readonly string[]>
   info(name: string): Promise<TopicInfo>
   check(): Promise<void>
+  health(): Promise<HealthReport>
 }
 
 /** Answers one connection's requests, one after the other. */
@@ -55,8 +57,21 @@ export class Requests {
         const info = await this.#host.info(topic)
         return () => ({ info })
       }
+      case 'health': {
+        await this.#host.check()
+        const health = forWhom(await this.#host.health(), rights)
+        return () => ({ health })
+      }
       default:
         throw new HermesError('UNSUPPORTED', `This broker knows no request '${op}'.`)
     }
   }
+}
+
+/** The reasons name topics, and say how the machine is: they are for those who look after it. */
+function forWhom(report: HealthReport, rights: Rights): HealthReport {
+  if (report.canPublish || rights.administer) return report
+  const problem =
+    "Publishers are refused, or topics fail. The broker's log says why, and so does `ping` with a token that may administer."
+  return { canPublish: false, problems: [problem] }
 }

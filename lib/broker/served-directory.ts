@@ -4,6 +4,7 @@ import { HermesError } from '../errors.js'
 import { native } from '../native.js'
 import { callNative } from '../native-error.js'
 import { type Directory, fromFs } from '../transport/log/directory.js'
+import { RetryError } from '../wire/retry.js'
 
 interface Lock {
   release(): void
@@ -103,7 +104,8 @@ export class ServedDirectory {
         .replaceAll(`${path}/`, '')
         .replaceAll(path, "the broker's directory")
     const hidden = JSON.parse(text, (_, value) => (typeof value === 'string' ? hide(value) : value))
-    return new HermesError(error.code, hide(error.message), { details: hidden })
+    const Kind = error instanceof RetryError ? RetryError : HermesError
+    return new Kind(error.code, hide(error.message), { details: hidden })
   }
 
   release(): void {

@@ -26,6 +26,7 @@ import {
 import type { Rights } from './access.js'
 import { type Channel, ChannelTable } from './channel-table.js'
 import { Deliveries, type Delivering } from './deliveries.js'
+import type { HealthReport } from './health.js'
 import type { BrokerSettings } from './options.js'
 import { PublisherChannel } from './publisher-channel.js'
 import { Requests } from './requests.js'
@@ -44,7 +45,11 @@ export interface SessionHost {
   readonly instance: string
   readonly draining: boolean
   readonly maxPacketBytes: number
+  /** Stays open until it is released. */
   topic(name: string, settings: TopicSettings): Promise<BrokerTopic>
+  /** A publisher or subscriber was opened in the topic, or could not be. */
+  opening(topic: string, error: HermesError | undefined): void
+  health(): Promise<HealthReport>
   topics(): Promise<readonly string[]>
   info(name: string): Promise<TopicInfo>
   /** @throws HermesError if the directory is not served any more */
@@ -170,7 +175,7 @@ export class Session implements SubscriberHost {
   /** Goes on with what was begun. Returns whether more is left. */
   work(until: number): boolean {
     for (let job = this.#jobs.shift(); job !== undefined; job = this.#jobs.shift()) {
-      if (this.#state === 'open') job()
+      job()
       if (performance.now() >= until) break
     }
     if (this.#state === 'open') this.#deliveries.run()
@@ -182,6 +187,7 @@ export class Session implements SubscriberHost {
     return new Promise((resolve, reject) => {
       this.#jobs.push(() => {
         try {
+          if (this.#state !== 'open') throw new HermesError('CLOSED', 'The client has gone.')
           resolve(work())
         } catch (error) {
           reject(error)
@@ -381,18 +387,20 @@ export class Session implements SubscriberHost {
   async #openPublisher(channel: number, fields: Readonly<Record<string, unknown>>): Promise<void> {
     const open = parseOpenPublisher(fields)
     if (!this.#rights?.mayPublish(open.topic)) throw this.#denied('publish to', open.topic)
-    const topic = await this.#topic(open.topic, open.settings)
-    if (this.#isGone(channel)) return
-    const inlet = (await topic.enter(open.producer, open.exclusive, (producer) => {
-      return new PublisherChannel(this, channel, topic, producer, open.durability)
-    })) as PublisherChannel
-    try {
-      if (!(await this.#finishOpening(channel, inlet, topic, open))) await inlet.end(false)
-    } catch (error) {
-      // Else it would keep its place, and an exclusive one the topic, with nobody there.
-      await inlet.end(false)
-      throw error
-    }
+    await this.#inTopic(open.topic, open.settings, async (topic) => {
+      if (this.#isGone(channel)) return
+      const inlet = await topic.enter(open.producer, open.exclusive, (producer) => {
+        return new PublisherChannel(this, channel, topic, producer, open.durability)
+      })
+      try {
+        if (!(await this.#finishOpening(channel, inlet, topic, open))) await inlet.end(false)
+      } catch (error) {
+        // Else it would keep its place, and an exclusive one the topic, with nobody there.
+        await inlet.end(false)
+        throw error
+      }
+      this.#host.opening(open.topic, undefined)
+    })
   }
 
   /** Completes the opening of a publisher that has its place. False if nobody waits for it any more. */
@@ -412,9 +420,12 @@ export class Session implements SubscriberHost {
     }
     // A newer one with the same id may have come meanwhile: then this one has been told.
     if (inlet.hasEnded || this.#isGone(channel)) return false
-    const { stored, runs } = producer
+    const { runs } = producer
+    // Of a log that ends too early it can't be said what it still holds.
+    const stored = producer.hasLost ? 0n : producer.stored
+    producer.hasLost = false
     // What a power cut took away was acknowledged as written only; its numbers are not used again.
-    if (open.acked > stored) producer.stored = open.acked
+    if (open.acked > producer.stored) producer.stored = open.acked
     this.#channels.add(channel, inlet)
     this.send(
       jsonPacket(
@@ -435,22 +446,38 @@ export class Session implements SubscriberHost {
   async #subscribe(channel: number, fields: Readonly<Record<string, unknown>>): Promise<void> {
     const subscribe = parseSubscribe(fields)
     if (!this.#rights?.maySubscribe(subscribe.topic)) throw this.#denied('subscribe to', subscribe.topic)
-    const topic = await this.#topic(subscribe.topic, subscribe.settings)
-    if (this.#isGone(channel)) return
-    // Mapping a segment and finding the place takes a while: in a turn of its own.
-    await this.#inTurn(() => {
+    await this.#inTopic(subscribe.topic, subscribe.settings, async (topic) => {
       if (this.#isGone(channel)) return
-      const outlet = new SubscriberChannel(this, channel, topic, subscribe.from, subscribe.credit)
-      this.#channels.add(channel, outlet)
-      outlet.start()
+      // Mapping a segment and finding the place takes a while: in a turn of its own.
+      await this.#inTurn(() => {
+        if (this.#isGone(channel)) return
+        const outlet = new SubscriberChannel(this, channel, topic, subscribe.from, subscribe.credit)
+        this.#channels.add(channel, outlet)
+        try {
+          outlet.start()
+        } catch (error) {
+          this.#channels.remove(channel)
+          this.#deliveries.remove(outlet)
+          void outlet.end()
+          throw error
+        }
+      })
     })
   }
 
-  async #topic(name: string, settings: TopicSettings): Promise<BrokerTopic> {
+  /** Opens the topic, and keeps it open for as long as `work` takes. */
+  async #inTopic(name: string, settings: TopicSettings, work: (topic: BrokerTopic) => Promise<void>): Promise<void> {
     const administer = this.#rights?.administer === true
     const topic = await this.#host.topic(name, administer ? settings : { ...settings, create: false })
-    if (administer) topic.setRetention(settings)
-    return topic
+    try {
+      if (administer) topic.setRetention(settings)
+      await work(topic)
+    } catch (error) {
+      if (error instanceof HermesError) this.#host.opening(name, error)
+      throw error
+    } finally {
+      topic.release()
+    }
   }
 
   /** Whether nobody waits for the channel any more. Answers a CLOSE that came meanwhile. */
@@ -592,7 +619,8 @@ export class Session implements SubscriberHost {
     if (this.#state === 'closed') return
     this.#state = 'closed'
     this.#reader.stop()
-    this.#jobs.length = 0
+    // They find that nobody is there, and let go of what they hold.
+    for (const job of this.#jobs.splice(0)) job()
     for (const channel of this.#channels.clear()) {
       const ending = channel.kind === 'publisher' ? channel.end(false) : channel.end()
       void ending.catch((error: unknown) => this.#closeFailed(error))

@@ -14,8 +14,9 @@ import {
 } from '../wire/packet.js'
 import type { Delivering } from './deliveries.js'
 import type { LogTail } from './log-tail.js'
+import type { Outlet } from './outlets.js'
 import type { ChannelHost } from './publisher-channel.js'
-import type { BrokerTopic, Outlet } from './topic.js'
+import type { BrokerTopic } from './topic.js'
 
 /** Frames of one DELIVER, in bytes, unless a single frame is larger. */
 const runBytes = 262_144

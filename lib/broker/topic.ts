@@ -1,36 +1,22 @@
-import { HermesError } from '../errors.js'
+import { type ErrorCode, HermesError } from '../errors.js'
 import { frameBytes, frameHeaderBytes, frameOffset } from '../frame.js'
 import { native } from '../native.js'
-import type { NativeAppender, NativeLog } from '../native-addon.js'
+import type { NativeLog } from '../native-addon.js'
 import { callNative, fromNative } from '../native-error.js'
 import { type Directory, topicFolder } from '../transport/log/directory.js'
 import { openTopicFile, type TopicFile } from '../transport/log/topic-file.js'
 import type { Durability, TopicSettings } from '../transport/transport.js'
 import { packetHeaderBytes, protocolError, publishHeadBytes, type Run } from '../wire/packet.js'
+import { RetryError } from '../wire/retry.js'
 import { LogTail } from './log-tail.js'
-import { type Producer, Producers } from './producers.js'
-
-// The scratch memory: see native/binding/ingest.cc.
-const scratchOffset = 0
-const scratchBytes = 1
-const scratchCount = 2
-const scratchSlot = 3
-const scratchStatus = 4
-const scratchSequence = 3
-const scratchSize = 64
+import { type Outlet, Outlets } from './outlets.js'
+import { PlaceMark } from './place-mark.js'
+import { type Producer, Producers, type ProducersOptions } from './producers.js'
+import { type Synced, SyncQueue } from './sync-queue.js'
+import { TopicAppender } from './topic-appender.js'
 
 /** After so many bytes from the network the producers' file is brought up to date, which bounds the walk after a crash. */
 const saveEveryBytes = 64 * 1024 * 1024
-/** Looking for local publishers' messages: by a timer while messages come, asleep in the kernel once there were none for so long. */
-const quietMs = 2
-const waitMs = 10_000
-
-/** What receives a topic's messages for a remote client. */
-export interface Outlet {
-  /** Sends what there is and may be sent. Returns whether it was anything. */
-  pump(): boolean
-}
-
 /** What a remote publisher is to the topic. */
 export interface Inlet {
   readonly producer: Producer
@@ -41,86 +27,162 @@ export interface Inlet {
   fail(error: HermesError): void
 }
 
-interface Unsynced {
-  readonly sequence: number
-  readonly done: (error: HermesError | undefined) => void
+/** What a topic needs of its broker. */
+export interface TopicHost {
+  readonly directory: Directory
+  readonly maxBatchBytes: number
+  /** The broker's own loop looks for local publishers' messages. */
+  readonly spins: boolean
+  readonly producers: ProducersOptions
+  report(topic: string, error: unknown): void
+  /** The topic can't be used any more, and was not closed in order. It is to be closed, and opened anew for whoever comes. */
+  retired(topic: BrokerTopic, error: HermesError): void
+  /** Whether those who used a topic that failed are to try again by themselves. */
+  mayRetry(topic: string): boolean
+  /** A sync has succeeded. */
+  synced(topic: string): void
 }
+
+/** After these, what was not synced is uncertain, and this log's marks with it: only a new one, which recovers, may go on. */
+const fatal: ReadonlySet<string> = new Set<ErrorCode>([
+  'IO_FAILED',
+  'DISK_FULL',
+  'ACCESS_DENIED',
+  'CORRUPT',
+  'NOT_FOUND',
+])
 
 /** One topic of the directory, as the broker has it open: one appender for all remote publishers, and a tail for each remote subscriber. */
 export class BrokerTopic {
   readonly name: string
   readonly file: TopicFile
   readonly maxBatchBytes: number
-  readonly #directory: Directory
+  readonly #host: TopicHost
+  readonly #folder: string
   readonly #log: NativeLog
-  readonly #spins: boolean
-  readonly #report: (error: unknown) => void
+  readonly #mark: PlaceMark
+  readonly #syncs: SyncQueue
+  readonly #outlets: Outlets<Outlet>
 
-  #appender: NativeAppender | undefined
-  #ingest: (bytes: Uint8Array) => void = () => {}
-  readonly #words: Int32Array
-  readonly #numbers: Float64Array
-  readonly #scratch = new ArrayBuffer(scratchSize)
+  readonly #appender: TopicAppender
   #producers: Producers | undefined
   readonly #inlets = new Set<Inlet>()
-  #exclusive = false
   /** Publishers come and go one after the other. */
   #turn: Promise<unknown> = Promise.resolve()
   #bytesSinceSave = 0
   #tail = 0
+  /** Those who are about to use it. */
+  #holds = 0
+  #usedAt = performance.now()
+  #retired: HermesError | undefined
+  #closing: Promise<void> | undefined
 
-  #unsynced: Unsynced[] = []
-  #syncing = false
-
-  readonly #outlets = new Set<Outlet>()
-  #watcher: LogTail | undefined
-  #watch: 'off' | 'timer' | 'asleep' = 'off'
-  #timer: NodeJS.Timeout | undefined
-  #lastNews = 0
-  #closed = false
-
-  private constructor(
-    directory: Directory,
-    file: TopicFile,
-    log: NativeLog,
-    mostBatch: number,
-    spins: boolean,
-    report: (error: unknown) => void,
-  ) {
+  private constructor(host: TopicHost, file: TopicFile, log: NativeLog, folder: string) {
     this.name = file.name
     this.file = file
-    this.#directory = directory
+    this.#host = host
+    this.#folder = folder
     this.#log = log
-    this.#spins = spins
-    this.#report = report
-    this.#words = new Int32Array(this.#scratch)
-    this.#numbers = new Float64Array(this.#scratch)
+    this.#mark = new PlaceMark(folder)
+    this.#syncs = new SyncQueue(
+      file.name,
+      (upto) => this.#sync(upto),
+      (error) => this.#syncFailed(error),
+    )
+    this.#outlets = new Outlets(
+      host.spins,
+      () => this.tail(),
+      (error) => this.#report(error),
+    )
+    this.#appender = new TopicAppender(file.name, log)
     // The core takes half a segment at once.
     this.maxBatchBytes = Math.max(
-      Math.min(mostBatch, Math.floor(file.segmentBytes / 16) * 8),
+      Math.min(host.maxBatchBytes, Math.floor(file.segmentBytes / 16) * 8),
       40 + file.maxPayloadBytes,
     )
   }
 
   /** @throws HermesError as `openTopicFile` and the core do */
-  static async open(
-    directory: Directory,
-    name: string,
-    settings: TopicSettings,
-    mostBatch: number,
-    spins: boolean,
-    report: (error: unknown) => void,
-  ): Promise<BrokerTopic> {
+  static async open(host: TopicHost, name: string, settings: TopicSettings): Promise<BrokerTopic> {
+    const { directory } = host
     const file = await openTopicFile(directory, name, settings)
     const { segmentBytes, maxPayloadBytes } = file
     const create = { segmentBytes, maxPayloadBytes, fileMode: directory.fileMode }
-    const log = callNative(() => new native.openLog(topicFolder(directory, name), create, {}), { topic: name })
-    return new BrokerTopic(directory, file, log, mostBatch, spins, report)
+    const folder = topicFolder(directory, name)
+    const log = callNative(() => new native.openLog(folder, create, {}), { topic: name })
+    return new BrokerTopic(host, file, log, folder)
+  }
+
+  #report(error: unknown): void {
+    this.#host.report(this.name, fromNative(error, { topic: this.name }))
+  }
+
+  /* ---- whether it is in use, and still there ---- */
+
+  /** It is not closed for want of users until `release` is called as often. */
+  hold(): void {
+    this.#holds++
+  }
+
+  release(): void {
+    this.#holds--
+    this.#usedAt = performance.now()
+  }
+
+  /** For how long nobody has used it, in milliseconds; 0 while somebody does. */
+  idleMs(now: number): number {
+    const inUse = this.#holds > 0 || this.#inlets.size > 0 || this.#outlets.size > 0 || !this.#syncs.isEmpty
+    return inUse ? 0 : now - this.#usedAt
+  }
+
+  get hasEnded(): boolean {
+    return this.#retired !== undefined || this.#closing !== undefined
+  }
+
+  /** Whether its folder is the one that was opened. Ends those who use it, if not. */
+  checkPlace(): boolean {
+    return this.#mark.isSame || this.#leavePlace()
+  }
+
+  /** As `checkPlace`, off the event loop and for looking at many topics. */
+  async lookAtPlace(): Promise<void> {
+    if (!(await this.#mark.stillSame())) this.#leavePlace()
+  }
+
+  #leavePlace(): boolean {
+    const found = this.#mark.whereabouts()
+    if (found === 'same') return true
+    const details = { topic: this.name }
+    if (found === 'control-replaced') {
+      this.#retire(
+        new RetryError(
+          'IO_FAILED',
+          `The control file of topic '${this.name}' was removed or replaced while it was open.`,
+          {
+            details,
+          },
+        ),
+      )
+      return false
+    }
+    const message = `The folder of topic '${this.name}' was removed or replaced while it was open.`
+    // A publisher goes on in the new topic with what was not acknowledged in the old one. A subscriber's place is gone.
+    this.#retire(new RetryError('NOT_FOUND', message, { details }), new HermesError('NOT_FOUND', message, { details }))
+    return false
+  }
+
+  /** Ends all who use it, and has it closed. */
+  #retire(error: HermesError, forSubscribers: HermesError = error): void {
+    if (this.hasEnded) return
+    this.#retired = error
+    this.#host.retired(this, error)
+    for (const inlet of [...this.#inlets]) inlet.fail(error)
+    for (const outlet of this.#outlets) outlet.fail(forSubscribers)
   }
 
   /** Checks another client's settings against the topic's. */
   async check(settings: TopicSettings): Promise<void> {
-    await openTopicFile(this.#directory, this.name, settings)
+    await openTopicFile(this.#host.directory, this.name, settings)
   }
 
   setRetention(settings: TopicSettings): void {
@@ -151,30 +213,51 @@ export class BrokerTopic {
   /**
    * Lets a remote publisher in. A publisher of the same id that is still there loses its place: its connection is dead or will be.
    *
-   * @throws HermesError `EXCLUSIVE_HELD`, `TOO_MANY_PUBLISHERS`, `CORRUPT`, …
+   * @throws HermesError `EXCLUSIVE_HELD`, `TOO_MANY_PUBLISHERS`, `CORRUPT`, `LIMIT`, …
    */
-  enter(id: string, exclusive: boolean, make: (producer: Producer) => Inlet): Promise<Inlet> {
-    return this.#inTurn(async () => {
-      if (this.#closed) throw new HermesError('CLOSED', 'The broker is shutting down.')
-      for (const inlet of this.#inlets) {
-        if (inlet.producer.id !== id) continue
-        this.#inlets.delete(inlet)
-        inlet.fail(new HermesError('FENCED', 'This publisher was opened anew by another connection.'))
+  async enter<One extends Inlet>(id: string, exclusive: boolean, make: (producer: Producer) => One): Promise<One> {
+    const inlet = await this.#inTurn(async () => {
+      this.#checkOpen()
+      for (const other of this.#inlets) {
+        if (other.producer.id !== id) continue
+        this.#inlets.delete(other)
+        other.fail(new HermesError('FENCED', 'This publisher was opened anew by another connection.'))
       }
-      if (this.#inlets.size > 0 && (exclusive || this.#exclusive)) {
+      if (this.#inlets.size > 0 && (exclusive || this.#appender.isExclusive)) {
         throw new HermesError(
           'EXCLUSIVE_HELD',
-          `Topic '${this.name}' has ${this.#exclusive ? 'an exclusive publisher' : 'other publishers'}.`,
+          `Topic '${this.name}' has ${this.#appender.isExclusive ? 'an exclusive publisher' : 'other publishers'}.`,
+          { details: { topic: this.name } },
         )
       }
-      if (this.#inlets.size === 0 && this.#exclusive !== exclusive) await this.#closeAppender()
-      if (this.#appender === undefined) await this.#openAppender(exclusive)
-      this.#producers ??= await Producers.load(topicFolder(this.#directory, this.name), this.#log)
-      const producer = await this.#producers.enter(id, this.nextSequence())
-      const inlet = make(producer)
-      this.#inlets.add(inlet)
-      return inlet
+      try {
+        if (this.#inlets.size === 0 && this.#appender.isExclusive !== exclusive) await this.#closeAppender()
+        if (!this.#appender.isOpen) await this.#appender.open(exclusive)
+        this.#producers ??= await Producers.load(this.#folder, this.#log, this.#host.producers)
+        // (the topic may have been retired meanwhile)
+        this.#checkOpen()
+        const made = make(this.#producers.enter(id, this.nextSequence()))
+        this.#inlets.add(made)
+        return made
+      } catch (error) {
+        // Else the topic would be held by nobody.
+        if (this.#inlets.size === 0) await this.#closeAppender()
+        throw error
+      }
     })
+    try {
+      // Behind the turn, so that many who come at once share one write.
+      await this.#producers?.saved(inlet.producer)
+    } catch (error) {
+      await this.leave(inlet, false)
+      throw error
+    }
+    return inlet
+  }
+
+  #checkOpen(): void {
+    if (this.#retired !== undefined) throw this.#retired
+    if (this.#closing !== undefined) throw new HermesError('CLOSED', 'The broker is shutting down.')
   }
 
   /** @param forGood it closed in order: whatever it sent has been answered, and it will not come back */
@@ -184,6 +267,7 @@ export class BrokerTopic {
         if (forGood) this.#producers?.forget(inlet.producer)
         else this.#producers?.leave(inlet.producer)
       }
+      this.#usedAt = performance.now()
       // A local publisher may want the topic for itself.
       if (this.#inlets.size === 0) await this.#closeAppender()
     })
@@ -208,68 +292,62 @@ export class BrokerTopic {
         throw protocolError('A batch was sent again, but not as it was.')
       return producer.find(first, count)
     }
-    this.#words[scratchOffset] = frames
-    this.#words[scratchBytes] = end - frames
-    this.#words[scratchCount] = count
-    this.#words[scratchSlot] = producer.slot
-    this.#ingest(bytes)
-    if ((this.#words[scratchStatus] as number) < 0) this.#throwIngestError()
-    const run = { first, count, sequence: this.#numbers[scratchSequence] as number }
+    const run = { first, count, sequence: this.#append(bytes, frames, end, count, producer.slot) }
     producer.add(run)
-    // Whatever may be sent of it is sent now: no need to be woken for it.
-    this.#lastNews = performance.now()
+    if (this.#producers !== undefined) this.#producers.isDirty = true
+    this.#outlets.noteNews()
     this.noteTail(run.sequence + count)
     this.#bytesSinceSave += end - start + packetHeaderBytes
     if (this.#bytesSinceSave > saveEveryBytes) this.#saveProducers()
     return run
   }
 
-  #throwIngestError(): never {
+  #append(bytes: Buffer, start: number, end: number, count: number, slot: number): number {
     try {
-      this.#appender?.lastError()
+      return this.#appender.append(bytes, start, end, count, slot)
     } catch (error) {
-      const known = fromNative(error, { topic: this.name })
-      if (known instanceof HermesError && known.code === 'INVALID_ARGUMENT') {
-        throw protocolError(
-          'The frames of a batch are not as the protocol wants them: lengths, numbers or checksums are wrong.',
-        )
-      }
-      throw known
+      if (!(error instanceof HermesError) || error.code !== 'IO_FAILED') throw error
+      // This log takes nothing more, from nobody.
+      this.#retire(this.#failureOf(error))
+      throw this.#retired ?? error
     }
-    throw new HermesError('CLOSED', 'The broker is shutting down.')
   }
 
   /** Calls back once everything up to `sequence` is on stable storage; 0 stands for all there is. One sync serves all who wait. */
-  whenSynced(sequence: number, done: (error: HermesError | undefined) => void): void {
-    // Nobody waits for what is not there: such a sync would fail, and with it all others that it serves.
-    const known = sequence > 0 && sequence < this.#tail
-    const upto = known ? sequence : Math.min(sequence || Number.MAX_SAFE_INTEGER, this.nextSequence() - 1)
-    this.#unsynced.push({ sequence: upto, done })
-    if (!this.#syncing) void this.#sync()
-  }
-
-  async #sync(): Promise<void> {
-    this.#syncing = true
-    while (this.#unsynced.length > 0) {
-      // All who wait now, in one pass: a list that is searched for each of them took 18 s for a flood.
-      const waiting = this.#unsynced
-      this.#unsynced = []
-      const furthest = waiting.reduce((most, one) => Math.max(most, one.sequence), 0)
-      let synced = 0
-      let failure: HermesError | undefined
+  whenSynced(sequence: number, done: Synced): void {
+    if (this.#retired !== undefined) {
+      done(this.#retired)
+      return
+    }
+    let upto = sequence
+    // What a client says may be there need not be.
+    if (sequence === 0 || sequence >= this.#tail) {
       try {
-        if (this.#appender === undefined) throw new HermesError('CLOSED', 'The publisher was closed.')
-        synced = furthest === 0 ? 1 : await this.#appender.sync(furthest)
+        upto = Math.min(sequence || Number.MAX_SAFE_INTEGER, this.nextSequence() - 1)
       } catch (error) {
-        const known = fromNative(error, { topic: this.name })
-        failure = known instanceof HermesError ? known : new HermesError('IO_FAILED', String(error), { cause: error })
-      }
-      for (const one of waiting) {
-        if (failure !== undefined || one.sequence < synced) one.done(failure)
-        else this.#unsynced.push(one)
+        done(error as HermesError)
+        return
       }
     }
-    this.#syncing = false
+    this.#syncs.add(upto, done)
+  }
+
+  async #sync(upto: number): Promise<number> {
+    if (this.#retired !== undefined) throw this.#retired
+    const synced = upto === 0 ? 1 : await this.#appender.sync(upto)
+    // What lies in a folder that was removed is not kept, whatever the disk says.
+    if (!this.checkPlace()) throw this.#retired ?? new HermesError('CLOSED', 'The topic was closed.')
+    if (upto > 0) this.#host.synced(this.name)
+    return synced
+  }
+
+  #syncFailed(error: HermesError): void {
+    if (fatal.has(error.code)) this.#retire(this.#failureOf(error))
+  }
+
+  /** Once, those who wait open the topic anew by themselves. If that was of no use, they are told. */
+  #failureOf(error: HermesError): HermesError {
+    return this.#host.mayRetry(this.name) ? RetryError.of(error) : error
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
@@ -278,114 +356,88 @@ export class BrokerTopic {
     return result
   }
 
-  async #openAppender(exclusive: boolean): Promise<void> {
-    try {
-      this.#appender = await this.#log.openAppender(exclusive)
-    } catch (error) {
-      throw fromNative(error, { topic: this.name })
-    }
-    this.#exclusive = exclusive
-    this.#ingest = this.#appender.ingestFunction(this.#scratch)
-  }
-
   async #closeAppender(): Promise<void> {
-    const appender = this.#appender
-    if (appender === undefined) return
-    this.#appender = undefined
-    this.#ingest = () => {
-      throw new HermesError('CLOSED', 'The publisher is closed.')
-    }
     try {
-      try {
-        await appender.settle()
-      } finally {
-        appender.close()
-      }
+      await this.#appender.close()
     } catch (error) {
-      this.#report(fromNative(error, { topic: this.name }))
+      this.#report(error)
     }
   }
 
   #saveProducers(): void {
     this.#bytesSinceSave = 0
-    void this.#inTurn(async () => this.#producers?.save()).catch((error) => this.#report(error))
+    this.#producers?.save().catch((error) => this.#report(error))
+  }
+
+  /** Once per second. */
+  tick(): void {
+    if (this.hasEnded || this.#producers?.isDirty !== true) return
+    // Without retention the log itself tells everything.
+    const { retentionBytes, retentionAgeMs } = callNative(() => this.#log.info(), { topic: this.name })
+    if (retentionBytes > 0 || retentionAgeMs > 0) this.#saveProducers()
   }
 
   /* ---- subscribers ---- */
 
   tail(): LogTail {
+    this.#checkOpen()
     return new LogTail(this.name, this.#log)
   }
 
   addOutlet(outlet: Outlet): void {
     this.#outlets.add(outlet)
-    if (this.#watch === 'off') this.#look()
   }
 
   removeOutlet(outlet: Outlet): void {
-    this.#outlets.delete(outlet)
-    if (this.#outlets.size === 0) this.#stopWatching()
+    this.#outlets.remove(outlet)
+    this.#usedAt = performance.now()
   }
 
-  /** Sends to all remote subscribers what there is for them. Called when this broker has appended, and when others may have. */
+  /** Sends to all remote subscribers what there is for them. */
   pump(): boolean {
-    let news = false
-    for (const outlet of this.#outlets) if (outlet.pump()) news = true
-    if (news) this.#lastNews = performance.now()
-    return news
+    return this.#outlets.pump()
   }
 
-  /** Looks for what local publishers append. With `spin`, the broker's own loop does it. */
-  #look(): void {
-    if (this.#closed || this.#outlets.size === 0 || this.#spins) return
-    if (this.pump() || performance.now() - this.#lastNews < quietMs) {
-      this.#watch = 'timer'
-      this.#timer = setTimeout(() => this.#look(), 1)
-      this.#timer.unref()
-      return
-    }
-    void this.#sleep()
+  /** Everything that was acknowledged stays. @param tidy nobody waits, so what the next opening would have to look at is put in order */
+  close(tidy = false): Promise<void> {
+    this.#closing ??= this.#close(tidy)
+    return this.#closing
   }
 
-  async #sleep(): Promise<void> {
-    this.#watch = 'asleep'
-    try {
-      this.#watcher ??= new LogTail(this.name, this.#log)
-      this.#watcher.seek('latest')
-      // What came before the watcher's place is sent now, and what comes behind it wakes us.
-      this.pump()
-      await this.#watcher.wait(waitMs)
-    } catch (error) {
-      if (!this.#closed) this.#report(error)
-      await new Promise((resolve) => setTimeout(resolve, 100).unref())
-    }
-    this.#watch = 'off'
-    if (this.#closed) this.#watcher?.close()
-    else this.#look()
-  }
-
-  #stopWatching(): void {
-    if (this.#watch === 'timer') {
-      clearTimeout(this.#timer)
-      this.#watch = 'off'
-    }
-    if (this.#watch === 'asleep') this.#watcher?.cancel()
-  }
-
-  /** Everything that was acknowledged stays; whoever is still there is told. */
-  async close(): Promise<void> {
-    if (this.#closed) return
+  async #close(tidy: boolean): Promise<void> {
     for (const inlet of this.#inlets) this.#producers?.leave(inlet.producer)
-    await this.#inTurn(async () => {
-      this.#closed = true
-      this.#inlets.clear()
-      await this.#producers?.save()
-      await this.#closeAppender()
-    })
-    this.#outlets.clear()
-    this.#stopWatching()
-    if (this.#watch !== 'asleep') this.#watcher?.close()
-    this.#log.close()
+    try {
+      await this.#inTurn(async () => {
+        this.#inlets.clear()
+        try {
+          // In another topic's folder this one's producers have no business.
+          if (this.#mark.isSame) {
+            if (tidy) await this.#makeSafe()
+            await this.#producers?.save()
+          }
+        } finally {
+          await this.#closeAppender()
+        }
+      })
+    } finally {
+      this.#outlets.close()
+      this.#log.close()
+    }
+  }
+
+  /** So that what the producers have stored need not be looked for in the log. */
+  async #makeSafe(): Promise<void> {
+    const producers = this.#producers
+    const next = this.nextSequence()
+    if (producers === undefined || producers.since >= next) return
+    try {
+      if (!this.#appender.isOpen) await this.#appender.open(false)
+      await this.#appender.sync(next - 1)
+      producers.allSafeBefore(next)
+    } catch (error) {
+      // A local publisher has the topic to itself, say. Then the log is walked when it is opened again.
+      if (!(fromNative(error) instanceof HermesError)) throw error
+    }
   }
 }
 

@@ -2,6 +2,7 @@ import { type ErrorCode, errorCodes, HermesError } from '../errors.js'
 import { checkTopicName } from '../topic-name.js'
 import { type Durability, durabilities, type From, type TopicSettings } from '../transport/transport.js'
 import { protocolError } from './packet.js'
+import { RetryError } from './retry.js'
 
 /*
  * The JSON bodies. Each `parse` takes bytes from a stranger and returns what is declared, or throws `PROTOCOL`
@@ -285,7 +286,12 @@ const knownCodes: ReadonlySet<string> = new Set(errorCodes)
 
 export function errorToWire(error: unknown): Fields {
   if (error instanceof HermesError)
-    return { code: error.code, message: error.message.slice(0, 2000), details: safeDetails(error.details) }
+    return {
+      code: error.code,
+      message: error.message.slice(0, 2000),
+      details: safeDetails(error.details),
+      ...(error instanceof RetryError ? { retry: true } : {}),
+    }
   return { code: 'IO_FAILED', message: 'The broker failed; its log says why.' }
 }
 

@@ -19,8 +19,11 @@ export class BrokerProcess {
     this.#errors = errors
   }
 
-  static async start(dir: string, port = 0): Promise<BrokerProcess> {
-    const child = spawn(process.execPath, [program, dir, String(port)], { stdio: ['ignore', 'pipe', 'pipe'] })
+  static async start(dir: string, port = 0, env: Readonly<Record<string, string>> = {}): Promise<BrokerProcess> {
+    const child = spawn(process.execPath, [program, dir, String(port)], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ...env },
+    })
     const errors: string[] = []
     child.stderr?.on('data', (data) => errors.push(String(data)))
     const line = await Promise.race([

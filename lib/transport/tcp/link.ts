@@ -23,8 +23,12 @@ import type { Happening, TcpSettings } from './options.js'
 export interface LinkUser {
   /** There is a connection: open the channel. */
   connected(channel: number): void
-  /** The connection is lost; another one will follow. */
-  disconnected(): void
+  /**
+   * The connection is lost, or the broker has ended the channel; another one will follow.
+   *
+   * @param reason what the broker says has failed there
+   */
+  disconnected(reason?: HermesError): void
   packet(type: number, bytes: Buffer, start: number, end: number): void
   /** The broker has ended the channel, or no connection will follow. */
   failed(error: HermesError): void
@@ -182,7 +186,8 @@ export class Link {
   renewSoon(user: LinkUser, delayMs = putOffMs): void {
     const timer = setTimeout(() => {
       this.#postponed.delete(timer)
-      this.renew(user)
+      // (there may have been another connection meanwhile, on which it has one)
+      if (![...this.#channels.values()].includes(user)) this.renew(user)
     }, delayMs)
     this.#postponed.add(timer)
   }
@@ -282,7 +287,8 @@ export class Link {
       const user = this.#channels.get(channel)
       if (type === packetType.error) {
         this.#channels.delete(channel)
-        if (user !== undefined) this.#refused(user, parseError(parseJson(bytes, start, end)))
+        const fields = parseJson(bytes, start, end)
+        if (user !== undefined) this.#refused(user, parseError(fields), fields['retry'] === true)
       } else {
         if (type === packetType.closed || type === packetType.reply) this.#channels.delete(channel)
         user?.packet(type, bytes, start, end)
@@ -311,12 +317,13 @@ export class Link {
   }
 
   /** The broker has ended a channel, or not opened it. What passes is asked for again: on the next connection if this one is about to end. */
-  #refused(user: LinkUser, error: HermesError): void {
-    if (!passingCodes.includes(error.code) || this.settings.reconnect === undefined) {
+  #refused(user: LinkUser, error: HermesError, retry: boolean): void {
+    const passes = retry || passingCodes.includes(error.code)
+    if (!passes || this.settings.reconnect === undefined) {
       user.failed(error)
       return
     }
-    user.disconnected()
+    user.disconnected(retry ? error : undefined)
     this.renewSoon(user)
   }
 

@@ -138,7 +138,11 @@ export class TcpPublisher implements PublisherPort, LinkUser {
   readonly #scratch: Int32Array
   readonly #numbers: BigUint64Array
   #waiters: Waiter[] = []
-  #syncs: { readonly number: bigint; readonly deferred: Deferred<void> }[] = []
+  #syncs: { readonly number: bigint; readonly upto: number; readonly deferred: Deferred<void> }[] = []
+  /** So many of the first messages are on stable storage for certain. */
+  #safe = 0
+  /** What became of others is not known, and nobody was told yet: a sync has failed at the broker. */
+  #doubt: HermesError | undefined
   #ready: Deferred<void> | undefined
 
   private constructor(link: Link, topic: string, settings: TopicSettings, options: TcpPublisherOptions) {
@@ -364,10 +368,15 @@ export class TcpPublisher implements PublisherPort, LinkUser {
     }
     if (durability === 'written' || this.#durability === 'synced' || upto === 0) return
     if (this.#failure !== undefined) throw this.#failure
+    if (this.#doubt !== undefined) {
+      const doubt = this.#doubt
+      this.#doubt = undefined
+      throw doubt
+    }
     const deferred = new Deferred<void>()
     deferred.promise.catch(() => {})
     const number = this.#ackedNumber
-    this.#syncs.push({ number, deferred })
+    this.#syncs.push({ number, upto: this.#acknowledged, deferred })
     if (this.#channel !== 0 && this.#link.ready) this.#link.send(u64Packet(packetType.sync, this.#channel, number))
     await abortable(deferred.promise, signal)
   }
@@ -426,11 +435,18 @@ export class TcpPublisher implements PublisherPort, LinkUser {
     )
   }
 
-  disconnected(): void {
+  disconnected(reason?: HermesError): void {
     this.#channel = 0
     this.#openChannel = 0
     this.#sent = 0
     this.#patient = 0
+    // What was acknowledged as written and not synced may be lost: a later sync must not be taken for one of that.
+    if (reason !== undefined && this.#durability === 'written' && this.#acknowledged > this.#safe) {
+      if (this.#syncs.length === 0) this.#doubt = reason
+      for (const one of this.#syncs) one.deferred.reject(reason)
+      this.#syncs = []
+      this.#safe = this.#acknowledged
+    }
     // The broker gives the place away by itself once it notices.
     this.#closed?.resolve()
   }
@@ -469,7 +485,10 @@ export class TcpPublisher implements PublisherPort, LinkUser {
         const number = bytes.readBigUInt64LE(start)
         const served = this.#syncs.filter((one) => one.number <= number)
         this.#syncs = this.#syncs.filter((one) => one.number > number)
-        for (const one of served) one.deferred.resolve()
+        for (const one of served) {
+          if (one.upto > this.#safe) this.#safe = one.upto
+          one.deferred.resolve()
+        }
         return
       }
       case packetType.closed:

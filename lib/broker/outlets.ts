@@ -1,0 +1,111 @@
+import type { HermesError } from '../errors.js'
+import type { LogTail } from './log-tail.js'
+
+/** Looking for local publishers' messages: by a timer while messages come, asleep in the kernel once there were none for so long. */
+const quietMs = 2
+const waitMs = 10_000
+/** After a look that failed. */
+const pauseMs = 100
+
+/** What receives a topic's messages for a remote client. */
+export interface Outlet {
+  /** Sends what there is and may be sent. Returns whether it was anything. */
+  pump(): boolean
+  /** The topic can't serve it any more. */
+  fail(error: HermesError): void
+}
+
+/** The remote subscribers of a topic, and what finds out that there is something for them. */
+export class Outlets<One extends Outlet> {
+  readonly #all = new Set<One>()
+  readonly #spins: boolean
+  readonly #makeTail: () => LogTail
+  readonly #report: (error: unknown) => void
+  #watcher: LogTail | undefined
+  #watch: 'off' | 'timer' | 'asleep' = 'off'
+  #timer: NodeJS.Timeout | undefined
+  #lastNews = 0
+  #closed = false
+
+  /** @param spins the broker's own loop looks */
+  constructor(spins: boolean, makeTail: () => LogTail, report: (error: unknown) => void) {
+    this.#spins = spins
+    this.#makeTail = makeTail
+    this.#report = report
+  }
+
+  get size(): number {
+    return this.#all.size
+  }
+
+  *[Symbol.iterator](): Iterator<One> {
+    yield* this.#all
+  }
+
+  add(outlet: One): void {
+    this.#all.add(outlet)
+    if (this.#watch === 'off') this.#look()
+  }
+
+  remove(outlet: One): void {
+    this.#all.delete(outlet)
+    if (this.#all.size === 0) this.#stopWatching()
+  }
+
+  /** Something was appended by this broker: whatever may be sent of it is sent now, with no need to be woken for it. */
+  noteNews(): void {
+    this.#lastNews = performance.now()
+  }
+
+  /** Sends to all what there is for them. Called when this broker has appended, and when others may have. */
+  pump(): boolean {
+    let news = false
+    for (const outlet of this.#all) if (outlet.pump()) news = true
+    if (news) this.#lastNews = performance.now()
+    return news
+  }
+
+  /** Looks for what local publishers append. */
+  #look(): void {
+    if (this.#closed || this.#all.size === 0 || this.#spins) return
+    if (this.pump() || performance.now() - this.#lastNews < quietMs) {
+      this.#watch = 'timer'
+      this.#timer = setTimeout(() => this.#look(), 1)
+      this.#timer.unref()
+      return
+    }
+    void this.#sleep()
+  }
+
+  async #sleep(): Promise<void> {
+    this.#watch = 'asleep'
+    try {
+      this.#watcher ??= this.#makeTail()
+      this.#watcher.seek('latest')
+      // What came before the watcher's place is sent now, and what comes behind it wakes us.
+      this.pump()
+      await this.#watcher.wait(waitMs)
+    } catch (error) {
+      if (!this.#closed) this.#report(error)
+      await new Promise((resolve) => setTimeout(resolve, pauseMs).unref())
+    }
+    this.#watch = 'off'
+    if (this.#closed) this.#watcher?.close()
+    else this.#look()
+  }
+
+  #stopWatching(): void {
+    if (this.#watch === 'timer') {
+      clearTimeout(this.#timer)
+      this.#watch = 'off'
+    }
+    if (this.#watch === 'asleep') this.#watcher?.cancel()
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#all.clear()
+    this.#stopWatching()
+    if (this.#watch !== 'asleep') this.#watcher?.close()
+  }
+}

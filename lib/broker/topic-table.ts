@@ -1,0 +1,297 @@
+import { HermesError } from '../errors.js'
+import type { Directory } from '../transport/log/directory.js'
+import type { TopicSettings } from '../transport/transport.js'
+import { RetryError } from '../wire/retry.js'
+import { openFilesLimit } from './descriptors.js'
+import type { Health } from './health.js'
+import type { BrokerSettings } from './options.js'
+import { BrokerTopic, type TopicHost } from './topic.js'
+
+/** Bytes of one message in the largest topic that is served; a packet may hold one such. */
+export const mostPayloadBytes = 16 * 1024 * 1024
+/** Open files of a topic with publishers and subscribers. */
+const filesPerTopic = 5
+/** Open files that are neither a client's nor a topic's. */
+const otherFiles = 64
+/** After a failure, those who used the topic try again by themselves; if it fails again so soon, they are told. */
+const failsAgainMs = 10_000
+const sweepEveryMs = 1000
+/** Of so many topics at once it is looked whether their folder is still there. */
+const mostLooks = 64
+/** What a client did wrong, or can't have; anything else is for whoever looks after the broker. */
+const clientsOwn: ReadonlySet<string> = new Set([
+  'NOT_FOUND',
+  'CODEC_MISMATCH',
+  'CONFIG_MISMATCH',
+  'INVALID_ARGUMENT',
+  'INVALID_NAME',
+  'CLOSED',
+  'PROTOCOL',
+  'FENCED',
+  'EXCLUSIVE_HELD',
+  'BEHIND_RETENTION',
+  'OUT_OF_RANGE',
+])
+
+type Report = (level: 'error', event: string, facts: Readonly<Record<string, unknown>>) => void
+
+interface Entry {
+  readonly opening: Promise<BrokerTopic>
+  topic: BrokerTopic | undefined
+  /** Resolves, whatever happens, once it's closed wholly. */
+  closing: Promise<void> | undefined
+}
+
+/** The topics that a broker has open. A topic that nobody uses is closed after a while, or earlier if others need its place. */
+export class TopicTable {
+  readonly #entries = new Map<string, Entry>()
+  readonly #host: TopicHost
+  readonly #settings: BrokerSettings
+  readonly #health: Health
+  readonly #report: Report
+  /** When topics failed last, and not a sync of them succeeded since. */
+  readonly #failures = new Map<string, number>()
+  readonly #most: number
+  #sweptAt = 0
+  #looking = false
+  #closed = false
+
+  constructor(directory: Directory, settings: BrokerSettings, health: Health, report: Report) {
+    this.#settings = settings
+    this.#health = health
+    this.#report = report
+    const { limits, idle } = settings
+    const fit = Math.floor((openFilesLimit() - limits.maxConnections - otherFiles) / filesPerTopic)
+    this.#most = Math.min(limits.maxTopics, Math.max(fit, 16))
+    this.#host = {
+      directory,
+      maxBatchBytes: limits.maxBatchBytes,
+      spins: idle === 'spin',
+      producers: { memoryMs: limits.producerMemoryMs, startedMs: Date.now() },
+      report: (topic, error) => this.#failed(topic, error),
+      retired: (topic, error) => this.#retired(topic, error),
+      mayRetry: (topic) => this.#mayRetry(topic),
+      synced: (topic) => {
+        if (this.#failures.size > 0) this.#failures.delete(topic)
+      },
+    }
+  }
+
+  /** How many may be open: `limits.maxTopics`, or fewer if the system allows too few open files. */
+  get mostOpen(): number {
+    return this.#most
+  }
+
+  get size(): number {
+    return this.#entries.size
+  }
+
+  /** Sends to all remote subscribers what there is for them. */
+  pump(): void {
+    for (const { topic } of this.#entries.values()) if (topic?.hasEnded === false) topic.pump()
+  }
+
+  /**
+   * Opens the topic, or checks the settings against one that is open. It stays open until `release()` is called on it.
+   *
+   * @throws HermesError `LIMIT`, and what opening a topic throws
+   */
+  async hold(name: string, settings: TopicSettings): Promise<BrokerTopic> {
+    checkPayload(name, settings.maxPayloadBytes ?? 0)
+    for (;;) {
+      if (this.#closed) throw new HermesError('CLOSED', 'The broker is shutting down.')
+      const entry = this.#entries.get(name)
+      if (entry === undefined) return this.#open(name, settings)
+      if (entry.closing !== undefined) {
+        await entry.closing
+        continue
+      }
+      let topic: BrokerTopic
+      try {
+        topic = await entry.opening
+      } catch {
+        // Somebody else's settings may have been the reason.
+        continue
+      }
+      if (topic.hasEnded || !topic.checkPlace()) {
+        this.#close(entry, topic, false)
+        continue
+      }
+      topic.hold()
+      try {
+        await topic.check(settings)
+        return topic
+      } catch (error) {
+        topic.release()
+        throw error
+      }
+    }
+  }
+
+  async #open(name: string, settings: TopicSettings): Promise<BrokerTopic> {
+    const entry: Entry = { opening: this.#openOne(name, settings), topic: undefined, closing: undefined }
+    this.#entries.set(name, entry)
+    try {
+      const topic = await entry.opening
+      entry.topic = topic
+      topic.hold()
+      return topic
+    } catch (error) {
+      // What could not be opened may be possible later, or with other settings.
+      this.#entries.delete(name)
+      this.#failed(name, error)
+      throw error
+    }
+  }
+
+  async #openOne(name: string, settings: TopicSettings): Promise<BrokerTopic> {
+    if (this.#entries.size >= this.#most && !(await this.#closeIdle())) {
+      const { maxTopics } = this.#settings.limits
+      const why =
+        this.#most < maxTopics ? 'as many as the limit of open files allows (ulimit -n)' : 'as many as it may have'
+      throw new HermesError(
+        'LIMIT',
+        `This broker has ${this.#most} topics in use, ${why}. Try again later, or have it raised.`,
+        {
+          details: { topic: name, limit: this.#most },
+        },
+      )
+    }
+    let topic: BrokerTopic
+    try {
+      topic = await BrokerTopic.open(this.#host, name, settings)
+    } catch (error) {
+      if (!isShort(error) || !(await this.#closeIdle())) throw error
+      topic = await BrokerTopic.open(this.#host, name, settings)
+    }
+    try {
+      checkPayload(name, topic.file.maxPayloadBytes)
+      return topic
+    } catch (error) {
+      await topic.close()
+      throw error
+    }
+  }
+
+  /** Closes the topic that nobody has used for the longest time. False if all are in use. */
+  async #closeIdle(): Promise<boolean> {
+    const now = performance.now()
+    let found: Entry | undefined
+    let longest = 0
+    for (const entry of this.#entries.values()) {
+      const idleMs = entry.topic === undefined || entry.closing !== undefined ? 0 : entry.topic.idleMs(now)
+      if (idleMs <= longest) continue
+      longest = idleMs
+      found = entry
+    }
+    if (found?.topic === undefined) return false
+    this.#close(found, found.topic, true)
+    await found.closing
+    return true
+  }
+
+  #close(entry: Entry, topic: BrokerTopic, tidy: boolean): void {
+    entry.closing ??= topic
+      .close(tidy)
+      .catch((error: unknown) => this.#report('error', 'close-failed', { topic: topic.name, message: String(error) }))
+      .then(() => {
+        if (this.#entries.get(topic.name) === entry) this.#entries.delete(topic.name)
+      })
+  }
+
+  #retired(topic: BrokerTopic, error: HermesError): void {
+    const { code, message } = error
+    this.#report('error', 'topic-retired', { topic: topic.name, code, message })
+    // Its name is free at once for another one; that its folder is gone is nobody's failure.
+    if (code !== 'NOT_FOUND') this.#health.failed(topic.name, error)
+    const entry = this.#entries.get(topic.name)
+    if (entry?.topic === topic) this.#close(entry, topic, false)
+  }
+
+  #mayRetry(topic: string): boolean {
+    const now = performance.now()
+    const before = this.#failures.get(topic) ?? Number.NEGATIVE_INFINITY
+    this.#failures.set(topic, now)
+    return now - before > failsAgainMs
+  }
+
+  /** Something could not be done that whoever looks after the broker should know of. */
+  #failed(topic: string, error: unknown): void {
+    const known = error instanceof HermesError ? error : undefined
+    // (of a topic that was retired there was a line)
+    if (known !== undefined && (known instanceof RetryError || clientsOwn.has(known.code))) return
+    const code = known?.code ?? 'IO_FAILED'
+    const { cause } = (error ?? {}) as Error
+    this.#report('error', 'topic-failed', {
+      topic,
+      code,
+      message: known?.message ?? String((error as Error)?.stack ?? error),
+      ...(cause instanceof Error && cause.message !== known?.message ? { cause: cause.message } : {}),
+    })
+    this.#health.failed(topic, known ?? new HermesError('IO_FAILED', String(error)))
+  }
+
+  /** A publisher or subscriber could not be opened in the topic, or could. */
+  noteOpening(topic: string, error: unknown): void {
+    if (error === undefined) this.#health.works(topic)
+    else this.#failed(topic, error)
+  }
+
+  /** To be called often: closes what nobody uses, and looks whether what is open is still there. */
+  sweep(now: number): void {
+    if (now - this.#sweptAt < Math.min(sweepEveryMs, this.#settings.limits.idleTopicMs)) return
+    this.#sweptAt = now
+    for (const entry of this.#entries.values()) {
+      const { topic, closing } = entry
+      if (topic === undefined || closing !== undefined) continue
+      if (topic.idleMs(now) >= this.#settings.limits.idleTopicMs) this.#close(entry, topic, true)
+    }
+    if (!this.#looking) void this.#lookAfter()
+  }
+
+  async #lookAfter(): Promise<void> {
+    this.#looking = true
+    const topics = [...this.#entries.values()].flatMap(({ topic }) => (topic?.hasEnded === false ? [topic] : []))
+    for (let at = 0; at < topics.length; at += mostLooks) {
+      const some = topics.slice(at, at + mostLooks)
+      await Promise.all(some.map((topic) => topic.lookAtPlace()))
+      for (const topic of some) {
+        try {
+          topic.tick()
+        } catch (error) {
+          this.#failed(topic.name, error)
+        }
+      }
+    }
+    this.#looking = false
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    const entries = [...this.#entries.values()]
+    await Promise.allSettled(entries.map(({ opening }) => opening))
+    for (const entry of entries) {
+      const { topic } = entry
+      if (topic !== undefined) this.#close(entry, topic, false)
+    }
+    await Promise.all(entries.map(({ closing }) => closing))
+    this.#entries.clear()
+  }
+}
+
+/** Whether it failed for want of file descriptors or threads. */
+function isShort(error: unknown): boolean {
+  if (!(error instanceof HermesError)) return false
+  const { errno, system } = error.details
+  return error.code === 'LIMIT' || errno === 24 || errno === 23 || system === 'EMFILE' || system === 'ENFILE'
+}
+
+function checkPayload(topic: string, maxPayloadBytes: number): void {
+  if (maxPayloadBytes <= mostPayloadBytes) return
+  throw new HermesError(
+    'LIMIT',
+    `Topic '${topic}' takes messages of ${maxPayloadBytes} bytes; a broker carries ${mostPayloadBytes}. ` +
+      'Use it on its own machine, or make the topic with a smaller maxPayloadBytes.',
+    { details: { topic, limit: 'maxPayloadBytes', most: mostPayloadBytes, found: maxPayloadBytes } },
+  )
+}
