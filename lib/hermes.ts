@@ -115,8 +115,9 @@ export class Hermes implements AsyncDisposable {
   async repair(topic: string, options: RepairOptions = {}): Promise<RepairReport> {
     const maintenance = this.#maintenance('repair()')
     checkTopicName(topic)
-    checkOptions('repair()', options, ['dryRun', 'signal'])
+    checkOptions('repair()', options, ['dryRun', 'signal', 'codec'])
     if (options.dryRun !== undefined) checkBoolean('dryRun', options.dryRun)
+    if (options.codec !== undefined) checkCodec(options.codec)
     checkSignal(options.signal)
     return maintenance.repair(topic, options)
   }

@@ -1,3 +1,4 @@
+import type { Codec } from './codec/codec.js'
 import type { Damage, RecoveryReport } from './native-addon.js'
 
 /** Options of `hermes.verify()`. */
@@ -47,6 +48,8 @@ export interface VerifyReport {
 export interface RepairOptions {
   /** True: only say what would be set aside. Default false. */
   readonly dryRun?: boolean
+  /** Needed only if `topic.json` is lost or damaged: the codec that the topic's messages were published with. */
+  readonly codec?: Pick<Codec<never, unknown, unknown>, 'name' | 'fingerprint' | 'schema'>
   readonly signal?: AbortSignal
 }
 

@@ -7,7 +7,8 @@ const advice: Partial<Record<ErrorCode, string>> = {
   ACCESS_DENIED: 'Run as the owner of the directory, or have it made with a wider `mode`.',
   DISK_FULL: 'Make room or move the directory; nothing was half-written, and publishing works again once room is back.',
   EXCLUSIVE_HELD: 'Close the other publisher first. A killed one gives way at once.',
-  CORRUPT: 'Publishing again repairs what can be repaired and keeps the damaged bytes in `quarantine/`.',
+  CORRUPT:
+    'Close the publishers and subscribers of the topic, then run `hermes repair <topic>`: it keeps the damaged bytes in `quarantine/` and goes on with the rest. Or restore a backup.',
   IO_FAILED: 'Look at the kernel log; the device may be failing.',
 }
 

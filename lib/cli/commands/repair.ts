@@ -1,9 +1,15 @@
 import type { Command } from 'commander'
+import { HermesError } from '../../errors.js'
+import { type FormatOptions, publishFormat } from '../format.js'
 import { needTopic, withPlace } from '../place.js'
 import type { Session } from '../session.js'
 import { counted } from '../words.js'
-import { globalsOf, withHelp } from './common.js'
+import { codecOption, globalsOf, withHelp } from './common.js'
 import { damageText } from './verify.js'
+
+interface RepairCommandOptions extends FormatOptions {
+  readonly dryRun?: boolean
+}
 
 export function registerRepair(program: Command, session: Session): void {
   const command = program
@@ -14,11 +20,24 @@ export function registerRepair(program: Command, session: Session): void {
     )
     .argument('<topic>')
     .option('--dry-run', 'change nothing: only say what would be set aside')
-    .action(async (topic: string, options: { readonly dryRun?: boolean }) => {
+    .addOption(codecOption('what the messages are, if the file topic.json is lost: it is made anew'))
+    .option('-s, --schema <file>', 'the layout of a struct topic whose topic.json is lost: a file, or JSON')
+    .action(async (topic: string, options: RepairCommandOptions) => {
       const { dir } = globalsOf(command)
       const report = await withPlace(dir, false, async (hermes) => {
-        if (!(await hermes.topics()).includes(topic)) await needTopic(hermes, topic)
-        return hermes.repair(topic, { dryRun: options.dryRun === true, signal: session.signal })
+        const named = options.codec !== undefined || options.schema !== undefined
+        const codec = named ? (await publishFormat(options, undefined, 'json')).codec : undefined
+        try {
+          return await hermes.repair(topic, {
+            dryRun: options.dryRun === true,
+            signal: session.signal,
+            ...(codec === undefined ? {} : { codec }),
+          })
+        } catch (error) {
+          // A topic of another name may have been meant.
+          if (error instanceof HermesError && error.code === 'NOT_FOUND') await needTopic(hermes, topic)
+          throw error
+        }
       })
       if (session.json) return session.out.line(JSON.stringify(report))
       const { dryRun, damage, recovery } = report

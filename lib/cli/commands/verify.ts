@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { HermesError } from '../../errors.js'
+import { type ErrorCode, HermesError } from '../../errors.js'
 import type { Damage } from '../../index.js'
 import type { VerifyReport } from '../../maintenance.js'
 import { integer } from '../arguments.js'
@@ -8,6 +8,9 @@ import { Progress } from '../progress.js'
 import type { Session } from '../session.js'
 import { bytesText, counted, grouped, secondsText } from '../words.js'
 import { globalsOf, withHelp } from './common.js'
+
+/** Failures that are one topic's. */
+const ofTopic: readonly ErrorCode[] = ['CORRUPT', 'NOT_HERMES', 'VERSION_MISMATCH', 'ACCESS_DENIED']
 
 export function registerVerify(program: Command, session: Session): void {
   const command = program
@@ -47,11 +50,20 @@ export function registerVerify(program: Command, session: Session): void {
           } catch (error) {
             progress?.clear()
             if (session.stopping && error instanceof HermesError && error.code === 'ABORTED') return
-            throw error
+            if (!(error instanceof HermesError) || !ofTopic.includes(error.code)) throw error
+            // One that can't be read does not keep us from the others.
+            damaged++
+            const { code, message } = error
+            session.out.line(
+              session.json
+                ? JSON.stringify({ topic, error: { code, message } })
+                : `${topic}: ${session.bold('DAMAGED')}: ${message}`,
+            )
           }
         }
         if (damaged === 0) return
-        const advice = '`hermes repair <topic> --dry-run` says what would be set aside.'
+        const advice =
+          'Close their publishers and subscribers, then run `hermes repair <topic>`, which sets the damage aside; or restore a backup.'
         throw new HermesError('CORRUPT', `${counted(damaged, 'topic')} of ${topics.length} damaged. ${advice}`, {
           details: { damaged },
         })

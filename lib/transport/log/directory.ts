@@ -1,5 +1,5 @@
 import { chmod, type FileHandle, link, mkdir, open, readdir, readFile, rm, stat, statfs } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { type ErrorCode, HermesError } from '../../errors.js'
 
 const version = 1
@@ -103,7 +103,11 @@ export async function readMarked(path: string, format: string): Promise<Record<s
   try {
     content = JSON.parse(text)
   } catch (cause) {
-    throw new HermesError('CORRUPT', `${path} is damaged: it holds no JSON.`, { cause })
+    throw new HermesError(
+      'CORRUPT',
+      `${path} is damaged: it holds no JSON.${basename(path) === marker ? ' Remove the file: it is made again when the place is opened to publish (`hermes pub`, `hermes serve`).' : ''}`,
+      { cause },
+    )
   }
   if (typeof content !== 'object' || content === null || (content as { format?: unknown }).format !== format) {
     throw new HermesError('NOT_HERMES', `${path} was not written by Hermes.`)
@@ -141,13 +145,22 @@ export async function openDirectory(
   try {
     const entries = await readdir(path)
     // A half-made directory of ours holds at most the file under its first name.
-    if (entries.some((name) => !name.startsWith(`${marker}.tmp`) && name !== marker && name !== 'topics')) {
+    if (
+      entries.some(
+        (name) => !name.startsWith(`${marker}.tmp`) && name !== marker && name !== 'topics' && name !== 'broker.lock',
+      )
+    ) {
       throw new HermesError(
         'NOT_HERMES',
         `${path} is not empty and not a Hermes directory. Choose a new or an empty one.`,
       )
     }
-    if (!create) throw new HermesError('NOT_HERMES', `${path} is not a Hermes directory.`)
+    if (!create) {
+      const lost = entries.includes('topics')
+        ? ` Its file ${marker} is lost: it is made again when the place is opened to publish (\`hermes pub\`, \`hermes serve\`).`
+        : ''
+      throw new HermesError('NOT_HERMES', `${path} is not a Hermes directory.${lost}`)
+    }
     await makeFolder(join(path, 'topics'), fileMode)
     await createWhole(marked, `${JSON.stringify({ format, version, createdMs: Date.now() })}\n`, fileMode)
   } catch (error) {

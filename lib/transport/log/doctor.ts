@@ -6,7 +6,8 @@ import { native } from '../../native.js'
 import { callNative } from '../../native-error.js'
 import { readControl } from './control-file.js'
 import { type Directory, topicFolder } from './directory.js'
-import { readTopicFile } from './topic-file.js'
+import { checkFiles } from './file-check.js'
+import { codecRemedy, readTopicFile } from './topic-file.js'
 
 const MiB = 1 << 20
 const fewFiles = 4096
@@ -48,6 +49,7 @@ export async function examine(directory: Directory, topics: readonly string[]): 
   features(say)
   const mapped = await whoMaps(join(directory.path, 'topics'))
   for (const topic of topics) await examineTopic(directory, topic, mapped.get(topic) ?? [], say)
+  await lostDescriptions(directory, topics, say)
   return findings
 }
 
@@ -174,10 +176,46 @@ function features(say: Say): void {
     })
 }
 
+/** Names, sizes and headers. True if the topic can't be looked at any further. */
+async function examineFiles(folder: string, topic: string, segmentBytes: number, say: Say): Promise<boolean> {
+  const { faults, segments, active } = await checkFiles(folder, segmentBytes)
+  if (faults.length === 0) {
+    if (active > 0)
+      say('ok', 'files', `Names, sizes and headers of ${segments.length} segments are as they should be.`, { topic })
+    return false
+  }
+  const some = faults.slice(0, 8)
+  const more = faults.length - some.length
+  say('problem', 'files', `${some.map(({ message }) => message).join(' ')}${more > 0 ? ` And ${more} more.` : ''}`, {
+    topic,
+    advice: repairAdvice(topic),
+    details: { faults: some.map(({ file, kind }) => ({ file, kind })), count: faults.length },
+  })
+  return true
+}
+
+/** What lies there without a description is in no list of topics. */
+async function lostDescriptions(directory: Directory, topics: readonly string[], say: Say): Promise<void> {
+  const parent = join(directory.path, 'topics')
+  const entries = await readdir(parent, { withFileTypes: true }).catch(() => [])
+  for (const { name } of entries.filter((entry) => entry.isDirectory() && !topics.includes(entry.name))) {
+    const files = await readdir(join(parent, name)).catch(() => [])
+    if (!files.some((file) => file.endsWith('.seg'))) continue
+    say('problem', 'topic', 'The file topic.json is lost, and with it the codec of the messages that are there.', {
+      topic: name,
+      advice: codecRemedy(name),
+    })
+  }
+}
+
+const repairAdvice = (topic: string) =>
+  `Close its publishers and subscribers, then run \`hermes repair ${topic}\`: it keeps what is damaged in quarantine/ and goes on with the rest. Or restore a backup.`
+
 async function examineTopic(directory: Directory, topic: string, mappedBy: readonly Holder[], say: Say): Promise<void> {
   const folder = topicFolder(directory, topic)
   try {
-    await readTopicFile(directory, topic)
+    const file = await readTopicFile(directory, topic)
+    if (file !== undefined && (await examineFiles(folder, topic, file.segmentBytes, say))) return
     const log = callNative(() => new native.openLog(folder, null, {}), { topic })
     try {
       if (!existsSync(join(folder, 'locks'))) {
@@ -254,10 +292,13 @@ async function examineTopic(directory: Directory, topic: string, mappedBy: reado
     }
   } catch (error) {
     const { message, code } = error as Error & { code?: string }
+    const described = await readTopicFile(directory, topic).catch(() => undefined)
     const advice =
       code === 'ACCESS_DENIED'
         ? 'Run as the owner of the files.'
-        : '`hermes verify` shows what is damaged, `hermes repair` sets it aside.'
+        : described === undefined
+          ? codecRemedy(topic)
+          : repairAdvice(topic)
     say(code === 'ACCESS_DENIED' ? 'warning' : 'problem', 'topic', `The topic can't be looked at: ${message}`, {
       topic,
       advice,

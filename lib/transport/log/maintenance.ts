@@ -1,5 +1,6 @@
-import { readdir, stat } from 'node:fs/promises'
+import { readdir, rename, stat } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { HermesError } from '../../errors.js'
 import type {
@@ -18,10 +19,12 @@ import { callNative, fromNative } from '../../native-error.js'
 import { aborted } from '../../options.js'
 import { backUp } from './backup.js'
 import { type ControlSummary, readControl } from './control-file.js'
-import { type Directory, fromFs, topicFolder } from './directory.js'
+import { type Directory, fromFs, makeFolder, topicFolder } from './directory.js'
 import { examine } from './doctor.js'
+import { checkFiles } from './file-check.js'
+import { mendFiles } from './file-mend.js'
 import { endOf, endsInClaim, segmentPath } from './segment-file.js'
-import { readTopicFile, type TopicFile } from './topic-file.js'
+import { codecRemedy, makeTopicFile, readTopicFile, type TopicFile } from './topic-file.js'
 
 /** A publisher that lives commits what it has claimed within moments. */
 const claimLooks = 20
@@ -103,12 +106,15 @@ export class LogMaintenance implements Maintenance {
       const { damage } = await this.verify(topic, signal === undefined ? {} : { signal })
       return { topic, dryRun, damage }
     }
+    const folder = topicFolder(this.#directory, topic)
+    const remade = await this.#remakeDescription(topic, options.codec)
     const { segmentBytes, maxPayloadBytes } = await this.#describe(topic)
+    const mended = await mendFiles(folder, topic, segmentBytes, this.#directory.fileMode)
     const create = { segmentBytes, maxPayloadBytes, fileMode: this.#directory.fileMode }
-    const log = callNative(() => new native.openLog(topicFolder(this.#directory, topic), create, {}), { topic })
+    const log = callNative(() => new native.openLog(folder, create, {}), { topic })
     try {
       const recovery = await log.repair()
-      return { topic, dryRun, damage: recovery.damage, recovery }
+      return { topic, dryRun, damage: [...remade, ...mended, ...recovery.damage], recovery }
     } catch (error) {
       throw fromNative(error, { topic })
     } finally {
@@ -122,6 +128,58 @@ export class LogMaintenance implements Maintenance {
 
   backup(topics: readonly string[], to: string, options: BackupOptions): Promise<BackupReport> {
     return backUp(this.#directory, topics, to, options)
+  }
+
+  /** Makes `topic.json` anew, if it is lost or damaged and its segments are there. */
+  async #remakeDescription(topic: string, codec: RepairOptions['codec']): Promise<Damage[]> {
+    const folder = topicFolder(this.#directory, topic)
+    const path = join(folder, 'topic.json')
+    let reason = 'topic.json is lost'
+    try {
+      if ((await readTopicFile(this.#directory, topic)) !== undefined) return []
+    } catch (error) {
+      if (!(error instanceof HermesError) || !['CORRUPT', 'NOT_HERMES'].includes(error.code)) throw error
+      reason = 'topic.json is damaged'
+    }
+    const size = await segmentSize(folder)
+    if (size === undefined && reason === 'topic.json is lost') return []
+    if (codec === undefined) {
+      throw new HermesError(
+        'CORRUPT',
+        `${reason} in ${folder}, and with it the codec of its messages. ${codecRemedy(topic)}`,
+        { details: { topic } },
+      )
+    }
+    if (size === undefined) {
+      throw new HermesError(
+        'CORRUPT',
+        `${reason} in ${folder}, and there is no whole segment. Restore a backup, or remove the folder.`,
+        { details: { topic } },
+      )
+    }
+    const damaged = reason === 'topic.json is damaged'
+    const kept = join(folder, 'quarantine', `topic.json-${Date.now()}.bin`)
+    if (damaged) {
+      await makeFolder(join(folder, 'quarantine'), this.#directory.fileMode)
+      await rename(path, kept)
+    }
+    const largest = await readControl(folder)
+      .then(({ maxPayloadBytes }) => maxPayloadBytes)
+      .catch(() => 0)
+    const { name, fingerprint, schema } = codec
+    await makeTopicFile(this.#directory, topic, {
+      create: true,
+      codec: { name, fingerprint, schema },
+      segmentBytes: size,
+      // Without a control file, the longest message tells when that is made again.
+      maxPayloadBytes: largest > 0 && largest <= size / 4 ? largest : undefined,
+      retention: undefined,
+      lowWaterBytes: undefined,
+    })
+    return [gap(0, 0, 0, 0, 0, `${reason}: made anew for codec '${name}'`)].map((one) => ({
+      ...one,
+      file: damaged ? kept : '',
+    }))
   }
 
   async #describe(topic: string): Promise<TopicFile> {
@@ -238,6 +296,16 @@ export class LogMaintenance implements Maintenance {
   }
 }
 
+/** Of the first segment whose header says it; `undefined` if there is none. */
+async function segmentSize(folder: string): Promise<number | undefined> {
+  const names = await readdir(folder).catch(() => [] as string[])
+  for (const name of names.filter((name) => /^\d{10}\.seg$/.test(name)).sort()) {
+    const { size } = await stat(join(folder, name))
+    if ((await checkFiles(folder, size)).faults.every(({ file }) => file !== name)) return size
+  }
+  return undefined
+}
+
 function gap(
   segment: number,
   offset: number,
@@ -255,10 +323,7 @@ function unreadable(topic: string, error: unknown, begun: number): VerifyReport 
   // A file that may not be read, or of a newer version, is no damage.
   if (known !== undefined && !['CORRUPT', 'NOT_FOUND', 'NOT_HERMES'].includes(known)) throw error
   if (known === undefined && !(error instanceof RangeError)) throw fromFs(error, 'read the control file')
-  const reason =
-    known === 'NOT_FOUND'
-      ? 'the control file is missing; the next publisher makes it again from the segments'
-      : (error as Error).message
+  const reason = known === 'NOT_FOUND' ? 'the control file is missing' : (error as Error).message
   return {
     topic,
     segments: 0,

@@ -16,6 +16,11 @@ export interface TopicFile {
 
 const format = 'hermes-topic'
 
+/** What to do when the description is gone and the messages are there: nothing else says which codec they have. */
+export function codecRemedy(topic: string): string {
+  return `Restore the file, or say what it was: \`hermes repair ${topic} --codec json\` (or text, raw, msgpack, struct with --schema), with the codec that the messages were published with.`
+}
+
 /** The names of all topics, sorted. */
 export async function listTopics(directory: Directory): Promise<string[]> {
   const folder = join(directory.path, 'topics')
@@ -84,7 +89,7 @@ export async function openTopicFile(directory: Directory, name: string, wanted: 
   return found
 }
 
-async function makeTopicFile(directory: Directory, name: string, wanted: TopicSettings): Promise<TopicFile> {
+export async function makeTopicFile(directory: Directory, name: string, wanted: TopicSettings): Promise<TopicFile> {
   const { defaultSegmentBytes, defaultMaxPayload } = native.constants
   const segmentBytes = wanted.segmentBytes ?? defaultSegmentBytes
   const file: TopicFile = {

@@ -206,7 +206,7 @@ Status Control::open(const std::string& folder, bool make_locks, Control* out) {
       head.file_bytes != kControlBytes || head.slot_count != kSlots ||
       head.segment_bytes < kMinSegmentBytes || head.segment_bytes > kMaxSegmentBytes ||
       head.segment_bytes % 4096 != 0 || head.max_payload > head.segment_bytes / 4) {
-    return Status::error(Code::kCorrupt, path + " is damaged. Move it away while no publisher is open: it is made again from the segments");
+    return Status::error(Code::kCorrupt, path + " is damaged");
   }
   out->writable_ = writable;
   status = file.mode(&out->file_mode_);

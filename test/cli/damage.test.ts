@@ -1,0 +1,182 @@
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { json, open } from '../../lib/index.js'
+import { makeFolder, removeFolder } from '../helpers/folder.js'
+import { usePlace } from './helpers.js'
+
+const messages = 20_000
+const place = usePlace()
+const { hermes } = place
+const page = readFileSync(join(import.meta.dirname, '../../docs/operations.md'), 'utf8')
+let good = ''
+let segments: string[] = []
+
+beforeAll(async () => {
+  good = join(makeFolder(), 'good')
+  const hermes = await open(good)
+  const publisher = await hermes.topic('t', { codec: json, segmentBytes: 65_536 }).publisher()
+  for (let n = 1; n <= messages; n++) publisher.publish(n)
+  await publisher.close()
+  const info = await hermes.info('t')
+  await hermes.close()
+  segments = readdirSync(join(good, 'topics/t'))
+    .filter((name) => name.endsWith('.seg'))
+    .sort()
+    .slice(0, info.segments)
+  writeFileSync(join(good, 'broker.lock'), '')
+  writeFileSync(join(good, 'topics/t/producers.json'), '{"format":"hermes-producers","version":1,"producers":[]}')
+  expect(segments.length).toBeGreaterThan(10)
+})
+afterAll(() => removeFolder(join(good, '..')))
+
+const damages = {
+  lost: (path: string) => rmSync(path),
+  zeroed: (path: string) => writeFileSync(path, Buffer.alloc(statSync(path).size)),
+  truncated: (path: string) => truncateSync(path, Math.floor(statSync(path).size / 2)),
+}
+type How = keyof typeof damages
+
+/** Publishes once more, and reads all from the beginning: what comes is what was published, in order, and nothing else. */
+async function works(dir: string): Promise<number> {
+  const hermes = await open(dir, { create: false })
+  const topic = hermes.topic<number>('t', { codec: json as never })
+  const publisher = await topic.publisher()
+  publisher.publish(-1)
+  const last = publisher.lastSequence as number
+  await publisher.close()
+  const subscriber = await topic.subscriber({ from: 'earliest' })
+  let read = 0
+  while (subscriber.position <= last) {
+    const polled = subscriber.poll((value, { sequence }) => {
+      expect(value).toBe(sequence === last ? -1 : sequence)
+      read++
+    }, 4096)
+    if (polled === 0 && subscriber.lag === 0) break
+  }
+  expect(subscriber.position).toBe(last + 1)
+  expect(await hermes.verify('t')).toMatchObject({ damage: [] })
+  expect(
+    (await hermes.doctor()).findings.filter(({ severity, topic }) => severity === 'problem' && topic === 't'),
+  ).toEqual([])
+  await hermes.close()
+  return read - 1
+}
+
+/** Which file, what doctor says of it, and how many messages are left at least after its remedy. */
+const rows: readonly (readonly [name: string, file: () => string, how: How, says: RegExp, left: number])[] = [
+  ['control', () => 'control', 'lost', /The file 'control' is lost/, messages],
+  ['control', () => 'control', 'zeroed', /The header of the file 'control' is damaged/, messages],
+  ['control', () => 'control', 'truncated', /The file 'control' has 20480 bytes/, messages],
+  ['topic.json', () => 'topic.json', 'lost', /topic\.json is lost/, messages],
+  ['topic.json', () => 'topic.json', 'zeroed', /topic\.json is damaged/, messages],
+  ['topic.json', () => 'topic.json', 'truncated', /topic\.json is damaged/, messages],
+  ['the oldest segment', () => segments[0] as string, 'lost', /Segment 1 is lost/, messages - 1700],
+  ['the oldest segment', () => segments[0] as string, 'zeroed', /The header of segment 1 is damaged/, messages - 1700],
+  [
+    'the oldest segment',
+    () => segments[0] as string,
+    'truncated',
+    /Segment 1 has 32768 bytes, not 65536/,
+    messages - 800,
+  ],
+  ['a segment', () => segments[5] as string, 'lost', /Segment 6 is lost/, messages - 1700],
+  ['a segment', () => segments[5] as string, 'zeroed', /The header of segment 6 is damaged/, messages - 1700],
+  ['a segment', () => segments[5] as string, 'truncated', /Segment 6 has 32768 bytes, not 65536/, messages - 900],
+  ['the newest segment', () => segments.at(-1) as string, 'lost', /Segment 13 is lost/, messages - 1700],
+  [
+    'the newest segment',
+    () => segments.at(-1) as string,
+    'zeroed',
+    /The header of segment 13 is damaged/,
+    messages - 1600,
+  ],
+  [
+    'the newest segment',
+    () => segments.at(-1) as string,
+    'truncated',
+    /Segment 13 has 32768 bytes, not 65536/,
+    messages - 800,
+  ],
+  ['locks', () => 'locks', 'lost', /The file 'locks' was removed/, messages],
+]
+
+describe('every file of a topic, lost, zeroed and truncated', () => {
+  test.each(rows)('%s %#: what doctor advises ends with a topic that works', async (name, file, how, says, left) => {
+    const dir = join(place.folder, 'hermes-data')
+    cpSync(good, dir, { recursive: true })
+    damages[how](join(dir, 'topics/t', file()))
+    const found = await hermes(['doctor'])
+    expect(found.stdout).toMatch(says)
+    expect(found.code).toBe(name === 'locks' ? 0 : 1)
+    // The advice, as it stands there.
+    const advice = /`hermes (repair[^`]*)`/.exec(found.stdout.slice(found.stdout.search(says)))?.[1] as string
+    expect(advice).toMatch(name === 'topic.json' ? /^repair t --codec json$/ : /^repair( t)?$/)
+    const command = advice === 'repair' ? ['repair', 't'] : advice.split(' ')
+    const repaired = await hermes(command)
+    expect([repaired.code, repaired.stderr]).toEqual([0, expect.any(String)])
+    expect(await works(dir)).toBeGreaterThanOrEqual(left)
+    if (how !== 'lost') expect(existsSync(join(dir, 'topics/t/quarantine'))).toBe(true)
+  })
+
+  test.each(['lost', 'zeroed', 'truncated'] as const)(
+    'producers.json and broker.lock, %s, keep nobody away',
+    async (how) => {
+      const dir = join(place.folder, 'hermes-data')
+      cpSync(good, dir, { recursive: true })
+      damages[how](join(dir, 'topics/t/producers.json'))
+      damages[how](join(dir, 'broker.lock'))
+      expect((await hermes(['doctor'])).code).toBe(0)
+      expect(await works(dir)).toBe(messages)
+    },
+  )
+
+  test.each(['lost', 'zeroed', 'truncated'] as const)(
+    'hermes.json, %s, is made again as the message says',
+    async (how) => {
+      const dir = join(place.folder, 'hermes-data')
+      cpSync(good, dir, { recursive: true })
+      damages[how](join(dir, 'hermes.json'))
+      const refused = await hermes(['verify'])
+      expect(refused.code).toBe(how === 'lost' ? 3 : 5)
+      expect(refused.stderr).toContain('made again when the place is opened to publish')
+      rmSync(join(dir, 'hermes.json'), { force: true })
+      expect((await hermes(['pub', 'other', 'x'])).code).toBe(0)
+      expect(await works(dir)).toBe(messages)
+    },
+  )
+})
+
+test('one bad topic does not end verify of all', async () => {
+  await hermes(['pub', 'a', 'x'])
+  await hermes(['pub', 'b', 'y'])
+  await hermes(['pub', 'c', 'z'])
+  writeFileSync(join(place.folder, 'hermes-data/topics/a/topic.json'), '')
+  writeFileSync(join(place.folder, 'hermes-data/topics/b/control'), '')
+  const { code, stdout, stderr } = await hermes(['verify'])
+  expect(code).toBe(5)
+  expect(stdout).toMatch(/^a: DAMAGED: .*topic\.json.*\nb: DAMAGED: [\s\S]*\nc: good: 1 message/)
+  expect(stderr).toContain('2 topics of 3')
+})
+
+test('repair changes no file of a topic that somebody has open', async () => {
+  const dir = join(place.folder, 'hermes-data')
+  cpSync(good, dir, { recursive: true })
+  const other = place.start(['sub', 't'])
+  await new Promise((resolve) => setTimeout(resolve, 1500))
+  rmSync(join(dir, 'topics/t', segments[5] as string))
+  const refused = await hermes(['repair', 't'])
+  expect([refused.code, refused.stderr]).toEqual([9, expect.stringContaining('only while nobody has it open')])
+  other.child.kill('SIGTERM')
+  await other.ended
+  expect((await hermes(['repair', 't'])).code).toBe(0)
+  await works(dir)
+})
+
+test('docs/operations.md has what is seen, file by file', () => {
+  const table = page.split('## Lost and damaged files')[1]?.split('\n## ')[0] as string
+  for (const file of ['control', 'topic.json', 'locks', 'producers.json', 'broker.lock', 'hermes.json'])
+    expect(table).toContain(`${file}\``)
+  for (const text of ["The file 'control' is lost", 'topic.json is lost', 'Segment 1 is lost', 'Segment 13 is lost'])
+    expect(table).toContain(text)
+})
