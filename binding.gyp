@@ -15,7 +15,7 @@
       },
       "libraries": ["-pthread"],
       "conditions": [
-        ["OS=='linux'", {"ldflags": ["-Wl,--version-script=<(module_root_dir)/native/exports.map", "-Wl,--gc-sections"]}]
+        ["OS=='linux'", {"ldflags": ["-Wl,--version-script=<(module_root_dir)/native/exports.map", "-Wl,--gc-sections", "-Wl,-z,nodelete"]}]
       ]
     }
   ]

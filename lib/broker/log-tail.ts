@@ -3,6 +3,7 @@ import { frameBytes, frameHeaderBytes, frameOffset, frameType, sealFrame } from 
 import { native } from '../native.js'
 import type { NativeLog, NativePosition, NativeReader } from '../native-addon.js'
 import { callNative, fromNative } from '../native-error.js'
+import { parked } from '../parked.js'
 import type { From } from '../transport/transport.js'
 
 // The scratch memory: see native/binding/reader_handle.h.
@@ -167,7 +168,7 @@ export class LogTail {
   /** Resolves when there may be more than at the position, or after `timeoutMs`. One at a time. */
   async wait(timeoutMs: number): Promise<void> {
     this.#store()
-    await this.#reader.wait(timeoutMs)
+    await parked(() => this.#reader.wait(timeoutMs))
   }
 
   cancel(): void {

@@ -2,6 +2,7 @@ import { setTimeout as pause, setImmediate as turn } from 'node:timers/promises'
 import { onAbort } from '../abort.js'
 import { HermesError } from '../errors.js'
 import { aborted, checkInteger } from '../options.js'
+import { parked } from '../parked.js'
 import type { RingImage } from './image.js'
 import { word } from './layout.js'
 
@@ -92,7 +93,7 @@ export async function park(
   if (ready()) return
   const forget = signal && onAbort(signal, () => file.cancel())
   try {
-    await image.call(() => file.park(room, seen, timeoutMs))
+    await parked(() => image.call(() => file.park(room, seen, timeoutMs)))
   } finally {
     forget?.()
   }

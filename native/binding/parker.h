@@ -1,46 +1,39 @@
 #pragma once
 
-#include <condition_variable>
-#include <functional>
 #include <memory>
-#include <mutex>
-#include <thread>
 
 #include "core/log/waiter.h"
 
 namespace hermes::binding {
 
-/// A thread that sleeps for a subscriber, started with its first wait.
+/// The waits of a subscriber, one at a time; the process's SleeperPool sleeps for it.
 ///
-/// Thread safety: `wait`, `cancel` and destruction on one thread; `done` runs on the parker's own.
+/// Thread safety: all on one thread; `done` runs on the pool's.
 class Parker {
  public:
-  using Done = std::function<void(bool news)>;
+  explicit Parker(std::shared_ptr<Log> log) : log_(std::move(log)) {}
+  /// Ends a wait under way, which is still reported.
+  ~Parker() { end(); }
 
-  explicit Parker(std::shared_ptr<Log> log) : waiter_(std::move(log)) {}
-  /// Cancels a wait under way, which is still reported, and ends the thread.
-  ~Parker();
-
-  /// Sleeps until there's news at `at` of `segment`, then calls `done`. REQUIRES: no other wait is under way.
-  void wait(std::shared_ptr<Segment> segment, const Position& at, uint64_t timeout_ns, Done done);
+  /// Has `done` called once there's news at `at` of `segment`. kLimit if the process has no thread that could sleep for it; `done` is
+  /// not called then. REQUIRES: no other wait is under way.
+  Status wait(std::shared_ptr<Segment> segment, const Position& at, uint64_t timeout_ns, LogSleeper::Done done) {
+    const auto sleeper = std::make_shared<LogSleeper>(log_, std::move(segment), at, timeout_ns, std::move(done));
+    sleeper_ = sleeper;
+    return SleeperPool::shared().add(sleeper);
+  }
   /// Ends the wait under way, if there is one, soon.
-  void cancel() { waiter_.cancel(); }
+  void cancel() {
+    if (const auto sleeper = sleeper_.lock()) SleeperPool::shared().cancel(*sleeper);
+  }
 
  private:
-  struct Request {
-    std::shared_ptr<Segment> segment;
-    Position at;
-    uint64_t timeout_ns;
-    Done done;
-  };
-  void run();
+  void end() {
+    if (const auto sleeper = sleeper_.lock()) SleeperPool::shared().remove(*sleeper);
+  }
 
-  Waiter waiter_;
-  std::mutex mutex_;
-  std::condition_variable wanted_;
-  std::unique_ptr<Request> request_;
-  bool stop_ = false;
-  std::thread thread_;
+  const std::shared_ptr<Log> log_;
+  std::weak_ptr<LogSleeper> sleeper_;  // the newest; the pool's while it lasts
 };
 
 }  // namespace hermes::binding

@@ -178,16 +178,21 @@ napi_value ReaderHandle::wait(const Napi::CallbackInfo& info) {
   const napi_value promise = deferred->promise();
   if (promise == nullptr) return nullptr;
   if (parker_ == nullptr) parker_ = std::make_unique<Parker>(log_);
-  dispatcher_->expect();
-  *waiting_ = true;
-  // The thread and the delivered work hold nothing of this object, which may be gone by then.
-  parker_->wait(reader_->segment(), reader_->position(), timeout_ns,
-                [deferred, waiting = waiting_, dispatcher = dispatcher_](bool news) {
-                  dispatcher->post([deferred, waiting, news](Napi::Env loop) {
-                    *waiting = false;
-                    deferred->resolve(to_boolean(loop, news));
-                  });
-                });
+  // The pool and the delivered work hold nothing of this object, which may be gone by then.
+  const Status status = parker_->wait(reader_->segment(), reader_->position(), timeout_ns,
+                                      [deferred, waiting = waiting_, dispatcher = dispatcher_](bool news) {
+                                        dispatcher->post([deferred, waiting, news](Napi::Env loop) {
+                                          *waiting = false;
+                                          deferred->resolve(to_boolean(loop, news));
+                                        });
+                                      });
+  if (status.ok()) {
+    // What is posted meanwhile is delivered on this thread, so not before.
+    dispatcher_->expect();
+    *waiting_ = true;
+  } else {
+    deferred->reject(to_error(env, status));
+  }
   return promise;
 }
 

@@ -135,7 +135,7 @@ napi_value RingFileHandle::sleep(const Napi::CallbackInfo& info) {
   return nullptr;
 }
 
-/// park(room, seen, timeoutMs) → Promise: the same on a thread of its own, which also looks after
+/// park(room, seen, timeoutMs) → Promise: the same off this thread, where somebody also looks after
 /// the others. One at a time.
 napi_value RingFileHandle::park(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
@@ -152,16 +152,21 @@ napi_value RingFileHandle::park(const Napi::CallbackInfo& info) {
   const napi_value promise = deferred->promise();
   if (promise == nullptr) return nullptr;
   if (parker_ == nullptr) parker_ = std::make_unique<RingParker>(file_);
-  dispatcher_->expect();
-  *parked_ = true;
-  // The thread and the delivered work hold nothing of this object, which may be gone by then.
-  parker_->wait(bell(is_true(env, info[0])), seen, timeout_ns,
-                [deferred, parked = parked_, dispatcher = dispatcher_] {
-                  dispatcher->post([deferred, parked](Napi::Env loop) {
-                    *parked = false;
-                    deferred->resolve(to_undefined(loop));
-                  });
-                });
+  // The pool and the delivered work hold nothing of this object, which may be gone by then.
+  const Status status = parker_->wait(bell(is_true(env, info[0])), seen, timeout_ns,
+                                      [deferred, parked = parked_, dispatcher = dispatcher_] {
+                                        dispatcher->post([deferred, parked](Napi::Env loop) {
+                                          *parked = false;
+                                          deferred->resolve(to_undefined(loop));
+                                        });
+                                      });
+  if (status.ok()) {
+    // What is posted meanwhile is delivered on this thread, so not before.
+    dispatcher_->expect();
+    *parked_ = true;
+  } else {
+    deferred->reject(to_error(env, status));
+  }
   return promise;
 }
 

@@ -8,63 +8,60 @@
 namespace hermes::binding {
 namespace {
 
-/// Between two looks at whether the others live, and the longest that a cancelled wait goes on.
+/// Between two looks at whether the others live.
 constexpr uint64_t kProbeNs = 10'000'000;
+constexpr uint64_t kLongestNs = uint64_t{1} << 60;
+
+class RingSleeper final : public Sleeper {
+ public:
+  RingSleeper(std::shared_ptr<RingFile> file, RingBell bell, uint32_t seen, uint64_t timeout_ns, RingParker::Done done)
+      : file_(std::move(file)),
+        bell_(bell),
+        seen_(seen),
+        probed_ns_(monotonic_ns()),
+        deadline_ns_(probed_ns_ + std::min(timeout_ns, kLongestNs)),
+        done_(std::move(done)) {}
+
+ protected:
+  bool is_over(uint64_t now_ns) override {
+    if (now_ns - std::min(now_ns, probed_ns_) >= kProbeNs) {
+      probed_ns_ = now_ns;
+      (void)file_->probe();
+    }
+    // Acquire: who wakes by the bell's change sees what was published before it.
+    return bell_.bell->load(std::memory_order_acquire) != seen_ || now_ns >= deadline_ns_;
+  }
+  /// JavaScript has announced the sleep, and looked again.
+  Nap lie_down(uint64_t now_ns) override { return {bell_.bell, seen_, std::min(now_ns + kProbeNs, deadline_ns_), false}; }
+  void nudge() override {
+    // Others who sleep here look up once for nothing.
+    futex_wake_all(bell_.bell);
+  }
+  void finish() override { done_(); }
+
+ private:
+  const std::shared_ptr<RingFile> file_;
+  const RingBell bell_;
+  const uint32_t seen_;
+  uint64_t probed_ns_;
+  const uint64_t deadline_ns_;
+  const RingParker::Done done_;
+};
 
 }  // namespace
 
 RingParker::~RingParker() {
-  {
-    const std::lock_guard<std::mutex> guard(mutex_);
-    stop_ = true;
-  }
-  cancel();
-  wanted_.notify_one();
-  if (thread_.joinable()) thread_.join();
+  if (const auto sleeper = sleeper_.lock()) SleeperPool::shared().remove(*sleeper);
 }
 
-void RingParker::wait(RingBell bell, uint32_t seen, uint64_t timeout_ns, Done done) {
-  {
-    const std::lock_guard<std::mutex> guard(mutex_);
-    cancelled_.store(false, std::memory_order_relaxed);
-    word_ = bell.bell;
-    request_ = std::make_unique<Request>(Request{bell, seen, timeout_ns, std::move(done)});
-    if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
-  }
-  wanted_.notify_one();
+Status RingParker::wait(RingBell bell, uint32_t seen, uint64_t timeout_ns, Done done) {
+  const auto sleeper = std::make_shared<RingSleeper>(file_, bell, seen, timeout_ns, std::move(done));
+  sleeper_ = sleeper;
+  return SleeperPool::shared().add(sleeper);
 }
 
-void RingParker::cancel() noexcept {
-  cancelled_.store(true, std::memory_order_release);
-  // Others who sleep here look up once for nothing.
-  if (word_ != nullptr) futex_wake_all(word_);
-}
-
-void RingParker::run() {
-  std::unique_lock<std::mutex> lock(mutex_);
-  for (;;) {
-    wanted_.wait(lock, [this] { return stop_ || request_ != nullptr; });
-    if (request_ == nullptr) return;
-    const std::unique_ptr<Request> request = std::move(request_);
-    lock.unlock();
-    sleep(*request);
-    request->done();
-    lock.lock();
-  }
-}
-
-void RingParker::sleep(const Request& request) {
-  const uint64_t begun = monotonic_ns();
-  for (;;) {
-    if (cancelled_.load(std::memory_order_acquire)) return;
-    // Acquire: who wakes by the bell's change sees what was published before it.
-    if (request.bell.bell->load(std::memory_order_acquire) != request.seen) return;
-    const uint64_t gone = monotonic_ns() - begun;
-    if (gone >= request.timeout_ns) return;
-    (void)futex_wait(request.bell.bell, request.seen,
-                     std::min(kProbeNs, request.timeout_ns - gone));
-    (void)file_->probe();
-  }
+void RingParker::cancel() {
+  if (const auto sleeper = sleeper_.lock()) SleeperPool::shared().cancel(*sleeper);
 }
 
 }  // namespace hermes::binding

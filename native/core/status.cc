@@ -29,6 +29,7 @@ const char* code_name(Code code) noexcept {
     case Code::kForked: return "FORKED";
     case Code::kPeerDead: return "PEER_DEAD";
     case Code::kTimedOut: return "TIMED_OUT";
+    case Code::kLimit: return "LIMIT";
   }
   return "IO_FAILED";
 }

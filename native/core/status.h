@@ -30,6 +30,7 @@ enum class Code : int32_t {
   kForked,
   kPeerDead,
   kTimedOut,
+  kLimit,
 };
 
 /// The stable name of a code, as TypeScript spells it.

@@ -312,7 +312,11 @@ TEST(LogRecovery, mends_a_flipped_base_sequence) {
 TEST(LogRecovery, sets_a_prepared_segment_aside_that_is_not_empty) {
   const Folder folder;
   const auto before = written(folder.path(), 100);
-  ASSERT_TRUE(std::filesystem::exists(segment_path(folder.path(), 2)));
+  {
+    const auto log = open_log(folder.path());
+    const auto appender = open_appender(log);
+    ASSERT_TRUE(eventually([&] { return std::filesystem::exists(segment_path(folder.path(), 2)); }));
+  }
   const char garbage[] = "garbage";
   overwrite(segment_path(folder.path(), 2), 20'000, garbage, sizeof garbage);
   reboot(folder.path());

@@ -103,7 +103,7 @@ class Segment:
                     "sequence": sequence,
                     "slot": word >> 8 & 0x3FF,
                     "count": word >> 18 & 0xFFFF,
-                    "bytes": (word >> 34 & 0xFFFFFF) * 8,
+                    "bytes": (word >> 34 & 0x7FFFFFF) * 8,
                 }
                 return
             magic, version, kind, flags, found, timestamp_ns, length, crc = struct.unpack_from("<IBBHQQII", data, offset)

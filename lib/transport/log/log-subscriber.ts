@@ -4,6 +4,7 @@ import { HermesError } from '../../errors.js'
 import { native } from '../../native.js'
 import type { NativeLog, NativePosition, NativeReader } from '../../native-addon.js'
 import { callNative, fromNative } from '../../native-error.js'
+import { parked } from '../../parked.js'
 import type { From, SubscriberPort } from '../transport.js'
 
 // The scratch memory: see native/binding/reader_handle.h.
@@ -147,7 +148,7 @@ export class LogSubscriber implements SubscriberPort {
     this.#store()
     const forget = signal && onAbort(signal, () => this.#reader.cancel())
     try {
-      await this.#reader.wait(timeoutMs)
+      await parked(() => this.#reader.wait(timeoutMs))
     } catch (error) {
       throw fromNative(error, { topic: this.#topic })
     } finally {

@@ -16,13 +16,13 @@ namespace hermes {
 //
 //   bits  0..7   tag 0xC1. The magic begins with 0x48, so a claim never looks like a committed
 //   frame. bits  8..17  participant slot, 0..1023 bits 18..33  count of sequences, 0..65535. 0 =
-//   padding: the claim takes no sequence. bits 34..57  span in units of 8 bytes, 4..16777215: 32
-//   bytes to 128 MiB less 8 bytes bits 58..63  zero
+//   padding: the claim takes no sequence. bits 34..60  span in units of 8 bytes, 4..134217727: 32
+//   bytes to 1 GiB less 8 bytes, and so anything that fits into a segment. bits 61..63  zero
 
 inline constexpr std::uint64_t kClaimTag = 0xC1;
 inline constexpr std::uint32_t kMaxClaimParticipant = (1u << 10) - 1;
 inline constexpr std::uint32_t kMaxClaimCount = (1u << 16) - 1;
-inline constexpr std::uint64_t kMaxClaimSpanBytes = ((std::uint64_t{1} << 24) - 1) * kFrameAlign;
+inline constexpr std::uint64_t kMaxClaimSpanBytes = ((std::uint64_t{1} << 27) - 1) * kFrameAlign;
 
 struct Claim {
   std::uint32_t participant = 0;
@@ -51,7 +51,7 @@ struct Claim {
 // may be hostile: the caller still checks that the span ends inside the segment.
 [[nodiscard]] constexpr std::optional<Claim> parse_claim_word(std::uint64_t word) noexcept {
   if ((word & 0xFF) != kClaimTag) return std::nullopt;
-  // No mask for the span: bits 58 and up make it too large to be valid.
+  // No mask for the span: bits 61 and up make it too large to be valid.
   const Claim claim{static_cast<std::uint32_t>(word >> 8) & kMaxClaimParticipant,
                     static_cast<std::uint32_t>(word >> 18) & kMaxClaimCount,
                     (word >> 34) * kFrameAlign};

@@ -16,6 +16,8 @@ namespace {
 
 constexpr uint64_t kHintEvery = 4096;           // bytes between two updates of the tail hint
 constexpr uint64_t kSmallRest = uint64_t{64} << 10;  // below this, ask the preparer no more often than at the end
+/// Closing may be on an event loop. Whoever can't have the lock by then leaves a little more for the next one to check.
+constexpr uint32_t kClosePatienceMs = 100;
 
 /// A batch may lie anywhere in a buffer from a network, so its headers need not be aligned.
 uint32_t payload_len_at(const std::byte* frame) noexcept {
@@ -130,7 +132,7 @@ Status Appender::find_end() {
     if (step_over(step) != Code::kOk) return last_error_;
   }
   segment_->prepared_up_to(offset_);
-  log_->preparer().want(segment_, offset_, next_sequence_, slot_);
+  log_->preparer().want(segment_, offset_, offset_, next_sequence_, slot_);
   return status;
 }
 
@@ -328,7 +330,7 @@ Code Appender::make_room(uint64_t span) noexcept {
     // The word behind the frame must be allocated too: readers and publishers look at it, and on tmpfs even a look at a
     // hole takes a page.
     const uint64_t need = span > left ? offset_ + kFrameHeaderBytes : std::min(offset_ + span + kFrameAlign, segment_->bytes());
-    log_->preparer().want(segment_, offset_, next_sequence_, slot_);
+    log_->preparer().want(segment_, offset_, need, next_sequence_, slot_);
     if (need > segment_->ready()) {
       Status status = log_->preparer().wait_ready(*segment_, need);
       if (!status.ok()) return fail(std::move(status));
@@ -394,7 +396,7 @@ Code Appender::next_segment() noexcept {
   const uint64_t active = log_->active();
   if (active > segment_->number() + 1) return catch_up(active);
   std::shared_ptr<Segment> next;
-  log_->preparer().want(segment_, segment_->bytes(), next_sequence_, slot_);
+  log_->preparer().want(segment_, segment_->bytes(), segment_->bytes(), next_sequence_, slot_);
   Status status = log_->preparer().wait_next(*segment_, &next);
   if (log_->active() > segment_->number() + 1) return Code::kOk;  // others went on meanwhile: called again
   if (!status.ok()) return fail(std::move(status));
@@ -417,7 +419,7 @@ bool Appender::has_room() {
   if (closed_) return true;
   // Looked at before it is asked for more, which forgets what made the preparer fail.
   under_pressure_ = log_->preparer().is_behind(*segment_, offset_);
-  if (under_pressure_) log_->preparer().want(segment_, offset_, next_sequence_, slot_);
+  if (under_pressure_) log_->preparer().want(segment_, offset_, offset_, next_sequence_, slot_);
   return !under_pressure_;
 }
 
@@ -433,7 +435,7 @@ Status Appender::close() {
   Status status = log_->open_lock(&gate);
   if (!status.ok()) return status;
   ScopedLock recovery(&gate, kRecoveryByte);
-  status = recovery.acquire(1000);
+  status = recovery.acquire(kClosePatienceMs);
   note_progress();
   control_->slots[slot_].state.store(0, std::memory_order_release);
   // The last one out notes that nothing is left to recover. If a dead publisher's claim is left, that's not so.

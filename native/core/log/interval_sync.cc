@@ -1,17 +1,28 @@
 #include "core/log/interval_sync.h"
 
-#include <chrono>
+#include <algorithm>
 
 #include "core/log/log.h"
 #include "core/log/repair.h"
 #include "core/log/syncer.h"
+#include "core/platform/clock.h"
 
 namespace hermes {
+namespace {
+
+/// Between two looks at whether a sync that takes longer than the interval has ended.
+constexpr uint64_t kAgainNs = 1'000'000;
+
+}  // namespace
 
 IntervalSync::IntervalSync(std::shared_ptr<Log> log, uint32_t interval_ms, Failed failed)
-    : log_(std::move(log)), shared_(std::make_shared<Shared>()) {
+    : log_(std::move(log)),
+      interval_ns_(uint64_t{interval_ms} * 1'000'000),
+      shared_(std::make_shared<Shared>()),
+      job_(Executor::syncing(), [this] { turn(); }) {
   shared_->failed = std::move(failed);
-  thread_ = std::thread([this, interval_ms] { run(interval_ms); });
+  const Status status = job_.submit_at(monotonic_ns() + interval_ns_);
+  if (!status.ok()) shared_->fail(status);
 }
 
 IntervalSync::~IntervalSync() {
@@ -19,8 +30,7 @@ IntervalSync::~IntervalSync() {
     const std::lock_guard<std::mutex> guard(shared_->mutex);
     shared_->ended = true;
   }
-  shared_->changed.notify_all();
-  thread_.join();
+  job_.cancel();
 }
 
 void IntervalSync::Shared::fail(const Status& status) {
@@ -31,20 +41,25 @@ void IntervalSync::Shared::fail(const Status& status) {
   failed(status);
 }
 
-void IntervalSync::run(uint32_t interval_ms) {
-  const std::chrono::milliseconds interval(interval_ms);
-  Shared& shared = *shared_;
-  std::unique_lock<std::mutex> lock(shared.mutex);
-  for (auto due = std::chrono::steady_clock::now() + interval;;) {
-    if (shared.changed.wait_until(lock, due, [&] { return shared.ended; })) return;
-    shared.changed.wait(lock, [&] { return shared.ended || !shared.underway; });
-    if (shared.ended) return;
-    // Counted from before the look: what is written after it is seen by the next one, in time.
-    due = std::chrono::steady_clock::now() + interval;
-    lock.unlock();
-    const Status status = look();
-    if (!status.ok()) shared.fail(status);
-    lock.lock();
+void IntervalSync::turn() {
+  // Counted from before the look: what is written after it is seen by the next one, in time.
+  const uint64_t due = monotonic_ns() + interval_ns_;
+  bool underway = false;
+  {
+    const std::lock_guard<std::mutex> guard(shared_->mutex);
+    if (shared_->ended) return;
+    underway = shared_->underway;
+  }
+  if (underway) {
+    // That sync ends some time; not long after, the next look is due.
+    (void)job_.submit_at(std::min(due, monotonic_ns() + kAgainNs));
+    return;
+  }
+  const Status status = look();
+  if (status.ok()) {
+    (void)job_.submit_at(due);
+  } else {
+    shared_->fail(status);
   }
 }
 
@@ -62,11 +77,8 @@ Status IntervalSync::look() {
     }
     log_->syncer().request(end.sequence, [shared = shared_](const Status& done, const Position&) {
       if (!done.ok()) shared->fail(done);
-      {
-        const std::lock_guard<std::mutex> guard(shared->mutex);
-        shared->underway = false;
-      }
-      shared->changed.notify_all();
+      const std::lock_guard<std::mutex> guard(shared->mutex);
+      shared->underway = false;
     });
   }
   // Nobody waits for what stands behind a dead publisher's claim, so nobody else might repair it.

@@ -1,13 +1,12 @@
 #pragma once
 
-#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
-#include <thread>
 
 #include "core/log/position.h"
+#include "core/platform/executor.h"
 #include "core/status.h"
 
 namespace hermes {
@@ -15,9 +14,10 @@ namespace hermes {
 class Log;
 
 /// Has a topic synced again and again, so that what is written is on stable storage some time later though nobody waits for it.
-/// A thread looks once per interval; if there is nothing new, that costs a few loads and no system call.
+/// A thread that all topics of the process share looks once per interval; if there is nothing new, that costs a few loads and no system call.
 ///
-/// Thread safety: made and destroyed by one thread. `failed` is called on a thread of its own or the syncer's, once at most.
+/// Thread safety: made and destroyed by one thread. `failed` is called on a thread of the pool, once at most, or in the constructor: kLimit if
+/// the process gets no thread for this.
 class IntervalSync {
  public:
   using Failed = std::function<void(const Status&)>;
@@ -34,19 +34,19 @@ class IntervalSync {
   /// What the syncer's callback needs, which may come when this object is gone.
   struct Shared {
     std::mutex mutex;
-    std::condition_variable changed;
     bool underway = false;
     bool ended = false;
     Failed failed;
     void fail(const Status& status);
   };
-  void run(uint32_t interval_ms);
+  void turn();
   Status look();
 
   const std::shared_ptr<Log> log_;
+  const uint64_t interval_ns_;
   const std::shared_ptr<Shared> shared_;
   Position stuck_;  // where a claim stood at the last look
-  std::thread thread_;
+  Job job_;         // last: ends before what it works with
 };
 
 }  // namespace hermes

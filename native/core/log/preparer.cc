@@ -20,51 +20,66 @@ constexpr uint64_t kLargePage = uint64_t{2} << 20;
 constexpr uint64_t kSyncedRecentlyNs = 2'000'000'000;
 constexpr uint64_t kCheckpointEvery = uint64_t{16} << 20;
 constexpr uint64_t kMaxDefaultLowWater = uint64_t{64} << 20;
-constexpr auto kHousekeeping = std::chrono::seconds(1);
+constexpr uint64_t kHousekeepingNs = 1'000'000'000;
+/// How long an appender waits for a thread to begin before it does a piece of the work itself.
+constexpr auto kPatience = std::chrono::milliseconds(2);
+/// How long it waits while nothing gets done at all.
+constexpr uint64_t kStuckNs = 10'000'000'000;
+/// Two makers of one segment would both be right: no reason to wait long for one that was stopped.
+constexpr uint32_t kMakerPatienceMs = 100;
 
 }  // namespace
 
-Preparer::~Preparer() {
-  {
-    const std::lock_guard<std::mutex> guard(mutex_);
-    stop_ = true;
+void Preparer::want(const std::shared_ptr<Segment>& segment, uint64_t offset, uint64_t need, uint64_t sequence, uint32_t slot) {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  if (segment_ == nullptr || segment->number() > segment_->number()) {
+    segment_ = segment;
+    next_.reset();
+    offset_ = 0;
+    need_ = 0;
+    prepared_.notify_all();  // whoever waits for room in an older segment need not
   }
-  wanted_.notify_all();
-  if (thread_.joinable()) thread_.join();
+  if (segment->number() == segment_->number()) {
+    // An appender that uses up room quickly asks often: run further ahead of it.
+    if (offset > offset_ && offset - offset_ >= lookahead_ / 4) lookahead_ = std::min(lookahead_ * 2, kMaxLookahead);
+    offset_ = std::max(offset_, offset);
+    need_ = std::max(need_, need);
+  }
+  wanted_at_ = {segment->number(), offset, sequence};
+  wanted_slot_ = slot;
+  error_ = Status::success();
+  pending_ = true;
+  alone_ = !job_.submit().ok();
 }
 
-void Preparer::start() {
-  if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
-}
-
-void Preparer::want(const std::shared_ptr<Segment>& segment, uint64_t offset, uint64_t sequence, uint32_t slot) {
-  {
-    const std::lock_guard<std::mutex> guard(mutex_);
-    start();
-    if (segment_ == nullptr || segment->number() > segment_->number()) {
-      segment_ = segment;
-      next_.reset();
-      offset_ = 0;
-      prepared_.notify_all();  // whoever waits for room in an older segment need not
+/// Waits for what `done` tells, and does a piece of the work itself when no thread comes to.
+template <typename Done>
+Status Preparer::wait(std::unique_lock<std::mutex>& lock, Done done) {
+  uint64_t progress = progress_;
+  uint64_t since = monotonic_ns();
+  bool waited = false;
+  while (!done()) {
+    if (!error_.ok()) return error_;
+    if (!working_ && (alone_ || waited) && step(lock)) continue;
+    if (done() || !error_.ok()) continue;
+    waited = prepared_.wait_for(lock, kPatience) == std::cv_status::timeout || waited;
+    const uint64_t now = monotonic_ns();
+    if (progress != progress_) {
+      progress = progress_;
+      since = now;
+    } else if (now - since > kStuckNs) {
+      return Status::error(Code::kTimedOut, "no room for messages got prepared in " + log_.folder() +
+                                                " for 10 s: its disk does not answer. Nothing was published");
     }
-    if (segment->number() == segment_->number()) {
-      // An appender that uses up room quickly asks often: run further ahead of it.
-      if (offset > offset_ && offset - offset_ >= lookahead_ / 4) lookahead_ = std::min(lookahead_ * 2, kMaxLookahead);
-      offset_ = std::max(offset_, offset);
-    }
-    wanted_at_ = {segment->number(), offset, sequence};
-    wanted_slot_ = slot;
-    error_ = Status::success();
-    pending_ = true;
   }
-  wanted_.notify_one();
+  // What this appender has not done itself is still to be done ahead of the next messages.
+  if (waited && pending_) alone_ = !job_.submit().ok();
+  return Status::success();
 }
 
 Status Preparer::wait_ready(const Segment& segment, uint64_t limit) {
   std::unique_lock<std::mutex> lock(mutex_);
-  const auto moved_on = [&] { return segment_->number() > segment.number(); };
-  prepared_.wait(lock, [&] { return segment.ready() >= limit || moved_on() || !error_.ok(); });
-  return segment.ready() >= limit || moved_on() ? Status::success() : error_;
+  return wait(lock, [&] { return segment.ready() >= limit || segment_->number() > segment.number(); });
 }
 
 Status Preparer::wait_next(const Segment& segment, std::shared_ptr<Segment>* next) {
@@ -76,17 +91,16 @@ Status Preparer::wait_next(const Segment& segment, std::shared_ptr<Segment>* nex
     if (segment_->number() == number) return segment_;
     return nullptr;
   };
-  const auto moved_on = [&] { return segment_->number() > number; };
-  prepared_.wait(lock, [&] { return found() != nullptr || moved_on() || !error_.ok(); });
+  Status status = wait(lock, [&] { return found() != nullptr || segment_->number() > number; });
   *next = found();
-  return *next != nullptr || moved_on() ? Status::success() : error_;
+  return status;
 }
 
 bool Preparer::is_behind(const Segment& segment, uint64_t offset) {
   const std::lock_guard<std::mutex> guard(mutex_);
   if (segment_ == nullptr || segment.number() != segment_->number()) return false;
-  // There won't be more room for now. Who waits for it learns why when he publishes.
-  if (!error_.ok()) return false;
+  // There won't be more room for now. Who waits for it learns why when he publishes; or makes it himself.
+  if (!error_.ok() || alone_) return false;
   const uint64_t ahead = segment.ready() - std::min(offset, segment.ready());
   if (segment.ready() < segment.bytes()) return ahead < (uint64_t{256} << 10);
   return ahead < (uint64_t{256} << 10) && next_ == nullptr;
@@ -95,49 +109,64 @@ bool Preparer::is_behind(const Segment& segment, uint64_t offset) {
 void Preparer::retire(std::shared_ptr<Segment> segment) {
   const std::lock_guard<std::mutex> guard(mutex_);
   retired_.push_back(std::move(segment));
+  // Without a thread it goes with the next piece that an appender does.
+  (void)job_.submit();
 }
 
-void Preparer::run() {
+/// One turn on a thread of the pool: a piece of work, then other topics come first.
+void Preparer::turn() {
   std::unique_lock<std::mutex> lock(mutex_);
-  while (!stop_) {
-    if (pending_ && work(lock)) continue;
-    pending_ = false;
-    if (!retired_.empty()) {
-      std::vector<std::shared_ptr<Segment>> old;
-      old.swap(retired_);
-      lock.unlock();
-      old.clear();
-      lock.lock();
-      continue;
-    }
-    const bool aging = load_retention(log_.control()).age_ns != 0;
-    if (!aging) {
-      wanted_.wait(lock, [&] { return stop_ || pending_ || !retired_.empty(); });
-    } else if (!wanted_.wait_for(lock, kHousekeeping, [&] { return stop_ || pending_; })) {
-      lock.unlock();
-      (void)apply_retention(log_);  // tried again in a second
-      lock.lock();
-    }
+  if (working_) return;  // an appender does it
+  if (pending_ && step(lock)) {
+    (void)job_.submit();
+    return;
   }
+  pending_ = false;
+  tidy(lock);
+  if (load_retention(log_.control()).age_ns == 0) return;
+  const uint64_t now = monotonic_ns();
+  if (tidied_ns_ == 0) tidied_ns_ = now;
+  if (now - tidied_ns_ >= kHousekeepingNs) {
+    tidied_ns_ = now;
+    lock.unlock();
+    (void)apply_retention(log_);  // tried again in a second
+  }
+  (void)job_.submit_at(tidied_ns_ + kHousekeepingNs);
 }
 
-/// Does one piece of work; false if everything wanted is prepared, or the error says why not.
-bool Preparer::work(std::unique_lock<std::mutex>& lock) {
+/// Unmaps what was left behind.
+void Preparer::tidy(std::unique_lock<std::mutex>& lock) {
+  if (retired_.empty()) return;
+  std::vector<std::shared_ptr<Segment>> old;
+  old.swap(retired_);
+  lock.unlock();
+  old.clear();
+  lock.lock();
+}
+
+/// Does one piece of work; false if everything wanted is prepared, or the error says why not. REQUIRES: nobody else does one.
+bool Preparer::step(std::unique_lock<std::mutex>& lock) {
   const std::shared_ptr<Segment> segment = segment_;
-  const uint64_t target = offset_ + lookahead_;
+  const uint64_t target = std::max(offset_ + lookahead_, need_);
+  if (alone_) tidy(lock);
+  if (working_) return true;
   if (segment->ready() < std::min(target, segment->bytes())) {
     return prepare_to(lock, segment, std::min(target, segment->bytes()));
   }
   if (target <= segment->bytes()) return false;
-  if (next_ == nullptr) {
+  if (next_ == nullptr || next_->number() <= segment->number()) {
     std::shared_ptr<Segment> next;
+    working_ = true;
     lock.unlock();
     Status status = make_next(segment->number() + 1, &next);
     if (status.ok()) (void)apply_retention(log_);  // a failure here must not stop publishing; it's tried at the next segment
     lock.lock();
-    error_ = std::move(status);
-    if (error_.ok() && segment_ == segment) next_ = std::move(next);
+    working_ = false;
+    ++progress_;
     prepared_.notify_all();
+    if (segment_ != segment) return true;  // the appenders are further on, and want something else by now
+    error_ = std::move(status);
+    if (error_.ok()) next_ = std::move(next);
     return error_.ok();
   }
   const uint64_t into_next = std::min(kSegmentHeaderBytes + (target - segment->bytes()), next_->bytes());
@@ -150,6 +179,7 @@ bool Preparer::prepare_to(std::unique_lock<std::mutex>& lock, const std::shared_
   const Position at = wanted_at_;
   const uint32_t slot = wanted_slot_;
   const bool large_pages = is_for_large_pages();
+  working_ = true;
   lock.unlock();
   Status status = prepare_chunk(*keep, limit, large_pages);
   if (since_checkpoint_ >= kCheckpointEvery) {
@@ -157,8 +187,12 @@ bool Preparer::prepare_to(std::unique_lock<std::mutex>& lock, const std::shared_
     if (!log_.note_checkpoint(slot, at)) log_.advance_checkpoint();
   }
   lock.lock();
-  error_ = std::move(status);
+  working_ = false;
+  ++progress_;
   prepared_.notify_all();
+  // Of a segment that nobody needs any more it does not matter why it could not be prepared.
+  if (keep->number() < segment_->number()) return true;
+  error_ = std::move(status);
   return error_.ok();
 }
 
@@ -191,7 +225,7 @@ Status Preparer::make_next(uint64_t number, std::shared_ptr<Segment>* out) {
   if (!status.ok()) return status;
   // Only spares work: two makers would both be right, as the file gets its name by link(2).
   ScopedLock lock(&locks, kPrepareByte);
-  status = lock.acquire(1000);
+  status = lock.acquire(kMakerPatienceMs);
   if (!status.ok() && status.code != Code::kTimedOut) return status;
   if (number > log_.active()) {
     status = check_room(std::min(kChunk, log_.control().segment_bytes));

@@ -8,8 +8,6 @@
 namespace hermes {
 namespace {
 
-constexpr uint32_t kPatienceMs = 1000;
-
 Status is_owner_alive(const Log& log, uint64_t word, bool* alive) {
   const std::optional<Claim> claim = parse_claim_word(word);
   LockFile probe;
@@ -59,8 +57,9 @@ Status repair_claim(Log& log, const Position& at, RepairOutcome* outcome) {
   status = log.open_lock(&locks);
   if (!status.ok()) return status;
   ScopedLock lock(&locks, kRecoveryByte);
-  status = lock.acquire(kPatienceMs);
-  if (status.code == Code::kTimedOut) return Status::success();  // somebody repairs or recovers: look again
+  status = lock.try_acquire();
+  // Somebody repairs, recovers, or was stopped while he did. Those who ask may be event loops: they look again later.
+  if (status.code == Code::kBusy) return Status::success();
   if (!status.ok()) return status;
   // Looked at again under the lock: slots change hands only under it, so this claim's owner is the one we ask about.
   step = segment->step(at.offset);

@@ -3,6 +3,8 @@
 #include <time.h>
 
 #include <algorithm>
+#include <iterator>
+#include <utility>
 
 #include "core/log/log.h"
 #include "core/log/repair.h"
@@ -15,8 +17,13 @@ namespace {
 constexpr uint64_t kSyncPatienceNs = 60'000'000'000;
 /// How long a waiter sleeps at most before it looks whether the one who syncs has died: the kernel then gives the lock back, but tells nobody.
 constexpr uint64_t kLookAgainNs = 1'000'000;
-/// Somewhat more than it takes to wake this thread, to wake an event loop, and to publish.
-constexpr uint64_t kAwakeNs = 100'000;
+/// Between two looks at a claim that stands in the way: a live publisher commits within moments.
+constexpr uint64_t kSoonNs = 20'000;
+constexpr uint64_t kLaterNs = 1'000'000;
+constexpr uint32_t kSoonAttempts = 100;
+constexpr uint64_t kAtOnceNs = 1;
+/// How long a topic that is being closed waits for another participant's sync.
+constexpr uint64_t kLastPatienceNs = 1'000'000'000;
 
 }  // namespace
 
@@ -24,100 +31,138 @@ Syncer::~Syncer() {
   {
     const std::lock_guard<std::mutex> guard(mutex_);
     stop_ = true;
-    asked_.store(true, std::memory_order_relaxed);
   }
-  wanted_.notify_all();
-  if (thread_.joinable()) thread_.join();
+  job_.cancel();
+  // What was asked and can be done is done; the rest is told that it won't be.
+  const std::lock_guard<std::mutex> guard(at_it_);
+  const uint64_t deadline = monotonic_ns() + kLastPatienceNs;
+  while (serve() == kAtOnceNs && monotonic_ns() < deadline) {
+  }
+  answer(Status::error(Code::kClosed, "the topic was closed before a message was synced"), {}, true);
 }
 
 void Syncer::request(uint64_t sequence, Callback callback) {
   {
     const std::lock_guard<std::mutex> guard(mutex_);
-    if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
     requests_.push_back({sequence, std::move(callback)});
-    asked_.store(true, std::memory_order_relaxed);
   }
-  wanted_.notify_one();
+  const Status status = job_.submit();
+  if (status.ok()) return;
+  // Without a thread: here and now, or not at all.
+  const std::lock_guard<std::mutex> guard(at_it_);
+  if (status.code == Code::kLimit) (void)serve();
+  collect();
+  answer(status, {}, true);
 }
 
-/// Waits for a request, or for the end. Whoever awaits one message before the next asks again within microseconds; if that's what
-/// the last one did, the thread stays awake for as long as being woken costs.
-void Syncer::await_request(std::unique_lock<std::mutex>& lock) {
-  const uint64_t begun = monotonic_ns();
-  if (requests_.empty() && !stop_ && rested_ns_ < kAwakeNs) {
-    lock.unlock();
-    // Relaxed: only a hint. What was asked is read under the mutex.
-    while (!asked_.load(std::memory_order_relaxed) && monotonic_ns() - begun < kAwakeNs) std::this_thread::yield();
-    lock.lock();
-  }
-  wanted_.wait(lock, [&] { return stop_ || !requests_.empty(); });
-  rested_ns_ = monotonic_ns() - begun;
-  asked_.store(stop_, std::memory_order_relaxed);
-}
-
-void Syncer::run() {
-  LockFile locks;  // a participant of its own, which is spared opening the file for each sync
-  std::unique_lock<std::mutex> lock(mutex_);
-  for (;;) {
-    await_request(lock);
-    if (requests_.empty()) return;  // stopping, and nobody waits any more
-    std::vector<Request> batch;
-    batch.swap(requests_);
-    lock.unlock();
-    uint64_t furthest = 0;
-    for (const Request& request : batch) furthest = std::max(furthest, request.sequence);
-    Position synced;
-    Status status;
-    if (!locks.is_open()) status = log_.open_lock(&locks);
-    if (status.ok()) status = sync_with(locks, furthest, &synced);
-    for (const Request& request : batch) request.callback(status, synced);
-    lock.lock();
+/// A turn on a thread of the pool.
+void Syncer::turn() {
+  std::unique_lock<std::mutex> turn(at_it_, std::try_to_lock);
+  if (!turn.owns_lock()) {
+    (void)job_.submit_at(monotonic_ns() + kLaterNs);
+  } else if (const uint64_t pause_ns = serve(); pause_ns != 0) {
+    (void)job_.submit_at(monotonic_ns() + pause_ns);
   }
 }
 
-/// Syncs as the only one, or waits for another to have synced up to `sequence`.
-Status Syncer::sync_or_wait(LockFile& locks, uint64_t sequence, Position* synced) {
-  std::atomic<uint32_t>& generation = log_.control().sync_generation;
-  const uint64_t deadline = monotonic_ns() + kSyncPatienceNs;
-  for (;;) {
-    const uint32_t seen = generation.load(std::memory_order_acquire);
-    if (load_position(log_.control().synced, synced) && synced->sequence >= sequence) return Status::success();
-    Status status = locks.try_lock(kSyncByte, LockFile::Mode::kExclusive);
-    if (status.ok()) {
-      // Somebody may have synced for us just before.
-      const bool served = load_position(log_.control().synced, synced) && synced->sequence >= sequence;
-      if (!served) status = sync_once(synced);
-      locks.unlock(kSyncByte);
-      // After the unlocking, so that whoever wakes finds the lock free. Release: with the new generation comes the new watermark.
-      generation.fetch_add(1, std::memory_order_release);
-      futex_wake_all(&generation);
-      return status;
+/// Syncs for all who have asked, and answers those who have got it; or all, if it failed. Returns 0, or in how many ns to come again.
+/// REQUIRES: at_it_.
+uint64_t Syncer::serve() {
+  collect();
+  uint64_t furthest = 0;
+  for (const Request& request : serving_) furthest = std::max(furthest, request.sequence);
+  if (furthest == 0) return 0;
+  Position synced;
+  Retry retry = retry_;
+  retry.needed = false;
+  const Status status = attempt(furthest, &synced, &retry);
+  answer(status, synced, !status.ok());
+  retry_ = retry.needed ? retry : Retry{};
+  if (!retry.needed) return 0;
+  return retry.busy ? kAtOnceNs : retry.attempts < kSoonAttempts ? kSoonNs : kLaterNs;
+}
+
+/// Takes up what was asked since. REQUIRES: at_it_.
+void Syncer::collect() {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  serving_.insert(serving_.end(), std::make_move_iterator(requests_.begin()), std::make_move_iterator(requests_.end()));
+  requests_.clear();
+}
+
+/// Answers those being served whose messages are before `synced`: they are safe; and the others, if they are meant too, `status`.
+/// REQUIRES: at_it_.
+void Syncer::answer(const Status& status, const Position& synced, bool others) {
+  std::vector<Request> waiting;
+  waiting.swap(serving_);
+  for (Request& request : waiting) {
+    if (request.sequence <= synced.sequence) {
+      request.callback(Status::success(), synced);
+    } else if (others) {
+      request.callback(status, synced);
+    } else {
+      serving_.push_back(std::move(request));
     }
-    if (status.code != Code::kBusy) return status;
-    if (monotonic_ns() >= deadline) return Status::error(Code::kTimedOut, "another participant has been syncing for a minute");
-    (void)futex_wait(&generation, seen, kLookAgainNs);
   }
 }
 
 Status Syncer::sync_now(uint64_t sequence, Position* synced) {
-  LockFile locks;
-  Status status = log_.open_lock(&locks);
-  return status.ok() ? sync_with(locks, sequence, synced) : status;
+  Retry retry;
+  for (;;) {
+    {
+      const std::lock_guard<std::mutex> guard(at_it_);
+      retry.needed = false;
+      Status status = attempt(sequence, synced, &retry);
+      if (!status.ok() || !retry.needed) return status;
+    }
+    const timespec pause = {0, static_cast<long>(retry.attempts < kSoonAttempts ? kSoonNs : kLaterNs)};
+    if (!retry.busy) ::nanosleep(&pause, nullptr);
+  }
 }
 
-Status Syncer::sync_with(LockFile& locks, uint64_t sequence, Position* synced) {
+/// Syncs once, if that is needed and possible now; `retry` says if it is to be tried again. REQUIRES: at_it_.
+Status Syncer::attempt(uint64_t sequence, Position* synced, Retry* retry) {
   Status status;
-  for (uint32_t attempt = 0; status.ok(); ++attempt) {
-    status = sync_or_wait(locks, sequence, synced);
-    if (!status.ok() || synced->sequence >= sequence) return status;
-    // A claim of another publisher lies before our message. A live one commits within moments, a dead one is repaired.
-    status = check_coming(*synced, sequence);
-    if (!status.ok()) return status;
-    RepairOutcome outcome;
-    status = repair_claim(log_, *synced, &outcome);
-    const timespec pause = {0, attempt < 100 ? 20'000 : 1'000'000};
-    if (status.ok() && outcome != RepairOutcome::kRepaired) ::nanosleep(&pause, nullptr);
+  if (!locks_.is_open()) status = log_.open_lock(&locks_);
+  if (status.ok()) status = sync_or_wait(locks_, sequence, synced, retry);
+  if (!status.ok() || retry->needed || synced->sequence >= sequence) return status;
+  // A claim of another publisher lies before our message. A live one commits within moments, a dead one is repaired.
+  status = check_coming(*synced, sequence);
+  if (!status.ok()) return status;
+  RepairOutcome outcome;
+  status = repair_claim(log_, *synced, &outcome);
+  retry->needed = true;
+  ++retry->attempts;
+  return status;
+}
+
+/// Syncs as the only one, or waits a moment for another to have synced up to `sequence`.
+Status Syncer::sync_or_wait(LockFile& locks, uint64_t sequence, Position* synced, Retry* retry) {
+  std::atomic<uint32_t>& generation = log_.control().sync_generation;
+  const uint32_t seen = generation.load(std::memory_order_acquire);
+  retry->busy = false;
+  if (load_position(log_.control().synced, synced) && synced->sequence >= sequence) return Status::success();
+  Status status = locks.try_lock(kSyncByte, LockFile::Mode::kExclusive);
+  if (status.code == Code::kBusy) {
+    const uint64_t now = monotonic_ns();
+    if (busy_since_ns_ == 0) busy_since_ns_ = now;
+    if (now - busy_since_ns_ >= kSyncPatienceNs) {
+      busy_since_ns_ = 0;
+      return Status::error(Code::kTimedOut, "another participant has been syncing for a minute");
+    }
+    (void)futex_wait(&generation, seen, kLookAgainNs);
+    retry->needed = true;
+    retry->busy = true;
+    return Status::success();
   }
+  busy_since_ns_ = 0;
+  if (!status.ok()) return status;
+  // Somebody may have synced for us just before.
+  const bool served = load_position(log_.control().synced, synced) && synced->sequence >= sequence;
+  if (!served) status = sync_once(synced);
+  locks.unlock(kSyncByte);
+  // After the unlocking, so that whoever wakes finds the lock free. Release: with the new generation comes the new watermark.
+  generation.fetch_add(1, std::memory_order_release);
+  futex_wake_all(&generation);
   return status;
 }
 

@@ -1,14 +1,12 @@
 #pragma once
 
-#include <atomic>
-#include <condition_variable>
 #include <functional>
 #include <memory>
 #include <mutex>
-#include <thread>
 #include <vector>
 
 #include "core/log/position.h"
+#include "core/platform/executor.h"
 #include "core/platform/file.h"
 #include "core/platform/lock_file.h"
 #include "core/status.h"
@@ -20,17 +18,21 @@ class Log;
 /// Brings a topic's messages to stable storage. One sync serves all who wait, in every process: whoever gets the sync lock
 /// syncs everything committed so far and raises the shared watermark; the others find it raised.
 ///
-/// Thread safety: all methods may be called from any thread. The callback runs on the syncer's thread.
+/// The work is done on threads that all topics of the process share, and none of them waits there for what others have to do first: the
+/// turn then comes again later. In a process that gets no thread the caller does it.
+///
+/// Thread safety: all methods may be called from any thread. The callback runs on a thread of the pool, or in request().
 class Syncer {
  public:
   /// Told after each sync: everything before `synced.sequence` is safe; or the error, and then nothing new is.
   using Callback = std::function<void(const Status&, const Position& synced)>;
 
-  explicit Syncer(Log& log) : log_(log) {}
+  explicit Syncer(Log& log) : log_(log), job_(Executor::syncing(), [this] { turn(); }) {}
   ~Syncer();
 
   /// Asks for a sync that covers everything before `sequence`; the callback is called once. kOutOfRange if there is no such
-  /// message yet, kClosed if the syncer was destroyed while it waited for another publisher's claim.
+  /// message yet, kClosed if the syncer was destroyed while it waited for another publisher's claim. Where the process has no thread to
+  /// spare it syncs at once; kLimit if what it would have to wait for is not done by then.
   void request(uint64_t sequence, Callback callback);
   /// Syncs in the calling thread until everything before `sequence` is safe.
   Status sync_now(uint64_t sequence, Position* synced);
@@ -40,22 +42,33 @@ class Syncer {
     uint64_t sequence;
     Callback callback;
   };
-  void run();
-  void await_request(std::unique_lock<std::mutex>& lock);
-  Status sync_with(LockFile& locks, uint64_t sequence, Position* synced);
-  Status sync_or_wait(LockFile& locks, uint64_t sequence, Position* synced);
+  /// When to try again what could not be done yet.
+  struct Retry {
+    bool needed = false;
+    bool busy = false;      // another participant syncs
+    uint32_t attempts = 0;  // behind a claim
+  };
+  void turn();
+  uint64_t serve();
+  void collect();
+  void answer(const Status& status, const Position& synced, bool others);
+  Status attempt(uint64_t sequence, Position* synced, Retry* retry);
+  Status sync_or_wait(LockFile& locks, uint64_t sequence, Position* synced, Retry* retry);
   Status sync_once(Position* synced);
   Status check_coming(const Position& end, uint64_t sequence);
 
   Log& log_;
   std::mutex mutex_;
-  std::condition_variable wanted_;
   std::vector<Request> requests_;
-  std::atomic<bool> asked_{false};  // changes with requests_ and stop_, to be looked at without the mutex
-  uint64_t rested_ns_ = ~uint64_t{0};  // how long the thread had nothing to do before the last request
   bool stop_ = false;
   Status failed_;  // a failed sync is final: the kernel may have dropped the pages that it could not write
-  std::thread thread_;
+  std::mutex at_it_;  // one thread of this process at a time; held before mutex_
+  // What at_it_ guards:
+  std::vector<Request> serving_;
+  LockFile locks_;  // a participant of its own, which is spared opening the file for each sync
+  Retry retry_;     // of the requests
+  uint64_t busy_since_ns_ = 0;
+  Job job_;  // last: ends before what it works with
 };
 
 }  // namespace hermes

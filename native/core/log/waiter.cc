@@ -14,7 +14,19 @@ namespace {
 // A dead publisher's claim rings no bell, so sleepers look up now and then.
 constexpr uint64_t kLookUpNs = 200'000'000;
 // Where sleepers can't be woken (no right to write, no membarrier): a millisecond's delay at most.
-constexpr long kPollNs = 1'000'000;
+constexpr uint64_t kPollNs = 1'000'000;
+constexpr uint64_t kLongestNs = uint64_t{1} << 60;
+
+/// Wakes all who sleep for news of the topic.
+void ring(const Log& log) noexcept {
+  if (!log.writable()) return;
+  // Odd becomes even, and even goes on to the next even number. Release: who parks after this sees what made us ring.
+  std::atomic<uint32_t>& parked = log.control().parked;
+  uint32_t seen = parked.load(std::memory_order_relaxed);
+  while (!parked.compare_exchange_weak(seen, (seen | 1) + 1, std::memory_order_acq_rel, std::memory_order_relaxed)) {
+  }
+  futex_wake_all(&parked);
+}
 
 }  // namespace
 
@@ -30,34 +42,51 @@ bool has_news(const Log& log, const Segment* segment, const Position& at) noexce
   }
 }
 
-bool Waiter::wait(const std::shared_ptr<Segment>& segment, const Position& at, uint64_t timeout_ns) {
-  const uint64_t deadline = monotonic_ns() + timeout_ns;
+LogSleeper::LogSleeper(std::shared_ptr<Log> log, std::shared_ptr<Segment> segment, const Position& at, uint64_t timeout_ns, Done done)
+    : log_(std::move(log)),
+      segment_(std::move(segment)),
+      at_(at),
+      deadline_ns_(monotonic_ns() + std::min(timeout_ns, kLongestNs)),
+      done_(std::move(done)) {}
+
+bool LogSleeper::is_over(uint64_t now_ns) {
+  news_ = has_news(*log_, segment_.get(), at_);
+  return news_ || now_ns >= deadline_ns_;
+}
+
+Nap LogSleeper::lie_down(uint64_t now_ns) {
+  const Step step = segment_ == nullptr ? Step{Step::Kind::kEmpty} : segment_->step(at_.offset);
+  if (step.kind == Step::Kind::kClaim && log_->writable()) {
+    // Seen twice, a look-up apart: perhaps its owner is dead. If it can't be repaired now, the next look tries again.
+    RepairOutcome outcome;
+    if (claim_ == step.word) (void)repair_claim(*log_, at_, &outcome);
+    claim_ = step.word;
+  }
+  if (!log_->writable()) return {nullptr, 0, std::min(now_ns + kPollNs, deadline_ns_), false};
+  // Acquire: pairs with the release in nudge(). After the barrier that follows either we see a commit, or its publisher sees `parked`.
+  // See Appender::commit.
   std::atomic<uint32_t>& parked = log_->control().parked;
-  uint64_t claim = 0;  // seen at the position when we last looked
+  const uint32_t ticket = parked.fetch_or(1, std::memory_order_acq_rel) | 1;
+  return {&parked, ticket, std::min(now_ns + kLookUpNs, deadline_ns_), true};
+}
+
+void LogSleeper::nudge() { ring(*log_); }
+
+void LogSleeper::finish() { done_(news_); }
+
+bool Waiter::wait(const std::shared_ptr<Segment>& segment, const Position& at, uint64_t timeout_ns) {
+  LogSleeper sleeper(log_, segment, at, timeout_ns, nullptr);
   for (;;) {
-    if (has_news(*log_, segment.get(), at)) return true;
-    const uint64_t now = monotonic_ns();
-    if (now >= deadline || cancelled_.load(std::memory_order_acquire)) return false;
-    const Step step = segment == nullptr ? Step{Step::Kind::kEmpty} : segment->step(at.offset);
-    if (step.kind == Step::Kind::kClaim && log_->writable()) {
-      // Seen twice, a look-up apart: perhaps its owner is dead. If the repair fails, the next look tries again.
-      RepairOutcome outcome;
-      if (claim == step.word && repair_claim(*log_, at, &outcome).ok() && outcome == RepairOutcome::kRepaired) continue;
-      claim = step.word;
-    }
-    bool can_sleep = log_->writable();
-    uint32_t ticket = 0;
-    if (can_sleep) {
-      // Acquire: pairs with the release in cancel().
-      ticket = parked.fetch_or(1, std::memory_order_acq_rel) | 1;
-      // After this fence either we see a commit, or its publisher sees `parked`. See Appender::commit.
-      can_sleep = heavy_barrier();
-      if (has_news(*log_, segment.get(), at)) return true;
-    }
+    uint64_t now = monotonic_ns();
+    if (sleeper.is_over(now) || cancelled_.load(std::memory_order_acquire)) return sleeper.news();
+    const Nap nap = sleeper.lie_down(now);
+    const bool can_sleep = nap.word != nullptr && heavy_barrier();
+    now = monotonic_ns();
+    if (sleeper.is_over(now)) return sleeper.news();
     if (can_sleep && !cancelled_.load(std::memory_order_acquire)) {
-      (void)futex_wait(&parked, ticket, std::min(kLookUpNs, deadline - now));
+      (void)futex_wait(nap.word, nap.expected, nap.until_ns - std::min(now, nap.until_ns));
     } else {
-      const timespec pause = {0, kPollNs};
+      const timespec pause = {0, static_cast<long>(kPollNs)};
       ::nanosleep(&pause, nullptr);
     }
   }
@@ -66,13 +95,7 @@ bool Waiter::wait(const std::shared_ptr<Segment>& segment, const Position& at, u
 void Waiter::cancel() noexcept {
   // Release: the sleeper that wakes sees it. Waking the others of this topic as well does no harm.
   cancelled_.store(true, std::memory_order_release);
-  if (!log_->writable()) return;
-  // Odd becomes even, and even goes on to the next even number. Release: who parks after this sees `cancelled_`.
-  std::atomic<uint32_t>& parked = log_->control().parked;
-  uint32_t seen = parked.load(std::memory_order_relaxed);
-  while (!parked.compare_exchange_weak(seen, (seen | 1) + 1, std::memory_order_acq_rel, std::memory_order_relaxed)) {
-  }
-  futex_wake_all(&parked);
+  ring(*log_);
 }
 
 }  // namespace hermes

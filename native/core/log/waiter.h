@@ -1,9 +1,11 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 
 #include "core/log/log.h"
+#include "core/platform/sleeper.h"
 
 namespace hermes {
 
@@ -11,8 +13,32 @@ namespace hermes {
 /// topic has one.
 [[nodiscard]] bool has_news(const Log& log, const Segment* segment, const Position& at) noexcept;
 
-/// Sleeps in the kernel until there is news at a position. A publisher that finds no sleeper pays one load for this, and
-/// wakes sleepers with one system call otherwise.
+/// A wait for news at a position, for a SleeperPool to take care of. A publisher that finds no sleeper pays one load for this, and wakes
+/// sleepers with one system call otherwise. Repairs the claim of a dead publisher that stands at the position.
+class LogSleeper final : public Sleeper {
+ public:
+  using Done = std::function<void(bool news)>;
+
+  /// `done` is told whether there is news, or `timeout_ns` went by, or the wait was cancelled.
+  LogSleeper(std::shared_ptr<Log> log, std::shared_ptr<Segment> segment, const Position& at, uint64_t timeout_ns, Done done);
+
+  bool is_over(uint64_t now_ns) override;
+  Nap lie_down(uint64_t now_ns) override;
+  void nudge() override;
+  void finish() override;
+  bool news() const noexcept { return news_; }
+
+ private:
+  const std::shared_ptr<Log> log_;
+  const std::shared_ptr<Segment> segment_;
+  const Position at_;
+  const uint64_t deadline_ns_;
+  const Done done_;
+  uint64_t claim_ = 0;  // seen at the position when we last looked
+  bool news_ = false;
+};
+
+/// Sleeps for news in the calling thread.
 ///
 /// Thread safety: wait() by one thread at a time; prepare() and cancel() by any.
 class Waiter {

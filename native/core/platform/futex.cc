@@ -17,7 +17,35 @@ static_assert(sizeof(std::atomic<uint32_t>) == 4 && std::atomic<uint32_t>::is_al
 constexpr int kGlobalExpedited = 1 << 1;
 constexpr int kRegisterGlobalExpedited = 1 << 2;
 
+// Since Linux 5.16, with one number on all architectures; older headers lack it and struct futex_waitv.
+constexpr long kSysFutexWaitv = 449;
+struct WaitvEntry {
+  uint64_t value;
+  uint64_t address;
+  uint32_t flags;
+  uint32_t reserved;
+};
+constexpr uint32_t kWaitv32Bits = 2;
+
 }  // namespace
+
+bool can_wait_any() noexcept {
+  // No words at all: the system call says EINVAL where it is there, and ENOSYS or EPERM where not.
+  return ::syscall(kSysFutexWaitv, nullptr, 0, 0, nullptr, CLOCK_MONOTONIC) != 0 && errno == EINVAL;
+}
+
+void futex_wait_any(const Watched* watched, uint32_t count, uint64_t until_ns) noexcept {
+  WaitvEntry entries[kMaxWatched];
+  for (uint32_t i = 0; i < count; ++i) {
+    entries[i] = {watched[i].expected, reinterpret_cast<uintptr_t>(watched[i].word), kWaitv32Bits, 0};
+  }
+  const timespec until = {static_cast<time_t>(until_ns / 1'000'000'000), static_cast<long>(until_ns % 1'000'000'000)};
+  const long result = ::syscall(kSysFutexWaitv, entries, count, 0, &until, CLOCK_MONOTONIC);
+  if (result >= 0 || errno == EAGAIN || errno == EINTR || errno == ETIMEDOUT) return;
+  // Something that must not happen. Not a reason to spin.
+  const timespec pause = {0, 1'000'000};
+  ::nanosleep(&pause, nullptr);
+}
 
 WaitResult futex_wait(const std::atomic<uint32_t>* word, uint32_t expected, uint64_t timeout_ns) noexcept {
   const timespec timeout = {static_cast<time_t>(timeout_ns / 1'000'000'000),

@@ -46,6 +46,12 @@ class ScopedLock {
   ~ScopedLock() {
     if (held_) file_->unlock(byte_);
   }
+  /// At once, or kBusy.
+  Status try_acquire() {
+    Status status = file_->try_lock(byte_, LockFile::Mode::kExclusive);
+    held_ = status.ok();
+    return status;
+  }
   Status acquire(uint32_t timeout_ms) {
     Status status = file_->lock(byte_, LockFile::Mode::kExclusive, timeout_ms);
     held_ = status.ok();
