@@ -21,7 +21,7 @@ import { Topic, type TopicOwner } from './topic.js'
 import { checkTopicName } from './topic-name.js'
 import type { Retention, TopicInfo, TopicSettings, Transport } from './transport/transport.js'
 
-/** Options of `hermes.topic()`. Settings other than retention are fixed when the topic is made; giving others later is an error. */
+/** Options of `hermes.topic()`. Settings other than retention are fixed by the first publisher; giving others later is an error. */
 export interface TopicOptions<In, Out, View> {
   /** How values become bytes. Default: `json`. To check values at the boundary, wrap it: `validated(codec, schema)`. */
   readonly codec?: Codec<In, Out, View>
@@ -29,7 +29,7 @@ export interface TopicOptions<In, Out, View> {
   readonly segmentBytes?: number
   /** The largest encoded value, in bytes. Default 64 KiB. */
   readonly maxPayloadBytes?: number
-  /** What to keep: whole segments, oldest first out. Unlimited unless given. May be changed later. */
+  /** What to keep: whole segments, oldest first out. Unlimited unless given. Publishers set it, also of a topic that exists; a subscriber changes nothing. */
   readonly retention?: Retention
   /** Refuse to publish (`DISK_FULL`) when less than this would stay free on the disk. Default: 64 MiB, or 5 % of a small disk. */
   readonly lowWaterBytes?: number

@@ -7,7 +7,7 @@ import { Message, MessageCursor, type MessageView } from './message.js'
 import { checkInteger, invalid } from './options.js'
 import { type CloseOptions, checkCloseOptions } from './publisher.js'
 import type { From, SubscriberPort } from './transport/transport.js'
-import { type Wait, waitForMessages } from './wait.js'
+import { type Wait, type WaitingPort, waitForMessages } from './wait.js'
 
 /**
  * Called by `poll` for each message. Both arguments are valid only until it returns.
@@ -29,7 +29,8 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
   readonly topic: string
   readonly wait: Wait
   readonly #codec: Codec<never, Out, View>
-  readonly #port: SubscriberPort
+  /** Another one takes its place when a topic that was waited for is there. */
+  #port: SubscriberPort
   readonly #reader: Reader<View>
   readonly #cursor: MessageCursor
   readonly #signal: AbortSignal | undefined
@@ -76,11 +77,14 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
    * @throws HermesError `CLOSED`, `BUSY` (called from within a handler, or while an iterator is in use), `CORRUPT`, `BEHIND_RETENTION`, `DECODE_FAILED`
    */
   poll(handler: Handler<View>, limit: number = defaultLimit): number {
-    const port = this.#port
+    let port = this.#port
     if (this.#consumer !== 'none' || this.#isClosed || typeof handler !== 'function') this.#refuse(handler)
     // Bit operations make a 32-bit integer of anything: what is not one differs.
     if ((limit | 0) !== limit || limit < 1 || limit > maxLimit) checkInteger('limit', limit, 1, maxLimit)
-    if (port.offset >= port.end && this.#fetch(limit) === 0) return 0
+    if (port.offset >= port.end) {
+      if (this.#fetch(limit) === 0) return 0
+      port = this.#port
+    }
     const { region } = port
     const { data } = region
     const cursor = this.#cursor
@@ -207,7 +211,9 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
 
   #fetch(limit: number): number {
     try {
-      return this.#port.fetch(limit)
+      const found = this.#port.fetch(limit)
+      if (this.#port.opened !== undefined) this.#port = this.#port.opened
+      return found
     } catch (error) {
       if (!this.#skipDamage || !(error instanceof HermesError) || error.code !== 'CORRUPT') throw error
       if (this.#port.skipDamage() === 0) throw error
@@ -215,13 +221,13 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
     }
   }
 
-  /** The port, with damage handled as the subscriber was told. */
-  #fetchingPort(): SubscriberPort {
-    if (!this.#skipDamage) return this.#port
-    const port = Object.create(this.#port) as SubscriberPort
-    port.fetch = (limit) => this.#fetch(limit)
-    port.park = (timeoutMs, signal) => this.#port.park(timeoutMs, signal)
-    return port
+  /** What waits look at: the port as it is by then, with damage handled as the subscriber was told. */
+  #fetchingPort(): WaitingPort {
+    return {
+      arrivesByTurn: this.#port.arrivesByTurn === true,
+      fetch: (limit) => this.#fetch(limit),
+      park: (timeoutMs, signal) => this.#port.park(timeoutMs, signal),
+    }
   }
 
   /** Decodes what was fetched, up to `max` messages. */

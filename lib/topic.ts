@@ -1,8 +1,9 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { bounded, checkWaitOptions, type WaitOptions } from './abort.js'
 import type { Codec } from './codec/codec.js'
 import { guarded } from './codec/guarded.js'
 import { HermesError } from './errors.js'
-import { checkBoolean, checkChoice, checkInteger, checkOptions, checkSignal } from './options.js'
+import { aborted, checkBoolean, checkChoice, checkInteger, checkOptions, checkSignal } from './options.js'
 import { type CloseOptions, Publisher } from './publisher.js'
 import { checkFrom, Subscriber } from './subscriber.js'
 import {
@@ -47,7 +48,16 @@ export interface SubscriberOptions {
   readonly verify?: boolean
   /** What to do at damage in the log: `error` (default) throws `CORRUPT` there, `skip` goes on with the next message that is whole. */
   readonly onDamage?: 'error' | 'skip'
+  /**
+   * Make the topic, with the settings given to `hermes.topic()`, if there is none. Default false: the subscriber waits for the first publisher, who says
+   * what the topic is; with `create: false` in the topic's options it is refused (`NOT_FOUND`).
+   */
+  readonly create?: boolean
 }
+
+/** Between two looks for a topic that is waited for: at first, and at most. */
+const firstLookMs = 10
+const mostLookMs = 250
 
 /** What a topic needs of the one that made it. */
 export interface TopicOwner {
@@ -58,7 +68,7 @@ export interface TopicOwner {
 }
 
 /**
- * One topic. Made by `hermes.topic()`, which touches no file: the first publisher or subscriber makes the topic.
+ * One topic. Made by `hermes.topic()`, which touches no file: the first publisher makes the topic, and a subscriber waits for it.
  *
  * @typeParam In   what `publish` takes
  * @typeParam Out  what iterators yield
@@ -116,23 +126,52 @@ export class Topic<In, Out = In, View = Out> {
    * @throws HermesError `CODEC_MISMATCH`, `BEHIND_RETENTION`, `OUT_OF_RANGE`, `ACCESS_DENIED`, `CORRUPT`, …
    */
   async subscriber(options: SubscriberOptions = {}): Promise<Subscriber<Out, View>> {
-    checkOptions('subscriber()', options, ['from', 'wait', 'signal', 'verify', 'onDamage'])
+    checkOptions('subscriber()', options, ['from', 'wait', 'signal', 'verify', 'onDamage', 'create'])
     const {
       from = this.#owner.transport.defaultFrom ?? 'latest',
       wait = 'adaptive',
       signal,
       verify = true,
       onDamage = 'error',
+      create = false,
     } = options
     checkFrom("'from'", from)
     checkChoice('wait', wait, waits)
     checkSignal(signal)
     checkBoolean('verify', verify)
     checkChoice('onDamage', onDamage, ['error', 'skip'])
+    checkBoolean('create', create)
     this.#owner.checkOpen()
-    const port = await this.#owner.transport.subscriber(this.name, this.#settings, { from, verify, signal })
+    const port = await this.#owner.transport.subscriber(this.name, this.#settings, { from, verify, signal, create })
     const codec = guarded(this.codec) as unknown as Codec<never, Out, View>
     return this.#owner.adopt(new Subscriber<Out, View>(this.name, codec, port, wait, signal, onDamage === 'skip'))
+  }
+
+  /**
+   * Resolves once the topic exists, with what is known of it. Looks again and again, a few times per second at last.
+   *
+   * @throws HermesError `ABORTED`, `TIMED_OUT`, `CLOSED`; and what `info` throws, but for `NOT_FOUND`
+   */
+  async waitUntilExists(options: WaitOptions = {}): Promise<TopicInfo> {
+    checkWaitOptions('waitUntilExists()', options)
+    const late = () =>
+      new HermesError('TIMED_OUT', `Nobody has made topic '${this.name}' within ${options.timeoutMs} ms.`, {
+        details: { topic: this.name },
+      })
+    return bounded(options, (signal) => this.#untilExists(signal), late)
+  }
+
+  async #untilExists(signal: AbortSignal | undefined): Promise<TopicInfo> {
+    for (let delayMs = firstLookMs; ; delayMs = Math.min(2 * delayMs, mostLookMs)) {
+      this.#owner.checkOpen()
+      try {
+        return await this.#owner.transport.info(this.name, signal)
+      } catch (error) {
+        if (!(error instanceof HermesError) || error.code !== 'NOT_FOUND') throw error
+      }
+      await sleep(delayMs, undefined, { signal }).catch(() => {})
+      if (signal?.aborted) throw aborted(signal)
+    }
   }
 
   /** What is known of the topic now. Rejects with `NOT_FOUND` before somebody has made it. */

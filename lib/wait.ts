@@ -13,6 +13,9 @@ import type { SubscriberPort } from './transport/transport.js'
 export type Wait = 'spin' | 'yield' | 'park' | 'adaptive'
 export const waits: readonly Wait[] = ['spin', 'yield', 'park', 'adaptive']
 
+/** What a wait needs of a subscriber's port. */
+export type WaitingPort = Pick<SubscriberPort, 'arrivesByTurn' | 'fetch' | 'park'>
+
 /** Between two looks at the clock while spinning. */
 const spinsPerLook = 64
 const spinSliceMs = 1
@@ -21,7 +24,7 @@ const adaptiveTurns = 20
 /** A parked subscriber looks up at least this often. */
 const parkMs = 1000
 
-function spin(port: SubscriberPort, limit: number, forMs: number): number {
+function spin(port: WaitingPort, limit: number, forMs: number): number {
   const until = performance.now() + forMs
   do {
     for (let i = 0; i < spinsPerLook; i++) {
@@ -38,7 +41,7 @@ function spin(port: SubscriberPort, limit: number, forMs: number): number {
  * @throws HermesError `ABORTED`, and what `fetch` throws
  */
 export async function waitForMessages(
-  port: SubscriberPort,
+  port: WaitingPort,
   wait: Wait,
   limit: number,
   signal: AbortSignal | undefined,

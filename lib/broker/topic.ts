@@ -3,6 +3,7 @@ import { frameBytes, frameHeaderBytes, frameOffset } from '../frame.js'
 import { native } from '../native.js'
 import type { NativeLog } from '../native-addon.js'
 import { callNative, fromNative } from '../native-error.js'
+import { defineTopic } from '../transport/log/definition.js'
 import { type Directory, topicFolder } from '../transport/log/directory.js'
 import { openTopicFile, type TopicFile } from '../transport/log/topic-file.js'
 import type { Durability, TopicSettings } from '../transport/transport.js'
@@ -105,7 +106,7 @@ export class BrokerTopic {
   /** @throws HermesError as `openTopicFile` and the core do */
   static async open(host: TopicHost, name: string, settings: TopicSettings): Promise<BrokerTopic> {
     const { directory } = host
-    const file = await openTopicFile(directory, name, settings)
+    const file = await defineTopic(directory, name, settings, true)
     const { segmentBytes, maxPayloadBytes } = file
     const create = { segmentBytes, maxPayloadBytes, fileMode: directory.fileMode }
     const folder = topicFolder(directory, name)

@@ -98,6 +98,8 @@ export interface PortOptions {
 export interface SubscriberPortOptions {
   readonly from: From
   readonly verify: boolean
+  /** Make the topic with the settings given if there is none. Else it is waited for, unless the settings say not to create it: then `NOT_FOUND`. */
+  readonly create?: boolean
   /** Gives the opening up. */
   readonly signal?: AbortSignal | undefined
 }
@@ -167,6 +169,8 @@ export interface SubscriberPort {
   end: number
   /** Expected at `offset`. */
   sequence: number
+  /** The port that takes this one's place from now on, where the topic had to be waited for. */
+  readonly opened?: SubscriberPort | undefined
   /** True where messages arrive only between turns of the event loop (TCP): to spin in place would wait in vain. */
   readonly arrivesByTurn?: boolean
 

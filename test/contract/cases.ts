@@ -1,4 +1,5 @@
 import { codecCase } from './codecs.case.js'
+import { definitionCase } from './definition.case.js'
 import { endingCase } from './ending.case.js'
 import { limitsCase } from './limits.case.js'
 import type { Case } from './placement.js'
@@ -19,6 +20,7 @@ export const cases: Readonly<Record<string, Case>> = {
   waiting: waitCase,
   ending: endingCase,
   limits: limitsCase,
+  definition: definitionCase,
   retention: retentionCase,
   refusals: refusalCase,
   views: viewCase,

@@ -92,15 +92,17 @@ export function retentionCase({ it }: Suite): void {
   it('takes another retention at any time', async ({ hermes }) => {
     const { topic } = await fill(hermes, 200, { bytes: 100 * segmentBytes })
     expect((await topic.info()).firstSequence).toBe(1)
-    await hermes
-      .topic('bytes', { codec: raw, retention: { bytes: 2 * segmentBytes, ageMs: 365 * 86_400_000 } })
-      .subscriber()
+    const other = hermes.topic('bytes', { codec: raw, retention: { bytes: 2 * segmentBytes, ageMs: 365 * 86_400_000 } })
+    // What is kept is for publishers to say.
+    await other.subscriber()
+    expect((await topic.info()).retention).toEqual({ bytes: 100 * segmentBytes })
+    await other.publisher()
     const info = await topic.info()
     expect(info.retention).toEqual({ bytes: 2 * segmentBytes, ageMs: 365 * 86_400_000 })
     expect(info.bytes).toBeLessThanOrEqual(2 * segmentBytes)
     expect(info.firstSequence).toBeGreaterThan(1)
     // Left out: it stays as it is.
-    await hermes.topic('bytes', { codec: raw }).subscriber()
+    await hermes.topic('bytes', { codec: raw }).publisher()
     expect((await topic.info()).retention.bytes).toBe(2 * segmentBytes)
   })
 }

@@ -1,8 +1,20 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { HermesError } from '../../errors.js'
 import { native } from '../../native.js'
 import type { NativeLog } from '../../native-addon.js'
 import { callNative, fromNative } from '../../native-error.js'
-import type { From, PortOptions, Retention, TopicInfo, TopicSettings, Transport } from '../transport.js'
+import { AwaitedSubscriber, topicDefined } from '../awaited-subscriber.js'
+import type {
+  From,
+  PortOptions,
+  Retention,
+  SubscriberPort,
+  SubscriberPortOptions,
+  TopicInfo,
+  TopicSettings,
+  Transport,
+} from '../transport.js'
+import { checkDefinition, defineTopic, topicRevision } from './definition.js'
 import { type Directory, topicFolder } from './directory.js'
 import { LogPublisher } from './log-publisher.js'
 import { LogSubscriber } from './log-subscriber.js'
@@ -60,12 +72,20 @@ export class LogTransport implements Transport {
     settings: TopicSettings,
     options: Pick<PortOptions, 'exclusive' | 'syncIntervalMs'>,
   ): Promise<LogPublisher> {
-    const file = await openTopicFile(this.#directory, topic, settings)
+    const file = await defineTopic(this.#directory, topic, settings)
     const log = this.#openLog(file, settings)
     try {
-      this.#retain(log, settings)
       const { exclusive, syncIntervalMs = 0 } = options
       const appender = await log.openAppender(exclusive, syncIntervalMs)
+      try {
+        // From here on nobody gives the topic another codec; until here somebody could.
+        checkDefinition(this.#directory, topic, settings)
+        this.#retain(log, settings)
+        await topicDefined(topicFolder(this.#directory, topic))
+      } catch (error) {
+        appender.close()
+        throw error
+      }
       return new LogPublisher(topic, log, appender, file, syncIntervalMs > 0)
     } catch (error) {
       log.close()
@@ -73,16 +93,32 @@ export class LogTransport implements Transport {
     }
   }
 
-  async subscriber(
-    topic: string,
-    settings: TopicSettings,
-    options: { readonly from: From; readonly verify: boolean },
-  ): Promise<LogSubscriber> {
-    const file = await openTopicFile(this.#directory, topic, settings)
+  async subscriber(topic: string, settings: TopicSettings, options: SubscriberPortOptions): Promise<SubscriberPort> {
+    // One that may make the topic does so now; one that must not wait for it is told now.
+    if (options.create === true || !settings.create) {
+      await openTopicFile(this.#directory, topic, { ...settings, create: options.create === true })
+    }
+    const wanted = { ...settings, create: false }
+    const awaited = {
+      key: topicFolder(this.#directory, topic),
+      topic,
+      open: (from: From) => this.#subscribe(topic, wanted, from, options.verify),
+      revision: () => topicRevision(this.#directory, topic),
+      check: () => checkDefinition(this.#directory, topic, wanted),
+    }
+    return AwaitedSubscriber.open(awaited, options.from)
+  }
+
+  async #subscribe(topic: string, settings: TopicSettings, from: From, verify: boolean): Promise<LogSubscriber> {
+    let file: TopicFile
+    try {
+      file = await openTopicFile(this.#directory, topic, settings)
+    } catch (error) {
+      throw await this.#asEmpty(topic, error)
+    }
     const log = this.#openLog(file, settings)
     try {
-      this.#retain(log, settings)
-      return new LogSubscriber(topic, log, options.verify, options.from)
+      return new LogSubscriber(topic, log, verify, from)
     } catch (error) {
       log.close()
       throw fromNative(error, { topic })
@@ -90,6 +126,21 @@ export class LogTransport implements Transport {
   }
 
   async close(): Promise<void> {}
+
+  /** A topic of another codec that is empty, without a publisher, is as good as none: who comes to publish says what it will be. */
+  async #asEmpty(topic: string, error: unknown): Promise<unknown> {
+    if (!(error instanceof HermesError) || error.code !== 'CODEC_MISMATCH') return error
+    // A publisher that is there may be about to define the topic anew, which takes it some milliseconds.
+    const revision = topicRevision(this.#directory, topic)
+    for (let looks = 0; looks < 10; looks++) {
+      const { nextSequence, publishers } = await this.info(topic)
+      if (nextSequence > 1) return error
+      if (publishers === 0 || topicRevision(this.#directory, topic) !== revision) break
+      if (looks === 9) return error
+      await sleep(5)
+    }
+    return new HermesError('NOT_FOUND', `Topic '${topic}' is empty, and nobody publishes there yet.`, { cause: error })
+  }
 
   #retain(log: NativeLog, { retention }: TopicSettings): void {
     if (retention !== undefined) log.setRetention(retention.bytes ?? 0, retention.ageMs ?? 0)

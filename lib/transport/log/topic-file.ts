@@ -2,6 +2,7 @@ import { access, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { HermesError } from '../../errors.js'
 import { native } from '../../native.js'
+import { schemaDifference, shownDifferences } from '../schema-difference.js'
 import type { TopicSettings } from '../transport.js'
 import { createWhole, type Directory, diskBytes, fromFs, makeFolder, readMarked, topicFolder } from './directory.js'
 
@@ -89,6 +90,10 @@ export async function openTopicFile(directory: Directory, name: string, wanted: 
   return found
 }
 
+export function topicFileText(file: TopicFile): string {
+  return `${JSON.stringify({ format, version: 1, ...file }, undefined, 2)}\n`
+}
+
 export async function makeTopicFile(directory: Directory, name: string, wanted: TopicSettings): Promise<TopicFile> {
   const { defaultSegmentBytes, defaultMaxPayload } = native.constants
   const segmentBytes = wanted.segmentBytes ?? defaultSegmentBytes
@@ -111,24 +116,34 @@ export async function makeTopicFile(directory: Directory, name: string, wanted: 
       )
     }
     await makeFolder(folder, directory.fileMode)
-    const text = `${JSON.stringify({ format, version: 1, ...file }, undefined, 2)}\n`
-    await createWhole(join(folder, 'topic.json'), text, directory.fileMode)
+    await createWhole(join(folder, 'topic.json'), topicFileText(file), directory.fileMode)
   } catch (error) {
     throw fromFs(error, `make the topic '${name}' in ${directory.path}`)
   }
   return file
 }
 
+/** @throws HermesError `CODEC_MISMATCH`, which names the fields that differ */
+export function checkCodec(name: string, found: TopicFile['codec'], wanted: TopicSettings): void {
+  const { codec } = wanted
+  if (found.fingerprint === codec.fingerprint) return
+  const differences = schemaDifference(found.schema, codec.schema)
+  // Of two layouts the fields tell more than the fingerprints.
+  const print = (one: TopicFile['codec']) => (differences.length === 0 ? ` (${one.fingerprint})` : '')
+  const what =
+    found.name === codec.name && differences.length > 0
+      ? `was made with another layout of codec '${found.name}'.`
+      : `was made with codec '${found.name}'${print(found)}, not with '${codec.name}'${print(codec)}.`
+  throw new HermesError(
+    'CODEC_MISMATCH',
+    `Topic '${name}' ${what}${shownDifferences(differences)} Use the codec it was made with, or another topic.`,
+    { details: { topic: name, found, wanted: codec, differences } },
+  )
+}
+
 function checkSame(found: TopicFile, wanted: TopicSettings): void {
   const { name } = found
-  if (found.codec.fingerprint !== wanted.codec.fingerprint) {
-    throw new HermesError(
-      'CODEC_MISMATCH',
-      `Topic '${name}' holds messages of codec '${found.codec.name}' (${found.codec.fingerprint}), not of ` +
-        `'${wanted.codec.name}' (${wanted.codec.fingerprint}). Use the codec it was made with, or another topic.`,
-      { details: { topic: name, found: found.codec, wanted: wanted.codec } },
-    )
-  }
+  checkCodec(name, found.codec, wanted)
   for (const setting of ['segmentBytes', 'maxPayloadBytes'] as const) {
     const value = wanted[setting]
     if (value === undefined || value === found[setting]) continue

@@ -1,9 +1,18 @@
 import { HermesError } from '../../errors.js'
 import { word } from '../../ring/layout.js'
 import { participantStates, stateOf } from '../../ring/participant.js'
-import type { Directory } from '../log/directory.js'
-import { listTopics, readTopicFile } from '../log/topic-file.js'
-import type { From, PortOptions, TopicInfo, TopicSettings, Transport } from '../transport.js'
+import { AwaitedSubscriber, topicDefined } from '../awaited-subscriber.js'
+import { type Directory, topicFolder } from '../log/directory.js'
+import { listTopics, readTopicFile, type TopicFile } from '../log/topic-file.js'
+import type {
+  From,
+  PortOptions,
+  SubscriberPort,
+  SubscriberPortOptions,
+  TopicInfo,
+  TopicSettings,
+  Transport,
+} from '../transport.js'
 import { RingPublisher } from './ring-publisher.js'
 import { RingSubscriber } from './ring-subscriber.js'
 import {
@@ -33,11 +42,7 @@ export class RingTransport implements Transport {
 
   async info(name: string): Promise<TopicInfo> {
     const file = await readTopicFile(this.#directory, name)
-    if (file === undefined) {
-      throw new HermesError('NOT_FOUND', `There is no topic '${name}' in ${this.#directory.path}.`, {
-        details: { topic: name },
-      })
-    }
+    if (file === undefined) throw this.#missing(name)
     const image = openRing(this.#directory, file)
     try {
       image.file?.probe()
@@ -93,17 +98,45 @@ export class RingTransport implements Transport {
     }
     const file = await describeRing(this.#directory, topic, settings)
     const image = openRing(this.#directory, file)
-    return image.attempt(() => new RingPublisher(topic, image, file.maxPayloadBytes, overflow))
+    const publisher = image.attempt(() => new RingPublisher(topic, image, file.maxPayloadBytes, overflow))
+    await topicDefined(topicFolder(this.#directory, topic))
+    return publisher
   }
 
-  async subscriber(
-    topic: string,
-    settings: TopicSettings,
-    options: { readonly from: From; readonly verify: boolean },
-  ): Promise<RingSubscriber> {
-    const file = await describeRing(this.#directory, topic, settings)
+  async subscriber(topic: string, settings: TopicSettings, options: SubscriberPortOptions): Promise<SubscriberPort> {
+    // One that may make the topic does so now; one that must not wait for it is told now.
+    const create = options.create === true
+    const described = await this.#described(topic, { ...settings, create })
+    if (described !== undefined) return this.#subscribe(topic, described, options.from)
+    if (!settings.create) throw this.#missing(topic)
+    const open = async (from: From) => {
+      const file = await this.#described(topic, { ...settings, create: false })
+      if (file === undefined) throw this.#missing(topic)
+      return this.#subscribe(topic, file, from)
+    }
+    const key = topicFolder(this.#directory, topic)
+    return AwaitedSubscriber.open({ key, topic, open, revision: () => '', check: () => {} }, options.from)
+  }
+
+  #subscribe(topic: string, file: TopicFile, from: From): RingSubscriber {
     const image = openRing(this.#directory, file)
-    return image.attempt(() => new RingSubscriber(topic, image, options.from))
+    return image.attempt(() => new RingSubscriber(topic, image, from))
+  }
+
+  /** @returns `undefined` if nobody has made the topic, and it is not to be made */
+  async #described(topic: string, settings: TopicSettings): Promise<TopicFile | undefined> {
+    try {
+      return await describeRing(this.#directory, topic, settings)
+    } catch (error) {
+      if (error instanceof HermesError && error.code === 'NOT_FOUND') return undefined
+      throw error
+    }
+  }
+
+  #missing(topic: string): HermesError {
+    return new HermesError('NOT_FOUND', `There is no topic '${topic}' in ${this.#directory.path}.`, {
+      details: { topic },
+    })
   }
 
   async close(): Promise<void> {}

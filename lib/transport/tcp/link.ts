@@ -34,6 +34,8 @@ export interface LinkUser {
   failed(error: HermesError): void
   /** Whether it waits for nothing that it has sent. */
   readonly idle: boolean
+  /** There is a topic of this name from now on. */
+  topicMade?(topic: string): void
 }
 
 /** The broker, or the topic there, is just going away: the same question may be answered a moment later, by a successor. */
@@ -174,6 +176,11 @@ export class Link {
   renew(user: LinkUser): void {
     for (const [channel, one] of this.#channels) if (one === user) this.#channels.delete(channel)
     if (this.#users.has(user) && this.ready) this.#assign(user)
+  }
+
+  /** A publisher of this process has opened the topic: it exists. */
+  topicMade(topic: string): void {
+    for (const user of [...this.#users]) user.topicMade?.(topic)
   }
 
   /** Gives up a user that may have asked for its channel already: nobody is there for the answer. */

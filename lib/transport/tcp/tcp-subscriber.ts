@@ -17,6 +17,10 @@ import {
 import type { From, SubscriberPort, SubscriberPortOptions, TopicSettings } from '../transport.js'
 import { closePacket, type Link, type LinkUser } from './link.js'
 
+/** Between two looks for a topic that nobody has made yet: at first, and at most. */
+const firstLookMs = 20
+const mostLookMs = 500
+
 // The scratch memory: see native/binding/ingest_frames.h.
 const scratchOffset = 0
 const scratchEnd = 1
@@ -52,6 +56,9 @@ export class TcpSubscriber implements SubscriberPort, LinkUser {
   /** A SEEK or SUBSCRIBE is under way: where we stand is not known. */
   #unsettled = true
   #failure: HermesError | undefined
+  /** A topic that is not there is waited for. */
+  #awaits = false
+  #lookMs = firstLookMs
 
   /** Frames lie in [offset, #tail) of the buffer; those up to `end` are checked. */
   #tail = 0
@@ -82,14 +89,22 @@ export class TcpSubscriber implements SubscriberPort, LinkUser {
     this.#numbers = new Float64Array(scratch)
   }
 
-  /** @throws HermesError what the broker refuses with; `CONNECTION_FAILED` */
+  /**
+   * Without `create`, a topic that nobody has made is waited for: the subscriber is open, and asks again now and then.
+   *
+   * @throws HermesError what the broker refuses with; `CONNECTION_FAILED`, `TIMED_OUT`, `ABORTED`
+   */
   static async open(
     link: Link,
     topic: string,
     settings: TopicSettings,
     options: SubscriberPortOptions,
   ): Promise<TcpSubscriber> {
-    const subscriber = new TcpSubscriber(link, topic, settings, options.from, options.verify)
+    const create = options.create === true
+    // What the topic is, and how much of it is kept, is for its publishers to say.
+    const told = create ? { ...settings, create } : { ...settings, create, retention: undefined }
+    const subscriber = new TcpSubscriber(link, topic, told, options.from, options.verify)
+    subscriber.#awaits = settings.create && !create
     const isAsked = () => subscriber.#channel !== 0
     await link.open(subscriber, subscriber.#opened, `a subscriber of '${topic}'`, isAsked, options.signal)
     return subscriber
@@ -287,6 +302,10 @@ export class TcpSubscriber implements SubscriberPort, LinkUser {
   }
 
   failed(error: HermesError): void {
+    if (this.#awaits && error.code === 'NOT_FOUND' && !this.#closed) {
+      this.#awaitTopic()
+      return
+    }
     this.#channel = 0
     this.#isSubscribed = false
     this.#failure = error
@@ -294,6 +313,32 @@ export class TcpSubscriber implements SubscriberPort, LinkUser {
     clearTimeout(this.#timer)
     this.#timer = undefined
     this.#rouse()
+  }
+
+  /** Nobody has made the topic yet: what comes first of all is published from now on. */
+  #awaitTopic(): void {
+    this.disconnected()
+    const from = this.#from
+    if (typeof from === 'number' && from > 1) {
+      this.#awaits = false
+      this.failed(
+        new HermesError(
+          'OUT_OF_RANGE',
+          `Sequence ${from} of topic '${this.#topic}' does not exist yet: nobody has published there.`,
+          { details: { topic: this.#topic, sequence: from, nextSequence: 1 } },
+        ),
+      )
+      return
+    }
+    if (from === 'latest') this.#from = 'earliest'
+    this.#link.renewSoon(this, this.#lookMs)
+    this.#lookMs = Math.min(this.#lookMs * 1.5, mostLookMs)
+    this.#opened.resolve()
+  }
+
+  /** A publisher of this process has made a topic. */
+  topicMade(topic: string): void {
+    if (this.#awaits && topic === this.#topic && this.#channel === 0 && this.#unsettled) this.#link.renew(this)
   }
 
   packet(type: number, bytes: Buffer, start: number, end: number): void {
@@ -317,6 +362,7 @@ export class TcpSubscriber implements SubscriberPort, LinkUser {
   }
 
   #subscribed(subscribed: Subscribed): void {
+    this.#awaits = false
     if (!this.#isSubscribed) {
       this.#isSubscribed = true
       this.#grow(subscribed.maxPayloadBytes)

@@ -53,7 +53,7 @@ export class TcpTransport implements Transport {
     return info as TopicInfo
   }
 
-  publisher(topic: string, settings: TopicSettings, options: PortOptions): Promise<TcpPublisher> {
+  async publisher(topic: string, settings: TopicSettings, options: PortOptions): Promise<TcpPublisher> {
     this.#refuseLocal(settings)
     if (options.syncIntervalMs !== undefined) {
       throw new HermesError(
@@ -61,14 +61,16 @@ export class TcpTransport implements Transport {
         "'syncIntervalMs' is for publishers on the machine that has the files. Call flush('synced') now and then, or publish 'synced'.",
       )
     }
-    return TcpPublisher.open(this.#link, topic, settings, {
+    const publisher = await TcpPublisher.open(this.#link, topic, settings, {
       exclusive: options.exclusive,
       durability: options.durability ?? 'written',
       signal: options.signal,
     })
+    for (const link of this.#links) link.topicMade(topic)
+    return publisher
   }
 
-  subscriber(topic: string, settings: TopicSettings, options: SubscriberPortOptions): Promise<TcpSubscriber> {
+  async subscriber(topic: string, settings: TopicSettings, options: SubscriberPortOptions): Promise<TcpSubscriber> {
     this.#refuseLocal(settings)
     return TcpSubscriber.open(this.#link, topic, settings, options)
   }

@@ -11,7 +11,7 @@ report('codes', {
   opened: await codeOf(() => open(mine)),
   publisher: await codeOf(() => counts.publisher()),
   topic: await codeOf(() => hermes.topic('new', { codec: json }).publisher()),
-  retention: await codeOf(() => hermes.topic('counts', { codec: json, retention: { bytes: 65_536 } }).subscriber()),
+  retention: await codeOf(() => hermes.topic('counts', { codec: json, retention: { bytes: 65_536 } }).publisher()),
 })
 const subscriber = await counts.subscriber({ from: 'earliest', wait: 'park' })
 const poll = () => {
