@@ -1,5 +1,7 @@
 import { isUint8Array } from 'node:util/types'
 import { HermesError } from './errors.js'
+import { show } from './options.js'
+import { lengthOf } from './plain-bytes.js'
 
 /**
  * A CRC-32 over `bytes[start..end)`, continued from `seed`. The caller has checked the range.
@@ -81,8 +83,8 @@ export function crc32(bytes: Uint8Array, seed = 0): number {
   if (typeof seed !== 'number' || seed >>> 0 !== seed) {
     throw new HermesError(
       'INVALID_ARGUMENT',
-      `crc32 takes the seed as an unsigned 32-bit integer, as crc32 returns it; got ${String(seed)}.`,
+      `crc32 takes the seed as an unsigned 32-bit integer, as crc32 returns it; got ${show(seed)}.`,
     )
   }
-  return implementation(bytes, 0, bytes.length, seed)
+  return implementation(bytes, 0, lengthOf(bytes), seed)
 }

@@ -1,5 +1,5 @@
 import { isUint8Array } from 'node:util/types'
-import { HermesError } from '../errors.js'
+import { lengthOf } from '../plain-bytes.js'
 import type { Codec, Reader, Region } from './codec.js'
 import {
   closedError,
@@ -7,6 +7,7 @@ import {
   describe,
   encodeFailed,
   invalidArgument,
+  isOurs,
   messageOf,
   payloadTooLarge,
 } from './failures.js'
@@ -63,7 +64,7 @@ export function custom<In, Out = In>(options: CustomCodecOptions<In, Out>): Code
     try {
       return decode(payload)
     } catch (error) {
-      if (error instanceof HermesError) throw error
+      if (isOurs(error)) throw error
       throw decodeFailed(name, messageOf(error), error)
     }
   }
@@ -80,15 +81,16 @@ export function custom<In, Out = In>(options: CustomCodecOptions<In, Out>): Code
       try {
         payload = encode(value)
       } catch (error) {
-        if (error instanceof HermesError) throw error
+        if (isOurs(error)) throw error
         throw encodeFailed(name, messageOf(error), error)
       }
       if (!isUint8Array(payload)) {
         throw encodeFailed(name, `its encode() must return a Uint8Array, and returned ${describe(payload)}.`)
       }
-      if (payload.length > limit - offset) throw payloadTooLarge(name, limit - offset, payload.length)
+      const length = lengthOf(payload)
+      if (length > limit - offset) throw payloadTooLarge(name, limit - offset, length)
       target.bytes.set(payload, offset)
-      return payload.length
+      return length
     },
 
     decode: decodePayload,

@@ -172,10 +172,8 @@ export class Decoder<Out, View = Out> {
    */
   decode(bytes: Uint8Array, handler: (value: View, frame: Frame) => void, end = false): number {
     if (typeof handler !== 'function') throw invalidArgument(`decode() takes a handler; got ${describe(handler)}.`)
-    if (this.#busy)
-      throw new HermesError('BUSY', 'This Decoder is decoding: make another one for use within its handler.')
     const region = this.#open(bytes)
-    this.#busy = true
+    this.#begin()
     this.#position = 0
     try {
       let at = this.#advance(region, 0, end)
@@ -196,14 +194,28 @@ export class Decoder<Out, View = Out> {
   /** As `decode` with `end`, yielding owned messages one by one. */
   *messages(bytes: Uint8Array): Generator<DecodedMessage<Out>, void, undefined> {
     const region = this.#open(bytes)
-    let at = this.#advance(region, 0, true)
-    while (this.#found) {
-      const { length, sequence, timestampNs } = this.#frame
+    let next = 0
+    for (;;) {
       // Another call may use this decoder while the generator is suspended, so nothing of #frame is used after yield.
-      const next = at + frameBytes(length)
-      yield { value: this.#codec.decode(region, at + frameHeaderBytes, length), sequence, timestampNs }
-      at = this.#advance(region, next, true)
+      let message: DecodedMessage<Out>
+      this.#begin()
+      try {
+        const at = this.#advance(region, next, true)
+        if (!this.#found) return
+        const { length, sequence, timestampNs } = this.#frame
+        next = at + frameBytes(length)
+        message = { value: this.#codec.decode(region, at + frameHeaderBytes, length), sequence, timestampNs }
+      } finally {
+        this.#busy = false
+      }
+      yield message
     }
+  }
+
+  #begin(): void {
+    if (this.#busy)
+      throw new HermesError('BUSY', 'This Decoder is decoding: make another one for use within its handler.')
+    this.#busy = true
   }
 
   #open(bytes: Uint8Array): Region {
@@ -217,6 +229,8 @@ export class Decoder<Out, View = Out> {
    */
   #advance(region: Region, start: number, end: boolean): number {
     const { length: size } = region.bytes
+    // A handler or codec transferred the buffer, or made it shorter.
+    if (start > size) throw closedError(undefined)
     const { data } = region
     let at = start
     // Where the damage that is being passed over began, or -1.

@@ -1,7 +1,8 @@
 import { HermesError } from '../errors.js'
 import { defaultMaxPayloadBytes, frameAlignment, frameHeaderBytes, frameType, sealFrame } from '../frame.js'
 import type { Codec, Region } from './codec.js'
-import { describe, invalidArgument } from './failures.js'
+import { describe, invalidArgument, isOurs } from './failures.js'
+import { guarded } from './guarded.js'
 import { regionOf } from './region.js'
 import { assertCodec } from './validated.js'
 
@@ -41,6 +42,8 @@ export class Encoder<In> {
   readonly #maxPayload: number
   readonly #timestamp: 'wall' | 'none' | (() => bigint)
   #length = 0
+  /** While a value is encoded, or its timestamp asked for: the caller's code, which must not move the place of the frame. */
+  #busy = false
   #sequence: number
   #low = 0
   #high = 0
@@ -49,7 +52,7 @@ export class Encoder<In> {
   constructor(codec: Codec<In, unknown, unknown>, options: EncoderOptions = {}) {
     assertCodec(codec, 'new Encoder()')
     checkOptionNames('Encoder', options, optionNames)
-    this.#codec = codec
+    this.#codec = guarded(codec)
     this.#maxPayload = checkInteger('maxPayload', options.maxPayload ?? defaultMaxPayloadBytes, 0, maxCapacity)
     const capacity = checkInteger('capacity', options.capacity ?? 1_048_576, frameHeaderBytes, maxCapacity)
     this.#sequence = checkInteger('sequence', options.sequence ?? 0, 0, Number.MAX_SAFE_INTEGER)
@@ -84,10 +87,16 @@ export class Encoder<In> {
    * @throws HermesError `BACK_PRESSURE` if the buffer has no room: send `bytes`, call `reset`, and try again.
    *   `PAYLOAD_TOO_LARGE` beyond `maxPayload`, or if the frame would not even fit into the empty buffer.
    *   `ENCODE_FAILED` and `VALIDATION_FAILED` from the codec. `CLOSED` if the buffer was transferred away.
+   *   `BUSY` from code that the encoding runs, such as a getter of the value.
    */
   encode(value: In): number {
-    this.#stamp()
-    return this.#append(value)
+    this.#begin()
+    try {
+      this.#stamp()
+      return this.#append(value)
+    } finally {
+      this.#busy = false
+    }
   }
 
   /**
@@ -97,34 +106,49 @@ export class Encoder<In> {
    * one stay written, and `sequence` tells how many those are.
    */
   encodeBatch(values: ArrayLike<In>, start = 0): number {
-    this.#stamp()
+    if (typeof values !== 'object' || values === null) {
+      throw invalidArgument(`encodeBatch() takes an array of values; got ${describe(values)}.`)
+    }
+    checkInteger('start', start, 0, Number.MAX_SAFE_INTEGER)
+    this.#begin()
     let index = start
-    for (; index < values.length; index++) {
-      if (this.#length + frameHeaderBytes > this.#capacity) break
-      try {
-        this.#append(values[index] as In)
-      } catch (error) {
-        if (error instanceof HermesError && error.code === 'BACK_PRESSURE' && error.details['encoder'] === true) break
-        throw error
+    try {
+      this.#stamp()
+      for (; index < values.length; index++) {
+        if (this.#length + frameHeaderBytes > this.#capacity) break
+        const value = values[index] as In
+        try {
+          this.#append(value)
+        } catch (error) {
+          if (isOurs(error) && error.code === 'BACK_PRESSURE' && error.details['encoder'] === true) break
+          throw error
+        }
       }
+    } finally {
+      this.#busy = false
     }
     return index - start
   }
 
+  #begin(): void {
+    if (this.#busy) throw this.#busyError()
+    this.#busy = true
+  }
+
+  #busyError(): HermesError {
+    return new HermesError('BUSY', 'This Encoder is encoding a value. Call this afterwards, or use another Encoder.')
+  }
+
   /** Makes the buffer empty. The sequence goes on, unless `sequence` sets another. */
   reset(sequence: number = this.#sequence): void {
+    if (this.#busy) throw this.#busyError()
     this.#sequence = checkInteger('sequence', sequence, 0, Number.MAX_SAFE_INTEGER)
     this.#length = 0
   }
 
   #append(value: In): number {
     const { bytes, data } = this.#region
-    if (bytes.length === 0) {
-      throw new HermesError(
-        'CLOSED',
-        'The buffer of this Encoder was transferred away. Make a new Encoder, and send copies.',
-      )
-    }
+    if (bytes.length === 0) throw transferred()
     const sequence = this.#sequence
     if (sequence > Number.MAX_SAFE_INTEGER)
       throw invalidArgument('The sequence would exceed 2^53 - 1. Call reset with another.')
@@ -139,9 +163,12 @@ export class Encoder<In> {
     try {
       length = this.#codec.encode(value, this.#region, payload, limit)
     } catch (error) {
-      if (bounded && start > 0 && error instanceof HermesError && error.code === 'PAYLOAD_TOO_LARGE') throw this.#full()
+      if (bytes.length === 0) throw transferred(error)
+      if (bounded && start > 0 && isOurs(error) && error.code === 'PAYLOAD_TOO_LARGE') throw this.#full()
       throw error
     }
+    // By the value's own code.
+    if (bytes.length === 0) throw transferred()
     const size = sealFrame(bytes, data, start, frameType.data, 0, sequence, this.#low, this.#high, length)
     this.#length = start + size
     this.#sequence = sequence + 1
@@ -177,6 +204,14 @@ export class Encoder<In> {
       this.#high = Number(given >> 32n)
     }
   }
+}
+
+function transferred(cause?: unknown): HermesError {
+  return new HermesError(
+    'CLOSED',
+    'The buffer of this Encoder was transferred away. Make a new Encoder, and send copies.',
+    { cause },
+  )
 }
 
 /** @internal */

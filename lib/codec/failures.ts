@@ -31,8 +31,21 @@ export function invalidArgument(message: string, details?: Readonly<Record<strin
   return new HermesError('INVALID_ARGUMENT', message, details === undefined ? {} : { details })
 }
 
+/** `instanceof`, for whatever a caller's code threw: a revoked Proxy refuses even that. */
+export function isOurs(error: unknown): error is HermesError {
+  try {
+    return error instanceof HermesError
+  } catch {
+    return false
+  }
+}
+
 export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
+  try {
+    return error instanceof Error ? String(error.message) : String(error)
+  } catch {
+    return `${describe(error)} was thrown`
+  }
 }
 
 /** A short text for a value in an error message. Never throws, whatever the value. */
@@ -54,7 +67,11 @@ export function describe(value: unknown): string {
       return String(value)
     case 'object':
       if (value === null) return 'null'
-      return Array.isArray(value) ? `an array of ${value.length}` : 'an object'
+      try {
+        return Array.isArray(value) ? `an array of ${String(value.length)}` : 'an object'
+      } catch {
+        return 'an object' // a revoked Proxy, or one that refuses
+      }
     default:
       return `a ${typeof value}`
   }

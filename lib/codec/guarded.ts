@@ -3,6 +3,7 @@ import { describe, encodeFailed } from './failures.js'
 import { regionOf } from './region.js'
 
 const ours = new WeakSet<object>()
+const none = new Uint8Array(0)
 
 /** Freezes a codec of this package, and marks it as one that may work in the memory of a log: it hands no such memory on. */
 export function sealed<T extends object>(codec: T): T {
@@ -16,7 +17,7 @@ export function sealed<T extends object>(codec: T): T {
  */
 export function guarded<In, Out, View>(codec: Codec<In, Out, View>): Codec<In, Out, View> {
   if (ours.has(codec)) return codec
-  let scratch = new Uint8Array(0)
+  let scratch = none
   return Object.freeze({
     name: codec.name,
     fingerprint: codec.fingerprint,
@@ -24,16 +25,18 @@ export function guarded<In, Out, View>(codec: Codec<In, Out, View>): Codec<In, O
     maxBytes: codec.maxBytes,
     encode(value: In, target: Region, offset: number, limit: number): number {
       const room = limit - offset
-      // Its length is 0 once it was transferred.
-      if (scratch.length !== room) scratch = new Uint8Array(room)
-      const length = codec.encode(value, regionOf(scratch), 0, room)
-      if (!Number.isInteger(length) || length < 0 || length > room || scratch.length !== room) {
+      // Its length is 0 once it was transferred. Taken out while in use: encode() may encode another value.
+      const own = scratch.length === room ? scratch : new Uint8Array(room)
+      scratch = none
+      const length = codec.encode(value, regionOf(own), 0, room)
+      if (!Number.isInteger(length) || length < 0 || length > room || own.length !== room) {
         throw encodeFailed(
           codec.name,
           `its encode() must return how many bytes it wrote, and returned ${describe(length)}.`,
         )
       }
-      target.bytes.set(scratch.subarray(0, length), offset)
+      target.bytes.set(own.subarray(0, length), offset)
+      scratch = own
       return length
     },
     decode: (source: Region, offset: number, length: number): Out =>

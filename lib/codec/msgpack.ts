@@ -1,33 +1,13 @@
-import { Decoder, Encoder } from '@msgpack/msgpack'
 import type { Reader, Region } from './codec.js'
 import { closedError, decodeFailed, encodeFailed, messageOf, payloadTooLarge } from './failures.js'
 import { fingerprintOf } from './fingerprint.js'
 import { type GenericCodec, generic } from './generic.js'
 import { checkMsgpack } from './msgpack-check.js'
+import { StrictDecoder, StrictEncoder } from './msgpack-strict.js'
 import { copyOut } from './region.js'
 
-const maxUint64 = 2n ** 64n - 1n
-const minInt64 = -(2n ** 63n)
-
-/**
- * The library writes a bigint beyond 64 bits modulo 2^64 without a word. Its method is private to TypeScript, so it is
- * replaced by name; "refuses a bigint beyond 64 bits" in the tests notices if a new version renames it.
- */
-class CheckedEncoder extends Encoder {
-  static {
-    const prototype = Encoder.prototype as unknown as Record<string, (value: bigint) => void>
-    const write = prototype['encodeBigInt64'] as (value: bigint) => void
-    Object.defineProperty(CheckedEncoder.prototype, 'encodeBigInt64', {
-      value(this: CheckedEncoder, value: bigint): void {
-        if (value > maxUint64 || value < minInt64) throw new RangeError(`${value}n does not fit into 64 bits`)
-        write.call(this, value)
-      },
-    })
-  }
-}
-
-const encoder = new CheckedEncoder({ useBigInt64: true })
-const decoder = new Decoder({ useBigInt64: true })
+const encoder = new StrictEncoder()
+const decoder = new StrictDecoder()
 
 const reader: Reader<unknown> = Object.freeze({ read: decodeMsgpack })
 
@@ -52,7 +32,10 @@ function decodeMsgpack(source: Region, offset: number, length: number): unknown 
  * MessagePack. `msgpack` takes and yields `unknown`; `msgpack<Order>()` is the same codec for values of type Order,
  * which is taken on trust: attach a validator with `validated` to check it. A bigint is written as a 64-bit
  * integer, and every 64-bit integer is read as a bigint; other numbers stay numbers. A Date keeps its nanosecond-free
- * value. Map, Set and class instances are written as the plain object of their enumerable properties.
+ * value. Map, Set and class instances are written as the plain object of their enumerable properties, undefined as nil.
+ *
+ * What arrives is what was published: -0 stays -0, and an invalid Date, half of a surrogate pair and the key `__proto__`
+ * are refused with `ENCODE_FAILED`, strings that are not UTF-8 with `DECODE_FAILED`.
  */
 export const msgpack: GenericCodec = generic({
   name: 'msgpack',

@@ -1,4 +1,5 @@
 import { isUint8Array } from 'node:util/types'
+import { lengthOf } from '../plain-bytes.js'
 import type { Codec, Reader, Region } from './codec.js'
 import { closedError, describe, encodeFailed, payloadTooLarge } from './failures.js'
 import { fingerprintOf } from './fingerprint.js'
@@ -45,7 +46,7 @@ export const raw: Codec<Uint8Array> = sealed({
 
   encode(value: Uint8Array, target: Region, offset: number, limit: number): number {
     if (!isUint8Array(value)) throw encodeFailed('raw', `expected a Uint8Array or Buffer, got ${describe(value)}.`)
-    const length = value.length
+    const length = lengthOf(value)
     if (length > limit - offset) throw payloadTooLarge('raw', limit - offset, length)
     target.bytes.set(value, offset)
     return length

@@ -1,3 +1,4 @@
+import { lengthOf, plainView } from '../plain-bytes.js'
 import type { Region } from './codec.js'
 
 /**
@@ -5,10 +6,8 @@ import type { Region } from './codec.js'
  * and codecs rely on it to copy.
  */
 export function regionOf(bytes: Uint8Array): Region {
-  return {
-    bytes: new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength),
-    data: new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength),
-  }
+  const plain = plainView(bytes, 0, lengthOf(bytes))
+  return { bytes: plain, data: new DataView(plain.buffer, plain.byteOffset, plain.byteLength) }
 }
 
 /** A copy in memory of its own: what users may keep and change. `bytes` must be a plain Uint8Array. */

@@ -53,7 +53,7 @@ export function readUtf8(bytes: Uint8Array, offset: number, length: number): str
   return decoder.decode(bytes.subarray(offset, offset + length))
 }
 
-function isAscii(bytes: Uint8Array, offset: number, length: number): boolean {
+export function isAscii(bytes: Uint8Array, offset: number, length: number): boolean {
   let all = 0
   for (let index = 0; index < length; index++) all |= bytes[offset + index] as number
   return all < 128
@@ -118,11 +118,22 @@ export function readAscii(data: DataView, bytes: Uint8Array, offset: number, siz
   const slot = (Math.imul(low, 0x9e3779b1) ^ Math.imul(high, 0x85ebca6b)) >>> 22
   if (keysLow[slot] === low && keysHigh[slot] === high) return strings[slot] as string
   if (((low | high) & 0x80808080) !== 0) throw notAscii()
-  const made = unbroken(shortAscii(bytes, offset, trimmed(bytes, offset, size)))
+  // From the key's own bytes: another process may have changed those in memory since, and every reader shares this table.
+  const made = asciiOf(low, high)
   keysLow[slot] = low
   keysHigh[slot] = high
   strings[slot] = made
   return made
+}
+
+/** The string of 8 bytes, zero-padded. Throws for zeros with something behind them. */
+function asciiOf(low: number, high: number): string {
+  let text = ''
+  for (let rest = low, index = 0; index < 4 && rest !== 0; index++, rest >>>= 8) text += fromCodes(rest & 127)
+  if (high === 0) return unbroken(text)
+  if (low >>> 24 === 0) return unbroken('\0')
+  for (let rest = high; rest !== 0; rest >>>= 8) text += fromCodes(rest & 127)
+  return unbroken(text)
 }
 
 /** readAscii for 8 bytes: short enough to be inlined, where the string is one of those remembered. */

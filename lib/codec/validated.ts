@@ -72,6 +72,11 @@ export function validated(
   })
 }
 
+interface Issue {
+  readonly message: string
+  readonly path: (string | number)[]
+}
+
 function schemaProps(schema: StandardSchemaV1): StandardSchemaV1.Props {
   // arktype's schemas are functions.
   const holder = (typeof schema === 'object' && schema !== null) || typeof schema === 'function' ? schema : undefined
@@ -103,15 +108,26 @@ function checkedPlace(options: ValidatedOptions): 'both' | 'publish' | 'receive'
 
 function validate(standard: StandardSchemaV1.Props, value: unknown, what: 'published' | 'received'): unknown {
   let result: ReturnType<StandardSchemaV1.Props['validate']>
+  let isLater = false
+  let issues: Issue[] | undefined
   try {
     result = standard.validate(value)
+    isLater = typeof (result as { then?: unknown } | undefined)?.then === 'function'
+    if (!isLater) {
+      if (typeof result !== 'object' || result === null) {
+        throw new TypeError(`it returned ${describe(result)} in place of { value } or { issues }`)
+      }
+      const { issues: given } = result as StandardSchemaV1.FailureResult
+      if (given === undefined) return (result as StandardSchemaV1.SuccessResult<unknown>).value
+      issues = given.map((issue) => ({ message: String(issue.message), path: plainPath(issue.path) }))
+    }
   } catch (error) {
-    throw new HermesError('VALIDATION_FAILED', `The validator threw on a ${what} value: ${messageOf(error)}`, {
+    throw new HermesError('VALIDATION_FAILED', `The validator failed on a ${what} value: ${messageOf(error)}`, {
       cause: error,
       details: { issues: [] },
     })
   }
-  if (result instanceof Promise || typeof (result as { then?: unknown }).then === 'function') {
+  if (isLater || issues === undefined) {
     // Nobody will wait for it, and its rejection must not end the process.
     Promise.resolve(result).catch(() => undefined)
     throw invalidArgument(
@@ -119,8 +135,6 @@ function validate(standard: StandardSchemaV1.Props, value: unknown, what: 'publi
         'Use a schema without asynchronous checks, and do those before publish().',
     )
   }
-  if (result.issues === undefined) return result.value
-  const issues = result.issues.map((issue) => ({ message: issue.message, path: plainPath(issue.path) }))
   const first = issues[0]
   const where = first === undefined || first.path.length === 0 ? '' : ` at ${first.path.join('.')}`
   const more = issues.length > 1 ? ` (and ${issues.length - 1} more)` : ''

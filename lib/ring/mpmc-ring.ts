@@ -1,8 +1,8 @@
 import type { Codec, Reader, Region } from '../codec/codec.js'
-import { raw } from '../codec/raw.js'
 import { HermesError } from '../errors.js'
 import type { NativeRingFile } from '../native-addon.js'
 import { checkInteger, checkOptions, checkSignal, invalid } from '../options.js'
+import { checkHandler, checkLimit, checkTarget, lengthOfBatch } from './arguments.js'
 import { pollUntil, sleepUntil, wake } from './bell.js'
 import { corrupt, type RingHandle, RingImage } from './image.js'
 import { dataOffset, maxParticipants, turnOf, word } from './layout.js'
@@ -12,6 +12,7 @@ import {
   checkItemBytes,
   checkTag,
   closed,
+  codecOf,
   itemBytesOf,
   type RingCreateOptions,
   tagOf,
@@ -61,12 +62,22 @@ export class MpmcRing<In, Out = In, View = Out> {
   /** Our number as an owner of slots; 0 = closed. */
   #me = 0
   #ended = false
-  /** The position that the last claim won. */
+  /** The position that the last claim to read won. */
   #position = 0
+  /** The position of the newest claim to write. */
+  #written = 0
   #writing = false
-  /** Set while a handler looks at an item: a `close` by it takes effect when it has returned. */
+  /** Set while a value is encoded, which may run the caller's code: the claim is not that code's to finish. */
+  #encoding = false
+  /** How many decodes and handlers run: the caller's code, nested if it pops within. */
+  #reading = 0
+  /** Set while a handler of poll runs. */
   #polling = false
+  /** What a `close` by such code gives back when the last of it has returned; -1 = nothing. */
   #leaving = -1
+  /** Why the item behind those that the last batch returned could not be decoded. The next call throws it. */
+  #failure: unknown
+  #failed = false
 
   private constructor(image: RingImage, codec: Codec<In, Out, View>) {
     this.#image = image
@@ -107,7 +118,7 @@ export class MpmcRing<In, Out = In, View = Out> {
   ): MpmcRing<In, Out, View>
   static create(options: MpmcRingOptions<never, unknown, unknown>): unknown {
     checkOptions('MpmcRing.create()', options, createOptions)
-    const codec = options.codec ?? (raw as Codec<never, unknown, unknown>)
+    const codec = codecOf(options)
     const { participants = 64 } = options
     checkInteger('participants', participants, 2, maxParticipants)
     const image = RingImage.create({
@@ -132,7 +143,7 @@ export class MpmcRing<In, Out = In, View = Out> {
   ): MpmcRing<In, Out, View>
   static attach(handle: RingHandle | string, options: MpmcRingAttachOptions<never, unknown, unknown> = {}): unknown {
     checkOptions('MpmcRing.attach()', options, ['codec', 'itemBytes'])
-    const codec = options.codec ?? (raw as Codec<never, unknown, unknown>)
+    const codec = codecOf(options)
     const image = RingImage.attach(handle, 'mpmc')
     return image.attempt(() => {
       checkTag(image, codec)
@@ -205,76 +216,97 @@ export class MpmcRing<In, Out = In, View = Out> {
 
   /** Appends one item, or returns false if the ring is full. @throws HermesError `CLOSED` after `end` or `close`, `ENCODE_FAILED`, … */
   tryPush(value: In): boolean {
+    if (this.#encoding) throw busy()
     if (!this.#claimWrite(this.#me)) return false
+    // Ours as long as it is open, and that no pop within the encoding changes.
+    const position = this.#written
     const offset = this.claimOffset
-    let length: number
+    this.#encoding = true
     try {
-      length = this.#codec.encode(value, this.#region, offset, offset + this.#itemBytes)
+      const length = this.#codec.encode(value, this.#region, offset, offset + this.#itemBytes)
+      if (length !== this.#itemBytes) throw wrongSize(this.#codec.name, length, this.#itemBytes)
+      if (this.#me === 0) throw closed('participant')
     } catch (error) {
-      this.abort()
+      this.#encoding = false
+      this.#finishWrite(position, nobody)
+      this.#leaveIfIdle()
       throw error
     }
-    if (length !== this.#itemBytes) {
-      this.abort()
-      throw wrongSize(this.#codec.name, length, this.#itemBytes)
-    }
-    this.commit()
+    this.#encoding = false
+    this.#finishWrite(position, 0)
     return true
   }
 
-  /** Appends as many values as fit and returns how many. Items of others may come between. */
+  /** Appends as many values as fit and returns how many. Items of others may come between. Values before one that throws stay in the ring. */
   pushBatch(values: readonly In[]): number {
+    const count = lengthOfBatch(values)
     let done = 0
-    while (done < values.length && this.tryPush(values[done] as In)) done++
+    while (done < count && this.tryPush(values[done] as In)) done++
     return done
   }
 
   /** Reserves the next item, to be written in `region` from `claimOffset` on, or returns false if the ring is full. Later items wait for it: commit soon. */
   claim(): boolean {
+    if (this.#encoding) throw busy()
     return this.#claimWrite(this.#me)
   }
 
   get claimOffset(): number {
-    return dataOffset + (this.#position & this.#mask) * this.#stride + slotHeaderBytes
+    return dataOffset + (this.#written & this.#mask) * this.#stride + slotHeaderBytes
   }
 
   /** Publishes the claimed item. */
   commit(): void {
-    this.#finishWrite(0)
+    if (this.#encoding) throw busy()
+    if (!this.#writing) throw invalid('commit() without an open claim.')
+    this.#finishWrite(this.#written, 0)
   }
 
   /** Gives the claim up. Its place is skipped by consumers. */
   abort(): void {
-    if (this.#writing) this.#finishWrite(nobody)
+    if (this.#encoding) throw busy()
+    if (this.#writing) this.#finishWrite(this.#written, nobody)
   }
 
-  #finishWrite(owner: number): void {
-    if (!this.#writing) throw invalid('commit() without an open claim.')
+  #finishWrite(position: number, owner: number): void {
     this.#writing = false
-    Atomics.store(this.#words, this.#slot(this.#position), ((turnOf(this.#position, this.#shift) + 1) << 8) | owner)
+    Atomics.store(this.#words, this.#slot(position), ((turnOf(position, this.#shift) + 1) << 8) | owner)
     if (this.#image.parking && Atomics.load(this.#words, word.consumersWaiting) !== 0) this.#wakeConsumers()
   }
 
   /** Takes the oldest item, or returns undefined if there is none; `ended` tells whether more can come. */
   tryPop(): Out | undefined {
+    if (this.#failed) throw this.#takeFailure()
     if (!this.#claimRead()) return undefined
+    return this.#take()
+  }
+
+  /** Decodes the claimed item and gives its slot back. */
+  #take(): Out {
     const position = this.#position
+    const offset = dataOffset + (position & this.#mask) * this.#stride + slotHeaderBytes
+    this.#reading++
     try {
-      return this.#codec.decode(
-        this.#region,
-        dataOffset + (position & this.#mask) * this.#stride + slotHeaderBytes,
-        this.#itemBytes,
-      )
+      return this.#codec.decode(this.#region, offset, this.#itemBytes)
     } finally {
+      this.#reading--
       this.#finishRead(position)
+      this.#leaveIfIdle()
     }
+  }
+
+  #takeFailure(): unknown {
+    const failure = this.#failure
+    this.#failed = false
+    this.#failure = undefined
+    return failure
   }
 
   /** Copies the oldest item's bytes to `target` at `offset`. False if there is none. */
   popInto(target: Uint8Array, offset = 0): boolean {
     const bytes = this.#itemBytes
-    if (!Number.isInteger(offset) || offset < 0 || target.length - offset < bytes)
-      throw invalid(`popInto(): an item takes ${bytes} bytes.`)
+    checkTarget(target, offset, bytes)
+    if (this.#failed) throw this.#takeFailure()
     if (!this.#claimRead()) return false
     const position = this.#position
     const from = dataOffset + (position & this.#mask) * this.#stride + slotHeaderBytes
@@ -283,21 +315,22 @@ export class MpmcRing<In, Out = In, View = Out> {
     return true
   }
 
-  /** Takes up to `limit` items. */
+  /**
+   * Takes up to `limit` items. If one can't be decoded, those before it are returned, and the next call that takes items throws what was
+   * wrong with it.
+   */
   popBatch(limit = 256): Out[] {
+    checkLimit(limit)
+    if (this.#failed) throw this.#takeFailure()
     const values: Out[] = []
-    while (values.length < limit && this.#claimRead()) {
-      const position = this.#position
+    while (values.length < limit && (values.length === 0 || this.#me !== 0) && this.#claimRead()) {
       try {
-        values.push(
-          this.#codec.decode(
-            this.#region,
-            dataOffset + (position & this.#mask) * this.#stride + slotHeaderBytes,
-            this.#itemBytes,
-          ),
-        )
-      } finally {
-        this.#finishRead(position)
+        values.push(this.#take())
+      } catch (error) {
+        if (values.length === 0) throw error
+        this.#failed = true
+        this.#failure = error
+        break
       }
     }
     return values
@@ -305,19 +338,24 @@ export class MpmcRing<In, Out = In, View = Out> {
 
   /** Calls `handler` for up to `limit` items and returns for how many. A view is valid until the handler returns. */
   poll(handler: (view: View) => void, limit = 256): number {
-    if (this.#polling) throw invalid('poll() was called by its own handler.')
+    if (this.#polling) throw busy()
+    checkHandler(handler)
+    checkLimit(limit)
+    if (this.#failed) throw this.#takeFailure()
     let done = 0
-    while (done < limit && this.#leaving < 0 && this.#claimRead()) {
+    while (done < limit && (done === 0 || this.#me !== 0) && this.#claimRead()) {
       const position = this.#position
       const offset = dataOffset + (position & this.#mask) * this.#stride + slotHeaderBytes
       done++
       this.#polling = true
+      this.#reading++
       try {
         handler(this.#reader.read(this.#region, offset, this.#itemBytes))
       } finally {
         this.#polling = false
+        this.#reading--
         this.#finishRead(position)
-        if (this.#leaving >= 0) this.#leave(this.#leaving)
+        this.#leaveIfIdle()
       }
     }
     return done
@@ -328,6 +366,7 @@ export class MpmcRing<In, Out = In, View = Out> {
    * false if the ring is full.
    */
   end(): boolean {
+    if (this.#encoding) throw busy()
     if (this.#me === 0) throw closed('participant')
     if (!this.#claimWrite(nobody)) return false
     this.#wakeConsumers()
@@ -337,14 +376,18 @@ export class MpmcRing<In, Out = In, View = Out> {
   /** Detaches this participant; others go on. An open claim is given up. May be called again. */
   close(): void {
     if (this.#me === 0) return
-    this.abort()
-    const entry = this.#me - 1
+    // The claim of an encoding is given up when that has returned.
+    if (!this.#encoding) this.abort()
+    this.#leaving = this.#me - 1
     this.#me = 0
-    if (this.#polling) this.#leaving = entry
-    else this.#leave(entry)
+    this.#leaveIfIdle()
   }
 
-  #leave(entry: number): void {
+  /** Carries out a `close` once no code of the caller looks at an item any more. */
+  #leaveIfIdle(): void {
+    const entry = this.#leaving
+    if (entry < 0 || this.#encoding || this.#reading > 0) return
+    this.#leaving = -1
     if (this.#image.file === undefined) closeEntry(this.#words, entry)
     else this.#image.close()
   }
@@ -413,7 +456,7 @@ export class MpmcRing<In, Out = In, View = Out> {
         if (Atomics.compareExchange(words, slot, seen, (free << 8) | owner) !== seen) continue
         if (owner === nobody) return true
         this.#pass(word.producerIndex, position)
-        this.#position = position
+        this.#written = position
         this.#writing = true
         return true
       }
@@ -546,4 +589,12 @@ export class MpmcRing<In, Out = In, View = Out> {
   #wakeConsumers(): void {
     wake(this.#image, false)
   }
+}
+
+/** For a call by code that an encode or a handler runs. */
+function busy(): HermesError {
+  return new HermesError(
+    'BUSY',
+    'This participant of the ring is in use: it is encoding a value, or running a handler of poll. Call this afterwards, or attach another one.',
+  )
 }

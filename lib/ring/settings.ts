@@ -1,4 +1,7 @@
 import type { Codec } from '../codec/codec.js'
+import { guarded } from '../codec/guarded.js'
+import { raw } from '../codec/raw.js'
+import { assertCodec } from '../codec/validated.js'
 import { HermesError } from '../errors.js'
 import { checkBoolean, checkInteger, invalid, show } from '../options.js'
 import { checkTopicName } from '../topic-name.js'
@@ -30,6 +33,13 @@ export function checkCommon(options: RingCreateOptions): {
   checkInteger('startIndex', startIndex, 0, 0xffff_ffff)
   if (name !== undefined) checkTopicName(name, 'ring')
   return { parking, startIndex: startIndex | 0, name }
+}
+
+/** The codec of the options; raw bytes by default. @throws HermesError `INVALID_ARGUMENT` */
+export function codecOf(options: { readonly codec?: unknown }): Codec<never, unknown, unknown> {
+  const { codec = raw } = options
+  assertCodec(codec, "'codec'")
+  return guarded(codec)
 }
 
 /** The size of an item: from the codec, which must then have one size for all values, or from `itemBytes`. */

@@ -1,10 +1,13 @@
+import { isUint8Array } from 'node:util/types'
 import type { Codec, Reader, Region } from '../codec/codec.js'
-import { raw } from '../codec/raw.js'
+import { isOurs } from '../codec/failures.js'
 import { HermesError } from '../errors.js'
 import { checkInteger, checkOptions, invalid } from '../options.js'
+import { lengthOf, plainView } from '../plain-bytes.js'
+import { checkHandler, checkLimit, checkTarget, lengthOfBatch } from './arguments.js'
 import { corrupt, type RingHandle, RingImage } from './image.js'
 import { dataOffset, frameHeaderBytes, paddingFlag } from './layout.js'
-import { checkCommon, checkTag, type RingCreateOptions, tagOf } from './settings.js'
+import { checkCommon, checkTag, codecOf, type RingCreateOptions, tagOf } from './settings.js'
 import { type SpscAttachOptions, SpscSide } from './spsc-side.js'
 
 export interface SpscByteRingOptions<In, Out, View> extends RingCreateOptions, SpscAttachOptions {
@@ -42,6 +45,8 @@ export class SpscByteRing<In, Out = In, View = Out> extends SpscSide {
   /** The open claim: where its frame begins (a position), and how many payload bytes it may have; -1 = none. */
   #claimStart = 0
   #claimBytes = -1
+  /** Within poll, whose frames are given back together at its end. */
+  #holding = false
   /** What `#look` found. */
   #offset = 0
   #length = 0
@@ -65,7 +70,7 @@ export class SpscByteRing<In, Out = In, View = Out> extends SpscSide {
   ): SpscByteRing<In, Out, View>
   static create(options: SpscByteRingOptions<never, unknown, unknown>): unknown {
     checkOptions('SpscByteRing.create()', options, createOptions)
-    const codec = options.codec ?? (raw as Codec<never, unknown, unknown>)
+    const codec = codecOf(options)
     const common = checkCommon(options)
     if (common.startIndex % 8 !== 0) throw invalid("'startIndex' of a byte ring must be a multiple of 8.")
     const image = RingImage.create({
@@ -90,7 +95,7 @@ export class SpscByteRing<In, Out = In, View = Out> extends SpscSide {
   ): SpscByteRing<In, Out, View>
   static attach(handle: RingHandle | string, options: SpscByteRingAttachOptions<never, unknown, unknown>): unknown {
     checkOptions('SpscByteRing.attach()', options, attachOptions)
-    const codec = options.codec ?? (raw as Codec<never, unknown, unknown>)
+    const codec = codecOf(options)
     const image = RingImage.attach(handle, 'bytes')
     return image.attempt(() => {
       checkTag(image, codec)
@@ -121,21 +126,40 @@ export class SpscByteRing<In, Out = In, View = Out> extends SpscSide {
   /**
    * Producer: appends one value, or returns false if there is no room. `label` is any unsigned 32-bit number that goes with it.
    *
-   * @throws HermesError `PAYLOAD_TOO_LARGE`, `ENCODE_FAILED`; `CLOSED` or `PEER_DEAD` if the consumer is gone and the ring full
+   * @throws HermesError `PAYLOAD_TOO_LARGE`, `ENCODE_FAILED`; `CLOSED` or `PEER_DEAD` if the consumer is gone and the ring full;
+   *   `BUSY` from code that the encoding runs, such as a getter of the value
    */
   tryPush(value: In, label = 0): boolean {
+    if (this.producing) throw this.busy()
+    this.producing = true
+    let length: number
+    // (`finally` would cost more)
+    try {
+      length = this.#encode(value)
+    } catch (error) {
+      this.stopProducing()
+      throw error
+    }
+    this.producing = false
+    if (this.closed) this.stopProducing()
+    if (length < 0) return false
+    this.#commitFrame(length, label)
+    return true
+  }
+
+  /** Writes the value behind `#claimStart` and returns its length; -1 if there is no room. */
+  #encode(value: In): number {
     if (this.#claimBytes >= 0) throw invalid('A claim is open. Commit or abort it first.')
     // Encode in place if the size is known, or if the largest value fits where we are. Otherwise the size must be learnt
     // first: padding before a value that turns out small would waste room.
-    const known = this.#codec.name === 'raw' ? (value as Uint8Array).length : this.#codec.maxBytes
+    const known = isUint8Array(value) && this.#codec.name === 'raw' ? lengthOf(value) : this.#codec.maxBytes
     const most = known ?? this.maxPayload
     if (most <= this.maxPayload && (known === undefined ? this.#fitsHere(most) : this.#reserve(most))) {
       if (known === undefined) this.#claimStart = this.produced
       const start = dataOffset + (this.#claimStart & this.mask) + frameHeaderBytes
-      this.#commitFrame(this.#codec.encode(value, this.#region, start, start + most), label)
-      return true
+      return this.#codec.encode(value, this.#region, start, start + most)
     }
-    return this.#pushCopied(value, label)
+    return this.#encodeCopied(value)
   }
 
   /** Whether the largest value fits behind the last frame without padding. */
@@ -146,13 +170,12 @@ export class SpscByteRing<In, Out = In, View = Out> extends SpscSide {
   }
 
   /** When there is not room for the largest value: encodes aside, to learn the size. */
-  #pushCopied(value: In, label: number): boolean {
+  #encodeCopied(value: In): number {
     const length = this.#encodeAside(value)
-    if (!this.#reserve(length)) return false
+    if (!this.#reserve(length)) return -1
     const start = dataOffset + (this.#claimStart & this.mask) + frameHeaderBytes
     this.#region.bytes.set(this.#scratch.bytes.subarray(0, length), start)
-    this.#commitFrame(length, label)
-    return true
+    return length
   }
 
   #encodeAside(value: In): number {
@@ -161,17 +184,18 @@ export class SpscByteRing<In, Out = In, View = Out> extends SpscSide {
       try {
         return this.#codec.encode(value, this.#scratch, 0, room)
       } catch (error) {
-        const tooLarge = error instanceof HermesError && error.code === 'PAYLOAD_TOO_LARGE'
+        const tooLarge = isOurs(error) && error.code === 'PAYLOAD_TOO_LARGE'
         if (!tooLarge || room === this.maxPayload) throw error
         this.#scratch = scratchOf(Math.min(this.maxPayload, Math.max(4096, room * 4)))
       }
     }
   }
 
-  /** Producer: appends as many values as fit and returns how many. */
+  /** Producer: appends as many values as fit, one by one, and returns how many. Values before one that throws stay in the ring. */
   pushBatch(values: readonly In[]): number {
+    const count = lengthOfBatch(values)
     let done = 0
-    while (done < values.length && this.tryPush(values[done] as In)) done++
+    while (done < count && this.tryPush(values[done] as In)) done++
     return done
   }
 
@@ -182,6 +206,7 @@ export class SpscByteRing<In, Out = In, View = Out> extends SpscSide {
    * @throws HermesError `PAYLOAD_TOO_LARGE`; as `tryPush`
    */
   claim(length: number): boolean {
+    if (this.producing) throw this.busy()
     checkInteger('length', length, 0, 2 ** 31)
     if (this.#claimBytes >= 0) throw invalid('A claim is open. Commit or abort it first.')
     if (length > this.maxPayload) throw this.#tooLarge(length)
@@ -197,6 +222,7 @@ export class SpscByteRing<In, Out = In, View = Out> extends SpscSide {
 
   /** Producer: publishes the open claim with its first `length` bytes. */
   commit(length: number, label = 0): void {
+    if (this.producing) throw this.busy()
     if (this.closed) throw new HermesError('CLOSED', "The ring's producer was closed. Attach again to go on.")
     if (this.#claimBytes < 0) throw invalid('commit() without an open claim.')
     checkInteger('length', length, 0, this.#claimBytes)
@@ -211,56 +237,70 @@ export class SpscByteRing<In, Out = In, View = Out> extends SpscSide {
 
   /** Consumer: takes the oldest frame, or returns undefined if there is none; `ended` tells whether more can come. */
   tryPop(): Out | undefined {
+    if (this.consuming) throw this.busy()
     const next = this.#look(true)
     if (next === undefined) return undefined
+    this.consuming = true
     try {
       return this.#codec.decode(this.#region, this.#offset, this.#length)
     } finally {
       this.release(next)
+      this.stopConsuming()
     }
   }
 
   /** Consumer: copies the oldest frame's payload to `target` and returns its length, or -1 if there is none. */
   popInto(target: Uint8Array, offset = 0): number {
+    if (this.consuming) throw this.busy()
     const next = this.#look(true)
     if (next === undefined) return -1
     const length = this.#length
-    if (!Number.isInteger(offset) || offset < 0 || target.length - offset < length)
-      throw invalid(`popInto(): this frame takes ${length} bytes.`)
-    target.set(this.#region.bytes.subarray(this.#offset, this.#offset + length), offset)
+    checkTarget(target, offset, length)
+    plainView(target, offset, offset + length).set(this.#region.bytes.subarray(this.#offset, this.#offset + length))
     this.release(next)
     return length
   }
 
-  /** Consumer: takes up to `limit` frames. */
+  /** Consumer: takes up to `limit` frames. One that can't be decoded is left for the next call, which throws and takes it. */
   popBatch(limit = 256): Out[] {
+    if (this.consuming) throw this.busy()
+    checkLimit(limit)
     const values: Out[] = []
-    while (values.length < limit) {
+    while (values.length < limit && !this.closed) {
       const next = this.#look(values.length === 0)
       if (next === undefined) break
+      this.consuming = true
+      let taken = true
       try {
         values.push(this.#codec.decode(this.#region, this.#offset, this.#length))
       } catch (error) {
-        if (values.length > 0) break // the next call throws, and takes it
-        this.release(next)
-        throw error
+        taken = values.length === 0
+        if (taken) throw error
+        break // the next call throws, and takes it
+      } finally {
+        if (taken) this.release(next)
+        this.stopConsuming()
       }
-      this.release(next)
     }
     return values
   }
 
   /**
    * Consumer: calls `handler` for up to `limit` frames and returns for how many. A view is valid until the handler returns.
-   * If the handler throws, its frame counts as taken, the later ones don't. `label` is the frame's.
+   * If the handler throws, its frame counts as taken, the later ones don't. `label` is the frame's. The handler may not take frames itself.
+   *
+   * @throws HermesError as `tryPop`; `BUSY` from a handler
    */
   poll(handler: (view: View, label: number) => void, limit = 256): number {
-    if (this.polling) throw invalid('poll() was called by its own handler.')
+    if (this.consuming) throw this.busy()
+    checkHandler(handler)
+    checkLimit(limit)
     let done = 0
     let next = this.#look(true)
     if (next === undefined) return 0
     const first = this.consumed
-    this.polling = true
+    this.consuming = true
+    this.#holding = true
     try {
       while (next !== undefined && done < limit && !this.closed) {
         // Given back together at the end; meanwhile this is only our own position.
@@ -270,9 +310,9 @@ export class SpscByteRing<In, Out = In, View = Out> extends SpscSide {
         if (done < limit && !this.closed) next = this.#look(false)
       }
     } finally {
-      this.polling = false
+      this.#holding = false
       if (this.consumed !== first) this.release(this.consumed)
-      if (this.closed) this.finishClose()
+      this.stopConsuming()
     }
     return done
   }
@@ -327,7 +367,7 @@ export class SpscByteRing<In, Out = In, View = Out> extends SpscSide {
         if ((length & 0x7fff_ffff) !== tail - frameHeaderBytes || available < tail)
           throw corrupt('a padding frame has a wrong length')
         // Our own position only while a handler runs: what it sees is given back at the end of poll.
-        if (this.polling) this.consumed = (at + tail) | 0
+        if (this.#holding) this.consumed = (at + tail) | 0
         else this.release((at + tail) | 0)
         continue
       }

@@ -1,12 +1,14 @@
 import type { Codec, Reader, Region } from '../codec/codec.js'
-import { raw } from '../codec/raw.js'
 import { checkInteger, checkOptions, invalid } from '../options.js'
+import { plainView } from '../plain-bytes.js'
+import { checkHandler, checkLimit, checkTarget, lengthOfBatch } from './arguments.js'
 import { type RingHandle, RingImage } from './image.js'
 import { dataOffset } from './layout.js'
 import {
   checkCommon,
   checkItemBytes,
   checkTag,
+  codecOf,
   itemBytesOf,
   type RingCreateOptions,
   tagOf,
@@ -71,7 +73,7 @@ export class SpscRing<In, Out = In, View = Out> extends SpscSide {
   ): SpscRing<In, Out, View>
   static create(options: SpscRingOptions<never, unknown, unknown>): unknown {
     checkOptions('SpscRing.create()', options, createOptions)
-    const codec = options.codec ?? (raw as Codec<never, unknown, unknown>)
+    const codec = codecOf(options)
     const itemBytes = itemBytesOf(codec, options.itemBytes)
     const image = RingImage.create({
       ...checkCommon(options),
@@ -101,7 +103,7 @@ export class SpscRing<In, Out = In, View = Out> extends SpscSide {
   ): SpscRing<In, Out, View>
   static attach(handle: RingHandle | string, options: SpscRingAttachOptions<never, unknown, unknown>): unknown {
     checkOptions('SpscRing.attach()', options, attachOptions)
-    const codec = options.codec ?? (raw as Codec<never, unknown, unknown>)
+    const codec = codecOf(options)
     const image = RingImage.attach(handle, 'spsc')
     return image.attempt(() => {
       checkTag(image, codec)
@@ -128,29 +130,52 @@ export class SpscRing<In, Out = In, View = Out> extends SpscSide {
   /**
    * Producer: appends one item, or returns false if the ring is full. A value that can't be encoded leaves nothing behind.
    *
-   * @throws HermesError `CLOSED` or `PEER_DEAD` if the ring is full and the consumer is gone, `ENCODE_FAILED`, …
+   * @throws HermesError `CLOSED` or `PEER_DEAD` if the ring is full and the consumer is gone, `ENCODE_FAILED`, …;
+   *   `BUSY` from code that the encoding runs, such as a getter of the value
    */
   tryPush(value: In): boolean {
+    if (this.producing) throw this.busy()
     const at = this.produced
     if (at === this.produceLimit && this.refreshRoom(1) === 0) return false
-    const offset = dataOffset + (at & this.mask) * this.#itemBytes
-    const length = this.#codec.encode(value, this.#region, offset, offset + this.#itemBytes)
-    if (length !== this.#itemBytes) throw wrongSize(this.#codec.name, length, this.#itemBytes)
+    this.producing = true
+    // (`finally` would cost more)
+    try {
+      this.#encode(value, at)
+    } catch (error) {
+      this.stopProducing()
+      throw error
+    }
+    this.producing = false
+    if (this.closed) this.stopProducing()
     this.publish((at + 1) | 0)
     return true
   }
 
-  /** Producer: appends as many values as fit, which become visible together. Returns how many. */
+  /**
+   * Producer: appends as many values as fit, which become visible together. Returns how many. After an error nothing was appended.
+   *
+   * @throws HermesError as `tryPush`
+   */
   pushBatch(values: readonly In[]): number {
-    const count = this.#claimable(values.length)
-    const begin = this.produced
-    for (let i = 0; i < count; i++) {
-      const offset = dataOffset + ((begin + i) & this.mask) * this.#itemBytes
-      const length = this.#codec.encode(values[i] as In, this.#region, offset, offset + this.#itemBytes)
-      if (length !== this.#itemBytes) throw wrongSize(this.#codec.name, length, this.#itemBytes)
+    if (this.producing) throw this.busy()
+    this.producing = true
+    let begin = 0
+    let count = 0
+    try {
+      count = this.#claimable(lengthOfBatch(values))
+      begin = this.produced
+      for (let i = 0; i < count; i++) this.#encode(values[i] as In, begin + i)
+    } finally {
+      this.stopProducing()
     }
     if (count > 0) this.publish((begin + count) | 0)
     return count
+  }
+
+  #encode(value: In, position: number): void {
+    const offset = dataOffset + (position & this.mask) * this.#itemBytes
+    const length = this.#codec.encode(value, this.#region, offset, offset + this.#itemBytes)
+    if (length !== this.#itemBytes) throw wrongSize(this.#codec.name, length, this.#itemBytes)
   }
 
   /**
@@ -158,6 +183,7 @@ export class SpscRing<In, Out = In, View = Out> extends SpscSide {
    * `region` from `claimOffset` on, then `commit`. To forget a claim, don't commit it.
    */
   claim(count = 1): number {
+    if (this.producing) throw this.busy()
     if (count === 1) return this.produced !== this.produceLimit || this.refreshRoom(1) > 0 ? 1 : 0
     checkInteger('count', count, 1, this.#capacity)
     return Math.min(this.#claimable(count), this.#capacity - (this.produced & this.mask))
@@ -170,6 +196,7 @@ export class SpscRing<In, Out = In, View = Out> extends SpscSide {
 
   /** Producer: publishes the first `count` of the claimed items. */
   commit(count = 1): void {
+    if (this.producing) throw this.busy()
     const room = (this.produceLimit - this.produced) | 0
     if (!Number.isInteger(count) || count < 0 || count > room)
       throw invalid(`commit(${String(count)}): no more than ${room} items were claimed.`)
@@ -182,24 +209,27 @@ export class SpscRing<In, Out = In, View = Out> extends SpscSide {
    * @throws HermesError `DECODE_FAILED` (the item counts as taken), `PEER_DEAD` once everything was read, `CLOSED`
    */
   tryPop(): Out | undefined {
+    if (this.consuming) throw this.busy()
     const at = this.consumed
     if (at === this.consumeLimit && this.refreshItems() === 0) return undefined
+    this.consuming = true
     try {
       return this.#codec.decode(this.#region, dataOffset + (at & this.mask) * this.#itemBytes, this.#itemBytes)
     } finally {
       this.release((at + 1) | 0)
+      this.stopConsuming()
     }
   }
 
   /** Consumer: copies the oldest item's bytes to `target` at `offset`. False if there is none. Allocates nothing. */
   popInto(target: Uint8Array, offset = 0): boolean {
+    if (this.consuming) throw this.busy()
     const at = this.consumed
     if (at === this.consumeLimit && this.refreshItems() === 0) return false
     const bytes = this.#itemBytes
-    if (!Number.isInteger(offset) || offset < 0 || target.length - offset < bytes)
-      throw invalid(`popInto(): an item takes ${bytes} bytes.`)
+    checkTarget(target, offset, bytes)
     const from = dataOffset + (at & this.mask) * bytes
-    if (bytes > 64) target.set(this.#region.bytes.subarray(from, from + bytes), offset)
+    if (bytes > 64) plainView(target, offset, offset + bytes).set(this.#region.bytes.subarray(from, from + bytes))
     else for (let i = 0; i < bytes; i++) target[offset + i] = this.#region.bytes[from + i] as number
     this.release((at + 1) | 0)
     return true
@@ -207,34 +237,47 @@ export class SpscRing<In, Out = In, View = Out> extends SpscSide {
 
   /** Consumer: takes up to `limit` items. One that can't be decoded is left for the next call, which throws and takes it. */
   popBatch(limit = 256): Out[] {
+    if (this.consuming) throw this.busy()
+    checkLimit(limit)
     const count = this.#available(limit)
     const values: Out[] = []
+    if (count === 0) return values
     const begin = this.consumed
-    for (let i = 0; i < count; i++) {
-      const offset = dataOffset + ((begin + i) & this.mask) * this.#itemBytes
-      try {
+    let taken = 0
+    this.consuming = true
+    try {
+      while (taken < count && !this.closed) {
+        const offset = dataOffset + ((begin + taken) & this.mask) * this.#itemBytes
         values.push(this.#codec.decode(this.#region, offset, this.#itemBytes))
-      } catch (error) {
-        this.release((begin + Math.max(i, 1)) | 0)
-        if (i === 0) throw error
-        return values
+        taken++
       }
+    } catch (error) {
+      if (taken === 0) {
+        taken = 1
+        throw error
+      }
+    } finally {
+      this.release((begin + taken) | 0)
+      this.stopConsuming()
     }
-    if (count > 0) this.release((begin + count) | 0)
     return values
   }
 
   /**
    * Consumer: calls `handler` for up to `limit` items and returns for how many. A view is valid until the handler returns.
-   * If the handler throws, its item counts as taken, the later ones don't.
+   * If the handler throws, its item counts as taken, the later ones don't. The handler may not take items itself.
+   *
+   * @throws HermesError as `tryPop`; `BUSY` from a handler
    */
   poll(handler: (view: View) => void, limit = 256): number {
-    if (this.polling) throw invalid('poll() was called by its own handler.')
+    if (this.consuming) throw this.busy()
+    checkHandler(handler)
+    checkLimit(limit)
     const count = this.#available(limit)
     if (count === 0) return 0
     const begin = this.consumed
     let done = 0
-    this.polling = true
+    this.consuming = true
     try {
       while (done < count && !this.closed) {
         const offset = dataOffset + ((begin + done) & this.mask) * this.#itemBytes
@@ -242,15 +285,16 @@ export class SpscRing<In, Out = In, View = Out> extends SpscSide {
         handler(this.#reader.read(this.#region, offset, this.#itemBytes))
       }
     } finally {
-      this.polling = false
       this.release((begin + done) | 0)
-      if (this.closed) this.finishClose()
+      this.stopConsuming()
     }
     return done
   }
 
   /** Consumer: how many items, up to `limit`, lie side by side in `region` from `peekOffset` on. `consume` gives them back. */
   peek(limit = 256): number {
+    if (this.consuming) throw this.busy()
+    checkLimit(limit)
     return Math.min(this.#available(limit), this.#capacity - (this.consumed & this.mask))
   }
 
@@ -261,6 +305,7 @@ export class SpscRing<In, Out = In, View = Out> extends SpscSide {
 
   /** Consumer: gives the first `count` peeked items back. */
   consume(count = 1): void {
+    if (this.consuming) throw this.busy()
     const items = (this.consumeLimit - this.consumed) | 0
     if (!Number.isInteger(count) || count < 0 || count > items)
       throw invalid(`consume(${String(count)}): there are ${items} items.`)

@@ -35,8 +35,13 @@ export abstract class SpscSide {
   /** The consumer's own index, and where its items end as far as it knows. */
   protected consumed = 0
   protected consumeLimit = 0
-  /** Set while a handler runs: a `close` by it takes effect when it has returned. */
-  protected polling = false
+  /**
+   * Set while a value is encoded, or decoded or handed to a handler: both may run the caller's code. That code must not use the
+   * same end of the ring, which would write to the place, or read from it, that is in use: `BUSY`. A `close` by it takes
+   * effect when it has returned.
+   */
+  protected producing = false
+  protected consuming = false
   #role: RingRole | undefined
   #closed = false
   #ended = false
@@ -96,7 +101,29 @@ export abstract class SpscSide {
   close(): void {
     if (this.#closed) return
     this.#closed = true
-    if (!this.polling) this.finishClose()
+    if (!this.producing && !this.consuming) this.finishClose()
+  }
+
+  /** For a call by code that an encode, a decode or a handler runs. */
+  protected busy(): HermesError {
+    return new HermesError(
+      'BUSY',
+      `The ring's ${this.#role ?? 'view'} is in use: it is encoding a value, decoding one, or running a handler of poll. Call this afterwards.`,
+    )
+  }
+
+  /** After the caller's code ran for the producer: carries out a `close` by it. Then what was encoded is not in the ring. */
+  protected stopProducing(): void {
+    this.producing = false
+    if (!this.#closed) return
+    this.finishClose()
+    throw closed('producer')
+  }
+
+  /** After the caller's code ran for the consumer, and what it saw was given back. */
+  protected stopConsuming(): void {
+    this.consuming = false
+    if (this.#closed) this.finishClose()
   }
 
   protected finishClose(): void {

@@ -1,0 +1,30 @@
+import { isUint8Array } from 'node:util/types'
+import { invalid, show } from '../options.js'
+import { lengthOf } from '../plain-bytes.js'
+
+/** Most items of one call: a whole number, or Infinity for all. @throws HermesError `INVALID_ARGUMENT` */
+export function checkLimit(limit: unknown): void {
+  if (typeof limit === 'number' && limit >= 0 && (Number.isInteger(limit) || limit === Number.POSITIVE_INFINITY)) return
+  throw invalid(`'limit' must be a whole number from 0 on, not ${show(limit)}.`)
+}
+
+/** @throws HermesError `INVALID_ARGUMENT` */
+export function checkHandler(handler: unknown): void {
+  if (typeof handler !== 'function') throw invalid(`poll() takes a function, not ${show(handler)}.`)
+}
+
+/** Where `popInto` writes. @throws HermesError `INVALID_ARGUMENT` unless `bytes` fit in from `offset` on */
+export function checkTarget(target: unknown, offset: number, bytes: number): void {
+  if (!isUint8Array(target)) throw invalid(`popInto() takes a Uint8Array or Buffer, not ${show(target)}.`)
+  if (!Number.isInteger(offset) || offset < 0 || lengthOf(target) - offset < bytes)
+    throw invalid(`popInto(): this item takes ${bytes} bytes from 'offset' on.`)
+}
+
+/** The length of a batch, asked for once. @throws HermesError `INVALID_ARGUMENT` */
+export function lengthOfBatch(values: unknown): number {
+  if (typeof values === 'object' && values !== null) {
+    const { length } = values as { length?: unknown }
+    if (typeof length === 'number' && Number.isSafeInteger(length) && length >= 0) return length
+  }
+  throw invalid(`pushBatch() takes an array of values, not ${show(values)}.`)
+}
