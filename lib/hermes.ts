@@ -19,7 +19,7 @@ import { checkBoolean, checkInteger, checkOptions, checkSignal, invalid } from '
 import { type CloseOptions, checkCloseOptions } from './publisher.js'
 import { Topic, type TopicOwner } from './topic.js'
 import { checkTopicName } from './topic-name.js'
-import type { Retention, TopicInfo, TopicSettings, Transport } from './transport/transport.js'
+import type { BrokerHealth, Retention, TopicInfo, TopicSettings, Transport } from './transport/transport.js'
 
 /** Options of `hermes.topic()`. Settings other than retention are fixed by the first publisher; giving others later is an error. */
 export interface TopicOptions<In, Out, View> {
@@ -75,6 +75,25 @@ export class Hermes implements AsyncDisposable {
       options,
       (signal) => this.#owner.transport.topics(signal),
       () => timedOut('topics()', options),
+    )
+  }
+
+  /**
+   * Asks a broker whether it can serve publishers: room on the disk, open files, topics that failed. What `hermes ping` does.
+   *
+   * @throws HermesError `UNSUPPORTED` (no broker, or one that does not know), `CLOSED`, `ABORTED`, `TIMED_OUT`, …
+   */
+  async health(options: WaitOptions = {}): Promise<BrokerHealth> {
+    checkWaitOptions('health()', options)
+    this.#owner.checkOpen()
+    const { transport } = this.#owner
+    if (transport.health === undefined) {
+      throw new HermesError('UNSUPPORTED', `${this.place} is no broker: ask doctor() how it is.`)
+    }
+    return bounded(
+      options,
+      async (signal) => transport.health?.(signal) as Promise<BrokerHealth>,
+      () => timedOut('health()', options),
     )
   }
 

@@ -85,7 +85,16 @@ export {
 export type { Handler, Subscriber } from './subscriber.js'
 export type { PublisherOptions, SubscriberOptions, Topic } from './topic.js'
 export type { ClientTls, Status, TcpOptions } from './transport/tcp/options.js'
-export type { Durability, From, Overflow, Retention, RingInfo, TopicInfo, Watermarks } from './transport/transport.js'
+export type {
+  BrokerHealth,
+  Durability,
+  From,
+  Overflow,
+  Retention,
+  RingInfo,
+  TopicInfo,
+  Watermarks,
+} from './transport/transport.js'
 export { version } from './version.js'
 export type { Wait } from './wait.js'
 export type { Compression } from './wire/compression.js'

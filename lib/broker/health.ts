@@ -1,21 +1,13 @@
-import { open, statfs } from 'node:fs/promises'
+import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { HermesError } from '../errors.js'
+import { diskRoom, isShort } from '../transport/log/directory.js'
+import type { BrokerHealth } from '../transport/transport.js'
 
 /** How long a failure is held against the broker, unless the topic works again. */
 const memoryMs = 60_000
 /** Of so many topics the last failure is remembered. */
 const mostFailures = 100
-/** As the core's default: below it, publishers are refused. */
-const lowWaterBytes = 64 * 1024 * 1024
-const lowWaterPart = 0.05
-
-/** What `hermes ping` is told. */
-export interface HealthReport {
-  readonly canPublish: boolean
-  /** A sentence for each reason. */
-  readonly problems: readonly string[]
-}
 
 interface Failure {
   readonly at: number
@@ -44,19 +36,19 @@ export class Health {
   }
 
   /** Looks at the disk, and whether there are file descriptors left. Never rejects. */
-  async report(): Promise<HealthReport> {
+  async report(): Promise<BrokerHealth> {
     const problems = [...(await this.#room()), ...(await this.#descriptors()), ...this.#recent()]
     return { canPublish: problems.length === 0, problems }
   }
 
   async #room(): Promise<string[]> {
     try {
-      const { bsize, bavail, blocks } = await statfs(this.#dir)
-      const free = bavail * bsize
-      const needed = Math.min(lowWaterBytes, Math.floor(blocks * bsize * lowWaterPart))
-      return free >= needed
-        ? []
-        : [`Publishers are refused: ${free} bytes are free on the disk, less than the low-water mark of ${needed}.`]
+      const room = await diskRoom(this.#dir)
+      if (!isShort(room, false)) return []
+      const { freeBytes, lowWaterBytes } = room
+      return [
+        `Publishers are refused (DISK_FULL): ${freeBytes} bytes are free, less than the low-water mark of ${lowWaterBytes}.`,
+      ]
     } catch (error) {
       return [`The directory can't be looked at: ${(error as Error).message}.`]
     }

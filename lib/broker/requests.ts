@@ -1,8 +1,7 @@
 import { HermesError } from '../errors.js'
-import type { TopicInfo } from '../transport/transport.js'
+import type { BrokerHealth, TopicInfo } from '../transport/transport.js'
 import { parseTopic, text } from '../wire/messages.js'
 import type { Rights } from './access.js'
-import type { HealthReport } from './health.js'
 
 /** Of one connection, under way or waiting. */
 const mostRequests = 64
@@ -12,7 +11,7 @@ export interface RequestHost {
   topics(): Promise<readonly string[]>
   info(name: string): Promise<TopicInfo>
   check(): Promise<void>
-  health(): Promise<HealthReport>
+  health(): Promise<BrokerHealth>
 }
 
 /** Answers one connection's requests, one after the other. */
@@ -69,7 +68,7 @@ export class Requests {
 }
 
 /** The reasons name topics, and say how the machine is: they are for those who look after it. */
-function forWhom(report: HealthReport, rights: Rights): HealthReport {
+function forWhom(report: BrokerHealth, rights: Rights): BrokerHealth {
   if (report.canPublish || rights.administer) return report
   const problem =
     "Publishers are refused, or topics fail. The broker's log says why, and so does `ping` with a token that may administer."

@@ -1,5 +1,5 @@
 import { type ErrorCode, HermesError } from '../errors.js'
-import type { TopicInfo, TopicSettings } from '../transport/transport.js'
+import type { BrokerHealth, TopicInfo, TopicSettings } from '../transport/transport.js'
 import { version } from '../version.js'
 import { compressionFeature, Deflater, inflatedLengthBytes } from '../wire/compression.js'
 import {
@@ -26,7 +26,6 @@ import {
 import type { Rights } from './access.js'
 import { type Channel, ChannelTable } from './channel-table.js'
 import { Deliveries, type Delivering } from './deliveries.js'
-import type { HealthReport } from './health.js'
 import type { BrokerSettings } from './options.js'
 import { PublisherChannel } from './publisher-channel.js'
 import { Requests } from './requests.js'
@@ -49,7 +48,7 @@ export interface SessionHost {
   topic(name: string, settings: TopicSettings): Promise<BrokerTopic>
   /** A publisher or subscriber was opened in the topic, or could not be. */
   opening(topic: string, error: HermesError | undefined): void
-  health(): Promise<HealthReport>
+  health(): Promise<BrokerHealth>
   topics(): Promise<readonly string[]>
   info(name: string): Promise<TopicInfo>
   /** @throws HermesError if the directory is not served any more */

@@ -7,6 +7,7 @@ import { open } from '../open.js'
 import { likely } from '../options.js'
 import type { ClientTls, TcpOptions } from '../transport/tcp/options.js'
 import type { TopicInfo } from '../transport/transport.js'
+import { fromFile } from './file.js'
 
 /** How often a place is looked at for a topic that is awaited, in ms. */
 const lookMs = 50
@@ -37,8 +38,8 @@ function tlsFiles(): ClientTls {
 function readPem(file: string): string {
   try {
     return readFileSync(file, 'utf8')
-  } catch (cause) {
-    throw new HermesError('NOT_FOUND', `Can't read ${file}: ${(cause as Error).message}.`, { cause, details: { file } })
+  } catch (error) {
+    return fromFile(error, file)
   }
 }
 

@@ -104,6 +104,14 @@ export interface SubscriberPortOptions {
   readonly signal?: AbortSignal | undefined
 }
 
+/** What a broker says of itself: see `hermes.health()`. */
+export interface BrokerHealth {
+  /** False if publishers are refused, or topics failed within the last minute. */
+  readonly canPublish: boolean
+  /** A sentence for each reason; in full only for tokens that may administer. */
+  readonly problems: readonly string[]
+}
+
 export interface Transport {
   /** Where a subscriber begins that was not told; `latest` unless given. */
   readonly defaultFrom?: From
@@ -115,6 +123,8 @@ export interface Transport {
   topics(signal?: AbortSignal): Promise<string[]>
   /** What is known of a topic. Rejects with `NOT_FOUND` if there is none of this name. */
   info(name: string, signal?: AbortSignal): Promise<TopicInfo>
+  /** Of a broker only. */
+  health?(signal?: AbortSignal): Promise<BrokerHealth>
   publisher(topic: string, settings: TopicSettings, options: PortOptions): Promise<PublisherPort>
   subscriber(topic: string, settings: TopicSettings, options: SubscriberPortOptions): Promise<SubscriberPort>
   close(): Promise<void>

@@ -6,7 +6,7 @@ threads holds one around every call.
 """
 
 import platform
-from typing import Any, Callable, Dict, List, Optional, Set
+from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
 from . import packets
 from .errors import ERROR_CODES, HermesError, protocol_error
@@ -23,6 +23,8 @@ ENDED = "ended"
 
 #: After these there is no sense in trying again.
 _FINAL_CODES = ("UNAUTHORIZED", "VERSION_MISMATCH")
+#: Before a channel that the broker has ended with ``retry`` is opened anew, in seconds.
+_PUT_OFF = 0.05
 #: How often in a row one side may find fault with what the other one says.
 _MOST_FAULTS = 3
 #: Answers to pings that wait to be written.
@@ -62,6 +64,10 @@ class User:
         """The connection is lost; another one will follow."""
         raise NotImplementedError
 
+    def interrupted(self, reason: HermesError) -> None:
+        """The broker opens the topic anew, as it has failed there; the user gets another channel."""
+        self.disconnected()
+
     def packet(self, kind: int, body: bytes) -> None:
         """Raises HermesError PROTOCOL: then the connection ends."""
         raise NotImplementedError
@@ -95,6 +101,8 @@ class Link:
         self._users: Dict[User, None] = {}
         self._channels: Dict[int, User] = {}
         self._dirty: Set[User] = set()
+        #: Who is to get another channel, and when.
+        self._again: List[Tuple[float, User]] = []
         self._out: List[bytes] = []
         #: Answers among them: whoever asks without listening is not to fill our memory.
         self._pongs = 0
@@ -264,6 +272,7 @@ class Link:
         self._out = []
         self._dirty.clear()
         self._channels.clear()
+        self._again.clear()
         self._drain_until = None
         self.hang_up = False
         if self.phase == ENDED:
@@ -305,6 +314,7 @@ class Link:
         times = [self._received_at + 2.5 * self._heartbeat, self._sent_at + self._heartbeat]
         if self._drain_until is not None:
             times.append(self._drain_until)
+        times.extend(at for at, _ in self._again)
         return min(times)
 
     def tick(self, now: float) -> None:
@@ -322,6 +332,10 @@ class Link:
         if now - self._sent_at >= self._heartbeat:
             self._sent_at = now
             self.send(packets.u64_packet(packets.PING, 0, 0))
+        due = [user for at, user in self._again if at <= now]
+        self._again = [(at, user) for at, user in self._again if at > now]
+        for user in due:
+            self.renew(user)
         self._leave_if_drained(now)
 
     def lagging(self, topic: str, behind: int) -> None:
@@ -357,8 +371,12 @@ class Link:
         user = self._channels.get(channel)
         if kind == packets.ERROR:
             self._channels.pop(channel, None)
-            error = _parse_error(packets.parse_json(body))
-            if user is not None:
+            fields = packets.parse_json(body)
+            error = _parse_error(fields)
+            if user is not None and fields.get("retry") is True and self.settings.reconnect_min is not None:
+                self._again.append((self._now + _PUT_OFF, user))
+                user.interrupted(error)
+            elif user is not None:
                 user.failed(error)
         else:
             if kind in (packets.CLOSED, packets.REPLY):

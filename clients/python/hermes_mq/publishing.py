@@ -55,8 +55,9 @@ class _Drop(NamedTuple):
 class Sync:
     """A wait for stable storage."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, upto: int = 0) -> None:
         self.number = number
+        self.upto = upto
         self.done = False
         self.error: Optional[HermesError] = None
 
@@ -97,6 +98,10 @@ class PublisherChannel(User):
         self._acked_number = 0
         self._waiters: Deque[_Waiter] = deque()
         self._syncs: List[Sync] = []
+        #: So many of the first messages are on stable storage for certain.
+        self._safe = 0
+        #: What became of others is not known, and nobody was told yet: a sync has failed at the broker.
+        self._doubt: Optional[HermesError] = None
 
     @property
     def opened(self) -> bool:
@@ -188,7 +193,10 @@ class PublisherChannel(User):
         """Asks for everything acknowledged so far to be put on stable storage."""
         if self.failure is not None:
             raise self.failure.again()
-        sync = Sync(self._acked_number)
+        if self._doubt is not None:
+            doubt, self._doubt = self._doubt, None
+            raise doubt.again()
+        sync = Sync(self._acked_number, self.acknowledged)
         if self.durability == "synced" or self._acked_number == 0:
             sync.done = True
             return sync
@@ -244,6 +252,19 @@ class PublisherChannel(User):
             self.left = True
             self.changed()
 
+    def interrupted(self, reason: HermesError) -> None:
+        # What was acknowledged as written and not synced may be lost: a later sync must not be taken for one of that.
+        if self.durability == "written" and self.acknowledged > self._safe:
+            if not self._syncs:
+                self._doubt = reason
+            for sync in self._syncs:
+                sync.error = reason
+                sync.done = True
+            self._syncs = []
+            self._safe = self.acknowledged
+        self.disconnected()
+        self.changed()
+
     def failed(self, error: HermesError) -> None:
         self.channel = 0
         self._open_channel = 0
@@ -273,6 +294,8 @@ class PublisherChannel(User):
             number = packets.read_u64(body)
             for sync in self._syncs:
                 sync.done = sync.done or sync.number <= number
+                if sync.done:
+                    self._safe = max(self._safe, sync.upto)
             self._syncs = [sync for sync in self._syncs if not sync.done]
         elif kind == packets.CLOSED:
             self.left = True

@@ -368,6 +368,36 @@ class Publishing(unittest.TestCase):
         self.assertEqual(settled, ["DISK_FULL", 9])
         self.assertTrue(publisher.reached(2))
 
+    def test_a_topic_that_the_broker_opens_anew_gets_another_channel_and_what_was_not_acknowledged(self):
+        talk = Conversation().connect()
+        publisher = talk.publisher()
+        publisher.append([b"m"])
+        ((_, channel, body),) = talk.heard()
+        number = frames.read_head(body, 16, 1024).timestamp_ns
+        talk.say(packets.ack_packet(channel, [Run(number, 1, 1)]))
+        sync = publisher.sync()
+        talk.heard()
+        publisher.append([b"n"])
+        ((_, _, body),) = talk.heard()
+        talk.say(reply(packets.ERROR, channel, code="IO_FAILED", message="a sync failed", retry=True))
+        # What was written and not synced is uncertain.
+        self.assertEqual((sync.done, sync.error.code), (True, "IO_FAILED"))
+        self.assertEqual(talk.heard(), [])
+        talk.now = talk.link.deadline()
+        talk.link.tick(talk.now)
+        ((kind, channel, _),) = talk.heard()
+        self.assertEqual(kind, packets.OPEN_PUBLISHER)
+        talk.say(opened(channel, stored=number))
+        ((kind, channel, again),) = talk.heard()
+        self.assertEqual((kind, again[16:]), (packets.PUBLISH, body[16:]))
+        second = frames.read_head(body, 16, 1024).timestamp_ns
+        talk.say(packets.ack_packet(channel, [Run(second, 1, 2)]))
+        # Nobody asked when it failed again: told with the next question, once.
+        talk.say(reply(packets.ERROR, channel, code="IO_FAILED", message="a sync failed", retry=True))
+        with refused(self, "IO_FAILED"):
+            publisher.sync()
+        self.assertFalse(publisher.sync().done)
+
     def test_each_of_several_failures_is_told_to_those_who_wait_for_its_messages(self):
         talk = Conversation().connect()
         publisher = talk.publisher()

@@ -1,6 +1,8 @@
 import type { Command } from 'commander'
 import { HermesError } from '../../errors.js'
+import type { Hermes } from '../../hermes.js'
 import { invalid } from '../../options.js'
+import type { BrokerHealth } from '../../transport/transport.js'
 import { integer, timerDuration } from '../arguments.js'
 import { isBroker, openPlace } from '../place.js'
 import type { Session } from '../session.js'
@@ -19,6 +21,8 @@ interface Pong {
   /** Connection, TLS, token and version. */
   readonly handshakeMs: number
   readonly roundTripsMs: readonly number[]
+  /** Absent if the broker is too old to know. */
+  readonly health?: BrokerHealth
 }
 
 export function registerPing(program: Command, session: Session): void {
@@ -26,7 +30,7 @@ export function registerPing(program: Command, session: Session): void {
     .command('ping')
     .summary('ask a broker whether it answers')
     .description(
-      'Connects to the broker of --url, as any client does, and asks for its topics, which makes it look into its directory. ' +
+      'Connects to the broker of --url, as any client does, and asks for its topics, which makes it look into its directory, and whether it can publish. ' +
         'Prints how long both took. Any failure makes the exit code something other than 0: for health checks.',
     )
     .option('-n, --count <n>', 'how many questions, one after the other', integer(1, 1_000_000), 1)
@@ -38,6 +42,11 @@ export function registerPing(program: Command, session: Session): void {
       if (pong === undefined) return
       if (session.json) session.out.line(JSON.stringify(pong))
       else for (const line of linesOf(pong)) session.out.line(line)
+      const { health } = pong
+      if (health === undefined || health.canPublish) return
+      throw new HermesError('IO_FAILED', `The broker answers, but can't publish: ${health.problems.join(' ')}`, {
+        details: { problems: health.problems },
+      })
     })
   withHelp(
     command,
@@ -66,8 +75,18 @@ async function ping(place: string, { count, timeout }: PingOptions): Promise<Pon
     await hermes.topics()
     roundTripsMs.push(performance.now() - asked)
   }
+  const health = await healthOf(hermes)
   await hermes.close()
-  return { url: hermes.place, server, handshakeMs, roundTripsMs }
+  return { url: hermes.place, server, handshakeMs, roundTripsMs, ...(health === undefined ? {} : { health }) }
+}
+
+async function healthOf(hermes: Hermes): Promise<BrokerHealth | undefined> {
+  try {
+    return await hermes.health()
+  } catch (error) {
+    if (error instanceof HermesError && error.code === 'UNSUPPORTED') return undefined
+    throw error
+  }
 }
 
 /** `undefined` if the command is to stop. */

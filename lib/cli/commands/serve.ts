@@ -5,6 +5,7 @@ import type { BrokerOptions, BrokerTls, defaultLimits } from '../../broker/optio
 import { HermesError } from '../../errors.js'
 import { checkOptions, invalid } from '../../options.js'
 import { integer, timerDuration } from '../arguments.js'
+import { fromFile } from '../file.js'
 import type { Session } from '../session.js'
 import { globalsOf, withHelp } from './common.js'
 
@@ -127,8 +128,8 @@ async function tlsOf(options: ServeOptions, config: unknown): Promise<BrokerTls 
 async function readText(file: string): Promise<string> {
   try {
     return await readFile(file, 'utf8')
-  } catch (cause) {
-    throw new HermesError('NOT_FOUND', `Can't read ${file}: ${(cause as Error).message}.`, { cause, details: { file } })
+  } catch (error) {
+    return fromFile(error, file)
   }
 }
 

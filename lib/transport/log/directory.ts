@@ -178,3 +178,32 @@ export async function diskBytes(path: string): Promise<number> {
   const { blocks, bsize } = await statfs(path)
   return blocks * bsize
 }
+
+/** Publishers keep so much free, unless their `lowWaterBytes` says otherwise: as the core has it. */
+const mostLowWaterBytes = 64 * 1024 * 1024
+
+export interface DiskRoom {
+  readonly freeBytes: number
+  readonly totalBytes: number
+  /** Publishers without a `lowWaterBytes` of their own are refused when less would stay free. */
+  readonly lowWaterBytes: number
+}
+
+/** How much room there is now. */
+export async function diskRoom(path: string): Promise<DiskRoom> {
+  const { bavail, blocks, bsize } = await statfs(path)
+  const totalBytes = blocks * bsize
+  return {
+    freeBytes: bavail * bsize,
+    totalBytes,
+    lowWaterBytes: Math.min(mostLowWaterBytes, Math.floor(totalBytes / 20)),
+  }
+}
+
+/**
+ * Whether publishers are refused now. What a topic has noted is as old as the last attempt: room may have gone or come back since. Once
+ * it was short, twice the mark has to be free.
+ */
+export function isShort({ freeBytes, lowWaterBytes }: DiskRoom, noted: boolean): boolean {
+  return freeBytes < (noted ? 2 : 1) * lowWaterBytes
+}

@@ -5,7 +5,7 @@ import type { Finding, Severity } from '../../maintenance.js'
 import { native } from '../../native.js'
 import { callNative } from '../../native-error.js'
 import { readControl } from './control-file.js'
-import { type Directory, topicFolder } from './directory.js'
+import { type Directory, diskRoom, isShort, topicFolder } from './directory.js'
 import { checkFiles } from './file-check.js'
 import { codecRemedy, readTopicFile } from './topic-file.js'
 
@@ -54,14 +54,13 @@ export async function examine(directory: Directory, topics: readonly string[]): 
 }
 
 async function room(path: string, say: Say): Promise<void> {
-  const { bavail, blocks, bsize, type } = await statfs(path)
-  const free = bavail * bsize
-  const total = blocks * bsize
+  const { type } = await statfs(path)
   // As publishers have it, unless their lowWaterBytes says otherwise.
-  const lowWater = Math.min(64 * MiB, Math.floor(total / 20))
+  const now = await diskRoom(path)
+  const { freeBytes: free, totalBytes: total, lowWaterBytes: lowWater } = now
   const details = { freeBytes: free, totalBytes: total, lowWaterBytes: lowWater }
   const text = `${Math.floor(free / MiB)} MiB of ${Math.floor(total / MiB)} MiB are free, the low-water mark is at ${Math.floor(lowWater / MiB)} MiB`
-  if (free <= lowWater) {
+  if (isShort(now, false)) {
     say('problem', 'disk-room', `${text}: publishers are refused (DISK_FULL).`, {
       advice: 'Make room, set retention, or move the directory.',
       details,
@@ -267,7 +266,7 @@ async function examineTopic(directory: Directory, topic: string, mappedBy: reado
         })
       }
       const info = log.info()
-      if (info.diskAlarm) {
+      if (info.diskAlarm && isShort(await diskRoom(directory.path), true)) {
         say('problem', 'disk-alarm', 'Publishing is refused for want of disk room.', {
           topic,
           advice: 'Make room: it goes on by itself.',

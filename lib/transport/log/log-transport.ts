@@ -15,7 +15,7 @@ import type {
   Transport,
 } from '../transport.js'
 import { checkDefinition, defineTopic, topicRevision } from './definition.js'
-import { type Directory, topicFolder } from './directory.js'
+import { type Directory, diskRoom, isShort, topicFolder } from './directory.js'
 import { LogPublisher } from './log-publisher.js'
 import { LogSubscriber } from './log-subscriber.js'
 import { LogMaintenance } from './maintenance.js'
@@ -42,6 +42,7 @@ export class LogTransport implements Transport {
         details: { topic: name },
       })
     }
+    const room = await diskRoom(this.#directory.path)
     const log = this.#openLog(file, {})
     try {
       const info = callNative(() => log.info(), { topic: name })
@@ -60,7 +61,7 @@ export class LogTransport implements Transport {
         maxPayloadBytes: info.maxPayloadBytes,
         retention: toRetention(info.retentionBytes, info.retentionAgeMs),
         publishers: info.publishers,
-        diskAlarm: info.diskAlarm,
+        diskAlarm: isShort(room, info.diskAlarm),
       }
     } finally {
       log.close()

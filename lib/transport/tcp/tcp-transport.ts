@@ -3,7 +3,14 @@ import { Deferred } from '../../deferred.js'
 import { HermesError } from '../../errors.js'
 import { parseJson } from '../../wire/messages.js'
 import { jsonPacket, packetType, protocolError } from '../../wire/packet.js'
-import type { PortOptions, SubscriberPortOptions, TopicInfo, TopicSettings, Transport } from '../transport.js'
+import type {
+  BrokerHealth,
+  PortOptions,
+  SubscriberPortOptions,
+  TopicInfo,
+  TopicSettings,
+  Transport,
+} from '../transport.js'
 import { Link, type LinkUser } from './link.js'
 import type { TcpSettings } from './options.js'
 import { TcpPublisher } from './tcp-publisher.js'
@@ -51,6 +58,18 @@ export class TcpTransport implements Transport {
     const { info } = await this.#request({ op: 'info', topic: name }, `what it knows of '${name}'`, signal)
     if (typeof info !== 'object' || info === null) throw protocolError('The broker sent no description of the topic.')
     return info as TopicInfo
+  }
+
+  async health(signal?: AbortSignal): Promise<BrokerHealth> {
+    const { health } = await this.#request({ op: 'health' }, 'its health', signal)
+    const { canPublish, problems } = (health ?? {}) as Partial<BrokerHealth>
+    if (
+      typeof canPublish !== 'boolean' ||
+      !Array.isArray(problems) ||
+      !problems.every((one) => typeof one === 'string')
+    )
+      throw protocolError('The broker sent no description of its health.')
+    return { canPublish, problems }
   }
 
   async publisher(topic: string, settings: TopicSettings, options: PortOptions): Promise<TcpPublisher> {

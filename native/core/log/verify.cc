@@ -9,6 +9,7 @@ namespace hermes {
 namespace {
 
 constexpr uint64_t kWindow = uint64_t{4} << 20;
+constexpr uint64_t kPage = 4096;
 constexpr uint32_t kFramesAtOnce = 4096;
 
 }  // namespace
@@ -26,7 +27,15 @@ Status verify_segment(const Log& log, uint64_t number, SegmentReport* report) {
   while (at.sequence != 0) {
     // A frame may reach beyond the window; what it needs more is read in by page faults, of which few are left.
     while (readable < std::min(at.offset + kFrameHeaderBytes + max_payload, segment->bytes())) {
-      const uint64_t bytes = std::min(kWindow, segment->bytes() - readable);
+      // Nothing was written to a hole, and reading it in would take memory on tmpfs.
+      const uint64_t data = std::min(segment->file().next_data(readable) / kPage * kPage, segment->bytes());
+      if (data > readable) {
+        readable = data;
+        continue;
+      }
+      const uint64_t hole = std::max(segment->file().next_hole(readable), readable + 1);
+      const uint64_t filled = (std::min(hole, segment->bytes()) - readable + kPage - 1) / kPage * kPage;
+      const uint64_t bytes = std::min({kWindow, segment->bytes() - readable, filled});
       status = segment->map().populate_for_reading(readable, bytes);
       if (!status.ok()) return status;
       readable += bytes;

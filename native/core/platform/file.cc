@@ -99,6 +99,14 @@ uint64_t File::next_data(uint64_t offset) const noexcept {
   return offset;
 }
 
+uint64_t File::next_hole(uint64_t offset) const noexcept {
+  const off_t found = ::lseek(fd_, static_cast<off_t>(offset), SEEK_HOLE);
+  if (found >= 0) return static_cast<uint64_t>(found);
+  uint64_t bytes = ~uint64_t{0};
+  (void)size(&bytes);
+  return bytes;
+}
+
 Status File::resize(uint64_t bytes) const {
   if (::ftruncate(fd_, static_cast<off_t>(bytes)) != 0) return Status::from_errno(errno, "resize");
   return Status::success();

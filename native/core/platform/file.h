@@ -40,6 +40,9 @@ class File {
   /// The first offset at or after `offset` that may hold data, or the file's size if there is none.
   uint64_t next_data(uint64_t offset) const noexcept;
 
+  /// Where the next hole begins at or behind `offset`: the file's size if there is none, or the file system can't tell.
+  uint64_t next_hole(uint64_t offset) const noexcept;
+
   int fd() const noexcept { return fd_; }
   bool is_open() const noexcept { return fd_ >= 0; }
   void close() noexcept;
