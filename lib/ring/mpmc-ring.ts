@@ -362,8 +362,10 @@ export class MpmcRing<In, Out = In, View = Out> {
   }
 
   /**
-   * Ends the ring for everybody: nothing is pushed after this, what is in it is still delivered. Needs a free place, like a push:
-   * false if the ring is full.
+   * Ends the ring for everybody: nothing is pushed after this, what is in it is still delivered, then consumers get `ended`. Closing all
+   * producers does not end the ring. Needs a free place, like a push: false if the ring is full; wait for room and call again.
+   *
+   * @throws HermesError `CLOSED` if the ring has ended or this participant has closed, `BUSY` from code that an encode runs
    */
   end(): boolean {
     if (this.#encoding) throw busy()

@@ -161,7 +161,7 @@ def _layout(schema: Any) -> Record:
     if top.get("version") != 1 or isinstance(top.get("version"), bool):
         raise no_schema(f"its version is {described(top.get('version'))}, and this package reads version 1")
     name = top.get("name")
-    if name is not None and not isinstance(name, str):
+    if "name" in top and not isinstance(name, str):
         raise no_schema(f"its name is {described(name)}")
     layout = _record(top, name, "", _Budget(), 0)
     if layout.fields() > MAX_FIELDS:
@@ -260,9 +260,14 @@ def _units(text: str) -> int:
 
 
 def _count(value: Any, what: str) -> int:
-    if type(value) is not int or not 1 <= value <= MAX_STRUCT_BYTES:
+    if not _is_integer(value) or not 1 <= value <= MAX_STRUCT_BYTES:
         raise no_schema(f"{what} is {described(value)}, and should be from 1 to {MAX_STRUCT_BYTES}")
-    return value
+    return int(value)
+
+
+def _is_integer(value: Any) -> bool:
+    """JSON knows one kind of number: 1.0 is the 1 that JavaScript reads."""
+    return type(value) is int or (type(value) is float and value.is_integer())
 
 
 def _object(value: Any, what: str) -> Mapping[str, Any]:
@@ -272,7 +277,7 @@ def _object(value: Any, what: str) -> Mapping[str, Any]:
 
 
 def _compare(what: str, given: Any, expected: int, where: str) -> None:
-    if type(given) is not int or given != expected:
+    if not _is_integer(given) or given != expected:
         raise no_schema(f"the {what} of {where} is {described(given)}, and {expected} follows from its types")
 
 

@@ -254,6 +254,16 @@ class Structs(unittest.TestCase):
         with refused(self, "ENCODE_FAILED"):
             codec.encode({"d": 0, "s": 1e39})
 
+    def test_numbers_of_a_schema_may_be_written_as_floats(self):
+        def floats(value):
+            if type(value) is int:
+                return float(value)
+            if isinstance(value, list):
+                return [floats(one) for one in value]
+            return {key: floats(one) for key, one in value.items()} if isinstance(value, dict) else value
+
+        self.assertEqual(struct(floats(TRADE)).fingerprint, TRADE["fingerprint"])
+
     def test_schemas_that_lie_are_refused(self):
         def changed(**changes):
             return {**TRADE, **changes}
@@ -280,6 +290,9 @@ class Structs(unittest.TestCase):
             changed(fields=[{**fields[0], "type": ["u8"]}, *fields[1:]]),
             changed(name="a b"),
             changed(name=5),
+            changed(name=None),
+            changed(size=1.5),
+            changed(align=True),
             changed(fields=[{"name": "x", "offset": 0, **deep}]),
             changed(fields=[{"name": "x", "offset": 0, "type": "array", "size": 0, "count": 0, "element": deep}]),
             changed(fields=[{"name": f"f{n}", "offset": n, "type": "u8", "size": 1} for n in range(2000)]),
