@@ -187,6 +187,7 @@ test('doctor names publishers, and topics that can not be looked at', async () =
       'rights',
       'shared-memory',
       'open-files',
+      'tasks',
       'mappings',
       'kernel',
       'participants',

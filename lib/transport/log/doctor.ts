@@ -7,11 +7,10 @@ import { callNative } from '../../native-error.js'
 import { readControl } from './control-file.js'
 import { type Directory, diskRoom, isShort, topicFolder } from './directory.js'
 import { checkFiles } from './file-check.js'
+import { limits } from './limits.js'
 import { codecRemedy, readTopicFile } from './topic-file.js'
 
 const MiB = 1 << 20
-const fewFiles = 4096
-const fewMaps = 65_530
 /** Magic numbers of statfs: file systems on which a mapping is not shared, or locks may not be the kernel's. */
 const doubtful: Readonly<Record<number, string>> = {
   26985: 'NFS',
@@ -22,7 +21,8 @@ const doubtful: Readonly<Record<number, string>> = {
   16914836: 'tmpfs',
 }
 
-type Say = (
+/** Adds a finding. */
+export type Say = (
   severity: Severity,
   check: string,
   message: string,
@@ -121,38 +121,6 @@ async function sharedMemory(path: string, say: Say): Promise<void> {
       {
         advice: 'Set a smaller segmentBytes, or enlarge it (Docker: --shm-size 1g).',
         details,
-      },
-    )
-  }
-}
-
-async function limits(say: Say): Promise<void> {
-  const text = await readFile('/proc/self/limits', 'utf8')
-  const soft = /^Max open files\s+(\d+|unlimited)/m.exec(text)?.[1] ?? 'unlimited'
-  const files = soft === 'unlimited' ? Number.MAX_SAFE_INTEGER : Number(soft)
-  const details = { soft: files }
-  if (files >= fewFiles) say('ok', 'open-files', `This process may open ${soft} files.`, { details })
-  else {
-    say(
-      'warning',
-      'open-files',
-      `This process may open ${soft} files; a publisher takes up to five, a subscriber up to three.`,
-      {
-        advice: `Raise it: ulimit -n ${fewFiles * 16}, or LimitNOFILE= in the systemd unit.`,
-        details,
-      },
-    )
-  }
-  const maps = Number(await readFile('/proc/sys/vm/max_map_count', 'utf8').catch(() => String(fewMaps)))
-  if (maps >= fewMaps) say('ok', 'mappings', `A process may have ${maps} mappings.`, { details: { limit: maps } })
-  else {
-    say(
-      'warning',
-      'mappings',
-      `A process may have ${maps} mappings; a publisher takes two or three, a subscriber one or two.`,
-      {
-        advice: 'sysctl vm.max_map_count=262144',
-        details: { limit: maps },
       },
     )
   }
