@@ -147,6 +147,8 @@ describe('topics that nobody uses', () => {
     const { dir, broker: served } = await broker({ idleTopicMs: 50 })
     await using one = served
     await using hermes = await open(one.url)
+    // (a subscriber does not make its topic)
+    await (await hermes.topic('t', small).publisher()).close()
     const subscriber = await hermes.topic('t', small).subscriber()
     await pause(500)
     expect(openFiles(join(dir, 'topics'))).toBeGreaterThan(0)
