@@ -11,7 +11,7 @@ const token = 'a long random text'
 const dir = await mkdtemp(join(tmpdir(), 'hermes-example-'))
 try {
   const access = [
-    { name: 'feed', token, publish: ['prices'], subscribe: ['prices'] },
+    { name: 'feed', token, publish: ['prices'], subscribe: ['prices'], administer: true },
     { name: 'desk', token: 'another long random text', subscribe: ['prices'] },
   ]
   await using broker = await serve({ dir, port: 0, access })

@@ -1,6 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { HermesError } from '../errors.js'
-import { checkOptions, invalid } from '../options.js'
+import { checkBoolean, checkInteger, checkOptions, invalid } from '../options.js'
 
 /** Who may do what. An entry without `publish` and `subscribe` may do both on every topic. */
 export interface AccessEntry {
@@ -14,14 +14,17 @@ export interface AccessEntry {
   /** Topic names, in which `*` stands for any characters. */
   readonly publish?: readonly string[]
   readonly subscribe?: readonly string[]
-  /** May make topics and change retention. Default true. */
+  /** May make topics and change retention, which deletes messages. Default false. */
   readonly administer?: boolean
+  /** What it may have stored at a time, in bytes of frames, in all topics together. Retention makes room again. Default: any amount. */
+  readonly maxBytes?: number
 }
 
 /** What one client may do. */
 export interface Rights {
   readonly name: string
   readonly administer: boolean
+  readonly maxBytes?: number | undefined
   mayPublish(topic: string): boolean
   maySubscribe(topic: string): boolean
 }
@@ -76,12 +79,14 @@ function sha256(text: string): Buffer {
   return createHash('sha256').update(text).digest()
 }
 
-const entryOptions = ['name', 'token', 'tokenSha256', 'certificate', 'publish', 'subscribe', 'administer']
+const entryOptions = ['name', 'token', 'tokenSha256', 'certificate', 'publish', 'subscribe', 'administer', 'maxBytes']
 
 function toKnown(entry: AccessEntry): Known {
   checkOptions('an access entry', entry, entryOptions)
-  const { name, token, tokenSha256, certificate, publish, subscribe, administer = true } = entry
+  const { name, token, tokenSha256, certificate, publish, subscribe, administer = false, maxBytes } = entry
   if (typeof name !== 'string' || name === '') throw invalid("An access entry needs a 'name'.")
+  checkBoolean(`'administer' of '${name}'`, administer)
+  if (maxBytes !== undefined) checkInteger(`'maxBytes' of '${name}'`, maxBytes, 1, Number.MAX_SAFE_INTEGER)
   if (token !== undefined && (typeof token !== 'string' || token.length < 16)) {
     throw invalid(`The token of '${name}' is shorter than 16 characters: it could be guessed.`)
   }
@@ -96,6 +101,7 @@ function toKnown(entry: AccessEntry): Known {
   const rights: Rights = {
     name,
     administer,
+    maxBytes,
     mayPublish: unlimited ? anything : matcher(publish ?? []),
     maySubscribe: unlimited ? anything : matcher(subscribe ?? []),
   }

@@ -7,14 +7,17 @@ import { openDirectory } from '../transport/log/directory.js'
 import { LogTransport } from '../transport/log/log-transport.js'
 import type { TopicInfo } from '../transport/transport.js'
 import { deliverHeadBytes, publishHeadBytes } from '../wire/packet.js'
+import type { Rights } from './access.js'
 import { Admission, type Guest } from './admission.js'
 import { Connection, type ConnectionHost, shownAddress } from './connection.js'
 import { descriptorOf, openFilesLimit } from './descriptors.js'
 import { Health } from './health.js'
 import { Journal } from './journal.js'
 import { type BrokerOptions, type BrokerSettings, checkBrokerOptions } from './options.js'
+import { Quota, Quotas } from './quotas.js'
 import { Scheduler } from './scheduler.js'
 import { ServedDirectory } from './served-directory.js'
+import type { BrokerTopic } from './topic.js'
 import { TopicList } from './topic-list.js'
 import { mostPayloadBytes, TopicTable } from './topic-table.js'
 
@@ -33,14 +36,14 @@ export async function serve(options: BrokerOptions): Promise<Broker> {
   const settings = checkBrokerOptions(options)
   const directory = await openDirectory(resolvePath(settings.dir), true, settings.mode)
   const served = await ServedDirectory.hold(directory)
-  const broker = new Broker(settings, served)
   try {
+    const broker = new Broker(settings, served)
     await broker.listen()
+    return broker
   } catch (error) {
     served.release()
     throw error
   }
-  return broker
 }
 
 /** A running broker; made by `serve()`. */
@@ -52,9 +55,11 @@ export class Broker implements AsyncDisposable {
   readonly #connections = new Set<Connection>()
   readonly #topics: TopicTable
   readonly #list: TopicList
+  readonly #infos = new Map<string, Promise<TopicInfo>>()
   readonly #host: ConnectionHost
   readonly #journal: Journal
   readonly #admission: Admission
+  #quotas: Quotas | undefined
   /** TLS: sockets before their handshake. */
   readonly #raw = new Map<string, Socket>()
   readonly #guests = new Map<string, Guest>()
@@ -71,7 +76,7 @@ export class Broker implements AsyncDisposable {
     this.settings = settings
     this.#served = served
     this.#transport = new LogTransport(served.directory)
-    this.#list = new TopicList(() => this.#transport.topics())
+    this.#list = new TopicList(served.directory)
     this.#journal = new Journal(settings.log)
     const { limits, tls } = settings
     const report = (event: string, facts: Readonly<Record<string, unknown>>) => this.#report('warn', event, facts)
@@ -97,8 +102,9 @@ export class Broker implements AsyncDisposable {
       opening: (name, error) => this.#topics.noteOpening(name, error),
       health: () => health.report(),
       topics: () => this.#list.names(),
-      info: (name): Promise<TopicInfo> => this.#transport.info(name),
+      info: (name) => this.#info(name),
       check: () => this.#check(),
+      quota: (topic, rights) => this.#quota(topic, rights),
       shown: (error) => served.shown(error),
       report,
       ended: (connection) => {
@@ -144,8 +150,9 @@ export class Broker implements AsyncDisposable {
   }
 
   /** @internal */
-  listen(): Promise<void> {
+  async listen(): Promise<void> {
     const { host, port, limits } = this.settings
+    this.#quotas = await Quotas.load(this.#served.directory, (name) => this.#topics.find(name))
     return new Promise((resolve, reject) => {
       this.#server.once('error', (cause) => {
         reject(
@@ -203,6 +210,7 @@ export class Broker implements AsyncDisposable {
     for (const socket of this.#raw.values()) socket.destroy()
     await stopped
     await this.#topics.close()
+    await this.#saveQuotas()
     this.#served.release()
     this.#report('info', 'closed', {})
   }
@@ -254,9 +262,31 @@ export class Broker implements AsyncDisposable {
     return guest
   }
 
+  /** All who ask for the same topic at the same time get the same answer. */
+  #info(name: string): Promise<TopicInfo> {
+    let asked = this.#infos.get(name)
+    if (asked === undefined) {
+      asked = this.#transport.info(name).finally(() => this.#infos.delete(name))
+      this.#infos.set(name, asked)
+    }
+    return asked
+  }
+
   /** @throws HermesError `IO_FAILED` if the directory is gone; `BUSY` */
   async #check(): Promise<void> {
     if (await this.#served.check()) this.#report('error', 'lock-restored', { file: 'broker.lock' })
+  }
+
+  #quota(topic: BrokerTopic, { name, maxBytes }: Rights): Quota | undefined {
+    const { maxTopicBytes } = this.settings.limits
+    if (this.#quotas === undefined || (maxBytes === undefined && maxTopicBytes === Number.MAX_SAFE_INTEGER))
+      return undefined
+    return new Quota(this.#quotas, topic, name, maxBytes, maxTopicBytes)
+  }
+
+  #saveQuotas(): Promise<void> {
+    const saved = this.#quotas?.save() ?? Promise.resolve()
+    return saved.catch((error: unknown) => this.#report('error', 'quotas-failed', { message: String(error) }))
   }
 
   /** Polls sockets and logs without ever sleeping, while there are clients. */
@@ -273,6 +303,7 @@ export class Broker implements AsyncDisposable {
     if (now - this.#lastSecond >= 1000) {
       this.#lastSecond = now
       this.#admission.nextSecond()
+      void this.#saveQuotas()
     }
     if (now - this.#lastCheck >= checkEveryMs) {
       this.#lastCheck = now

@@ -15,11 +15,17 @@ export class ChannelTable {
   /** True once the client closed it meanwhile. */
   readonly #opening = new Map<number, boolean>()
   readonly #line: (() => Promise<void>)[] = []
+  readonly #later: () => void
   #underWay = 0
   #highest = 0
 
-  constructor(most: number) {
+  /**
+   * @param most  channels at a time
+   * @param later asks for `startNext` to be called in a turn of the client's
+   */
+  constructor(most: number, later: () => void) {
     this.#most = most
+    this.#later = later
   }
 
   get size(): number {
@@ -45,7 +51,7 @@ export class ChannelTable {
   }
 
   /**
-   * Begins to open a channel; `work` runs once its turn has come.
+   * Notes a channel that is to be opened; `work` runs once its turn has come, in `startNext`.
    *
    * @throws HermesError `LIMIT`, `PROTOCOL`
    */
@@ -66,18 +72,22 @@ export class ChannelTable {
         this.#opening.delete(number)
       }
     })
-    this.#next()
+    this.#later()
   }
 
-  #next(): void {
-    while (this.#underWay < mostOpenings && this.#line.length > 0) {
-      const work = this.#line.shift() as () => Promise<void>
-      this.#underWay++
-      void work().finally(() => {
-        this.#underWay--
-        this.#next()
-      })
-    }
+  /** Whether there is one that may be opened now. */
+  get hasNext(): boolean {
+    return this.#underWay < mostOpenings && this.#line.length > 0
+  }
+
+  /** Begins to open the next one. REQUIRES: `hasNext`. */
+  startNext(): void {
+    const work = this.#line.shift() as () => Promise<void>
+    this.#underWay++
+    void work().finally(() => {
+      this.#underWay--
+      if (this.hasNext) this.#later()
+    })
   }
 
   /** The channel is open. */

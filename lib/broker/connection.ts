@@ -14,6 +14,9 @@ const mostWaitingBytes = 1024 * 1024
 /** So many bytes of frames are rather copied behind their head than written in two pieces, which takes Node 4 µs more. */
 const mostCopiedBytes = 2048
 
+/** After a read of so many bytes others have their turn: libuv would go on reading from the same socket. */
+const largeReadBytes = 128 * 1024
+
 /** Who does not take the last words is cut off after this time. */
 const lastWordsMs = 1000
 
@@ -43,6 +46,8 @@ export class Connection implements SessionPort, Worker {
   #backlog: Buffer | undefined
   /** What has just arrived: valid during one turn, in memory that all connections share. */
   #chunk: Buffer | undefined
+  /** Nothing is read until its next turn. */
+  #rests = false
   readonly #written = () => {
     this.#progressed = performance.now()
   }
@@ -95,6 +100,10 @@ export class Connection implements SessionPort, Worker {
     }
     this.#chunk = chunk
     this.#host.scheduler.offer(this)
+    if (chunk.length >= largeReadBytes && !this.#ended) {
+      this.#rests = true
+      this.#host.scheduler.queue(this)
+    }
     const rest = this.#chunk
     this.#chunk = undefined
     // Its turn has not come, or was not enough: the memory is needed for what others send.
@@ -114,6 +123,18 @@ export class Connection implements SessionPort, Worker {
   turn(until: number): boolean {
     if (this.#ended) return false
     const session = this.#talk
+    this.#rests = false
+    // What is said in this turn goes out together.
+    this.#socket.cork()
+    try {
+      return this.#turn(session, until)
+    } finally {
+      this.#socket.uncork()
+      this.#readOrWait()
+    }
+  }
+
+  #turn(session: Session, until: number): boolean {
     let more = session.work(until)
     const waiting = this.#chunk ?? this.#backlog
     if (waiting !== undefined && this.#mayTake()) {
@@ -123,7 +144,6 @@ export class Connection implements SessionPort, Worker {
       else this.#keep(rest)
       more ||= rest !== undefined && this.#mayTake()
     }
-    this.#readOrWait()
     return more && !this.#ended
   }
 
@@ -138,7 +158,8 @@ export class Connection implements SessionPort, Worker {
   /** Reads on if all was worked on that has arrived, and if the client takes what it asked for. */
   #readOrWait(): void {
     if (this.#socket.destroyed) return
-    const reads = this.#ended || (this.#chunk === undefined && this.#backlog === undefined && this.#mayTake())
+    const reads =
+      this.#ended || (this.#chunk === undefined && this.#backlog === undefined && !this.#rests && this.#mayTake())
     if (reads === !this.#socket.isPaused()) return
     if (reads) {
       this.#received = performance.now()

@@ -2,6 +2,7 @@ import type { HermesError } from '../errors.js'
 import type { Durability } from '../transport/transport.js'
 import { ackPacket, packetType, publishFlag, type Run, u64Packet } from '../wire/packet.js'
 import type { Producer } from './producers.js'
+import type { Quota } from './quotas.js'
 import type { BrokerTopic, Inlet } from './topic.js'
 
 /** How long an acknowledgement is kept for which nobody waits. */
@@ -22,6 +23,7 @@ export class PublisherChannel implements Inlet {
   readonly durability: Durability
   readonly #host: ChannelHost
   readonly #channel: number
+  readonly #quota: Quota | undefined
   #acks: Run[] = []
   /** Somebody waits for them. */
   #urgent = false
@@ -34,12 +36,20 @@ export class PublisherChannel implements Inlet {
   /** The highest number of those that came meanwhile. */
   #nextSync: bigint | undefined
 
-  constructor(host: ChannelHost, channel: number, topic: BrokerTopic, producer: Producer, durability: Durability) {
+  constructor(
+    host: ChannelHost,
+    channel: number,
+    topic: BrokerTopic,
+    producer: Producer,
+    durability: Durability,
+    quota?: Quota,
+  ) {
     this.#host = host
     this.#channel = channel
     this.topic = topic
     this.producer = producer
     this.durability = durability
+    this.#quota = quota
   }
 
   /** It was told so: its place is taken, or it was closed. Nothing more is taken from it. */
@@ -49,7 +59,11 @@ export class PublisherChannel implements Inlet {
 
   /** Takes a PUBLISH. Call `settle` once everything that has arrived was taken. */
   publish(bytes: Buffer, start: number, end: number): void {
+    this.#quota?.check(end - start)
+    const { stored } = this.producer
     const run = this.topic.ingest(this.producer, bytes, start, end)
+    // (not what comes again)
+    if (this.producer.stored > stored) this.#quota?.add(end - start)
     const patient = (bytes.readUInt32LE(start + 12) & publishFlag.patient) !== 0
     if (!patient) this.#urgent = true
     if (this.durability === 'written') {

@@ -28,6 +28,7 @@ import { type Channel, ChannelTable } from './channel-table.js'
 import { Deliveries, type Delivering } from './deliveries.js'
 import type { BrokerSettings } from './options.js'
 import { PublisherChannel } from './publisher-channel.js'
+import type { Quota } from './quotas.js'
 import { Requests } from './requests.js'
 import { SubscriberChannel, type SubscriberHost } from './subscriber-channel.js'
 import type { BrokerTopic } from './topic.js'
@@ -55,6 +56,8 @@ export interface SessionHost {
   check(): Promise<void>
   /** The error as a client may see it: without the server's paths. */
   shown(error: HermesError): HermesError
+  /** What a publisher of the client's may store; `undefined` = without a limit. */
+  quota(topic: BrokerTopic, rights: Rights): Quota | undefined
   report(event: string, facts: Readonly<Record<string, unknown>>): void
 }
 
@@ -92,8 +95,8 @@ export class Session implements SubscriberHost {
   #rights: Rights | undefined
   readonly #touched = new Set<PublisherChannel>()
   readonly #news = new Set<BrokerTopic>()
-  /** Answers to PING that go out together. */
-  readonly #pongs: Buffer[] = []
+  /** The answer to the PINGs that have come in this turn. */
+  #pong: Buffer | undefined
   /** What was begun elsewhere and is to be finished in a turn of this client's. */
   readonly #jobs: (() => void)[] = []
   #until = 0
@@ -104,7 +107,7 @@ export class Session implements SubscriberHost {
   constructor(host: SessionHost, port: SessionPort) {
     this.#host = host
     this.#port = port
-    this.#channels = new ChannelTable(host.settings.limits.maxChannels)
+    this.#channels = new ChannelTable(host.settings.limits.maxChannels, () => port.later())
     this.#requests = new Requests(host)
     this.#deliveries = new Deliveries(
       () => this.hasRoom,
@@ -177,8 +180,12 @@ export class Session implements SubscriberHost {
       job()
       if (performance.now() >= until) break
     }
+    while (this.#state === 'open' && this.#channels.hasNext) {
+      this.#channels.startNext()
+      if (performance.now() >= until) break
+    }
     if (this.#state === 'open') this.#deliveries.run()
-    return this.#jobs.length > 0
+    return this.#jobs.length > 0 || this.#channels.hasNext
   }
 
   /** Does the work in a turn of this client's. */
@@ -247,14 +254,12 @@ export class Session implements SubscriberHost {
       for (const channel of this.#touched) channel.settle()
       this.#touched.clear()
     }
-    if (this.#pongs.length > 0) this.#sendPongs()
-  }
-
-  #sendPongs(): void {
-    // Who asks is waiting.
-    for (const one of this.#channels.values()) if (one.kind === 'publisher') one.flush()
-    this.send(this.#pongs.length === 1 ? (this.#pongs[0] as Buffer) : Buffer.concat(this.#pongs))
-    this.#pongs.length = 0
+    if (this.#pong !== undefined) {
+      // Who asks is waiting.
+      for (const one of this.#channels.values()) if (one.kind === 'publisher') one.flush()
+      this.send(this.#pong)
+      this.#pong = undefined
+    }
   }
 
   /* ---- packets ---- */
@@ -284,7 +289,7 @@ export class Session implements SubscriberHost {
         return
       }
       case packetType.ping:
-        this.#pongs.push(u64Packet(packetType.pong, channel, bytes.readBigUInt64LE(start)))
+        this.#pong = u64Packet(packetType.pong, channel, bytes.readBigUInt64LE(start))
         return
       case packetType.pong:
         return
@@ -389,7 +394,8 @@ export class Session implements SubscriberHost {
     await this.#inTopic(open.topic, open.settings, async (topic) => {
       if (this.#isGone(channel)) return
       const inlet = await topic.enter(open.producer, open.exclusive, (producer) => {
-        return new PublisherChannel(this, channel, topic, producer, open.durability)
+        const quota = this.#host.quota(topic, this.#rights as Rights)
+        return new PublisherChannel(this, channel, topic, producer, open.durability, quota)
       })
       try {
         if (!(await this.#finishOpening(channel, inlet, topic, open))) await inlet.end(false)

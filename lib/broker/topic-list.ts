@@ -1,15 +1,28 @@
-/** The names of a directory's topics, for any number of clients that ask: they share what is read, as long as it is new enough. */
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type Directory, fromFs } from '../transport/log/directory.js'
+import { isDescribed } from '../transport/log/topic-file.js'
+
+/** Between two looks at the directory. */
+const leastMs = 10
+
+/**
+ * The names of a directory's topics, for any number of clients that ask: they share what is read, and only folders that are new are
+ * looked into.
+ */
 export class TopicList {
-  readonly #read: () => Promise<string[]>
+  readonly #directory: Directory
+  /** Folders that are known to hold a topic. */
+  #known = new Set<string>()
   #running: Promise<readonly string[]> | undefined
   /** For those who have asked since it began: what it reads may not have what they have just made. */
   #next: Promise<readonly string[]> | undefined
 
-  constructor(read: () => Promise<string[]>) {
-    this.#read = read
+  constructor(directory: Directory) {
+    this.#directory = directory
   }
 
-  /** The names as they are when it is called, or later. */
+  /** The names as they are when it is called, or later; sorted. @throws HermesError `IO_FAILED`, `NOT_FOUND` */
   names(): Promise<readonly string[]> {
     if (this.#running === undefined) {
       this.#running = this.#read().finally(() => {
@@ -19,10 +32,26 @@ export class TopicList {
     }
     this.#next ??= this.#running
       .catch(() => {})
+      .then(() => new Promise((resolve) => setTimeout(resolve, leastMs)))
       .then(() => {
         this.#next = undefined
         return this.names()
       })
     return this.#next
+  }
+
+  async #read(): Promise<readonly string[]> {
+    const folder = join(this.#directory.path, 'topics')
+    try {
+      const entries = await readdir(folder, { withFileTypes: true })
+      const names = entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name)
+      const described = new Set<string>()
+      for (const name of names)
+        if (this.#known.has(name) || (await isDescribed(this.#directory, name))) described.add(name)
+      this.#known = described
+      return [...described].sort()
+    } catch (error) {
+      throw fromFs(error, `list the topics in ${this.#directory.path}`)
+    }
   }
 }

@@ -86,6 +86,12 @@ export class TopicTable {
     return this.#entries.size
   }
 
+  /** The topic, if it is open. */
+  find(name: string): BrokerTopic | undefined {
+    const topic = this.#entries.get(name)?.topic
+    return topic?.hasEnded === false ? topic : undefined
+  }
+
   /** Sends to all remote subscribers what there is for them. */
   pump(): void {
     for (const { topic } of this.#entries.values()) if (topic?.hasEnded === false) topic.pump()

@@ -18,6 +18,9 @@ import { TopicAppender } from './topic-appender.js'
 
 /** After so many bytes from the network the producers' file is brought up to date, which bounds the walk after a crash. */
 const saveEveryBytes = 64 * 1024 * 1024
+/** Numbers of messages, which are times, may be so far ahead of the broker's clock. */
+const mostAheadMs = 86_400_000
+
 /** What a remote publisher is to the topic. */
 export interface Inlet {
   readonly producer: Producer
@@ -202,6 +205,14 @@ export class BrokerTopic {
     return segment < firstSegment ? { firstSequence, nextSequence } : undefined
   }
 
+  /** In its segments now, in bytes. */
+  storedBytes(): number {
+    const { firstSegment, activeSegment, segmentBytes, tailOffset } = callNative(() => this.#log.info(), {
+      topic: this.name,
+    })
+    return activeSegment === 0 ? 0 : (activeSegment - firstSegment) * segmentBytes + tailOffset
+  }
+
   /** The same without a look at the log: at least what this broker has appended or sent. */
   get knownTail(): number {
     return this.#tail
@@ -307,6 +318,10 @@ export class BrokerTopic {
     try {
       return this.#appender.append(bytes, start, end, count, slot)
     } catch (error) {
+      // The first number is the publisher's time.
+      const aheadMs = Number(bytes.readBigUInt64LE(start + frameOffset.timestampNs) / 1_000_000n) - Date.now()
+      if (error instanceof HermesError && error.code === 'PROTOCOL' && aheadMs > mostAheadMs)
+        throw clockAhead(this.name, aheadMs)
       if (!(error instanceof HermesError) || error.code !== 'IO_FAILED') throw error
       // This log takes nothing more, from nobody.
       this.#retire(this.#failureOf(error))
@@ -440,6 +455,15 @@ export class BrokerTopic {
       if (!(fromNative(error) instanceof HermesError)) throw error
     }
   }
+}
+
+function clockAhead(topic: string, aheadMs: number): HermesError {
+  const hours = (aheadMs / 3_600_000).toFixed(1)
+  return new HermesError(
+    'INVALID_ARGUMENT',
+    `The publisher's clock is ${hours} h ahead of the broker's; 24 h are allowed. Set the clocks of both, then open the publisher again.`,
+    { details: { topic, aheadMs, mostMs: mostAheadMs } },
+  )
 }
 
 /** How many frames lie back to back in `bytes[start, end)`; -1 if they do not end where they should. Only for batches that come again. */

@@ -60,9 +60,9 @@ describe('who may come in', () => {
       dir,
       port: 0,
       access: [
-        { name: 'boss', token: 'boss-boss-boss-boss' },
-        { name: 'writer', token: 'writer-writer-writer', publish: ['orders.*'], administer: false },
-        { name: 'reader', token: 'reader-reader-reader', subscribe: ['orders.eu', 'x*z'], administer: false },
+        { name: 'boss', token: 'boss-boss-boss-boss', administer: true },
+        { name: 'writer', token: 'writer-writer-writer', publish: ['orders.*'] },
+        { name: 'reader', token: 'reader-reader-reader', subscribe: ['orders.eu', 'x*z'] },
       ],
     })
     expect(await code(open(broker.url))).toBe('UNAUTHORIZED')
@@ -160,7 +160,7 @@ describe.skipIf(!hasOpenssl())('TLS (certificates made by openssl)', () => {
   })
 
   it('knows clients by their certificates', async () => {
-    const access = [{ name: 'alice', certificate: 'alice', publish: ['a'] }]
+    const access = [{ name: 'alice', certificate: 'alice', publish: ['a'], administer: true }]
     await using broker = await serve({ dir, port: 0, tls: { ...server, ca: authority.cert }, access })
     expect(await code(open(broker.url, { tls: { ca: authority.cert } }))).toBe('CONNECTION_FAILED')
     expect(await code(open(broker.url, { tls: { ca: authority.cert, ...server } }))).toBe('UNAUTHORIZED')

@@ -88,7 +88,7 @@ class Tls(unittest.TestCase):
         tls = {"key": cls.path("server.key"), "cert": cls.path("server.pem")}
         cls.plain = Broker(tls=tls)
         cls.addClassCleanup(cls.plain.close)
-        access = [{"name": "python", "certificate": "python"}]
+        access = [{"name": "python", "certificate": "python", "administer": True}]
         cls.mutual = Broker(tls={**tls, "ca": cls.path("ca.pem")}, access=access)
         cls.addClassCleanup(cls.mutual.close)
 

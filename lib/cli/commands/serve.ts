@@ -87,7 +87,10 @@ async function wantedOf(dir: string, options: ServeOptions, env: NodeJS.ProcessE
   if (host) wanted['host'] = host
   if (port) wanted['port'] = portOf(port)
   if (token)
-    wanted['access'] = [{ name: 'HERMES_TOKEN', token }, ...((config['access'] as unknown[] | undefined) ?? [])]
+    wanted['access'] = [
+      { name: 'HERMES_TOKEN', token, administer: true },
+      ...((config['access'] as unknown[] | undefined) ?? []),
+    ]
   for (const name of ['host', 'port', 'idle', 'insecure'] as const) {
     if (options[name] !== undefined) wanted[name] = options[name]
   }
@@ -145,7 +148,13 @@ function shown(wanted: BrokerOptions, limits: typeof defaultLimits): Record<stri
     compression,
     insecure,
     tls: tls === undefined ? false : tls.ca === undefined ? true : 'mutual',
-    access: access.map(({ name, publish, subscribe, administer }) => ({ name, publish, subscribe, administer })),
+    access: access.map(({ name, publish, subscribe, administer = false, maxBytes }) => ({
+      name,
+      publish,
+      subscribe,
+      administer,
+      maxBytes,
+    })),
     limits,
   }
 }
