@@ -2,7 +2,7 @@
 import './crc32-native.js'
 
 export type { WaitOptions } from './abort.js'
-export type { Codec, Reader, Region } from './codec/codec.js'
+export type { Codec, InputOf, Reader, Region, ValueOf, ViewOf } from './codec/codec.js'
 export { type CustomCodecOptions, custom } from './codec/custom.js'
 export { type DecodedMessage, Decoder, type DecoderOptions, type Frame } from './codec/decoder.js'
 export { Encoder, type EncoderOptions } from './codec/encoder.js'

@@ -22,6 +22,26 @@ export class Message<Out> {
   get timestampNs(): bigint {
     return (BigInt(this.#timestampHigh) << 32n) | BigInt(this.#timestampLow)
   }
+
+  /** The same as a Date: to the millisecond, rounded down. */
+  get date(): Date {
+    return new Date(Number(this.timestampNs / 1_000_000n))
+  }
+
+  /** What `JSON.stringify` takes: 64-bit integers, the timestamp among them, as decimal text, as views have it. */
+  toJSON(): { readonly sequence: number; readonly timestampNs: string; readonly value: unknown } {
+    return { sequence: this.sequence, timestampNs: String(this.timestampNs), value: plain(this.value) }
+  }
+}
+
+/** The value with bigints as decimal text. What has a `toJSON` of its own says by itself what it is. */
+function plain(value: unknown): unknown {
+  if (typeof value === 'bigint') return String(value)
+  if (Array.isArray(value)) return value.map(plain)
+  if (typeof value !== 'object' || value === null) return value
+  const prototype = Object.getPrototypeOf(value)
+  if (prototype !== Object.prototype && prototype !== null) return value
+  return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, plain(one)]))
 }
 
 /**

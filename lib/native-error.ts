@@ -1,3 +1,4 @@
+import { constants } from 'node:os'
 import { type ErrorCode, errorCodes, HermesError } from './errors.js'
 
 const known: ReadonlySet<string> = new Set(errorCodes)
@@ -12,12 +13,19 @@ const advice: Partial<Record<ErrorCode, string>> = {
   IO_FAILED: 'Look at the kernel log; the device may be failing.',
 }
 
+/** Of system errors that say better than the code what to do: EMFILE, ENFILE. */
+const systemAdvice: Readonly<Record<number, string>> = {
+  [constants.errno.EMFILE]:
+    'This process has as many files open as it may: close some, or raise the limit (`ulimit -n`).',
+  [constants.errno.ENFILE]: 'The system has as many files open as it may: close some, or raise fs.file-max.',
+}
+
 /** Makes a HermesError of what the addon threw; anything else is returned as it is. */
 export function fromNative(error: unknown, details: Readonly<Record<string, unknown>> = {}, hints = advice): unknown {
   if (!(error instanceof Error) || error instanceof HermesError) return error
   const { code, errno } = error as Error & { code?: string; errno?: number }
   if (code === undefined || !known.has(code)) return error
-  const hint = hints[code as ErrorCode]
+  const hint = errno === undefined ? hints[code as ErrorCode] : (systemAdvice[errno] ?? hints[code as ErrorCode])
   const text = error.message.endsWith('.') ? error.message : `${error.message}.`
   const message = text.charAt(0).toUpperCase() + text.slice(1)
   return new HermesError(code as ErrorCode, hint === undefined ? message : `${message} ${hint}`, {

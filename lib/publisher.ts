@@ -144,8 +144,9 @@ export class Publisher<In> implements AsyncDisposable {
       }
       if (count > 0) roomy = port.appendBatch(count, offset - batchOffset) && roomy
     } catch (error) {
-      if (!(error instanceof HermesError)) throw error
-      throw new HermesError(error.code, error.message, { cause: error, details: { ...error.details, accepted } })
+      const told = this.#explained(error)
+      if (!(told instanceof HermesError)) throw told
+      throw new HermesError(told.code, told.message, { cause: error, details: { ...told.details, accepted } })
     } finally {
       this.#accepts = this.#state === 'open'
     }
@@ -331,10 +332,29 @@ export class Publisher<In> implements AsyncDisposable {
       length = this.#codec.encode(value, this.#port.region, this.#payloadOffset, this.#payloadLimit)
     } catch (error) {
       this.#accepts = this.#state === 'open'
-      throw error
+      throw this.#explained(error)
     }
     this.#accepts = this.#state === 'open'
     return length
+  }
+
+  /** A codec knows neither the topic nor that its limit is fixed. */
+  #explained(error: unknown): unknown {
+    if (!(error instanceof HermesError)) return error
+    const { code, details, message } = error
+    const { topic } = this
+    if (code === 'VALIDATION_FAILED' || code === 'ENCODE_FAILED') {
+      return new HermesError(code, message, { cause: error.cause, details: { ...details, topic } })
+    }
+    if (code !== 'PAYLOAD_TOO_LARGE') return error
+    const { maxPayloadBytes } = this.#port
+    const size =
+      typeof details['needed'] === 'number' ? `${details['needed']} bytes` : `more than ${maxPayloadBytes} bytes`
+    return new HermesError(
+      code,
+      `The value has ${size} encoded; topic '${topic}' takes ${maxPayloadBytes} at most, which was fixed when it was made. Split the value, or make another topic with a larger 'maxPayloadBytes'.`,
+      { cause: error, details: { ...details, topic, maxPayloadBytes } },
+    )
   }
 
   /** How far this publisher is, in the numbers that its port counts in. */

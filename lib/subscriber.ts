@@ -35,6 +35,10 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
   readonly #cursor: MessageCursor
   readonly #signal: AbortSignal | undefined
   readonly #skipDamage: boolean
+  readonly #endsOnAbort: boolean
+  readonly #onError: ((error: HermesError) => void) | undefined
+  /** Was looked at already. */
+  #handler: unknown
   #consumer: 'none' | 'poll' | 'iterator' = 'none'
   #isClosed = false
   #closed = new Deferred<void>()
@@ -47,7 +51,11 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
     wait: Wait,
     signal: AbortSignal | undefined,
     skipDamage: boolean,
+    onAbort: 'throw' | 'end' = 'throw',
+    onError?: (error: HermesError) => void,
   ) {
+    this.#endsOnAbort = onAbort === 'end'
+    this.#onError = onError
     this.topic = topic
     this.wait = wait
     this.#codec = codec
@@ -79,6 +87,7 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
   poll(handler: Handler<View>, limit: number = defaultLimit): number {
     let port = this.#port
     if (this.#consumer !== 'none' || this.#isClosed || typeof handler !== 'function') this.#refuse(handler)
+    if (handler !== this.#handler) this.#look(handler)
     // Bit operations make a 32-bit integer of anything: what is not one differs.
     if ((limit | 0) !== limit || limit < 1 || limit > maxLimit) checkInteger('limit', limit, 1, maxLimit)
     if (port.offset >= port.end) {
@@ -108,6 +117,8 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
           port.sequence = sequence + voidCount(data, offset, length)
         }
       }
+    } catch (error) {
+      throw this.#explained(error, cursor.sequence)
     } finally {
       this.#consumer = 'none'
       if (port.release !== undefined) port.release()
@@ -175,6 +186,9 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
         if (batch.length > 0) yield batch
         if (this.#isClosed) return
       }
+    } catch (error) {
+      const isAborted = error instanceof HermesError && error.code === 'ABORTED' && this.#signal?.aborted === true
+      if (!isAborted || !this.#endsOnAbort) throw error
     } finally {
       this.#consumer = 'none'
     }
@@ -250,7 +264,10 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
           if (batch.length > 0) return batch
           port.offset = next
           port.sequence = sequence + 1
-          throw error
+          const told = this.#explained(error, sequence)
+          if (this.#onError === undefined || !(told instanceof HermesError)) throw told
+          this.#onError(told)
+          continue
         }
         const low = data.getUint32(offset + frameOffset.timestampNs, true)
         const high = data.getUint32(offset + frameOffset.timestampNs + 4, true)
@@ -262,6 +279,28 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
       port.offset = next
     }
     return batch
+  }
+
+  /** A handler that goes on after it has returned would find another message in its view. */
+  #look(handler: Handler<View>): void {
+    if (Object.prototype.toString.call(handler) === '[object AsyncFunction]') {
+      throw invalid(
+        'poll() takes a handler that is done when it returns: its message is gone afterwards. Use `for await`, or copy what is needed and await outside.',
+      )
+    }
+    this.#handler = handler
+  }
+
+  /** A codec does not know which message it reads. */
+  #explained(error: unknown, sequence: number): unknown {
+    if (!(error instanceof HermesError) || 'sequence' in error.details) return error
+    if (error.code !== 'DECODE_FAILED' && error.code !== 'VALIDATION_FAILED') return error
+    const { code, message, details, cause } = error
+    const { topic } = this
+    return new HermesError(code, `Message ${sequence} of topic '${topic}': ${message}`, {
+      cause,
+      details: { ...details, topic, sequence },
+    })
   }
 
   #refuse(handler: unknown): never {

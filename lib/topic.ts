@@ -3,7 +3,7 @@ import { bounded, checkWaitOptions, type WaitOptions } from './abort.js'
 import type { Codec } from './codec/codec.js'
 import { guarded } from './codec/guarded.js'
 import { HermesError } from './errors.js'
-import { aborted, checkBoolean, checkChoice, checkInteger, checkOptions, checkSignal } from './options.js'
+import { aborted, checkBoolean, checkChoice, checkInteger, checkOptions, checkSignal, invalid } from './options.js'
 import { type CloseOptions, Publisher } from './publisher.js'
 import { checkFrom, Subscriber } from './subscriber.js'
 import {
@@ -44,6 +44,13 @@ export interface SubscriberOptions {
   readonly wait?: Wait
   /** Ends waits and iterations with an `ABORTED` error. */
   readonly signal?: AbortSignal
+  /** What a signal does to an iteration: `throw` (default) an `ABORTED` error, or `end` it, as closing does. */
+  readonly onAbort?: 'throw' | 'end'
+  /**
+   * Called by iterations with the error of a message that can't be decoded or is not valid, in place of throwing it: the iteration goes on with the
+   * next one. `details` has its `topic` and `sequence`.
+   */
+  readonly onError?: (error: HermesError) => void
   /** Check every message's CRC as it is read. Default true. */
   readonly verify?: boolean
   /** What to do at damage in the log: `error` (default) throws `CORRUPT` there, `skip` goes on with the next message that is whole. */
@@ -126,7 +133,16 @@ export class Topic<In, Out = In, View = Out> {
    * @throws HermesError `CODEC_MISMATCH`, `BEHIND_RETENTION`, `OUT_OF_RANGE`, `ACCESS_DENIED`, `CORRUPT`, …
    */
   async subscriber(options: SubscriberOptions = {}): Promise<Subscriber<Out, View>> {
-    checkOptions('subscriber()', options, ['from', 'wait', 'signal', 'verify', 'onDamage', 'create'])
+    checkOptions('subscriber()', options, [
+      'from',
+      'wait',
+      'signal',
+      'verify',
+      'onDamage',
+      'create',
+      'onAbort',
+      'onError',
+    ])
     const {
       from = this.#owner.transport.defaultFrom ?? 'latest',
       wait = 'adaptive',
@@ -134,6 +150,8 @@ export class Topic<In, Out = In, View = Out> {
       verify = true,
       onDamage = 'error',
       create = false,
+      onAbort = 'throw',
+      onError,
     } = options
     checkFrom("'from'", from)
     checkChoice('wait', wait, waits)
@@ -141,10 +159,14 @@ export class Topic<In, Out = In, View = Out> {
     checkBoolean('verify', verify)
     checkChoice('onDamage', onDamage, ['error', 'skip'])
     checkBoolean('create', create)
+    checkChoice('onAbort', onAbort, ['throw', 'end'])
+    if (onError !== undefined && typeof onError !== 'function') throw invalid("'onError' must be a function.")
     this.#owner.checkOpen()
     const port = await this.#owner.transport.subscriber(this.name, this.#settings, { from, verify, signal, create })
     const codec = guarded(this.codec) as unknown as Codec<never, Out, View>
-    return this.#owner.adopt(new Subscriber<Out, View>(this.name, codec, port, wait, signal, onDamage === 'skip'))
+    return this.#owner.adopt(
+      new Subscriber<Out, View>(this.name, codec, port, wait, signal, onDamage === 'skip', onAbort, onError),
+    )
   }
 
   /**

@@ -40,3 +40,10 @@ export interface Codec<In, Out = In, View = Out> {
   /** Makes a reader for one subscriber. */
   reader(): Reader<View>
 }
+
+/** What a codec takes: `InputOf<typeof Quote>`. */
+export type InputOf<C> = C extends Codec<infer In, infer _Out, infer _View> ? In : never
+/** What iterators yield of it. */
+export type ValueOf<C> = C extends Codec<infer _In, infer Out, infer _View> ? Out : never
+/** What `poll` hands out of it. */
+export type ViewOf<C> = C extends Codec<infer _In, infer _Out, infer View> ? View : never

@@ -4,6 +4,7 @@ import { endingCase } from './ending.case.js'
 import { limitsCase } from './limits.case.js'
 import type { Case } from './placement.js'
 import { positionCase } from './position.case.js'
+import { programsCase } from './programs.case.js'
 import { publishCase } from './publish.case.js'
 import { receiveCase } from './receive.case.js'
 import { refusalCase } from './refusal.case.js'
@@ -21,6 +22,7 @@ export const cases: Readonly<Record<string, Case>> = {
   ending: endingCase,
   limits: limitsCase,
   definition: definitionCase,
+  programs: programsCase,
   retention: retentionCase,
   refusals: refusalCase,
   views: viewCase,

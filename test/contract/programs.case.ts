@@ -1,0 +1,86 @@
+import { expect } from 'vitest'
+import { type HermesError, json, struct, text, u64, validated } from '../../lib/index.js'
+import { failure } from '../helpers/failure.js'
+import { take } from '../helpers/receive.js'
+import type { Suite } from './placement.js'
+
+const Trade = struct({ id: u64 })
+const even = {
+  '~standard': {
+    version: 1 as const,
+    vendor: 'test',
+    validate: (value: unknown) =>
+      Number(value) % 2 === 0 ? { value: value as number } : { issues: [{ message: 'odd' }] },
+  },
+}
+
+/** What a new user's programs meet first. */
+export function programsCase({ it }: Suite): void {
+  it('yields messages that JSON takes, with a date', async ({ hermes }) => {
+    const topic = hermes.topic('trades', { codec: Trade })
+    const subscriber = await topic.subscriber({ from: 'earliest' })
+    const { timestampNs } = await (await topic.publisher()).publishAsync({ id: 2n ** 63n })
+    for await (const message of subscriber) {
+      expect(JSON.parse(JSON.stringify(message))).toEqual({
+        sequence: 1,
+        timestampNs: String(timestampNs),
+        value: { id: '9223372036854775808' },
+      })
+      expect(message.date.getTime()).toBe(Number(timestampNs / 1_000_000n))
+      break
+    }
+  })
+
+  it('tells which message is not valid, and goes on behind it where it is told to', async ({ hermes }) => {
+    const publisher = await hermes.topic('numbers', { codec: json<number>() }).publisher()
+    const topic = hermes.topic('numbers', { codec: validated(json<number>(), even) })
+    const seen: HermesError[] = []
+    const subscriber = await topic.subscriber({ from: 'earliest', onError: (error) => seen.push(error) })
+    for (const n of [2, 3, 5, 4]) publisher.publish(n)
+    await publisher.flush()
+    expect((await take(subscriber, 2)).map((one) => one.value)).toEqual([2, 4])
+    expect(seen.map(({ code, details }) => [code, details['topic'], details['sequence']])).toEqual([
+      ['VALIDATION_FAILED', 'numbers', 2],
+      ['VALIDATION_FAILED', 'numbers', 3],
+    ])
+  })
+
+  it('ends an iteration by its signal without an error where it is told to', async ({ hermes }) => {
+    const controller = new AbortController()
+    const topic = hermes.topic('texts', { codec: text })
+    const subscriber = await topic.subscriber({ signal: controller.signal, onAbort: 'end' })
+    setTimeout(() => controller.abort(), 20)
+    for await (const _ of subscriber) throw new Error('there is nothing')
+    await failure('INVALID_ARGUMENT', () => topic.subscriber({ onAbort: 'stop' as never }))
+    await failure('INVALID_ARGUMENT', () => topic.subscriber({ onError: 5 as never }))
+  })
+
+  it('refuses a handler that is not done when it returns', async ({ hermes }) => {
+    const subscriber = await hermes.topic('texts', { codec: text }).subscriber()
+    const error = await failure('INVALID_ARGUMENT', () => subscriber.poll(async () => {}))
+    expect(error.message).toContain('for await')
+    expect(subscriber.poll(() => {})).toBe(0)
+  })
+
+  it('says which topic a value is too large for, and how large it is allowed to be', async ({ hermes }) => {
+    const publisher = await hermes
+      .topic('texts', { codec: text, maxPayloadBytes: 16, segmentBytes: 65_536 })
+      .publisher()
+    const uses = [() => publisher.publish('x'.repeat(17)), () => publisher.publishBatch(['x'.repeat(17)])]
+    for (const use of uses) {
+      const error = await failure('PAYLOAD_TOO_LARGE', use)
+      expect(error.details).toMatchObject({ topic: 'texts', maxPayloadBytes: 16 })
+      expect(error.message).toContain("topic 'texts' takes 16 at most")
+      expect(error.message).not.toContain('raise')
+    }
+  })
+
+  it('names the fields that differ', async ({ hermes }) => {
+    const publisher = await hermes.topic('trades', { codec: Trade }).publisher()
+    publisher.publish({ id: 1n })
+    await publisher.flush()
+    const other = struct({ number: u64 })
+    const error = await failure('CODEC_MISMATCH', () => hermes.topic('trades', { codec: other }).publisher())
+    expect(error.message).toContain("field 'id' (u64) is missing here; field 'number' (u64) is not in the topic")
+  })
+}
