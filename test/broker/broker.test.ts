@@ -80,7 +80,7 @@ describe('a topic over TCP', () => {
     await using local = await open(dir)
     const topic = hermes.topic('a', { codec: text, ...small })
     const subscriber = await topic.subscriber({ from: 'earliest', wait: 'park' })
-    const publisher = await local.topic('a', { codec: text }).publisher()
+    const publisher = await local.topic('a', { codec: text, ...small }).publisher()
     const got: string[] = []
     const reading = (async () => {
       for await (const { value } of subscriber) if (got.push(value) === 20) break
