@@ -1,5 +1,6 @@
 import { InvalidArgumentError } from 'commander'
 import type { From } from '../transport/transport.js'
+import { isoTime } from './iso-time.js'
 
 /*
  * How option and argument texts become values. What does not parse throws commander's InvalidArgumentError, which
@@ -56,7 +57,7 @@ export function size(text: string): number {
 export function from(text: string): From {
   if (text === 'earliest' || text === 'latest') return text
   if (/^\d+$/.test(text)) return integer(1)(text)
-  const time = /^\d{4}-\d{2}(-\d{2})?/.test(text) ? Date.parse(text) : Number.NaN
+  const time = isoTime(text)
   if (time >= 0) return new Date(time)
   throw new InvalidArgumentError(
     "Give 'earliest', 'latest', a sequence such as 1200, or a date such as 2026-01-31T09:30:00Z.",

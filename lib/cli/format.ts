@@ -1,5 +1,4 @@
 import type { Codec } from '../codec/codec.js'
-import { json } from '../codec/json.js'
 import { msgpack } from '../codec/msgpack.js'
 import { raw } from '../codec/raw.js'
 import type { StructSchema } from '../codec/struct/schema.js'
@@ -8,6 +7,7 @@ import { text } from '../codec/text.js'
 import { HermesError } from '../errors.js'
 import { invalid } from '../options.js'
 import type { TopicInfo } from '../transport/transport.js'
+import { jsonText, lineText, oneLine, parseJson, quoteLarge, refuseLarge } from './json-text.js'
 import { type AnyStruct, base64Bytes, readSchema, recordFromJson } from './schema.js'
 
 /*
@@ -29,6 +29,8 @@ export interface Format {
   readonly skipsBlank: boolean
   /** The value that stands in a line. Throws `ENCODE_FAILED`. */
   parse(line: Buffer): unknown
+  /** The value of JSON text as `json` writes it. Throws `ENCODE_FAILED`. */
+  parseJson(text: string): unknown
   /** The value as a line for people and pipes. */
   line(value: unknown): string | Uint8Array
   /** The value as JSON text. */
@@ -100,38 +102,38 @@ function named(name: CodecName, encoding: Encoding | undefined): Format {
   return jsonFormat
 }
 
-function lineText(line: Buffer): string {
-  const written = line.toString('utf8')
-  // (A replacement character stands there for what was no UTF-8, or because it was written.)
-  if (written.includes('\ufffd') && !Buffer.from(written).equals(line)) {
-    throw new HermesError('ENCODE_FAILED', 'This is not valid UTF-8. For other bytes, use --codec raw.')
-  }
-  return written
+/** The text itself, without what stands around it. */
+function verbatim(written: string): string {
+  parseJson(written)
+  return written.trim()
 }
 
-function jsonValue(line: Buffer): unknown {
-  try {
-    return JSON.parse(lineText(line)) as unknown
-  } catch (error) {
-    if (error instanceof HermesError) throw error
-    throw new HermesError('ENCODE_FAILED', `This is not JSON: ${(error as Error).message}.`, { cause: error })
-  }
+function exactJson(written: string): unknown {
+  return parseJson(refuseLarge(written))
+}
+
+function stringOf(written: string): string {
+  const value = parseJson(written)
+  if (typeof value === 'string') return value
+  throw new HermesError('ENCODE_FAILED', 'The value of such a topic is a string in JSON.')
 }
 
 const textFormat: Format = {
   codec: text as Codec<unknown, unknown, unknown>,
   skipsBlank: false,
   parse: lineText,
+  parseJson: stringOf,
   line: (value) => value as string,
   json: (value) => JSON.stringify(value),
 }
 
 const jsonFormat: Format = {
-  codec: json as Codec<unknown, unknown, unknown>,
+  codec: jsonText as Codec<unknown, unknown, unknown>,
   skipsBlank: true,
-  parse: jsonValue,
-  line: (value) => JSON.stringify(value),
-  json: (value) => JSON.stringify(value),
+  parse: (line) => verbatim(lineText(line)),
+  parseJson: verbatim,
+  line: (value) => oneLine(value as string),
+  json: (value) => oneLine(value as string),
 }
 
 /** JSON has no text for what MessagePack can hold besides: big integers become decimal strings, bytes base64. */
@@ -145,7 +147,8 @@ function plain(_key: string, value: unknown): unknown {
 const msgpackFormat: Format = {
   codec: msgpack as Codec<unknown, unknown, unknown>,
   skipsBlank: true,
-  parse: jsonValue,
+  parse: (line) => exactJson(lineText(line)),
+  parseJson: exactJson,
   line: (value) => JSON.stringify(value, plain),
   json: (value) => JSON.stringify(value, plain),
 }
@@ -156,7 +159,8 @@ export function structFormat(codec: AnyStruct): Format {
     codec: codec as unknown as Codec<unknown, unknown, unknown>,
     schema: codec.schema,
     skipsBlank: true,
-    parse: (line) => convert(jsonValue(line)),
+    parse: (line) => convert(parseJson(quoteLarge(lineText(line)))),
+    parseJson: (written) => convert(parseJson(quoteLarge(written))),
     line: (value) => JSON.stringify(value),
     json: (value) => JSON.stringify(value),
   }
@@ -169,6 +173,7 @@ function rawFormat(encoding: Encoding | undefined, codec: Codec<Uint8Array>): Fo
     codec: codec as Codec<unknown, unknown, unknown>,
     skipsBlank: false,
     parse: (line) => (written === 'utf8' ? line : decoded(line.toString('latin1').trim(), written)),
+    parseJson: (text) => (inJson === 'utf8' ? Buffer.from(stringOf(text)) : decoded(stringOf(text), inJson)),
     line: (value) => (written === 'utf8' ? (value as Uint8Array) : encoded(value as Uint8Array, written)),
     json: (value) => JSON.stringify(encoded(value as Uint8Array, inJson)),
   }

@@ -30,7 +30,7 @@ class Column {
     const text = String(value)
     this.#bytes = Math.max(this.#bytes, Buffer.byteLength(text))
     if (typeof value === 'boolean' || (isCell && /^(true|false)$/i.test(text))) this.#booleans++
-    if (typeof value === 'number' || (isCell && isNumeric(text))) this.#seeNumber(text)
+    if (typeof value === 'number' || (isCell && isNumeric(text) && Number.isFinite(Number(text)))) this.#seeNumber(text)
     return true
   }
 

@@ -3,7 +3,7 @@ import { invalid } from '../options.js'
 import { at } from './feed.js'
 import type { Format } from './format.js'
 import { isNumeric, type RawRecord } from './records.js'
-import { fromCell, recordFromJson } from './schema.js'
+import { fromCell } from './schema.js'
 
 /** Makes the value to publish of a record. */
 export type Shape = (record: RawRecord) => unknown
@@ -12,12 +12,15 @@ export type Shape = (record: RawRecord) => unknown
 export function recordShape(format: Format, columns: readonly string[] | undefined): Shape {
   const { schema } = format
   if (columns === undefined) {
-    const convert = schema === undefined ? undefined : recordFromJson(schema)
-    return (record) => named(record, () => (convert === undefined ? record.value : convert(record.value)))
+    return (record) => named(record, () => format.parseJson(record.text as string))
   }
   if (schema === undefined) {
-    return ({ cells = [] }) =>
-      Object.fromEntries(columns.map((name, index) => [name, plainCell(cells[index] as string)]))
+    return (record) => {
+      const entries = columns.map((name, index) => [name, plainCell(record.cells?.[index] as string)] as const)
+      // (Not by assignment: __proto__ is a name like others here.)
+      const value = Object.fromEntries(entries)
+      return named(record, () => format.parseJson(JSON.stringify(value)))
+    }
   }
   const fields = schema.fields.map((field) => {
     const index = columns.indexOf(field.name)
@@ -39,6 +42,7 @@ export function recordShape(format: Format, columns: readonly string[] | undefin
 /** For codecs without a schema: numbers become numbers where they can be held exactly, empty cells null. */
 function plainCell(cell: string): unknown {
   if (cell === '') return null
+  if (/^(true|false)$/i.test(cell.trim())) return cell.trim().toLowerCase() === 'true'
   if (!isNumeric(cell)) return cell
   const value = Number(cell)
   // 2^53 and more would lose digits without a word.

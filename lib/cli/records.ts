@@ -1,10 +1,12 @@
 import { createReadStream } from 'node:fs'
 import { open } from 'node:fs/promises'
-import type { Readable } from 'node:stream'
+import { type Readable, Transform } from 'node:stream'
 import { CsvError, parse } from 'csv-parse'
 import { HermesError } from '../errors.js'
 import { invalid } from '../options.js'
+import { at } from './feed.js'
 import { fromFile } from './file.js'
+import { lineText, parseJson } from './json-text.js'
 import { linesOf } from './lines.js'
 
 /*
@@ -32,6 +34,8 @@ export interface RecordsOptions {
 export interface RawRecord {
   readonly cells: readonly string[] | undefined
   readonly value: Readonly<Record<string, unknown>> | undefined
+  /** The NDJSON line. */
+  readonly text: string | undefined
   readonly line: number
 }
 
@@ -80,23 +84,22 @@ export async function readRecords(options: RecordsOptions): Promise<Records> {
 async function* ndjsonRows(source: Readable, signal: AbortSignal): AsyncGenerator<RawRecord> {
   for await (const group of linesOf(source, signal)) {
     for (const { content, number } of group) {
-      const text = content.toString('utf8')
-      if (text.trim() === '') continue
+      let text: string
       let value: unknown
       try {
-        value = JSON.parse(text)
+        text = lineText(content)
+        if (number === 1) text = text.replace(/^\ufeff/, '')
+        if (text.trim() === '') continue
+        value = parseJson(text)
       } catch (error) {
-        throw new HermesError('ENCODE_FAILED', `line ${number}: This is not JSON: ${(error as Error).message}.`, {
-          cause: error,
-          details: { line: number },
-        })
+        throw at(`line ${number}`, error)
       }
       if (typeof value !== 'object' || value === null || Array.isArray(value)) {
         throw new HermesError('ENCODE_FAILED', `line ${number}: A record is a JSON object: {"price":1}.`, {
           details: { line: number },
         })
       }
-      yield { cells: undefined, value: value as Record<string, unknown>, line: number }
+      yield { cells: undefined, value: value as Record<string, unknown>, text, line: number }
     }
   }
 }
@@ -111,12 +114,41 @@ async function csvRecords(source: Readable, options: RecordsOptions): Promise<Om
   const parser = parse({ delimiter, bom: true, info: true, skip_empty_lines: true, relax_column_count: false })
   source.on('error', (error) => parser.destroy(error))
   signal.addEventListener('abort', () => source.destroy(), { once: true })
-  source.once('close', () => parser.end())
-  source.pipe(parser)
+  const checked = utf8Check()
+  source.once('close', () => checked.end())
+  checked.on('error', (error) => parser.destroy(error))
+  source.pipe(checked).pipe(parser)
   const rows = csvRows(parser as unknown as AsyncIterable<CsvRow>, signal)
   const first = await rows.next()
   const head = first.done === true ? undefined : first.value
   return { columns: columnsOf(head, options), rows: rowsFrom(head, usesHeader(options), rows) }
+}
+
+/** Passes bytes on, and fails at what is no UTF-8: a parser would replace it silently. */
+function utf8Check(): Transform {
+  const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+  const check = (chunk: Uint8Array | undefined): Error | undefined => {
+    try {
+      decoder.decode(chunk, { stream: chunk !== undefined })
+      return undefined
+    } catch (cause) {
+      return new HermesError(
+        'ENCODE_FAILED',
+        'The file holds bytes that are not valid UTF-8. Convert it first: iconv -f latin1 -t utf-8.',
+        { cause },
+      )
+    }
+  }
+  return new Transform({
+    transform(chunk: Buffer, _, done) {
+      const error = check(chunk)
+      if (error === undefined) done(null, chunk)
+      else done(error)
+    },
+    flush(done) {
+      done(check(undefined))
+    },
+  })
 }
 
 function usesHeader({ columns, header }: RecordsOptions): boolean {
@@ -134,7 +166,8 @@ async function* rowsFrom(
 
 async function* csvRows(parser: AsyncIterable<CsvRow>, signal: AbortSignal): AsyncGenerator<RawRecord> {
   try {
-    for await (const { record, info } of parser) yield { cells: record, value: undefined, line: info.lines }
+    for await (const { record, info } of parser)
+      yield { cells: record, value: undefined, text: undefined, line: info.lines }
   } catch (error) {
     if (signal.aborted) return
     if (!(error instanceof CsvError)) throw error

@@ -52,14 +52,19 @@ export async function readSchema(given: string): Promise<AnyStruct> {
       `${where} must be a JSON object: a schema as \`hermes info <topic> --schema\` prints it, or field names with types.`,
     )
   }
-  return 'format' in content ? structFromSchema(content) : structOf(content as Record<string, unknown>)
+  return (content as { format?: unknown }).format === 'hermes-struct'
+    ? structFromSchema(content)
+    : structOf(content as Record<string, unknown>)
 }
 
-export function structOf(spec: Readonly<Record<string, unknown>>): AnyStruct {
-  const fields: Record<string, Field> = {}
-  for (const [name, type] of Object.entries(spec)) fields[name] = fieldOf(name, type)
+export function structOf(spec: Readonly<Record<string, unknown>>, depth = 0): AnyStruct {
+  // Not by assignment: __proto__ would be no field then, and nobody would know.
+  const fields = Object.fromEntries(Object.entries(spec).map(([name, type]) => [name, fieldOf(name, type, depth)]))
   return struct(fields) as unknown as AnyStruct
 }
+
+/** As struct allows. */
+const maxDepth = 16
 
 const plainTypes: Readonly<Record<string, Field>> = {
   u8,
@@ -80,16 +85,17 @@ const plainTypes: Readonly<Record<string, Field>> = {
 }
 const sizedTypes: Readonly<Record<string, (size: number) => Field>> = { ascii, utf8, bytes }
 
-function fieldOf(name: string, type: unknown): Field {
+function fieldOf(name: string, type: unknown, depth: number): Field {
+  if (depth > maxDepth) throw invalid(`The schema's field '${name.slice(0, 64)}' is nested more than ${maxDepth} deep.`)
   if (typeof type === 'object' && type !== null && !Array.isArray(type)) {
-    return structOf(type as Record<string, unknown>) as unknown as Field
+    return structOf(type as Record<string, unknown>, depth + 1) as unknown as Field
   }
   if (typeof type !== 'string')
     throw invalid(`The schema's field '${name}' must have a type such as "f64" or "ascii(8)".`)
   const text = type.trim()
   const [, element = '', count = ''] = /^(.+)\[(\d*)\]$/.exec(text) ?? []
   if (element !== '') {
-    const of = fieldOf(name, element)
+    const of = fieldOf(name, element, depth + 1)
     return count === '' ? varArray(of) : array(of, Number(count))
   }
   const [, kind = '', inner = ''] = /^(\w+)\s*\(([^()]*)\)$/.exec(text) ?? []
@@ -178,7 +184,9 @@ export function fromCell(type: TypeSchema): (cell: string) => unknown {
 
 function toNumber(cell: string): unknown {
   const value = cell.trim() === '' ? Number.NaN : Number(cell)
-  return Number.isNaN(value) && cell.trim().toLowerCase() !== 'nan' ? cell : value
+  if (Number.isNaN(value)) return cell.trim() === '' || cell.trim().toLowerCase() === 'nan' ? value : cell
+  // 1e400 is a number, and none that a field could hold.
+  return Number.isFinite(value) || /^[+-]?infinity$/i.test(cell.trim()) ? value : cell
 }
 
 function toBigInt(value: unknown): unknown {

@@ -1,4 +1,5 @@
 import { HermesError } from '../errors.js'
+import { isoTime } from './iso-time.js'
 import type { RawRecord } from './records.js'
 
 /** In milliseconds. */
@@ -17,7 +18,7 @@ export function timeOf(record: RawRecord, name: string, index: number, unit: Tim
   if (typeof given === 'string' && given.trim() !== '') {
     const number = Number(given)
     if (Number.isFinite(number)) return number * timeUnits[unit]
-    const date = Date.parse(given)
+    const date = isoTime(given)
     if (!Number.isNaN(date)) return date
   }
   const shown = given === undefined ? 'nothing' : JSON.stringify(given)

@@ -1,6 +1,6 @@
 import { exists } from '../lib/native-tests.mjs'
 import { run } from '../lib/run.mjs'
-import { countLines } from '../lib/suite.mjs'
+import { countLines, skipUnless } from '../lib/suite.mjs'
 
 /** What is kept in native/fuzz/corpus/, and ten seconds more for each target; `npm run fuzz -- 3600` does it for hours. The struct codec's fuzz is one of vitest. */
 export const suite = {
@@ -8,5 +8,6 @@ export const suite = {
   timeoutMinutes: 10,
   present: () => exists('native/fuzz'),
   run: async ({ log, timeoutMs }) =>
+    (await skipUnless('clang')) ??
     countLines(await run('bash', ['scripts/fuzz.sh', '10', 'frame', 'segment', 'control'], { log, timeoutMs })),
 }

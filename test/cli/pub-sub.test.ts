@@ -154,7 +154,7 @@ test('what sub prints, pub takes: NaN and all', async () => {
 
 test('--codec raw shows the payloads of any topic', async () => {
   await hermes(['pub', 'orders', '--codec', 'json', '{"id": 1}'])
-  expect(await place.read('orders', '--codec', 'raw')).toEqual(['{"id":1}'])
+  expect(await place.read('orders', '--codec', 'raw')).toEqual(['{"id": 1}'])
 })
 
 test('begins where --from says', async () => {

@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import { integer } from '../arguments.js'
 import { at, Feed, feeding } from '../feed.js'
 import { type Format, type FormatOptions, publishFormat } from '../format.js'
+import { lineText } from '../json-text.js'
 import { linesOf } from '../lines.js'
 import { Pacer } from '../pace.js'
 import { findTopic } from '../place.js'
@@ -28,7 +29,7 @@ export function registerPub(program: Command, session: Session): void {
     .summary('publish values from arguments or stdin')
     .description(
       'Publishes values: the arguments, or else the lines of stdin, one value per line. The first publication makes the topic. ' +
-        'Values of text topics are the lines as they are; of json, msgpack and struct topics, JSON; empty lines are passed over there.',
+        'Values of text topics are the lines as they are; of json, msgpack and struct topics, JSON, which a json topic keeps as it is written; empty lines are passed over there. With --json, lines as `sub --json` prints them are copied.',
     )
     .argument('<topic>')
     .argument('[values...]', 'with --count, they are repeated as often as needed')
@@ -59,6 +60,7 @@ export function registerPub(program: Command, session: Session): void {
       const { count = Number.POSITIVE_INFINITY, rate } = options
       const pacer = new Pacer(signal)
       let given = 0
+      const copies = session.json && values.length === 0
       const source = values.length > 0 ? fromArguments(values, options.count) : fromStdin(session)
       await feeding(session, feed, async () => {
         for await (const { content, place } of source) {
@@ -69,7 +71,7 @@ export function registerPub(program: Command, session: Session): void {
             await pacer.until((given * 1000) / rate)
             if (signal.aborted) return
           }
-          const pause = feed.add(parsedAt(format, content, place), place)
+          const pause = feed.add(parsedAt(format, content, place, copies), place)
           if (pause !== undefined) await pause
           if (++given === count) return
         }
@@ -101,12 +103,22 @@ hermes pub orders --codec json '{"id":1,"side":"buy"}'
 tail -f access.log | hermes pub access --batch 100
 hermes pub quotes --codec struct --schema '{"bid":"f64","ask":"f64"}' '{"bid":10.5,"ask":10.7}'
 hermes pub beat tick --count 60 --rate 1
+hermes sub ledger --json --from earliest --end | hermes pub copy --json --codec text
 hermes pub ledger --durability synced < entries.txt`,
   )
 }
 
-function parsedAt(format: Format, content: Buffer, place: string): unknown {
+/** A line of `hermes sub --json`. Nothing is parsed: numbers of any size stay what they are. */
+const printed = /^\{"sequence":\d+,"timestampNs":"\d+","value":([\s\S]*)\}$/
+
+/** @param copies whether what `sub --json` prints is the message that it tells of */
+function parsedAt(format: Format, content: Buffer, place: string, copies: boolean): unknown {
   try {
+    const value = copies ? printed.exec(content.toString('utf8'))?.[1] : undefined
+    if (value !== undefined) {
+      lineText(content)
+      return format.parseJson(value)
+    }
     return format.parse(content)
   } catch (error) {
     throw at(place, error)

@@ -9,6 +9,8 @@ import { fromFile } from '../file.js'
 import type { Session } from '../session.js'
 import { globalsOf, withHelp } from './common.js'
 
+const defaultGraceMs = 5000
+
 interface ServeOptions {
   readonly host?: string
   readonly port?: number
@@ -18,7 +20,7 @@ interface ServeOptions {
   readonly tlsKey?: string
   readonly tlsCert?: string
   readonly tlsCa?: string
-  readonly grace: number
+  readonly grace?: number
   readonly duration?: number
 }
 
@@ -43,7 +45,7 @@ export function registerServe(program: Command, session: Session): void {
     .option('--tls-key <file>', 'the private key, PEM; with --tls-cert')
     .option('--tls-cert <file>', 'the certificate, PEM')
     .option('--tls-ca <file>', 'ask clients for a certificate that this authority has signed, PEM')
-    .option('--grace <time>', 'how long clients may take to leave when it is stopped', timerDuration, 5000)
+    .option('--grace <time>', 'how long clients may take to leave when it is stopped (default: 5s)', timerDuration)
     .option('-t, --duration <time>', 'stop after a time', timerDuration)
     .action(async (options: ServeOptions) => {
       const wanted = await wantedOf(globalsOf(command).dir, options, session.streams.env)
@@ -55,7 +57,7 @@ export function registerServe(program: Command, session: Session): void {
       await session.out.flush()
       session.note(`with ${JSON.stringify(shown(wanted, settings.limits))}`)
       await stopped(session, options.duration)
-      await broker.drain(options.grace)
+      await broker.drain(options.grace ?? defaultGraceMs)
     })
   withHelp(
     command,
