@@ -1,6 +1,7 @@
 // A process is killed at every named point of the core, while others go on, and everything is looked at afterwards.
 
 #include <algorithm>
+#include <cerrno>
 #include <map>
 
 #include "log_fixture.h"
@@ -212,7 +213,41 @@ INSTANTIATE_TEST_SUITE_P(At, LogRecoveryCrash,
                          ::testing::Values(Point{"recover:quarantined", 1}, Point{"recover:quarantined", 2}, Point{"recover:marked", 1},
                                            Point{"recover:marked", 3}, Point{"recover:replaced", 1}, Point{"recover:replaced", 2},
                                            Point{"recover:checkpoint", 1}, Point{"recover:checkpoint", 2},
-                                           Point{"recover:tail-quarantined", 1}, Point{"recover:cutting", 1}, Point{"recover:cutting", 2}),
+                                           Point{"recover:tail-quarantined", 1}, Point{"recover:cutting", 1}, Point{"recover:cutting", 2},
+                                           Point{"recover:cut", 1}),
+                         label);
+
+class LogRewriteCrash : public ::testing::TestWithParam<Point> {};
+
+TEST_P(LogRewriteCrash, leaves_the_failed_sync_noted_and_is_made_good_by_the_next_recovery) {
+  const Folder folder(quick_place());
+  const SharedWords acknowledged;
+  in_child([&] { publish(folder.path(), 0, 1500, acknowledged[0]); });
+  in_child([&] {
+    const auto log = open_log(folder.path());
+    store_sync_failure(log->control(), ENOSPC);
+  });
+  Child victim([&] {
+    arm(GetParam());
+    recovered_messages(folder.path());
+  });
+  ASSERT_EQ(victim.wait(), 128 + SIGKILL) << "the point was not reached";
+  in_child([&] { EXPECT_NE(load_sync_failure(open_log(folder.path())->control()), 0); });
+  in_child([&] {
+    publish(folder.path(), 1, 500, acknowledged[1]);
+    check(folder.path(), acknowledged, 2, false, true);
+    EXPECT_EQ(load_sync_failure(open_log(folder.path())->control()), 0);
+    EXPECT_EQ(file_count(folder.path() + "/quarantine"), 0u);
+    for (const auto& entry : std::filesystem::directory_iterator(folder.path())) {
+      EXPECT_EQ(entry.path().string().find(".tmp"), std::string::npos) << entry.path();
+    }
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(At, LogRewriteCrash,
+                         ::testing::Values(Point{"rewrite:sealed", 1}, Point{"rewrite:copied", 1}, Point{"rewrite:copied", 3},
+                                           Point{"rewrite:renewed", 1}, Point{"rewrite:renewed", 2}, Point{"rewrite:based", 1},
+                                           Point{"recover:written-anew", 1}),
                          label);
 
 TEST(LogRecoveryCrashAtVoid, is_made_good_by_the_next_recovery) {

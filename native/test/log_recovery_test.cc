@@ -2,6 +2,8 @@
 #include <filesystem>
 #include <set>
 
+#include "core/log/retention.h"
+#include "core/log/syncer.h"
 #include "log_fixture.h"
 
 namespace hermes {
@@ -409,7 +411,8 @@ TEST(LogRecovery, lowers_the_synced_mark_below_what_it_cut_off) {
   const auto before = written(folder.path(), 100);
   {
     const auto log = open_log(folder.path());
-    store_position(log->control().synced, {1, before[99].at.offset, 100});
+    // A mark that can't be right: no room for so many messages lies before it.
+    store_position(log->control().synced, {1, before[99].at.offset, 10'000});
   }
   forget_orderly_close(folder.path());
   lose_checkpoint(folder.path());
@@ -419,6 +422,159 @@ TEST(LogRecovery, lowers_the_synced_mark_below_what_it_cut_off) {
   Position synced;
   ASSERT_TRUE(load_position(log->control().synced, &synced));
   EXPECT_EQ(synced, (Position{1, before[89].at.offset, 90}));
+}
+
+// --- zeros before what is known ---------------------------------------------------------------------------------------
+
+/// What happened before the topic is opened again.
+enum class After { kOrderlyClose, kKill, kReboot };
+
+class LogZeros : public ::testing::TestWithParam<After> {
+ protected:
+  void happen(const std::string& folder) const {
+    if (GetParam() == After::kKill) forget_orderly_close(folder);
+    if (GetParam() == After::kReboot) reboot(folder);
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(After, LogZeros, ::testing::Values(After::kOrderlyClose, After::kKill, After::kReboot),
+                         [](const auto& info) {
+                           return std::string(info.param == After::kOrderlyClose ? "OrderlyClose"
+                                              : info.param == After::kKill       ? "Kill"
+                                                                                 : "Reboot");
+                         });
+
+void sync_all(const std::string& folder) {
+  const auto log = open_log(folder);
+  const auto appender = open_appender(log);
+  append(appender.get(), message(1, 0, 8));
+  Position synced;
+  ASSERT_TRUE(log->syncer().sync_now(appender->last_sequence() + 1, &synced).ok());
+}
+
+TEST_P(LogZeros, before_the_synced_mark_are_damage_and_not_the_end) {
+  for (const uint64_t page : {1u, 2u, 5u}) {
+    SCOPED_TRACE(page);
+    const Folder folder;
+    auto before = written(folder.path(), 150);
+    sync_all(folder.path());
+    before = read_all(open_log(folder.path()));
+    lose_page(folder.path(), 1, page * 4096);
+    happen(folder.path());
+    std::set<uint64_t> lost;
+    for (const Message& m : before) {
+      if (m.at.offset + frame_span(200) > page * 4096 && m.at.offset < (page + 1) * 4096) lost.insert(m.sequence);
+    }
+    RecoveryReport report;
+    {
+      const auto log = open_log(folder.path());
+      const auto appender = open_appender(log, false, &report);
+      append(appender.get(), message(2, 1, 200));
+      EXPECT_EQ(appender->last_sequence(), before.size() + 1) << "sequences are given out again";
+      Position synced;
+      const uint32_t generation = log->control().sync_generation;
+      ASSERT_TRUE(log->syncer().sync_now(appender->last_sequence() + 1, &synced).ok());
+      EXPECT_GT(log->control().sync_generation, generation) << "answered without a sync";
+    }
+    EXPECT_TRUE(report.ran);
+    ASSERT_EQ(report.damage.size(), 1u);
+    EXPECT_EQ(report.damage[0].first_sequence, *lost.begin());
+    EXPECT_EQ(report.damage[0].count, lost.size());
+    EXPECT_FALSE(report.damage[0].file.empty());
+    ScanStop stop;
+    auto left = read_all(open_log(folder.path()), &stop);
+    EXPECT_EQ(stop, ScanStop::kEmpty);
+    ASSERT_FALSE(left.empty());
+    EXPECT_EQ(left.back().producer(), 2u) << "no reader comes to what was published";
+    left.pop_back();
+    EXPECT_EQ(expect_subset(left, before), lost);
+  }
+}
+
+TEST_P(LogZeros, up_to_the_synced_mark_take_no_sequence_back) {
+  const Folder folder;
+  written(folder.path(), 150);
+  sync_all(folder.path());
+  const auto before = read_all(open_log(folder.path()));
+  lose_everything_behind(folder.path(), 1, before[139].at.offset);
+  happen(folder.path());
+  RecoveryReport report;
+  const auto log = open_log(folder.path());
+  const auto appender = open_appender(log, false, &report);
+  append(appender.get(), message(2, 1, 200));
+  EXPECT_EQ(appender->last_sequence(), 152u);
+  ASSERT_EQ(report.damage.size(), 1u);
+  EXPECT_EQ(report.damage[0].first_sequence, 140u);
+  EXPECT_EQ(report.damage[0].count, 12u);
+  ScanStop stop;
+  EXPECT_EQ(read_all(log, &stop).size(), 140u);
+  EXPECT_EQ(stop, ScanStop::kEmpty);
+}
+
+TEST(LogZerosUnderAPublisher, keep_another_one_out) {
+  for (const bool noted : {false, true}) {
+    const Folder folder;
+    const auto log = open_log(folder.path());
+    const auto first = open_appender(log);
+    for (uint64_t i = 1; i <= 30; ++i) append(first.get(), message(1, i, 200));
+    if (noted) {
+      Position synced;
+      ASSERT_TRUE(log->syncer().sync_now(31, &synced).ok());
+    }
+    // Without a mark, what stands behind the zeros tells.
+    lose_page(folder.path(), 1, 4096);
+    if (noted) lose_everything_behind(folder.path(), 1, 4096);
+    std::unique_ptr<Appender> second;
+    const Status status = Appender::open(log, {}, &second, nullptr);
+    EXPECT_EQ(status.code, Code::kCorrupt) << "would append into the hole";
+    EXPECT_NE(status.context.find("hermes repair"), std::string::npos);
+  }
+}
+
+TEST(LogRecovery, is_run_again_in_full_when_it_is_killed_though_the_log_was_closed_in_order) {
+  const Folder folder;
+  const auto before = written(folder.path(), 100);
+  flip_bit_in_payload(folder.path(), before[20]);
+  Child repairer([&] {
+    const auto log = open_log(folder.path());
+    LockFile locks;
+    ASSERT_TRUE(log->open_lock(&locks).ok());
+    // The quarantine can't be made: the repair ends in the middle.
+    std::ofstream(folder.path() + "/quarantine") << "in the way";
+    RecoveryReport report;
+    EXPECT_FALSE(recover(*log, true, &report).ok());
+  });
+  EXPECT_EQ(repairer.wait(), 0);
+  std::filesystem::remove(folder.path() + "/quarantine");
+  const auto log = open_log(folder.path());
+  EXPECT_EQ(log->control().closed_in_order, 0u);
+}
+
+TEST(LogRecovery, sets_an_empty_segment_aside_that_lies_before_the_oldest) {
+  const Folder folder;
+  {
+    const auto log = open_log(folder.path());
+    const auto appender = open_appender(log);
+    for (uint64_t i = 1; i <= 1500; ++i) append(appender.get(), message(1, i, 200));
+    store_retention(log->control(), {3 * kMinSegmentBytes, 0});
+    ASSERT_TRUE(apply_retention(*log).ok());
+  }
+  uint64_t first = 0;
+  {
+    const auto log = open_log(folder.path());
+    first = log->first();
+    ASSERT_GT(first, 2u);
+    ASSERT_TRUE(Segment::create(folder.path(), first - 1, log->control(), 0600).ok());
+  }
+  forget_orderly_close(folder.path());
+  lose_checkpoint(folder.path());
+  recovered(folder.path());
+  const auto log = open_log(folder.path());
+  EXPECT_EQ(log->first(), first);
+  EXPECT_FALSE(std::filesystem::exists(segment_path(folder.path(), first - 1)));
+  ScanStop stop;
+  EXPECT_EQ(read_all(log, &stop).back().sequence, 1500u);
+  EXPECT_EQ(stop, ScanStop::kEmpty);
 }
 
 // --- files that are not what they should be -----------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 #include "core/log/appender.h"
 
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,6 +16,7 @@ namespace hermes {
 namespace {
 
 constexpr uint64_t kHintEvery = 4096;           // bytes between two updates of the tail hint
+constexpr int kLooks = 10;                      // a millisecond apart, at a word that something stands behind
 constexpr uint64_t kSmallRest = uint64_t{64} << 10;  // below this, ask the preparer no more often than at the end
 /// Closing may be on an event loop. Whoever can't have the lock by then leaves a little more for the next one to check.
 constexpr uint32_t kClosePatienceMs = 100;
@@ -77,11 +79,11 @@ Status Appender::join(const Options& options, RecoveryReport* report) {
     if (!status.ok()) return status;
   }
   status = take_slot(alone);
-  if (status.ok()) status = find_end();
+  if (status.ok()) status = find_end(alone);
   if (status.code == Code::kCorrupt && alone) {
     // Damage that arose where everything had been found good. Nobody else publishes: the recovery lock keeps others out.
     status = recover(*log_, true, report);
-    if (status.ok()) status = find_end();
+    if (status.ok()) status = find_end(alone);
   }
   return status;
 }
@@ -110,7 +112,9 @@ Status Appender::take_slot(bool alone) {
                        "the topic has " + std::to_string(kSlots) + " publishers already, as many as it can have");
 }
 
-Status Appender::find_end() {
+Status Appender::find_end(bool alone) {
+  // What is known of the end, learnt before it is looked for: it only moves on.
+  const Position known = log_->known();
   std::shared_ptr<Segment> segment;
   const uint64_t number = log_->active();
   Status status = log_->segment(number, &segment);
@@ -118,22 +122,62 @@ Status Appender::find_end() {
   // Acquire: pairs with the release of the one that put the segment in use.
   const uint64_t base = segment->header().base_sequence.load(std::memory_order_acquire);
   if (base == 0) return Status::error(Code::kCorrupt, Segment::path(log_->folder(), number) + " has no base sequence");
+  uint64_t noted = 0;
+  uint64_t noted_sequence = 0;
+  (void)segment->find_noted_tail(0, &noted, &noted_sequence);
   enter(std::move(segment), kSegmentHeaderBytes, base);
   // Walk to the end now, so that the first message doesn't pay for it.
   for (;;) {
     const Step step = segment_->step(offset_);
-    if (step.kind == Step::Kind::kEmpty || step.kind == Step::Kind::kSegmentEnd) break;
+    if (step.kind == Step::Kind::kSegmentEnd) break;
+    if (step.kind == Step::Kind::kEmpty) {
+      bool followed = false;
+      status = is_followed(&followed);
+      if (!status.ok()) return status;
+      if (!followed) break;
+      continue;
+    }
     // A wrong length here would lead us to a place that is not the end. There's little to check behind the noted tail.
     const bool frame = step.kind == Step::Kind::kData || step.kind == Step::Kind::kVoid;
-    if (frame && !segment_->is_whole(offset_, step, next_sequence_, max_payload_)) {
-      return Status::error(Code::kCorrupt, "damage at offset " + std::to_string(offset_) + " of " +
-                                               Segment::path(log_->folder(), segment_->number()));
+    if (frame && offset_ >= noted && !segment_->is_whole(offset_, step, next_sequence_, max_payload_)) return damaged();
+    // The first publisher goes all the way: a page of zeros in it would stop every reader that comes the same way, and what it is about to publish
+    // would never be seen. Others find what the first one found good, and may take the short way.
+    const bool walks = alone && (frame || step.kind == Step::Kind::kClaim);
+    if (walks && frame && segment_->frame(offset_)->sequence != next_sequence_) return damaged();
+    if (walks) {
+      offset_ += step.span;
+      next_sequence_ += step.count;
+    } else if (step_over(step) != Code::kOk) {
+      return last_error_;
     }
-    if (step_over(step) != Code::kOk) return last_error_;
   }
+  // An end before what is known is none: a page was lost. Whoever appended there would give sequences out again, and no reader that is further
+  // would ever see it.
+  if (known.segment > number || (known.segment == number && offset_ < known.offset) || offset_ < noted) return damaged();
   segment_->prepared_up_to(offset_);
   log_->preparer().want(segment_, offset_, offset_, next_sequence_, slot_);
   return status;
+}
+
+/// Whether the empty word at offset_ has been claimed meanwhile. kCorrupt if it has not and something stands behind it all the same: everybody
+/// claims at the end of the chain, so then it's not the end, but a page that was lost.
+Status Appender::is_followed(bool* followed) {
+  *followed = false;
+  if (segment_->is_zero(offset_ + kFrameAlign, segment_->bytes())) return Status::success();
+  // Nothing orders a publisher's payload behind its claim for one who looks at the payload first: give the claim time to be seen.
+  for (int look = 0; look < kLooks; ++look) {
+    *followed = segment_->step(offset_).kind != Step::Kind::kEmpty;
+    if (*followed) return Status::success();
+    const timespec pause = {0, 1'000'000};
+    ::nanosleep(&pause, nullptr);
+  }
+  return damaged();
+}
+
+Status Appender::damaged() const {
+  return Status::error(Code::kCorrupt, "damage at offset " + std::to_string(offset_) + " of " +
+                                           Segment::path(log_->folder(), segment_->number()) +
+                                           ". Close all publishers of the topic: the next one to open it mends that, as hermes repair does");
 }
 
 void Appender::enter(std::shared_ptr<Segment> segment, uint64_t offset, uint64_t sequence) noexcept {

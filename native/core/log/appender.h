@@ -77,7 +77,9 @@ class Appender {
   explicit Appender(std::shared_ptr<Log> log);
   Status join(const Options& options, RecoveryReport* report);
   Status take_slot(bool alone);
-  Status find_end();
+  Status find_end(bool alone);
+  Status is_followed(bool* followed);
+  Status damaged() const;
   [[nodiscard]] Code claim(uint64_t span, uint32_t count) noexcept;
   [[nodiscard]] Code step_over(const Step& step) noexcept;
   [[nodiscard]] Code make_room(uint64_t span) noexcept;

@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <cstring>
 
@@ -210,6 +211,7 @@ Status Control::open(const std::string& folder, bool make_locks, Control* out) {
   }
   out->writable_ = writable;
   status = file.mode(&out->file_mode_);
+  if (status.ok()) status = file.identity(&out->identity_);
   if (status.ok()) status = enter(folder, file, writable, make_locks, out->file_mode_);
   if (!status.ok()) return status;
   return MappedFile::map(file, kControlBytes,
@@ -235,6 +237,43 @@ void store_position(PositionRecord& record, const Position& position) noexcept {
   record.sequence.store(position.sequence, std::memory_order_relaxed);
   // Release: pairs with the acquire in load_position.
   record.check.store(record_check(position), std::memory_order_release);
+}
+
+int load_sync_failure(const ControlBlock& control) noexcept {
+  // Acquire: pairs with the release below.
+  const uint64_t check = control.sync_failure_check.load(std::memory_order_acquire);
+  const uint64_t failure = control.sync_failure.load(std::memory_order_acquire);
+  if (check == 0 && failure == 0) return 0;
+  const auto err = static_cast<int>(failure & 0xFFFF);
+  return (failure ^ kRecordSalt) == check && err != 0 ? err : EIO;
+}
+
+void store_sync_failure(ControlBlock& control, int err) noexcept {
+  const uint64_t generation = control.sync_generation.load(std::memory_order_relaxed);
+  const uint64_t failure = generation << 32 | static_cast<uint16_t>(err != 0 ? err : EIO);
+  // Either word alone counts as a failure, so a writer that is killed in between has said enough.
+  control.sync_failure.store(failure, std::memory_order_release);
+  control.sync_failure_check.store(failure ^ kRecordSalt, std::memory_order_release);
+}
+
+void clear_sync_failure(ControlBlock& control) noexcept {
+  control.sync_failure.store(0, std::memory_order_release);
+  control.sync_failure_check.store(0, std::memory_order_release);
+}
+
+bool load_identity(const ControlBlock& control, FileIdentity* out) noexcept {
+  const uint64_t check = control.identity_check.load(std::memory_order_acquire);
+  *out = {control.identity[0].load(std::memory_order_relaxed), control.identity[1].load(std::memory_order_relaxed),
+          control.identity[2].load(std::memory_order_relaxed), control.identity[3].load(std::memory_order_relaxed)};
+  return check == (out->device ^ out->inode ^ out->born_ns ^ out->mount ^ kRecordSalt);
+}
+
+void store_identity(ControlBlock& control, const FileIdentity& identity) noexcept {
+  control.identity_check.store(0, std::memory_order_relaxed);
+  const uint64_t words[4] = {identity.device, identity.inode, identity.born_ns, identity.mount};
+  for (int i = 0; i < 4; ++i) control.identity[i].store(words[i], std::memory_order_relaxed);
+  // Release: pairs with the acquire above.
+  control.identity_check.store(words[0] ^ words[1] ^ words[2] ^ words[3] ^ kRecordSalt, std::memory_order_release);
 }
 
 void store_retention(ControlBlock& control, const Retention& retention) noexcept {

@@ -29,16 +29,30 @@ class Control {
   ControlBlock& block() const noexcept { return *reinterpret_cast<ControlBlock*>(file_.data()); }
   bool writable() const noexcept { return writable_; }
   uint32_t file_mode() const noexcept { return file_mode_; }  ///< the mode for new files of the topic
+  const FileIdentity& identity() const noexcept { return identity_; }
+  /// Brings the words to stable storage if the disk can; nothing may depend on that.
+  void write_through() const noexcept { (void)file_.sync(); }
 
  private:
   MappedFile file_;
   bool writable_ = false;
   uint32_t file_mode_ = 0600;
+  FileIdentity identity_;
 };
 
 /// False if the record was never written, is being written, or is damaged.
 [[nodiscard]] bool load_position(const PositionRecord& record, Position* out) noexcept;
 void store_position(PositionRecord& record, const Position& position) noexcept;
+
+/// Why the last sync failed (an errno) as long as that was not made good; 0 if none failed. A damaged record counts as EIO.
+[[nodiscard]] int load_sync_failure(const ControlBlock& control) noexcept;
+/// REQUIRES for both: the sync lock is held.
+void store_sync_failure(ControlBlock& control, int err) noexcept;
+void clear_sync_failure(ControlBlock& control) noexcept;
+
+/// Which file the control file was when a publisher last opened the topic; false if that was never noted, or is damaged.
+[[nodiscard]] bool load_identity(const ControlBlock& control, FileIdentity* out) noexcept;
+void store_identity(ControlBlock& control, const FileIdentity& identity) noexcept;
 
 /// How much retention keeps; 0 = without limit.
 struct Retention {

@@ -14,8 +14,8 @@ namespace {
 constexpr const char* kPoints[] = {
     "append:before-claim", "append:claimed",  "append:committed",   "append:filled",           "batch:before-claim",
     "batch:claimed",       "batch:filled",    "batch:filling",      "pad:claimed",             "pad:committed",
-    "recover:checkpoint",  "recover:cutting", "recover:marked",     "recover:quarantined",     "recover:replaced",
-    "recover:tail-quarantined", "recover:void", "rotate:active",    "rotate:based",
+    "recover:checkpoint",  "recover:cut", "recover:cutting", "recover:marked",     "recover:quarantined",     "recover:replaced",
+    "recover:tail-quarantined", "recover:void", "recover:written-anew", "rewrite:based", "rewrite:copied",   "rewrite:renewed", "rewrite:sealed", "rotate:active",    "rotate:based",
 };
 
 struct Wanted {

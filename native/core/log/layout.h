@@ -99,7 +99,10 @@ struct ControlBlock {
   uint8_t reserved4[96];
   PositionRecord synced;  // everything before is on stable storage
   std::atomic<uint32_t> sync_generation;
-  uint8_t reserved5[92];
+  uint8_t reserved5[4];
+  std::atomic<uint64_t> sync_failure;        // errno of a sync that failed and was not made good; high half: sync generation then
+  std::atomic<uint64_t> sync_failure_check;  // both are 0 while there's none
+  uint8_t reserved5b[72];
   std::atomic<uint64_t> retention_bytes;
   std::atomic<uint64_t> retention_age_ns;
   std::atomic<uint32_t> disk_alarm;
@@ -108,7 +111,10 @@ struct ControlBlock {
   uint8_t reserved7[96];
   std::atomic<uint64_t> boot_id[2];
   std::atomic<uint32_t> closed_in_order;
-  uint8_t reserved8[3180];
+  uint8_t reserved8[4];
+  std::atomic<uint64_t> identity[4];  // of this file: device, inode, time of its making, mount
+  std::atomic<uint64_t> identity_check;
+  uint8_t reserved8b[3136];
   ParticipantSlot slots[kSlots];
   uint8_t reserved9[4096];
 };
@@ -119,6 +125,7 @@ static_assert(offsetof(ControlBlock, sync_generation) == 672);
 static_assert(offsetof(ControlBlock, retention_bytes) == 768 && offsetof(ControlBlock, disk_alarm) == 784);
 static_assert(offsetof(ControlBlock, retention_check) == 792);
 static_assert(offsetof(ControlBlock, boot_id) == 896 && offsetof(ControlBlock, closed_in_order) == 912);
+static_assert(offsetof(ControlBlock, sync_failure) == 680 && offsetof(ControlBlock, identity) == 920);
 static_assert(offsetof(ControlBlock, slots) == 4096 && sizeof(ControlBlock) == kControlBytes);
 
 }  // namespace hermes

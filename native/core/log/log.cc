@@ -1,5 +1,8 @@
 #include "core/log/log.h"
 
+#include <cerrno>
+#include <cstring>
+
 #include "core/log/preparer.h"
 #include "core/log/syncer.h"
 
@@ -37,9 +40,39 @@ Status Log::segment(uint64_t number, std::shared_ptr<Segment>* out) {
   return status;
 }
 
+void Log::forget(uint64_t number) {
+  const std::lock_guard<std::mutex> guard(mutex_);
+  segments_.erase(number);
+}
+
 bool Log::is_plausible(const Position& at) const noexcept {
   return at.segment >= first() && at.segment <= active() && at.offset >= kSegmentHeaderBytes &&
          at.offset <= control().segment_bytes && at.offset % kFrameAlign == 0 && at.sequence != 0;
+}
+
+Position Log::known() const noexcept {
+  Position furthest = {first(), kSegmentHeaderBytes, 0};
+  for (const PositionRecord* record : {&control().checkpoint, &control().synced}) {
+    Position at;
+    if (load_position(*record, &at) && is_plausible(at) && furthest < at) furthest = at;
+  }
+  return furthest;
+}
+
+Status Log::check_sync() const {
+  const int err = load_sync_failure(control());
+  if (err == 0) return Status::success();
+  const Code code = err == ENOSPC || err == EDQUOT ? Code::kDiskFull : Code::kIoFailed;
+  return {code, err,
+          "a sync of " + folder_ + " to disk failed: " + std::strerror(err) +
+              ". What was written since the last sync that succeeded may be lost if the power fails, and no more can be synced. Close all "
+              "publishers of the topic, in every process, and open it again: the first one then checks the topic and writes it to disk anew"};
+}
+
+Status Log::fail_sync(const Status& cause) {
+  store_sync_failure(control(), cause.sys_errno);
+  control_.write_through();
+  return check_sync();
 }
 
 bool Log::ends_cleanly() {

@@ -35,6 +35,7 @@ class Log : public std::enable_shared_from_this<Log> {
   ControlBlock& control() const noexcept { return control_.block(); }
   bool writable() const noexcept { return control_.writable(); }
   uint32_t file_mode() const noexcept { return control_.file_mode(); }
+  const FileIdentity& identity() const noexcept { return control_.identity(); }
   const LogOptions& options() const noexcept { return options_; }
 
   /// A participant of its own, to hold locks with. On the file that was there when this Log was opened, also if somebody removes that.
@@ -44,6 +45,9 @@ class Log : public std::enable_shared_from_this<Log> {
   }
   /// The segment mapped for writing; one mapping for all users of this Log.
   Status segment(uint64_t number, std::shared_ptr<Segment>* out);
+
+  /// Has segment() open the file of that name anew: it was replaced. Who uses the old one keeps it.
+  void forget(uint64_t number);
 
   /// The newest segment in use; 0 if there is none yet.
   uint64_t active() const noexcept { return control().active.load(std::memory_order_acquire); }
@@ -60,6 +64,14 @@ class Log : public std::enable_shared_from_this<Log> {
   /// Notes what the publisher in `slot` has committed as the checkpoint, if there's no other one: then nothing before can be uncommitted.
   /// Spares the walk. False if there are others.
   bool note_checkpoint(uint32_t slot, const Position& committed);
+
+  /// The furthest that the checkpoint and the synced mark vouch for; the beginning if neither can be used.
+  Position known() const noexcept;
+
+  /// Ok unless a sync of the topic failed, in any process, since it was last recovered. Until then nothing more counts as synced.
+  Status check_sync() const;
+  /// Makes the failure of a sync known to all; returns what to tell those who asked for it. REQUIRES: the sync lock is held.
+  Status fail_sync(const Status& cause);
 
   /// Whether a position read from shared memory can be one of this topic: its offset may be looked at without harm.
   bool is_plausible(const Position& at) const noexcept;

@@ -44,6 +44,9 @@ Status find_place(const Log& log, const Damage& damage, const std::byte* bytes, 
   if (::mkdir(folder.c_str(), mode) == 0) {
     // Whatever the umask, as all that is made here. One that was there is left as its owner wants it.
     if (::chmod(folder.c_str(), mode) != 0) return Status::from_errno(errno, "set the mode of " + folder);
+    // Its name must be on the disk before what is set aside is not in the segment any more.
+    Status status = sync_directory(log.folder());
+    if (!status.ok()) return status;
   } else if (errno != EEXIST) {
     return Status::from_errno(errno, "make " + folder);
   }

@@ -6,16 +6,20 @@
 #include <cstdio>
 #include <cstring>
 
+#include "core/log/claim_check.h"
 #include "core/log/crash_point.h"
 #include "core/log/quarantine.h"
 #include "core/log/repair.h"
 #include "core/log/resync.h"
+#include "core/log/rewrite.h"
 
 namespace hermes {
 namespace {
 
 /// Neither empty, nor a claim, nor committed.
 constexpr uint64_t kDamageMark = 0xDDDDDDDDDDDDDDDD;
+/// How long a sync is waited for that a publisher which has just closed may have left under way.
+constexpr uint32_t kSyncPatienceMs = 60'000;
 
 /// Removes the temporary files of segments whose maker died.
 void remove_half_made(const Log& log) {
@@ -41,20 +45,47 @@ class Recovery {
     read_boot_id(boot_id);
     report_.rebooted = control_.boot_id[0].load(std::memory_order_relaxed) != boot_id[0] ||
                        control_.boot_id[1].load(std::memory_order_relaxed) != boot_id[1];
-    Status status = find_bounds();
+    find_out_where();
+    // Whoever syncs raises the mark that is lowered here: one that closed meanwhile may have left a sync under way.
+    LockFile locks;
+    Status status = log_.open_lock(&locks);
+    if (!status.ok()) return status;
+    ScopedLock syncing(&locks, kSyncByte);
+    status = syncing.acquire(kSyncPatienceMs);
+    if (!status.ok()) return status;
+    sync_failed_ = load_sync_failure(control_) != 0;
+    status = find_bounds();
     if (!status.ok()) return status;
     const bool in_order = control_.closed_in_order.load(std::memory_order_acquire) != 0;
-    if (!fresh_ && (report_.rebooted || everything_ || !in_order)) {
+    if (sync_failed_ || (!fresh_ && (after_cut_ || everything_ || !in_order))) {
       report_.ran = true;
+      // Whoever is killed from here on has not left the topic in order.
+      control_.closed_in_order.store(0, std::memory_order_release);
       status = check_everything();
+      if (status.ok()) status = make_durable();
       if (!status.ok()) return status;
     }
+    // Nobody publishes: who is marked in a slot has died, and has left nothing any more.
+    for (ParticipantSlot& slot : control_.slots) slot.state.store(0, std::memory_order_relaxed);
+    store_identity(control_, log_.identity());
     for (int i = 0; i < 2; ++i) control_.boot_id[i].store(boot_id[i], std::memory_order_relaxed);
     control_.closed_in_order.store(0, std::memory_order_release);
     return status;
   }
 
  private:
+  /// Memory is as the publishers left it only in the same boot, and only in the very files that they had open, on the same mounting of the
+  /// same disk: what these files held at any other time is on any other one.
+  void find_out_where() {
+    const FileIdentity& now = log_.identity();
+    FileIdentity then;
+    // Copied file by file, and so each at another time: even what was synced long ago may be missing in what was copied before it was written.
+    copied_ = !load_identity(control_, &then) || then.inode != now.inode || then.born_ns != now.born_ns;
+    moved_ = copied_ || !(then == now);
+    after_cut_ = report_.rebooted || moved_;
+    if (copied_) everything_ = true;
+  }
+
   /// Learns from the files which segments there are: the words in the control file may be older, or lost.
   Status find_bounds() {
     const std::vector<uint64_t> numbers = list_segments(log_.folder());
@@ -71,11 +102,15 @@ class Recovery {
     const uint64_t believed = log_.active();
     // In use by all that we know, and yet without a base sequence: it is found again from the segment before. After a power
     // cut, though, a segment whose base never reached the disk holds nothing that was promised to be there.
-    if (!report_.rebooted && believed > newest && std::binary_search(numbers.begin(), numbers.end(), believed) && newest != 0) {
+    if (!after_cut_ && believed > newest && std::binary_search(numbers.begin(), numbers.end(), believed) && newest != 0) {
       newest = believed;
       everything_ = true;
     }
     if (newest == 0) return make_first(numbers);
+    Position synced;
+    if (!copied_ && believed > newest && load_position(control_.synced, &synced) && synced.segment > newest && synced.segment <= believed) {
+      return missing(newest + 1);
+    }
     Status status = find_first(numbers, newest);
     if (!status.ok()) return status;
     for (const uint64_t number : numbers) {
@@ -83,12 +118,9 @@ class Recovery {
       status = set_aside_unless_blank(number);
       if (!status.ok()) return status;
     }
-    if (report_.rebooted && believed > newest) control_.active.store(newest, std::memory_order_release);
+    if (after_cut_ && believed > newest) control_.active.store(newest, std::memory_order_release);
     raise_to(control_.active, newest);
-    if (log_.active() != newest) {
-      return Status::error(Code::kCorrupt, "segment " + std::to_string(log_.active()) + " of " + log_.folder() +
-                                               " is missing: the newest one there is " + std::to_string(newest));
-    }
+    if (log_.active() != newest) return missing(newest + 1);
     if (believed != newest) control_.closed_in_order.store(0, std::memory_order_release);
     std::shared_ptr<Segment> segment;
     status = log_.segment(newest, &segment);
@@ -98,26 +130,50 @@ class Recovery {
     return status;
   }
 
+  Status missing(uint64_t number) const {
+    return Status::error(Code::kCorrupt, Segment::path(log_.folder(), number) +
+                                             " is missing. Bring it back; or, to go on without it, move all older segments of the topic away "
+                                             "(or all newer ones, with the control file)");
+  }
+
   /// The oldest segment is where the unbroken row of files begins that ends with the newest. A crash may have left some that
   /// retention had given up, or `first` is damaged: nothing is removed on its word, retention comes again.
   Status find_first(const std::vector<uint64_t>& numbers, uint64_t newest) {
     uint64_t oldest = newest;
     for (auto at = std::lower_bound(numbers.begin(), numbers.end(), newest); at != numbers.begin() && *(at - 1) == oldest - 1; --at) {
+      uint64_t base = 0;
+      uint64_t timestamp = 0;
+      Status status = Segment::peek(log_.folder(), *(at - 1), &base, &timestamp);
+      // Made by one who was overtaken, after retention had removed the segment of that number, and who died before it took it away again.
+      if (status.ok() && base == 0 && timestamp == 0 && *(at - 1) < log_.first()) {
+        status = set_aside_if_blank(*(at - 1));
+        if (!status.ok()) return status;
+        break;
+      }
       --oldest;
     }
     const uint64_t believed = log_.first();
-    if (believed != 0 && believed < oldest && numbers.front() < oldest) {
-      return Status::error(Code::kCorrupt, Segment::path(log_.folder(), oldest - 1) + " is missing");
-    }
+    if (believed != 0 && believed < oldest && numbers.front() < oldest) return missing(oldest - 1);
     control_.first.store(oldest, std::memory_order_release);
     return Status::success();
+  }
+
+  Status set_aside_if_blank(uint64_t number) {
+    std::shared_ptr<Segment> segment;
+    Status status = log_.segment(number, &segment);
+    if (!status.ok() || !segment->is_zero(kSegmentHeaderBytes, segment->bytes())) return status;
+    segment.reset();
+    Damage damage = {number, 0, control_.segment_bytes, 0, 0, "an empty segment before the oldest one", ""};
+    status = quarantine_segment(log_, &damage);
+    if (status.ok()) report_.damage.push_back(std::move(damage));
+    return status;
   }
 
   /// A segment that is not in use yet must be empty behind its header: publishers take what's not zero for claims and frames.
   Status set_aside_unless_blank(uint64_t number) {
     std::shared_ptr<Segment> segment;
     Status status = log_.segment(number, &segment);
-    if (status.ok() && is_zero(*segment, kSegmentHeaderBytes, segment->bytes())) return status;
+    if (status.ok() && segment->is_zero(kSegmentHeaderBytes, segment->bytes())) return status;
     if (!status.ok() && status.code != Code::kCorrupt) return status;
     Damage damage = {number, 0, control_.segment_bytes, 0, 0,
                      status.ok() ? "a segment whose beginning never reached the disk" : status.context, ""};
@@ -165,7 +221,7 @@ class Recovery {
     if (!status.ok()) return status;
     segment->header().base_sequence.store(1, std::memory_order_release);
     // A file that was there, with something in it, has lost its base sequence: it has to be checked like any other.
-    if (!is_zero(*segment, kSegmentHeaderBytes, segment->bytes())) {
+    if (!segment->is_zero(kSegmentHeaderBytes, segment->bytes())) {
       fresh_ = false;
       everything_ = true;
     }
@@ -175,41 +231,86 @@ class Recovery {
     return status;
   }
 
-  /// What is known to be whole. After a reboot only what was synced is: memory that looked committed may not have reached the disk.
-  Position trusted() const {
+  /// What is known to be whole. After a power cut only what was synced is: memory that looked committed may not have reached the disk. After a
+  /// failed sync, too: what was not written may be gone from memory any moment.
+  Position trusted() {
     Position at;
-    const PositionRecord& record = report_.rebooted ? control_.synced : control_.checkpoint;
-    if (!everything_ && load_position(record, &at) && log_.is_plausible(at)) return at;
-    return {log_.first(), kSegmentHeaderBytes, 0};
+    const PositionRecord& record = after_cut_ || sync_failed_ ? control_.synced : control_.checkpoint;
+    if (everything_ || !load_position(record, &at) || !log_.is_plausible(at)) return {log_.first(), kSegmentHeaderBytes, 0};
+    // The way there, without a look at the contents: a page of zeros in it would be taken for the log's end by everybody who comes that way.
+    std::shared_ptr<Segment> segment;
+    return log_.segment(at.segment, &segment).ok() && leads_to(*segment, at) ? at : Position{at.segment, kSegmentHeaderBytes, 0};
+  }
+
+  static bool leads_to(const Segment& segment, const Position& to) {
+    uint64_t offset = kSegmentHeaderBytes;
+    uint64_t sequence = segment.header().base_sequence.load(std::memory_order_acquire);
+    while (offset < to.offset) {
+      const Step step = segment.step(offset);
+      if (step.kind == Step::Kind::kPadding || step.kind == Step::Kind::kSegmentEnd) return to.offset == segment.bytes() && sequence == to.sequence;
+      if (step.kind != Step::Kind::kData && step.kind != Step::Kind::kVoid) return false;
+      offset += step.span;
+      sequence += step.count;
+    }
+    return offset == to.offset && sequence == to.sequence;
   }
 
   Status check_everything() {
     Position at = trusted();
+    // The end can't lie before this. (In a copy it can: the control file may have been copied last.)
+    if (!copied_ && !after_cut_ && !sync_failed_) known_end_ = log_.known();
+    Position synced;
+    if (!copied_ && load_position(control_.synced, &synced) && log_.is_plausible(synced) && known_end_ < synced) known_end_ = synced;
     for (;;) {
       std::shared_ptr<Segment> segment;
       Status status = log_.segment(at.segment, &segment);
-      if (status.code == Code::kNotFound) {
-        return Status::error(Code::kCorrupt, Segment::path(log_.folder(), at.segment) + " is missing");
-      }
+      if (status.code == Code::kNotFound) return missing(at.segment);
       if (status.ok() && at.offset == kSegmentHeaderBytes) status = mend_base(*segment, at.sequence);
       if (!status.ok()) return status;
       if (at.sequence == 0) at.sequence = segment->header().base_sequence.load(std::memory_order_acquire);
+      const Position begin = {at.segment, kSegmentHeaderBytes, segment->header().base_sequence.load(std::memory_order_acquire)};
       const size_t damages = report_.damage.size();
       status = check_segment(*segment, &at);
       // What was mended must not come back broken in a part that nobody checks any more.
-      if (status.ok() && report_.damage.size() != damages) status = segment->file().sync_data();
+      if (status.ok() && report_.damage.size() != damages) {
+        status = segment->file().sync_data();
+        if (!status.ok()) {
+          lower_synced(begin);
+          status = log_.fail_sync(status);
+        }
+      }
       if (!status.ok()) return status;
+      // What was cut off is not there any more, and its sequences are given out again. The mark goes first: it vouches for them.
+      if (at.segment == log_.active()) lower_synced(at);
       // Everything up to here is whole; a crash from now on need not look at it again.
       store_position(control_.checkpoint, at);
       crash_point("recover:checkpoint");
       if (at.segment == log_.active()) {
-        // What was cut off is not there any more, and its sequences are given out again.
-        Position synced;
-        if (load_position(control_.synced, &synced) && at < synced) store_position(control_.synced, at);
+        end_ = at;
         return status;
       }
       at = {at.segment + 1, kSegmentHeaderBytes, at.sequence};
     }
+  }
+
+  void lower_synced(const Position& to) {
+    Position synced;
+    if (load_position(control_.synced, &synced) && to < synced) store_position(control_.synced, to);
+  }
+
+  /// Makes good a sync that failed: only what is written anew from here on is known to be on the disk, and until then nothing counts as synced. A
+  /// place that was brought here from elsewhere is synced, too, so that it need not be checked as a whole each time that it goes to and fro.
+  Status make_durable() {
+    if (!sync_failed_ && (!moved_ || report_.rebooted)) return Status::success();
+    Position from;
+    if (!load_position(control_.synced, &from) || !log_.is_plausible(from)) from = {log_.first(), kSegmentHeaderBytes, 0};
+    Status status = sync_failed_ ? write_anew(log_, from, &end_) : write_out(log_, from, end_);
+    if (!status.ok()) return status;
+    store_position(control_.checkpoint, end_);
+    store_position(control_.synced, end_);
+    crash_point("recover:written-anew");
+    if (sync_failed_) clear_sync_failure(control_);
+    return status;
   }
 
   /// Checks one segment from `at` on; leaves `at` at the end of its chain.
@@ -232,19 +333,21 @@ class Recovery {
           at->sequence += step.count;
           continue;
         case Step::Kind::kClaim: {
-          // Nobody publishes now, so its owner is dead. Believe the length only if the chain goes on behind it (or ends there).
-          if (!report_.rebooted || continues(segment, at->offset + step.span, at->sequence + step.count)) {
-            Status status = commit_as_void(segment, at->offset, step, at->sequence, VoidReason::kDeadPublisher);
-            if (!status.ok()) return status;
-            ++report_.dead_claims;
-            crash_point("recover:void");
-            continue;
-          }
-          break;
+          // Nobody publishes now, so its owner is dead, if it ever had one.
+          const ClaimVerdict verdict = judge_claim(segment, *at, step, control_, !after_cut_ && !sync_failed_);
+          if (verdict == ClaimVerdict::kDamage) break;
+          Status status;
+          if (verdict == ClaimVerdict::kUncertain) status = copy_uncertain_claim(log_, segment, *at, step, &report_);
+          if (status.ok()) status = commit_as_void(segment, at->offset, step, at->sequence, VoidReason::kDeadPublisher);
+          if (!status.ok()) return status;
+          ++report_.dead_claims;
+          crash_point("recover:void");
+          continue;
         }
         case Step::Kind::kEmpty:
-          // After a mere crash of processes memory is as they left it, and the chain ends at the first empty word.
-          if (newest && !report_.rebooted && !everything_) return Status::success();
+          // After a mere crash of processes memory is as they left it, and the chain ends at the first empty word, unless that lies before
+          // what is known (then a page was lost) or something follows (Appender::find_end looks, and has everything checked).
+          if (newest && !after_cut_ && !sync_failed_ && !everything_ && !(*at < known_end_)) return Status::success();
           break;
         case Step::Kind::kDamage: break;
       }
@@ -256,13 +359,6 @@ class Recovery {
 
   bool is_whole(const Segment& segment, const Position& at, const Step& step) const {
     return hermes::is_whole(segment, at, step.span, control_.max_payload);
-  }
-
-  bool continues(const Segment& segment, uint64_t offset, uint64_t sequence) const {
-    const Step step = segment.step(offset);
-    if (step.kind == Step::Kind::kSegmentEnd || step.kind == Step::Kind::kClaim) return true;
-    if (step.span == 0) return false;
-    return is_whole(segment, {segment.number(), offset, sequence}, step);
   }
 
   /// The sequence with which a segment begins; all ones if neither its base sequence nor its first frame reached the disk.
@@ -288,7 +384,12 @@ class Recovery {
       }
     }
     Position next;
-    const bool found = find_next_frame(segment, *at, last, control_.max_payload, &next);
+    bool found = find_next_frame(segment, *at, last, control_.max_payload, &next);
+    if (!found && newest && is_lost_before_known_end(*at)) {
+      // Nothing is left of what was there, but it was, and its sequences are not given out again.
+      next = known_end_;
+      found = true;
+    }
     if (!found && newest) {
       *ended = true;
       return cut_tail(segment, *at);
@@ -298,10 +399,16 @@ class Recovery {
     return replace(segment, *at, next);
   }
 
+  /// Whether the damage at `at` reaches up to the end that is known.
+  bool is_lost_before_known_end(const Position& at) const {
+    return known_end_.segment == at.segment && known_end_.offset >= at.offset + kFrameHeaderBytes && known_end_.sequence > at.sequence &&
+           known_end_.sequence - at.sequence <= (known_end_.offset - at.offset) / kFrameHeaderBytes;
+  }
+
   Status replace(Segment& segment, const Position& at, const Position& next) {
     const uint64_t span = next.offset - at.offset;
     const uint64_t count = next.sequence - at.sequence;
-    const bool blank = span <= kFrameHeaderBytes || is_zero(segment, at.offset, next.offset);
+    const bool blank = span <= kFrameHeaderBytes || segment.is_zero(at.offset, next.offset);
     Damage damage = {segment.number(), at.offset, span, at.sequence, count,
                      blank ? "the bytes never reached the disk" : "the bytes are not a valid frame", ""};
     Status status = quarantine(log_, segment, &damage);
@@ -320,35 +427,30 @@ class Recovery {
     return status;
   }
 
-  static bool is_zero(const Segment& segment, uint64_t from, uint64_t to) {
-    for (uint64_t offset = from; offset < to;) {
-      if (offset % 4096 == 0) offset = std::min(std::max(offset, segment.file().next_data(offset) / 4096 * 4096), to);
-      if (offset >= to) return true;
-      uint64_t word;
-      std::memcpy(&word, segment.data() + offset, sizeof word);
-      if (word != 0) return false;
-      offset += sizeof word;
-    }
-    return true;
-  }
-
   /// Ends the log at `at`: everything behind becomes zero again, as publishers rely on.
   Status cut_tail(Segment& segment, const Position& at) {
     uint64_t end = segment.bytes();
-    while (end > at.offset && is_zero(segment, end - 4096, end)) end -= 4096;
+    while (end > at.offset && segment.is_zero(end - 4096, end)) end -= 4096;
     end = std::max(end, at.offset);
-    if (end == at.offset || is_zero(segment, at.offset, end)) return Status::success();
+    if (end == at.offset || segment.is_zero(at.offset, end)) return Status::success();
     Damage damage = {segment.number(), at.offset, end - at.offset, at.sequence, 0, "a torn tail", ""};
     Status status = quarantine(log_, segment, &damage);
     if (!status.ok()) return status;
     crash_point("recover:tail-quarantined");
-    // From the back, so that the first word, which tells the next recovery of the rest, goes last.
-    for (uint64_t offset = end; offset > at.offset;) {
-      const uint64_t from = std::max(at.offset, (offset - 1) / 4096 * 4096);
-      if (!is_zero(segment, from, offset)) std::memset(segment.data() + from, 0, offset - from);
+    // Before the first byte goes: the mark must not vouch for what is cut off.
+    lower_synced(at);
+    // From the back, so that the first word, which tells the next recovery of the rest, goes last. Where that is empty, too, it's made to tell.
+    if (segment.word(at.offset).load(std::memory_order_relaxed) == 0) segment.word(at.offset).store(kDamageMark, std::memory_order_release);
+    const uint64_t behind_first = at.offset + sizeof(uint64_t);
+    for (uint64_t offset = end; offset > behind_first;) {
+      const uint64_t from = std::max(behind_first, (offset - 1) / 4096 * 4096);
+      if (!segment.is_zero(from, offset)) std::memset(segment.data() + from, 0, offset - from);
       offset = from;
       crash_point("recover:cutting");
     }
+    crash_point("recover:cut");
+    // Release: who sees it gone sees all the rest gone.
+    segment.word(at.offset).store(0, std::memory_order_release);
     report_.damage.push_back(std::move(damage));
     return status;
   }
@@ -358,6 +460,12 @@ class Recovery {
   RecoveryReport& report_;
   bool everything_;
   bool fresh_ = false;
+  bool copied_ = false;       // not the files that the publishers had open
+  bool moved_ = false;        // or these, but brought here from another mounting, or another disk
+  bool after_cut_ = false;    // the files may hold any state since the last sync
+  bool sync_failed_ = false;
+  Position known_end_;        // the log was so long at least
+  Position end_;
 };
 
 }  // namespace

@@ -3,10 +3,14 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/log/claim_check.h"
+#include "core/log/quarantine.h"
 #include "core/platform/clock.h"
 
 namespace hermes {
 namespace {
+
+constexpr const char* kUncertain = "a claim that no publisher is known to have made";
 
 Status is_owner_alive(const Log& log, uint64_t word, bool* alive) {
   const std::optional<Claim> claim = parse_claim_word(word);
@@ -16,7 +20,29 @@ Status is_owner_alive(const Log& log, uint64_t word, bool* alive) {
   return status;
 }
 
+/// Voids the claim of an owner who is dead, unless it's damage (kCorrupt). REQUIRES: the recovery lock is held.
+Status bury(Log& log, Segment& segment, const Position& at, const Step& step) {
+  const ClaimVerdict verdict = judge_claim(segment, at, step, log.control(), true);
+  if (verdict == ClaimVerdict::kDamage) {
+    return Status::error(Code::kCorrupt, "damage at offset " + std::to_string(at.offset) + " of " +
+                                             Segment::path(log.folder(), at.segment) +
+                                             " looks like a claim. Close all publishers: the next one to open the topic, or hermes repair, mends it");
+  }
+  if (verdict == ClaimVerdict::kUncertain) {
+    Status status = copy_uncertain_claim(log, segment, at, step, nullptr);
+    if (!status.ok()) return status;
+  }
+  return commit_as_void(segment, at.offset, step, at.sequence, VoidReason::kDeadPublisher);
+}
+
 }  // namespace
+
+Status copy_uncertain_claim(const Log& log, const Segment& segment, const Position& at, const Step& step, RecoveryReport* report) {
+  Damage damage = {at.segment, at.offset, step.span, at.sequence, step.count, kUncertain, ""};
+  Status status = quarantine(log, segment, &damage);
+  if (status.ok() && report != nullptr) report->damage.push_back(std::move(damage));
+  return status;
+}
 
 Status commit_as_void(Segment& segment, uint64_t offset, const Step& step, uint64_t sequence, VoidReason reason) {
   // A power cut may have taken the blocks that the owner had allocated: make sure of what is touched.
@@ -69,7 +95,7 @@ Status repair_claim(Log& log, const Position& at, RepairOutcome* outcome) {
   }
   status = is_owner_alive(log, step.word, &alive);
   if (!status.ok() || alive) return status;
-  status = commit_as_void(*segment, at.offset, step, at.sequence, VoidReason::kDeadPublisher);
+  status = bury(log, *segment, at, step);
   if (status.ok()) *outcome = RepairOutcome::kRepaired;
   return status;
 }
@@ -95,7 +121,8 @@ Status void_stale_claims(Log& log, uint32_t slot) {
         continue;
       case Step::Kind::kClaim:
         if (parse_claim_word(step.word)->participant == slot) {
-          status = commit_as_void(*segment, at.offset, step, at.sequence, VoidReason::kDeadPublisher);
+          status = bury(log, *segment, at, step);
+          if (status.code == Code::kCorrupt) return Status::success();  // as above: nothing behind it can be relied on
           if (!status.ok()) return status;
           continue;  // and look at it again, as what it is now
         }

@@ -71,6 +71,8 @@ class Segment {
   /// Looks at the boundary `offset`. Lengths are checked against the segment, contents are not.
   Step step(uint64_t offset) const noexcept;
 
+  /// Whether nothing but zeros stands in [from, to). Others may be writing there: what they write meanwhile may be seen or not.
+  [[nodiscard]] bool is_zero(uint64_t from, uint64_t to) const noexcept;
   /// Whether the frame that `step` found at `offset` is whole and has this sequence.
   [[nodiscard]] bool is_whole(uint64_t offset, const Step& step, uint64_t sequence, uint32_t max_payload) const noexcept;
   /// Notes that a committed frame begins at `offset`, with this sequence: publishers that join find the end faster.

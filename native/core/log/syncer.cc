@@ -135,12 +135,18 @@ Status Syncer::attempt(uint64_t sequence, Position* synced, Retry* retry) {
   return status;
 }
 
+/// Whether the mark covers `sequence`. A mark is never beyond what this topic's appenders found as its end (Appender::find_end), so it can't
+/// vouch for a sequence that was given out again.
+bool Syncer::is_synced(uint64_t sequence, Position* synced) const {
+  return load_position(log_.control().synced, synced) && log_.is_plausible(*synced) && synced->sequence >= sequence;
+}
+
 /// Syncs as the only one, or waits a moment for another to have synced up to `sequence`.
 Status Syncer::sync_or_wait(LockFile& locks, uint64_t sequence, Position* synced, Retry* retry) {
   std::atomic<uint32_t>& generation = log_.control().sync_generation;
   const uint32_t seen = generation.load(std::memory_order_acquire);
   retry->busy = false;
-  if (load_position(log_.control().synced, synced) && synced->sequence >= sequence) return Status::success();
+  if (is_synced(sequence, synced)) return Status::success();
   Status status = locks.try_lock(kSyncByte, LockFile::Mode::kExclusive);
   if (status.code == Code::kBusy) {
     const uint64_t now = monotonic_ns();
@@ -157,8 +163,7 @@ Status Syncer::sync_or_wait(LockFile& locks, uint64_t sequence, Position* synced
   busy_since_ns_ = 0;
   if (!status.ok()) return status;
   // Somebody may have synced for us just before.
-  const bool served = load_position(log_.control().synced, synced) && synced->sequence >= sequence;
-  if (!served) status = sync_once(synced);
+  if (!is_synced(sequence, synced)) status = sync_once(synced);
   locks.unlock(kSyncByte);
   // After the unlocking, so that whoever wakes finds the lock free. Release: with the new generation comes the new watermark.
   generation.fetch_add(1, std::memory_order_release);
@@ -190,33 +195,33 @@ Status Syncer::check_coming(const Position& end, uint64_t sequence) {
 
 /// REQUIRES: the sync lock is held.
 Status Syncer::sync_once(Position* synced) {
-  {
-    const std::lock_guard<std::mutex> guard(mutex_);
-    if (!failed_.ok()) return failed_;
-  }
+  // Under the lock: who found a failure before us noted it before it gave the lock back.
+  Status status = log_.check_sync();
+  if (!status.ok()) return status;
   Position from;
   if (!load_position(log_.control().synced, &from) || !log_.is_plausible(from)) from = {log_.first(), kSegmentHeaderBytes, 0};
   Position upto;
-  Status status = log_.committed_from(from, &upto);
+  status = log_.committed_from(from, &upto);
   if (!status.ok()) return status;
   if (from.offset == kSegmentHeaderBytes || from.segment < upto.segment) {
     // Files that came into use since the last sync. Whoever made one syncs its name, too, but may have died between the two.
-    status = sync_directory(log_.folder());
+    File folder;
+    status = File::open_folder(log_.folder(), &folder);
     if (!status.ok()) return status;
+    status = folder.sync_names();
+    if (!status.ok()) return log_.fail_sync(status);
   }
   for (uint64_t number = std::max(from.segment, log_.first()); number <= upto.segment; ++number) {
     std::shared_ptr<Segment> segment;
     status = log_.segment(number, &segment);
     if (status.code == Code::kNotFound && number < log_.first()) continue;  // removed by retention meanwhile
-    if (status.ok()) status = segment->file().sync_data();
-    if (!status.ok()) {
-      if (status.code == Code::kIoFailed) {
-        const std::lock_guard<std::mutex> guard(mutex_);
-        failed_ = status;
-      }
-      return status;
-    }
+    if (!status.ok()) return status;
+    status = segment->file().sync_data();
+    if (!status.ok()) return log_.fail_sync(status);
   }
+  // Once more: what was noted meanwhile, by whoever holds no lock of ours, must not be outdone.
+  status = log_.check_sync();
+  if (!status.ok()) return status;
   store_position(log_.control().synced, upto);
   *synced = upto;
   return status;

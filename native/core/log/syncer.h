@@ -18,6 +18,10 @@ class Log;
 /// Brings a topic's messages to stable storage. One sync serves all who wait, in every process: whoever gets the sync lock
 /// syncs everything committed so far and raises the shared watermark; the others find it raised.
 ///
+/// A sync that fails is final, for every participant in every process: the kernel tells each open file of an error once at most, and then takes
+/// the pages that it could not write for clean, so that a later sync which succeeds proves nothing. The control file keeps the failure
+/// (Log::check_sync); whoever holds the sync lock looks at it before the watermark is raised, and only a recovery clears it.
+///
 /// The work is done on threads that all topics of the process share, and none of them waits there for what others have to do first: the
 /// turn then comes again later. In a process that gets no thread the caller does it.
 ///
@@ -54,6 +58,7 @@ class Syncer {
   void answer(const Status& status, const Position& synced, bool others);
   Status attempt(uint64_t sequence, Position* synced, Retry* retry);
   Status sync_or_wait(LockFile& locks, uint64_t sequence, Position* synced, Retry* retry);
+  bool is_synced(uint64_t sequence, Position* synced) const;
   Status sync_once(Position* synced);
   Status check_coming(const Position& end, uint64_t sequence);
 
@@ -61,7 +66,6 @@ class Syncer {
   std::mutex mutex_;
   std::vector<Request> requests_;
   bool stop_ = false;
-  Status failed_;  // a failed sync is final: the kernel may have dropped the pages that it could not write
   std::mutex at_it_;  // one thread of this process at a time; held before mutex_
   // What at_it_ guards:
   std::vector<Request> serving_;

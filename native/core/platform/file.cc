@@ -5,6 +5,8 @@
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -12,6 +14,35 @@
 #include <cstdio>
 
 namespace hermes {
+
+namespace {
+
+/// The kernel's struct statx, as of Linux 6.8: older headers lack the mount's id.
+struct KernelStatx {
+  struct Time {
+    int64_t seconds;
+    uint32_t nanoseconds;
+    int32_t reserved;
+  };
+  uint32_t mask;
+  uint32_t block_bytes;
+  uint64_t attributes;
+  uint32_t links, user, group;
+  uint16_t mode, reserved0;
+  uint64_t inode, bytes, blocks, attributes_mask;
+  Time accessed, born, changed, modified;
+  uint32_t rdev_major, rdev_minor, dev_major, dev_minor;
+  uint64_t mount;
+  uint64_t reserved1[13];
+};
+static_assert(sizeof(KernelStatx) == 256 && offsetof(KernelStatx, inode) == 32 && offsetof(KernelStatx, mount) == 144);
+
+constexpr uint32_t kStatxInode = 0x100;
+constexpr uint32_t kStatxBorn = 0x800;
+constexpr uint32_t kStatxMount = 0x1000;         // Linux 5.8
+constexpr uint32_t kStatxUniqueMount = 0x4000;   // Linux 6.8
+
+}  // namespace
 
 File& File::operator=(File&& other) noexcept {
   if (this != &other) {
@@ -27,6 +58,13 @@ void File::close() noexcept {
 
 Status File::open(const std::string& path, bool writable, File* out) {
   const int fd = ::open(path.c_str(), (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC);
+  if (fd < 0) return Status::from_errno(errno, "open " + path);
+  *out = File(fd);
+  return Status::success();
+}
+
+Status File::open_folder(const std::string& path, File* out) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) return Status::from_errno(errno, "open " + path);
   *out = File(fd);
   return Status::success();
@@ -75,6 +113,26 @@ Status File::size(uint64_t* bytes) const {
   struct stat info;
   if (::fstat(fd_, &info) != 0) return Status::from_errno(errno, "stat");
   *bytes = static_cast<uint64_t>(info.st_size);
+  return Status::success();
+}
+
+Status File::identity(FileIdentity* out) const {
+  *out = {};
+#ifdef SYS_statx
+  KernelStatx info = {};
+  if (::syscall(SYS_statx, fd_, "", AT_EMPTY_PATH, kStatxInode | kStatxBorn | kStatxMount | kStatxUniqueMount, &info) == 0) {
+    out->device = makedev(info.dev_major, info.dev_minor);
+    out->inode = info.inode;
+    if ((info.mask & kStatxBorn) != 0) out->born_ns = static_cast<uint64_t>(info.born.seconds) * 1'000'000'000 + info.born.nanoseconds;
+    if ((info.mask & (kStatxMount | kStatxUniqueMount)) != 0) out->mount = info.mount;
+    return Status::success();
+  }
+#endif
+  // An older kernel, or a sandbox that does not know the call.
+  struct stat plain;
+  if (::fstat(fd_, &plain) != 0) return Status::from_errno(errno, "stat");
+  out->device = plain.st_dev;
+  out->inode = plain.st_ino;
   return Status::success();
 }
 
@@ -154,17 +212,28 @@ Status File::write_at(uint64_t offset, const void* from, size_t bytes) const {
 }
 
 Status File::sync_data() const {
-  if (::fdatasync(fd_) != 0) return Status::from_errno(errno, "sync to disk");
+  int result;
+  do {
+    result = ::fdatasync(fd_);
+  } while (result != 0 && errno == EINTR);
+  if (result != 0) return Status::from_errno(errno, "sync to disk");
+  return Status::success();
+}
+
+Status File::sync_names() const {
+  int result;
+  do {
+    result = ::fsync(fd_);
+  } while (result != 0 && errno == EINTR);
+  // tmpfs and some network file systems can't sync a folder and need not.
+  if (result != 0 && errno != EINVAL) return Status::from_errno(errno, "sync a folder to disk");
   return Status::success();
 }
 
 Status sync_directory(const std::string& path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return Status::from_errno(errno, "open " + path);
-  const File folder(fd);
-  // tmpfs and some network file systems can't sync a folder and need not.
-  if (::fsync(fd) != 0 && errno != EINVAL) return Status::from_errno(errno, "sync " + path);
-  return Status::success();
+  File folder;
+  Status status = File::open_folder(path, &folder);
+  return status.ok() ? folder.sync_names() : status;
 }
 
 Status disk_room(const std::string& path, uint64_t* free, uint64_t* total) {

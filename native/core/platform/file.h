@@ -9,6 +9,19 @@
 
 namespace hermes {
 
+/// Which file this is: in the life of one boot, no copy of it and no later file of the same number has the same one, and another mounting of
+/// the same disk tells itself, too. 0 where the system does not tell.
+struct FileIdentity {
+  uint64_t device = 0;
+  uint64_t inode = 0;
+  uint64_t born_ns = 0;  ///< when the file was made, ns since 1970: no copy can take that over
+  uint64_t mount = 0;    ///< never given out again in this boot since Linux 6.8; before, perhaps after an unmounting
+
+  friend bool operator==(const FileIdentity& a, const FileIdentity& b) noexcept {
+    return a.device == b.device && a.inode == b.inode && a.born_ns == b.born_ns && a.mount == b.mount;
+  }
+};
+
 /// An open file descriptor, closed on destruction. Opened close-on-exec, so that a spawned program holds no locks.
 class File {
  public:
@@ -27,14 +40,21 @@ class File {
   /// Links `temporary` to `path` if that name is free and removes `temporary`. `*won` tells whether this call made the name.
   static Status publish(const std::string& temporary, const std::string& path, bool* won);
 
+  /// Opens a folder, to sync the names in it.
+  static Status open_folder(const std::string& path, File* out);
+
   Status size(uint64_t* bytes) const;
+  Status identity(FileIdentity* out) const;
   Status mode(uint32_t* mode) const;  ///< permission bits
   Status resize(uint64_t bytes) const;
   /// Reserves disk blocks, so that later stores through a mapping can't fail for want of room (SIGBUS).
   Status allocate(uint64_t offset, uint64_t bytes) const;
   Status read_at(uint64_t offset, void* into, size_t bytes) const;  ///< short files are kCorrupt
   Status write_at(uint64_t offset, const void* from, size_t bytes) const;
+  /// A failure is final for what was written before it: the kernel tells it once per open file, and then takes the lost pages for clean.
   Status sync_data() const;
+  /// The same for the names in a folder.
+  Status sync_names() const;
   /// Whether the file lives in memory (tmpfs): there's no block to reserve, only pages.
   bool in_memory() const noexcept;
   /// The first offset at or after `offset` that may hold data, or the file's size if there is none.

@@ -67,6 +67,14 @@ Status MappedFile::populate_for_reading(uint64_t offset, uint64_t bytes) const n
   return Status::from_errno(errno == EFAULT ? EIO : errno, "read the file");
 }
 
+Status MappedFile::sync() const noexcept {
+  int result;
+  do {
+    result = ::msync(data_, bytes_, MS_SYNC);
+  } while (result != 0 && errno == EINTR);
+  return result == 0 ? Status::success() : Status::from_errno(errno, "sync the mapping to disk");
+}
+
 bool can_populate() noexcept {
   constexpr uint64_t kPage = 4096;
   void* page = ::mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

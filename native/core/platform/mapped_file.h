@@ -35,6 +35,9 @@ class MappedFile {
   /// `offset` and `bytes` are multiples of 4,096. Before Linux 5.14 it does nothing.
   Status populate_for_reading(uint64_t offset, uint64_t bytes) const noexcept;
 
+  /// Writes what was changed to the file and waits for the disk.
+  Status sync() const noexcept;
+
   std::byte* data() const noexcept { return data_; }
   uint64_t bytes() const noexcept { return bytes_; }
   void unmap() noexcept;

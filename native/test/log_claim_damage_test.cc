@@ -1,0 +1,172 @@
+// Eight damaged bytes that look like a claim, over sound messages.
+
+#include <algorithm>
+#include <filesystem>
+#include <random>
+#include <set>
+
+#include "core/log/syncer.h"
+#include "log_fixture.h"
+
+namespace hermes {
+namespace {
+
+using namespace test;
+
+constexpr uint64_t kCount = 200;
+constexpr uint64_t kSpan = frame_span(200);
+
+std::vector<Message> written(const std::string& folder) {
+  const auto log = open_log(folder);
+  const auto appender = open_appender(log);
+  for (uint64_t i = 1; i <= kCount; ++i) append(appender.get(), message(1, i, 200));
+  return read_all(log);
+}
+
+void put_claim(const std::string& folder, const Message& over, const Claim& claim) {
+  const uint64_t word = make_claim_word(claim);
+  overwrite(segment_path(folder, over.at.segment), over.at.offset, &word, sizeof word);
+}
+
+/// All messages but `lost` are there, and everything that is gone from the log lies in the quarantine.
+void expect_only_lost(const std::string& folder, const std::vector<Message>& before, uint64_t lost) {
+  ScanStop stop;
+  const auto left = read_all(open_log(folder), &stop);
+  EXPECT_EQ(stop, ScanStop::kEmpty);
+  std::set<uint64_t> sequences;
+  for (const Message& m : left) {
+    sequences.insert(m.sequence);
+    if (m.sequence <= kCount) {
+      EXPECT_EQ(m.payload, before[m.sequence - 1].payload);
+    }
+  }
+  for (uint64_t sequence = 1; sequence <= kCount; ++sequence) EXPECT_EQ(sequences.count(sequence), sequence == lost ? 0u : 1u) << sequence;
+}
+
+struct Case {
+  const char* name;
+  Claim claim;
+};
+
+class LogClaimDamage : public ::testing::TestWithParam<std::tuple<Case, bool>> {};
+
+TEST_P(LogClaimDamage, costs_the_message_that_it_hit_and_no_other) {
+  const auto& [damage, rebooted] = GetParam();
+  for (const bool slot_marked : {false, true}) {
+    const Folder folder;
+    const auto before = written(folder.path());
+    put_claim(folder.path(), before[49], damage.claim);
+    forget_orderly_close(folder.path());
+    lose_checkpoint(folder.path());
+    if (rebooted) reboot(folder.path());
+    if (slot_marked && damage.claim.participant < kSlots) {
+      const uint32_t taken = 1;
+      overwrite(folder.path() + "/control", offsetof(ControlBlock, slots) + damage.claim.participant * sizeof(ParticipantSlot), &taken, sizeof taken);
+    }
+    RecoveryReport report;
+    open_appender(open_log(folder.path()), false, &report);
+    expect_only_lost(folder.path(), before, 50);
+    EXPECT_EQ(report.dead_claims + report.damage.size() > 0, true);
+    if (!slot_marked) {
+      EXPECT_FALSE(report.damage.empty()) << "nothing was said of the lost message";
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Of, LogClaimDamage,
+                         ::testing::Combine(::testing::Values(Case{"NobodysSlot", {900, 1, kSpan}}, Case{"ManyMessages", {3, 1, 40 * kSpan}},
+                                                              Case{"EverythingBehind", {3, 1, (kCount - 49) * kSpan}},
+                                                              Case{"BeyondTheEnd", {3, 1, (kCount - 49) * kSpan + 1024}},
+                                                              Case{"WrongCount", {3, 7, 40 * kSpan}}, Case{"Padding", {3, 0, 4096}},
+                                                              Case{"PaddingToTheEnd", {3, 0, kMinSegmentBytes - kSegmentHeaderBytes - 49 * kSpan}},
+                                                              Case{"OddSpan", {3, 1, kSpan + 8}}, Case{"TheVerySpan", {3, 1, kSpan}}),
+                                            ::testing::Bool()),
+                         [](const auto& info) {
+                           return std::string(std::get<0>(info.param).name) + (std::get<1>(info.param) ? "AfterReboot" : "AfterKill");
+                         });
+
+TEST(LogClaimDamageLive, is_not_voided_by_a_reader_or_a_sync) {
+  const Folder folder;
+  const auto before = written(folder.path());
+  const auto log = open_log(folder.path());
+  const auto appender = open_appender(log);
+  put_claim(folder.path(), before[49], {3, 1, 100 * kSpan});
+  RepairOutcome outcome;
+  EXPECT_EQ(repair_claim(*log, before[49].at, &outcome).code, Code::kCorrupt);
+  Reader reader(log, MappedFile::Access::kRead);
+  ASSERT_TRUE(reader.seek_earliest().ok());
+  std::vector<Message> messages;
+  EXPECT_EQ(read_on(&reader, &messages), ScanStop::kClaim);
+  ASSERT_TRUE(reader.skip_damage().ok());
+  EXPECT_EQ(read_on(&reader, &messages), ScanStop::kEmpty);
+  EXPECT_EQ(messages.size(), kCount - 1);
+}
+
+TEST(LogClaimDamageLive, of_the_right_length_is_damage_all_the_same) {
+  const Folder folder;
+  const auto before = written(folder.path());
+  const auto log = open_log(folder.path());
+  auto appender = open_appender(log);
+  put_claim(folder.path(), before[49], {3, 10, 10 * kSpan});  // exactly ten messages
+  RepairOutcome outcome;
+  EXPECT_EQ(repair_claim(*log, before[49].at, &outcome).code, Code::kCorrupt);
+  appender.reset();
+  lose_checkpoint(folder.path());
+  forget_orderly_close(folder.path());
+  open_appender(log);
+  expect_only_lost(folder.path(), before, 50);
+}
+
+TEST(LogClaimDamage, that_may_be_a_batch_after_a_power_cut_is_copied_before_it_becomes_void) {
+  const Folder folder;
+  const auto before = written(folder.path());
+  put_claim(folder.path(), before[49], {3, 10, 10 * kSpan});
+  reboot(folder.path());
+  RecoveryReport report;
+  open_appender(open_log(folder.path()), false, &report);
+  EXPECT_EQ(report.dead_claims, 1u);
+  ASSERT_EQ(report.damage.size(), 1u);
+  EXPECT_EQ(report.damage[0].count, 10u);
+  const Bytes copy = read_file(report.damage[0].file);
+  ASSERT_EQ(copy.size(), 10 * kSpan);
+  const auto& second = before[50].payload;
+  EXPECT_EQ(std::memcmp(copy.data() + kSpan + kFrameHeaderBytes, second.data(), second.size()), 0);
+}
+
+TEST(LogClaimDamage, of_any_kind_loses_at_most_what_it_hit) {
+  const Folder folder(quick_place());
+  std::mt19937 random(11);
+  const auto before = written(folder.path());
+  const Bytes segment = read_file(segment_path(folder.path(), 1));
+  const Bytes control = read_file(folder.path() + "/control");
+  for (int round = 0; round < 400 && !HasFailure(); ++round) {
+    SCOPED_TRACE(round);
+    overwrite(segment_path(folder.path(), 1), 0, segment.data(), segment.size());
+    overwrite(folder.path() + "/control", 0, control.data(), control.size());
+    const Message& hit = before[random() % kCount];
+    const uint32_t count = random() % 3 == 0 ? 1 : random() % 300;
+    const uint64_t most = kMinSegmentBytes - hit.at.offset;
+    const uint64_t span = std::max<uint64_t>(kFrameHeaderBytes * std::max(count, 1u), random() % most / 8 * 8);
+    const Claim claim = {static_cast<uint32_t>(random() % 1024), count, random() % 4 == 0 ? kSpan * (1 + random() % 40) : span};
+    if (!is_valid(claim)) continue;
+    put_claim(folder.path(), hit, claim);
+    forget_orderly_close(folder.path());
+    lose_checkpoint(folder.path());
+    if (random() % 2 == 0) reboot(folder.path());
+    RecoveryReport report;
+    open_appender(open_log(folder.path()), false, &report);
+    std::set<uint64_t> left;
+    for (const Message& m : read_all(open_log(folder.path()))) left.insert(m.sequence);
+    // A claim that by chance covers just `count` whole messages is taken for a dead batch; these are in the quarantine then.
+    const bool exact = claim.span_bytes == claim.count * kSpan;
+    for (uint64_t sequence = 1; sequence <= kCount; ++sequence) {
+      if (sequence == hit.sequence || (exact && sequence > hit.sequence && sequence < hit.sequence + claim.count)) continue;
+      EXPECT_EQ(left.count(sequence), 1u) << "sequence " << sequence << " of a claim over " << hit.sequence << ": " << claim.participant << ", "
+                                          << claim.count << ", " << claim.span_bytes;
+    }
+    EXPECT_FALSE(report.damage.empty());
+  }
+}
+
+}  // namespace
+}  // namespace hermes
