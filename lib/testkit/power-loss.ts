@@ -5,6 +5,9 @@ import { Random } from './random.js'
 const pageBytes = 4096
 const sectorBytes = 512
 const bootIdAt = 896
+/** Which file the control file is: device, inode, time of its making, mount, and a check. See docs/log-format.md. */
+const identityAt = 920
+const recordSalt = 0x48524d5350415245n
 
 /** A file as it was at one moment. */
 type Content = Buffer
@@ -112,9 +115,24 @@ export class PowerLossSimulator {
       const path = join(target, name)
       mkdirSync(dirname(path), { recursive: true })
       writeFileSync(path, content)
+      if (/(^|\/)control$/.test(name)) becomeThatFile(path, content)
     }
     return count
   }
+}
+
+/** A disk after a power cut holds the same files as before. The image's ones are copies, and would be taken for such. */
+function becomeThatFile(path: string, content: Buffer): void {
+  if (content.length < identityAt + 40 || content.readBigUInt64LE(identityAt + 32) === 0n) return
+  const { ino, birthtimeNs } = statSync(path, { bigint: true })
+  content.writeBigUInt64LE(ino, identityAt + 8)
+  content.writeBigUInt64LE(birthtimeNs, identityAt + 16)
+  const words = [0, 8, 16, 24].map((at) => content.readBigUInt64LE(identityAt + at))
+  content.writeBigUInt64LE(
+    words.reduce((check, word) => check ^ word, recordSalt),
+    identityAt + 32,
+  )
+  writeFileSync(path, content)
 }
 
 function mix(
