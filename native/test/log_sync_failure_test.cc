@@ -29,7 +29,11 @@ extern "C" int fdatasync(int fd) {
     errno = EINTR;
     return -1;
   }
-  if (fail_at.load() > 0 && --fail_at == 0) {
+  // Files that are just being made, by a thread in the background perhaps, are another matter.
+  char name[512] = {};
+  if (::readlink(("/proc/self/fd/" + std::to_string(fd)).c_str(), name, sizeof name - 1) < 0) name[0] = 0;
+  const bool in_use = std::strstr(name, ".seg") != nullptr && std::strstr(name, ".tmp") == nullptr;
+  if (in_use && fail_at.load() > 0 && --fail_at == 0) {
     errno = fail_with;
     return -1;
   }
@@ -82,9 +86,10 @@ TEST_P(LogSyncFailure, is_final_for_every_publisher_in_every_process) {
     append(appender.get(), message(2, 1, 200));
     words[0] = 1;
     ASSERT_TRUE(eventually([&] { return words[1] != 0; }));
+    append(appender.get(), message(2, 2, 200));  // behind what the other one has synced
     // Its own open file is told of no failure.
     EXPECT_EQ(sync(log, appender->last_sequence() + 1).code, code_of(GetParam()));
-    append(appender.get(), message(2, 2, 200));
+    append(appender.get(), message(2, 3, 200));
     EXPECT_EQ(sync(log, appender->last_sequence() + 1).code, code_of(GetParam()));
     words[2] = 1;
     ASSERT_TRUE(eventually([&] { return words[3] != 0; }));
@@ -137,7 +142,7 @@ TEST_P(LogSyncFailure, is_made_good_by_the_first_publisher_that_opens_when_all_a
     ASSERT_FALSE(sync(log, 1001).ok());
     appender.reset();
     // Still the same Log, as a broker may hold it.
-    fail_next_sync(GetParam(), 3);
+    fail_next_sync(GetParam());
     std::unique_ptr<Appender> refused;
     EXPECT_FALSE(Appender::open(log, {}, &refused, nullptr).ok()) << "the disk still fails";
     EXPECT_NE(load_sync_failure(log->control()), 0);
@@ -204,8 +209,7 @@ TEST_P(LogSyncFailure, during_a_recovery_is_made_good_by_the_next_one) {
   forget_orderly_close(folder.path());
   lose_checkpoint(folder.path());
   const auto log = open_log(folder.path());
-  // After the copy of the damaged bytes and the report on it, the segment itself.
-  fail_next_sync(GetParam(), 3);
+  fail_next_sync(GetParam());
   std::unique_ptr<Appender> refused;
   EXPECT_FALSE(Appender::open(log, {}, &refused, nullptr).ok());
   EXPECT_NE(load_sync_failure(log->control()), 0);
