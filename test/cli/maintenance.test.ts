@@ -47,7 +47,7 @@ test('doctor says what it looked at, and what to do; a problem makes it fail', a
   flipBit(join(dir(), 'topics/a/control'), 20)
   const sick = await hermes(['doctor', '--json'])
   expect([sick.code, JSON.parse(sick.stdout).severity]).toEqual([1, 'problem'])
-  expect((await hermes(['doctor'])).stdout).toMatch(/^PROBLEM: a: .*\n {4}`hermes verify`/m)
+  expect((await hermes(['doctor'])).stdout).toMatch(/^PROBLEM: a: .*\n {4}.*`hermes repair a`/m)
 })
 
 test('a topic that does not exist is named with the one that was meant', async () => {

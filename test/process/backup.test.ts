@@ -106,7 +106,7 @@ describe('backup', () => {
       .topic('a', { codec: json, maxPayloadBytes: 100, retention: { ageMs: 5_000_000 } })
       .publisher()
     a.publish({ n: 1 })
-    await (await hermes.topic('b', { codec: json }).subscriber()).close()
+    await (await hermes.topic('b', { codec: json }).publisher()).close()
     writeFileSync(join(folder, 'place/topics/a/producers.json'), '{"producers":[]}')
     const seen: number[] = []
     mkdirSync(join(folder, 'all'))
