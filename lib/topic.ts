@@ -56,7 +56,7 @@ export interface SubscriberOptions {
   /** What to do at damage in the log: `error` (default) throws `CORRUPT` there, `skip` goes on with the next message that is whole. */
   readonly onDamage?: 'error' | 'skip'
   /**
-   * Make the topic, with the settings given to `hermes.topic()`, if there is none. Default false: the subscriber waits for the first publisher, who says
+   * Make the topic, with the settings given to `hermes.topic()`, if there is none, and set the retention that they name. Default false: the subscriber waits for the first publisher, who says
    * what the topic is; with `create: false` in the topic's options it is refused (`NOT_FOUND`).
    */
   readonly create?: boolean

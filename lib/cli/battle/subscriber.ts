@@ -15,10 +15,13 @@ const turnMs = 2
 export async function subscriber(task: Extract<Task, { role: 'subscriber' }>): Promise<Role> {
   const { place, topic, plan, wait, retainBytes } = task
   const hermes = await openPlace(place, true)
-  const isNew = !place.startsWith('ring:') && (await findTopic(hermes, topic)) === undefined
+  const isRing = place.startsWith('ring:')
+  const isNew = !isRing && (await findTopic(hermes, topic)) === undefined
   const settings = isNew ? { retention: { bytes: retainBytes } } : {}
   // (Where it begins is the place's default: what comes from now on, and in a ring, what waits there.)
-  const source = await hermes.topic(topic, { codec: marketEvent, ...settings }).subscriber({ wait })
+  const source = await hermes
+    .topic(topic, { codec: marketEvent, ...settings })
+    .subscriber({ wait, create: isNew || isRing })
   const tally = new Tally()
   const histogram = createHistogram()
   let expectedCount = Number.POSITIVE_INFINITY

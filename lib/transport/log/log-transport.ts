@@ -97,7 +97,15 @@ export class LogTransport implements Transport {
   async subscriber(topic: string, settings: TopicSettings, options: SubscriberPortOptions): Promise<SubscriberPort> {
     // One that may make the topic does so now; one that must not wait for it is told now.
     if (options.create === true || !settings.create) {
-      await openTopicFile(this.#directory, topic, { ...settings, create: options.create === true })
+      const file = await openTopicFile(this.#directory, topic, { ...settings, create: options.create === true })
+      if (options.create === true && settings.retention !== undefined) {
+        const log = this.#openLog(file, settings)
+        try {
+          this.#retain(log, settings)
+        } finally {
+          log.close()
+        }
+      }
     }
     const wanted = { ...settings, create: false }
     const awaited = {
