@@ -13,7 +13,7 @@ import { checkTcpOptions, type TcpOptions } from './transport/tcp/options.js'
 export interface OpenOptions extends TcpOptions {
   /** False: a directory that does not exist is an error (`NOT_FOUND`). Default true: it's made. */
   readonly create?: boolean
-  /** Permission bits of new files: 0o600 by default; 0o660 admits a group. Folders get the right to enter besides. */
+  /** Permission bits of new files. Default: as those of the place that is there, 0o600 for one that is made; 0o660 admits a group. Folders get the right to enter besides. */
   readonly mode?: number
 }
 
@@ -39,9 +39,9 @@ export async function open(place: string | URL, options: OpenOptions = {}): Prom
     return new Hermes(settings.url, await TcpTransport.connect(settings))
   }
   checkOptions('open()', options, ['create', 'mode'])
-  const { create = true, mode = 0o600 } = options
+  const { create = true, mode } = options
   checkBoolean('create', create)
-  if (!Number.isInteger(mode) || mode < 0o600 || mode > 0o777) {
+  if (mode !== undefined && (!Number.isInteger(mode) || mode < 0o600 || mode > 0o777)) {
     const given = typeof mode === 'number' ? `0o${mode.toString(8)}` : show(mode)
     throw invalid(`'mode' must be permission bits from 0o600 to 0o777, not ${given}.`)
   }

@@ -107,7 +107,7 @@ export interface BrokerSettings {
   readonly idle: 'park' | 'spin'
   readonly compression: Compression
   readonly limits: BrokerLimits
-  readonly mode: number
+  readonly mode: number | undefined
   readonly log: BrokerLog
 }
 
@@ -125,7 +125,7 @@ export function checkBrokerOptions(options: BrokerOptions): BrokerSettings {
     insecure = false,
     idle = 'park',
     compression = 'deflate',
-    mode = 0o600,
+    mode,
     log = () => {},
   } = options
   if (typeof dir !== 'string' || dir === '') throw invalid("serve() needs the 'dir' whose topics it is to serve.")
@@ -134,7 +134,7 @@ export function checkBrokerOptions(options: BrokerOptions): BrokerSettings {
   checkBoolean('insecure', insecure)
   checkChoice('idle', idle, ['park', 'spin'])
   checkChoice('compression', compression, compressions)
-  checkInteger('mode', mode, 0o600, 0o777)
+  if (mode !== undefined) checkInteger('mode', mode, 0o600, 0o777)
   if (!Array.isArray(access)) throw invalid("'access' must be a list of entries.")
   if (tls !== undefined) {
     checkOptions("'tls'", tls, ['key', 'cert', 'ca'])

@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path'
 import { HermesError } from '../errors.js'
 import type { NativeLog } from '../native-addon.js'
 import { fromNative } from '../native-error.js'
-import { fromFs, readMarked } from '../transport/log/directory.js'
+import { fromFs, inheritOwnership, modeOf, readMarked } from '../transport/log/directory.js'
 import type { Run } from '../wire/packet.js'
 
 const fileName = 'producers.json'
@@ -237,8 +237,12 @@ export class Producers {
     const path = join(this.#folder, fileName)
     const temporary = `${path}.tmp-${process.pid}`
     try {
-      const file = await open(temporary, 'w', 0o600)
+      const mode = await modeOf(this.#folder)
+      const file = await open(temporary, 'w', mode)
       try {
+        // Another broker, of another user of the same group, may be the next one to serve the topic.
+        await inheritOwnership(temporary)
+        await file.chmod(mode)
         await file.writeFile(`${JSON.stringify({ format, version: 1, producers })}\n`)
         await file.datasync()
       } finally {

@@ -1,7 +1,7 @@
 import { open, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { HermesError } from '../errors.js'
-import { type Directory, fromFs, readMarked } from '../transport/log/directory.js'
+import { type Directory, fromFs, inheritOwnership, readMarked } from '../transport/log/directory.js'
 import { isDescribed } from '../transport/log/topic-file.js'
 
 const fileName = 'quotas.json'
@@ -92,8 +92,10 @@ export class Quotas {
     const path = join(this.#directory.path, fileName)
     const temporary = `${path}.tmp-${process.pid}`
     try {
-      const file = await open(temporary, 'w', 0o600)
+      const file = await open(temporary, 'w', this.#directory.fileMode)
       try {
+        await inheritOwnership(temporary)
+        await file.chmod(this.#directory.fileMode)
         await file.writeFile(`${JSON.stringify({ format, version: 1, used })}\n`)
       } finally {
         await file.close()

@@ -6,7 +6,7 @@ import { native } from '../../native.js'
 import type { NativeLog } from '../../native-addon.js'
 import { fromNative } from '../../native-error.js'
 import type { TopicSettings } from '../transport.js'
-import { type Directory, fromFs, topicFolder } from './directory.js'
+import { type Directory, fromFs, inheritOwnership, topicFolder } from './directory.js'
 import { checkCodec, openTopicFile, readTopicFile, type TopicFile, topicFileText } from './topic-file.js'
 
 /*
@@ -87,6 +87,7 @@ async function replaceWhole(path: string, text: string, mode: number): Promise<v
     await file.close()
   }
   try {
+    await inheritOwnership(temporary)
     await rename(temporary, path)
   } finally {
     await rm(temporary, { force: true })

@@ -1,4 +1,4 @@
-import { chmod, type FileHandle, link, mkdir, open, readdir, readFile, rm, stat, statfs } from 'node:fs/promises'
+import { chmod, chown, type FileHandle, link, mkdir, open, readdir, readFile, rm, stat, statfs } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { type ErrorCode, HermesError } from '../../errors.js'
 
@@ -37,14 +37,41 @@ function folderMode(fileMode: number): number {
   return fileMode | ((fileMode & 0o444) >> 2)
 }
 
+const setGroup = 0o2000
+const ownerOnly = 0o600
+
 /** Makes a folder, and those above it. It gets the mode that was asked for, whatever the umask; one that is there is left alone. */
 export async function makeFolder(path: string, fileMode: number): Promise<void> {
   const mode = folderMode(fileMode)
   const first = await mkdir(path, { recursive: true, mode })
   if (first === undefined) return
-  await chmod(path, mode)
+  // That new files get the folder's group is inherited from above, and is not to be taken away.
+  await chmod(path, mode | ((await stat(path)).mode & setGroup))
   // What is synced in a folder is lost with the folder's name.
   for (let made = path; made.length >= first.length; made = dirname(made)) await syncFolder(dirname(made))
+}
+
+/** As `makeFolder`, for a folder within a place: it gets the group of the folder above, too. */
+export async function makeFolderWithin(path: string, fileMode: number): Promise<void> {
+  await makeFolder(path, fileMode)
+  await inheritOwnership(path)
+}
+
+/**
+ * Gives what was just made the group of the folder that it is in, as far as this process may, and its owner too if it is root's process: who
+ * shares the folder must be able to go on with it, whoever made it.
+ */
+export async function inheritOwnership(path: string): Promise<void> {
+  const [made, above] = await Promise.all([stat(path), stat(dirname(path))])
+  const uid = process.geteuid?.() === 0 ? above.uid : made.uid
+  if (made.uid === uid && made.gid === above.gid) return
+  try {
+    await chown(path, uid, above.gid)
+    await chmod(path, made.mode & 0o7777)
+  } catch (error) {
+    // Refused to who is not in that group: then it is for its maker and whom the mode admits.
+    if ((error as NodeJS.ErrnoException).code !== 'EPERM') throw error
+  }
 }
 
 /** Puts the names in a folder on stable storage. */
@@ -79,6 +106,7 @@ export async function createWhole(path: string, text: string, mode: number): Pro
     await file.close()
   }
   try {
+    await inheritOwnership(temporary)
     await link(temporary, path)
     await syncFolder(dirname(path))
     return true
@@ -126,22 +154,30 @@ export async function readMarked(path: string, format: string): Promise<Record<s
   return record
 }
 
+/** The permission bits of a file or of a folder's files, with all that the owner needs. */
+export async function modeOf(path: string): Promise<number> {
+  return (((await stat(path)).mode & 0o666) | ownerOnly) >>> 0
+}
+
 /** Opens the directory at `path`; makes it if `create`. Refuses a folder that holds something else, which `format` tells. */
 export async function openDirectory(
   path: string,
   create: boolean,
-  fileMode: number,
+  fileMode: number | undefined,
   format = 'hermes',
 ): Promise<Directory> {
-  const directory = { path, fileMode }
+  const directory = { path, fileMode: fileMode ?? ownerOnly }
   try {
-    if (create) await makeFolder(path, fileMode)
+    if (create) await makeFolder(path, directory.fileMode)
     if (!(await stat(path)).isDirectory()) throw new HermesError('NOT_A_DIRECTORY', `${path} is not a directory.`)
   } catch (error) {
     throw fromFs(error, `open the directory ${path}`)
   }
   const marked = join(path, marker)
-  if ((await readMarked(marked, format)) !== undefined) return directory
+  if ((await readMarked(marked, format)) !== undefined) {
+    // Who made the place has chosen for all who come: a topic that only its maker can read is of no use in a shared one.
+    return { path, fileMode: fileMode ?? (await modeOf(marked)) }
+  }
   try {
     const entries = await readdir(path)
     // A half-made directory of ours holds at most the file under its first name.
@@ -161,8 +197,8 @@ export async function openDirectory(
         : ''
       throw new HermesError('NOT_HERMES', `${path} is not a Hermes directory.${lost}`)
     }
-    await makeFolder(join(path, 'topics'), fileMode)
-    await createWhole(marked, `${JSON.stringify({ format, version, createdMs: Date.now() })}\n`, fileMode)
+    await makeFolderWithin(join(path, 'topics'), directory.fileMode)
+    await createWhole(marked, `${JSON.stringify({ format, version, createdMs: Date.now() })}\n`, directory.fileMode)
   } catch (error) {
     throw fromFs(error, `make the directory ${path}`)
   }

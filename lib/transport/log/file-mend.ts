@@ -1,4 +1,4 @@
-import { mkdir, open, readFile, rename, stat, writeFile } from 'node:fs/promises'
+import { open, readFile, rename, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { crc32 } from '../../crc32.js'
 import { HermesError } from '../../errors.js'
@@ -6,7 +6,7 @@ import { native } from '../../native.js'
 import type { Damage } from '../../native-addon.js'
 import { callNative } from '../../native-error.js'
 import { readControl } from './control-file.js'
-import { syncFolder } from './directory.js'
+import { inheritOwnership, makeFolderWithin, syncFolder } from './directory.js'
 import { checkFiles, type FileCheck, type FileFault, segmentHeader } from './file-check.js'
 import { segmentPath } from './segment-file.js'
 
@@ -120,8 +120,7 @@ class Mender {
 
   async #setAside(file: string, reason: string): Promise<string> {
     const quarantine = join(this.#folder, 'quarantine')
-    const { mode } = await stat(this.#folder)
-    await mkdir(quarantine, { recursive: true, mode: mode & 0o777 })
+    await makeFolderWithin(quarantine, this.#fileMode)
     const kept = join(quarantine, `${file}-${Date.now()}.bin`)
     await rename(join(this.#folder, file), kept)
     await writeFile(
@@ -137,6 +136,7 @@ class Mender {
     await writeFile(temporary, content, { mode: this.#fileMode })
     const file = await open(temporary, 'r+')
     try {
+      await inheritOwnership(temporary)
       await file.chmod(this.#fileMode)
       await file.datasync()
     } finally {

@@ -19,7 +19,7 @@ import { callNative, fromNative } from '../../native-error.js'
 import { aborted } from '../../options.js'
 import { backUp } from './backup.js'
 import { type ControlSummary, readControl } from './control-file.js'
-import { type Directory, fromFs, makeFolder, topicFolder } from './directory.js'
+import { type Directory, fromFs, makeFolderWithin, topicFolder } from './directory.js'
 import { examine } from './doctor.js'
 import { checkFiles } from './file-check.js'
 import { mendFiles } from './file-mend.js'
@@ -139,7 +139,8 @@ export class LogMaintenance implements Maintenance {
       if ((await readTopicFile(this.#directory, topic)) !== undefined) return []
     } catch (error) {
       if (!(error instanceof HermesError) || !['CORRUPT', 'NOT_HERMES'].includes(error.code)) throw error
-      reason = 'topic.json is damaged'
+      const there = await stat(path).catch(() => undefined)
+      if (there !== undefined) reason = 'topic.json is damaged'
     }
     const size = await segmentSize(folder)
     if (size === undefined && reason === 'topic.json is lost') return []
@@ -160,7 +161,7 @@ export class LogMaintenance implements Maintenance {
     const damaged = reason === 'topic.json is damaged'
     const kept = join(folder, 'quarantine', `topic.json-${Date.now()}.bin`)
     if (damaged) {
-      await makeFolder(join(folder, 'quarantine'), this.#directory.fileMode)
+      await makeFolderWithin(join(folder, 'quarantine'), this.#directory.fileMode)
       await rename(path, kept)
     }
     const largest = await readControl(folder)

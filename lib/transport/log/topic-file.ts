@@ -4,7 +4,15 @@ import { HermesError } from '../../errors.js'
 import { native } from '../../native.js'
 import { schemaDifference, shownDifferences } from '../schema-difference.js'
 import type { TopicSettings } from '../transport.js'
-import { createWhole, type Directory, diskBytes, fromFs, makeFolder, readMarked, topicFolder } from './directory.js'
+import {
+  createWhole,
+  type Directory,
+  diskBytes,
+  fromFs,
+  makeFolderWithin,
+  readMarked,
+  topicFolder,
+} from './directory.js'
 
 /** What `topic.json` says: the topic's fixed settings and its codec. */
 export interface TopicFile {
@@ -49,10 +57,34 @@ export async function isDescribed(directory: Directory, name: string): Promise<b
   }
 }
 
-/** `undefined` if the directory has no such topic. */
+/** Whether the topic's folder holds segments. */
+async function hasSegments(directory: Directory, name: string): Promise<boolean> {
+  try {
+    return (await readdir(topicFolder(directory, name))).some((file) => /^\d{10}\.seg$/.test(file))
+  } catch {
+    return false
+  }
+}
+
+/**
+ * `undefined` if the directory has no such topic.
+ *
+ * @throws HermesError `CORRUPT` also if the description is lost and messages are there: what codec they are of can't be guessed
+ */
 export async function readTopicFile(directory: Directory, name: string): Promise<TopicFile | undefined> {
   const path = join(topicFolder(directory, name), 'topic.json')
-  const content = await readMarked(path, format)
+  let content = await readMarked(path, format)
+  if (content === undefined && (await hasSegments(directory, name))) {
+    // Somebody may have made the topic between the two looks: the description comes before the first segment.
+    content = await readMarked(path, format)
+    if (content === undefined) {
+      throw new HermesError(
+        'CORRUPT',
+        `topic.json is lost in ${topicFolder(directory, name)}, and with it the codec of its messages. ${codecRemedy(name)}`,
+        { details: { topic: name } },
+      )
+    }
+  }
   if (content === undefined) return undefined
   const codec = content.codec as Partial<TopicFile['codec']> | undefined
   if (
@@ -115,7 +147,7 @@ export async function makeTopicFile(directory: Directory, name: string, wanted: 
         { details: { total, segmentBytes } },
       )
     }
-    await makeFolder(folder, directory.fileMode)
+    await makeFolderWithin(folder, directory.fileMode)
     await createWhole(join(folder, 'topic.json'), topicFileText(file), directory.fileMode)
   } catch (error) {
     throw fromFs(error, `make the topic '${name}' in ${directory.path}`)

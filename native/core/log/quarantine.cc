@@ -1,5 +1,6 @@
 #include "core/log/quarantine.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -42,8 +43,12 @@ Status find_place(const Log& log, const Damage& damage, const std::byte* bytes, 
   // The right to enter goes with the right to read.
   const uint32_t mode = log.file_mode() | (log.file_mode() & 0444) >> 2;
   if (::mkdir(folder.c_str(), mode) == 0) {
-    // Whatever the umask, as all that is made here. One that was there is left as its owner wants it.
-    if (::chmod(folder.c_str(), mode) != 0) return Status::from_errno(errno, "set the mode of " + folder);
+    // Whatever the umask and the maker's group, as all that is made here. One that was there is left as its owner wants it.
+    const File made(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    struct stat above;
+    if (::stat(log.folder().c_str(), &above) != 0 || !made.is_open()) return Status::from_errno(errno, "open " + folder);
+    inherit_ownership(made.fd(), folder);
+    if (::fchmod(made.fd(), mode | (above.st_mode & S_ISGID)) != 0) return Status::from_errno(errno, "set the mode of " + folder);
     // Its name must be on the disk before what is set aside is not in the segment any more.
     Status status = sync_directory(log.folder());
     if (!status.ok()) return status;

@@ -9,6 +9,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstdio>
@@ -41,6 +42,27 @@ constexpr uint32_t kStatxInode = 0x100;
 constexpr uint32_t kStatxBorn = 0x800;
 constexpr uint32_t kStatxMount = 0x1000;         // Linux 5.8
 constexpr uint32_t kStatxUniqueMount = 0x4000;   // Linux 6.8
+
+/// Of the file at `path`, from the folder `at`; of the open file `at` itself if `path` is empty.
+Status identify(int at, const std::string& path, FileIdentity* out) {
+  *out = {};
+#ifdef SYS_statx
+  KernelStatx info = {};
+  if (::syscall(SYS_statx, at, path.c_str(), AT_EMPTY_PATH, kStatxInode | kStatxBorn | kStatxMount | kStatxUniqueMount, &info) == 0) {
+    out->device = makedev(info.dev_major, info.dev_minor);
+    out->inode = info.inode;
+    if ((info.mask & kStatxBorn) != 0) out->born_ns = static_cast<uint64_t>(info.born.seconds) * 1'000'000'000 + info.born.nanoseconds;
+    if ((info.mask & (kStatxMount | kStatxUniqueMount)) != 0) out->mount = info.mount;
+    return Status::success();
+  }
+#endif
+  // An older kernel, or a sandbox that does not know the call.
+  struct stat plain;
+  if (::fstatat(at, path.c_str(), &plain, AT_EMPTY_PATH) != 0) return Status::from_errno(errno, path.empty() ? "stat" : "stat " + path);
+  out->device = plain.st_dev;
+  out->inode = plain.st_ino;
+  return Status::success();
+}
 
 }  // namespace
 
@@ -80,6 +102,8 @@ Status File::create_temporary(const std::string& path, uint32_t mode, File* out,
     *temporary = path + suffix;
     const int fd = ::open(temporary->c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
     if (fd >= 0) {
+      // Before the mode: a change of the owner takes special bits away.
+      inherit_ownership(fd, *temporary);
       // The mode that was asked for, whatever the umask: a topic shared with a group must be so in every file.
       if (::fchmod(fd, mode) != 0) {
         const int err = errno;
@@ -117,23 +141,21 @@ Status File::size(uint64_t* bytes) const {
 }
 
 Status File::identity(FileIdentity* out) const {
-  *out = {};
-#ifdef SYS_statx
-  KernelStatx info = {};
-  if (::syscall(SYS_statx, fd_, "", AT_EMPTY_PATH, kStatxInode | kStatxBorn | kStatxMount | kStatxUniqueMount, &info) == 0) {
-    out->device = makedev(info.dev_major, info.dev_minor);
-    out->inode = info.inode;
-    if ((info.mask & kStatxBorn) != 0) out->born_ns = static_cast<uint64_t>(info.born.seconds) * 1'000'000'000 + info.born.nanoseconds;
-    if ((info.mask & (kStatxMount | kStatxUniqueMount)) != 0) out->mount = info.mount;
-    return Status::success();
-  }
-#endif
-  // An older kernel, or a sandbox that does not know the call.
-  struct stat plain;
-  if (::fstat(fd_, &plain) != 0) return Status::from_errno(errno, "stat");
-  out->device = plain.st_dev;
-  out->inode = plain.st_ino;
-  return Status::success();
+  return identify(fd_, "", out);
+}
+
+Status FileIdentity::of(const std::string& path, FileIdentity* out) { return identify(AT_FDCWD, path, out); }
+
+void inherit_ownership(int fd, const std::string& path) {
+  struct stat made;
+  struct stat folder;
+  const size_t slash = path.rfind('/');
+  const std::string parent = slash == std::string::npos ? "." : path.substr(0, std::max<size_t>(slash, 1));
+  if (::fstat(fd, &made) != 0 || ::stat(parent.c_str(), &folder) != 0) return;
+  const uid_t owner = ::geteuid() == 0 ? folder.st_uid : made.st_uid;
+  if (made.st_uid == owner && made.st_gid == folder.st_gid) return;
+  // Refused to who is not in that group: then the file is for its maker and whom the mode admits.
+  if (::fchown(fd, owner == made.st_uid ? static_cast<uid_t>(-1) : owner, folder.st_gid) != 0) return;
 }
 
 Status File::mode(uint32_t* mode) const {

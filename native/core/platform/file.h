@@ -20,6 +20,10 @@ struct FileIdentity {
   friend bool operator==(const FileIdentity& a, const FileIdentity& b) noexcept {
     return a.device == b.device && a.inode == b.inode && a.born_ns == b.born_ns && a.mount == b.mount;
   }
+  /// Whether both are one file while one of them is held open, however it was reached.
+  bool is_same_file(const FileIdentity& other) const noexcept { return device == other.device && inode == other.inode; }
+  /// Of the file that has this name now. kNotFound if there is none.
+  static Status of(const std::string& path, FileIdentity* out);
 };
 
 /// An open file descriptor, closed on destruction. Opened close-on-exec, so that a spawned program holds no locks.
@@ -35,7 +39,7 @@ class File {
 
   /// Opens an existing file, for writing too if `writable`.
   static Status open(const std::string& path, bool writable, File* out);
-  /// Makes a nameless or temporary file in the folder of `path`; `publish` gives it the name.
+  /// Makes a temporary file in the folder of `path`, with `mode` whatever the umask, and the folder's group; `publish` gives it the name.
   static Status create_temporary(const std::string& path, uint32_t mode, File* out, std::string* temporary);
   /// Links `temporary` to `path` if that name is free and removes `temporary`. `*won` tells whether this call made the name.
   static Status publish(const std::string& temporary, const std::string& path, bool* won);
@@ -71,6 +75,9 @@ class File {
   int fd_ = -1;
 };
 
+/// Gives what was just made in a folder the folder's group, as far as this process may, and its owner too if it is root's process: who
+/// shares the folder must be able to go on with the file, whoever made it.
+void inherit_ownership(int fd, const std::string& path);
 /// Makes the names in a folder durable.
 Status sync_directory(const std::string& path);
 /// Bytes that an unprivileged process may still allocate on the file system of `path`, and its whole size.
