@@ -220,5 +220,16 @@ TEST(ForkGuard, tells_the_child_from_the_parent) {
   EXPECT_FALSE(guard.in_child());
 }
 
+TEST(FastClock, never_goes_back_between_two_readings_of_the_system_clock) {
+  FastClock clock;
+  uint64_t before = clock.now_ns();
+  const uint64_t until = monotonic_ns() + 300'000'000;
+  while (monotonic_ns() < until) {
+    const uint64_t now = clock.now_ns();
+    ASSERT_GE(now, before);
+    before = now;
+  }
+}
+
 }  // namespace
 }  // namespace hermes

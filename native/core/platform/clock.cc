@@ -10,6 +10,9 @@
 namespace hermes {
 namespace {
 
+/// Steps back of less than this are taken for the extrapolation's error.
+constexpr uint64_t kGuardNs = 10'000;
+
 uint64_t read_ns(clockid_t id) noexcept {
   timespec now;
   ::clock_gettime(id, &now);
@@ -34,14 +37,34 @@ inline uint64_t read_ticks() noexcept { return 0; }
 bool ticks_are_constant() noexcept { return false; }
 #endif
 
+struct Reading {
+  uint64_t ns;
+  uint64_t ticks;
+};
+
+/// Reads clock and counter at one moment: the closest of several tries, as the thread may lose the processor between the two.
+Reading read_both() noexcept {
+  Reading best = {};
+  uint64_t least = ~uint64_t{0};
+  for (int attempt = 0; attempt < 8; ++attempt) {
+    const uint64_t before = read_ticks();
+    const uint64_t ns = monotonic_ns();
+    const uint64_t after = read_ticks();
+    if (after - before < least) {
+      least = after - before;
+      best = {ns, after};
+    }
+  }
+  return best;
+}
+
 /// Measures the counter's rate once per process, over two milliseconds.
 double measure_ns_per_tick() noexcept {
-  const uint64_t ns0 = monotonic_ns();
-  const uint64_t ticks0 = read_ticks();
-  uint64_t ns1 = ns0;
-  while (ns1 - ns0 < 2'000'000) ns1 = monotonic_ns();
-  const uint64_t ticks = read_ticks() - ticks0;
-  return ticks == 0 ? 0 : static_cast<double>(ns1 - ns0) / static_cast<double>(ticks);
+  const Reading first = read_both();
+  while (monotonic_ns() - first.ns < 2'000'000) {
+  }
+  const Reading last = read_both();
+  return last.ticks <= first.ticks ? 0 : static_cast<double>(last.ns - first.ns) / static_cast<double>(last.ticks - first.ticks);
 }
 
 }  // namespace
@@ -59,15 +82,18 @@ uint64_t FastClock::now_ns() noexcept {
   const uint64_t ticks = read_ticks();
   // Unsigned: a counter that went back (another virtual machine, a suspend) is out of the window as well.
   const uint64_t elapsed = ticks - base_ticks_;
-  if (elapsed >= window_ticks_) return resynchronise(ticks);
-  return base_ns_ + static_cast<uint64_t>(static_cast<double>(elapsed) * ns_per_tick_);
+  if (elapsed >= window_ticks_) return resynchronise();
+  // What was told is remembered: the next reading of the system clock is compared with it.
+  return last_ns_ = base_ns_ + static_cast<uint64_t>(static_cast<double>(elapsed) * ns_per_tick_);
 }
 
-uint64_t FastClock::resynchronise(uint64_t ticks) noexcept {
-  base_ticks_ = ticks;
+uint64_t FastClock::resynchronise() noexcept {
   base_ns_ = realtime_ns();
-  // The extrapolation may have run ahead by the rate's error (nanoseconds): don't let that show as a step back.
-  if (base_ns_ < last_ns_ && last_ns_ - base_ns_ < 10'000) base_ns_ = last_ns_;
+  // Read after the clock: a thread that loses the processor between the two is behind until the next reading, and not ahead of it.
+  base_ticks_ = read_ticks();
+  // The extrapolation may have run ahead by the rate's error (a few microseconds): that must not show as a step back. A real step of
+  // the system clock is larger.
+  if (base_ns_ < last_ns_ && last_ns_ - base_ns_ < kGuardNs) base_ns_ = last_ns_;
   last_ns_ = base_ns_;
   return base_ns_;
 }

@@ -30,6 +30,7 @@ class LockFile {
   /// Whether another participant holds `byte` in a way that would refuse an exclusive lock. Takes nothing.
   Status is_held(uint64_t byte, bool* held) const;
 
+  const File& file() const noexcept { return file_; }
   bool is_open() const noexcept { return file_.is_open(); }
   void close() noexcept { file_.close(); }
 

@@ -48,20 +48,43 @@ Status describe(RingStatus status, const std::string& what) {
   return Status::error(Code::kCorrupt, what);
 }
 
+namespace {
+
+Status remade(const std::string& path) {
+  return Status::error(Code::kNotFound, path + ": the ring was removed, and another one made, while it was being opened. Open it again");
+}
+
+}  // namespace
+
+/// Whether the name still stands for the ring that is mapped here: on one that was removed we would be alone.
+Status RingFile::check_name() const {
+  FileIdentity there;
+  Status status = FileIdentity::of(path_, &there);
+  return status.ok() && !there.is_same_file(identity_) ? remade(path_) : status;
+}
+
 Status RingFile::map(const std::string& path, MappedFile* mapped) {
   File file;
   Status status = File::open(path, true, &file);
   if (!status.ok()) return status;
   uint64_t size = 0;
   status = file.size(&size);
+  if (status.ok()) status = file.identity(&identity_);
   if (!status.ok()) return status;
   if (size < kRingDataOffset) return describe(RingStatus::kNotRing, path);
   return MappedFile::map(file, size, MappedFile::Access::kReadWrite, mapped);
 }
 
 Status RingFile::adopt(const std::string& path, MappedFile mapped) {
-  const Status status = LockFile::open(path, &lock_);
-  if (!status.ok()) return status;
+  // Opened anew, as the lock must not last as long as the mapping. The name may have got another file between the two.
+  Status status = LockFile::open(path, &lock_);
+  FileIdentity locked;
+  if (status.ok()) status = lock_.file().identity(&locked);
+  if (status.ok() && !locked.is_same_file(identity_)) status = remade(path);
+  if (!status.ok()) {
+    lock_.close();
+    return status;
+  }
   mapped_ = std::make_shared<MappedFile>(std::move(mapped));
   path_ = path;
   return status;
@@ -130,6 +153,11 @@ Status RingFile::take(uint32_t entry, uint32_t* before) {
   // The lock first: who finds the entry attached and the lock free concludes that we are dead.
   Status status = lock_.try_lock(entry, LockFile::Mode::kExclusive);
   if (!status.ok()) return status;
+  status = check_name();
+  if (!status.ok()) {
+    lock_.unlock(entry);
+    return status;
+  }
   *before = take_entry(image()->participant[entry]);
   mine_ = entry;
   return status;

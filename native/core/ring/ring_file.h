@@ -60,11 +60,13 @@ class RingFile {
                 uint32_t file_mode);
   Status map(const std::string& path, MappedFile* mapped);
   Status adopt(const std::string& path, MappedFile mapped);
+  Status check_name() const;
   Status take(uint32_t entry, uint32_t* before);
 
   std::shared_ptr<MappedFile> mapped_;  // null while closed
   LockFile lock_;
   std::string path_;
+  FileIdentity identity_;  // of the mapped file
   uint32_t mine_ = kNobody;
 };
 
