@@ -203,6 +203,6 @@ test('doctor names publishers, and topics that can not be looked at', async () =
   expect(sick.findings.find(({ severity }) => severity === 'problem')).toMatchObject({
     check: 'topic',
     topic: 't',
-    details: { code: 'CORRUPT' },
+    details: { faults: [{ file: 'control', kind: 'header' }] },
   })
 })
