@@ -195,6 +195,8 @@ export interface NativeReader {
   nextSegment(): NativePosition | null
   skipDamage(): NativePosition | null
   repair(): boolean
+  /** Throws `CORRUPT` once the control file was made anew. Looks at its name at most every 100 ms. */
+  check(): void
   wait(timeoutMs: number): Promise<boolean>
   cancel(): void
   close(): void

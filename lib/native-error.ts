@@ -25,7 +25,9 @@ export function fromNative(error: unknown, details: Readonly<Record<string, unkn
   if (!(error instanceof Error) || error instanceof HermesError) return error
   const { code, errno } = error as Error & { code?: string; errno?: number }
   if (code === undefined || !known.has(code)) return error
-  const hint = errno === undefined ? hints[code as ErrorCode] : (systemAdvice[errno] ?? hints[code as ErrorCode])
+  // A text that says itself what to close needs no other advice.
+  const general = code === 'CORRUPT' && error.message.includes('. Close ') ? undefined : hints[code as ErrorCode]
+  const hint = errno === undefined ? general : (systemAdvice[errno] ?? general)
   const text = error.message.endsWith('.') ? error.message : `${error.message}.`
   const message = text.charAt(0).toUpperCase() + text.slice(1)
   return new HermesError(code as ErrorCode, hint === undefined ? message : `${message} ${hint}`, {

@@ -4,6 +4,7 @@ import { native } from '../native.js'
 import type { NativeLog, NativePosition, NativeReader } from '../native-addon.js'
 import { callNative, fromNative } from '../native-error.js'
 import { parked } from '../parked.js'
+import { nanosecondsOf } from '../transport/log/timestamp.js'
 import type { From } from '../transport/transport.js'
 
 // The scratch memory: see native/binding/reader_handle.h.
@@ -13,10 +14,13 @@ const scratchMessages = 2
 const scratchEnd = 3
 const scratchStop = 4
 const scratchSequence = 3
+const scratchBeginSequence = 4
 const scratchBytes = 64
 
 const { segmentHeaderBytes, stopClaim, stopSegmentEnd, stopDamage } = native.constants
 const patienceMs = 20
+/** Why a void stands for messages: see docs/wire-protocol.md, DELIVER. */
+const voidPassed = 3
 const mostMessages = 65_535
 
 /** `some`: the run [offset, end) can be sent. `pinned`: there may be more once all that was sent has been written. */
@@ -91,7 +95,7 @@ export class LogTail {
       this.#enter(at)
       return
     }
-    const where = target instanceof Date ? BigInt(target.getTime()) * 1_000_000n : target
+    const where = target instanceof Date ? nanosecondsOf(target) : target
     const sequence = typeof where === 'number' ? where : this.sequence
     let at: NativePosition | null
     try {
@@ -130,6 +134,10 @@ export class LogTail {
       if (offset + frameHeaderBytes <= this.#region.length && Atomics.load(this.#commits, offset >> 2) === 0)
         return 'none'
       this.#look(Math.min(mostMessages, Math.max(1, Math.floor(most / this.#averageBytes))))
+      if ((this.#words[scratchOffset] as number) !== offset) {
+        this.#takePassed()
+        return 'some'
+      }
       while (this.#end - offset > most && this.messages > 1) {
         this.#look(Math.max(1, Math.floor((this.messages * most * 0.9) / (this.#end - offset))))
       }
@@ -169,6 +177,7 @@ export class LogTail {
   async wait(timeoutMs: number): Promise<void> {
     this.#store()
     await parked(() => this.#reader.wait(timeoutMs))
+    if (!this.#closed) callNative(() => this.#reader.check(), { topic: this.#topic })
   }
 
   cancel(): void {
@@ -220,13 +229,29 @@ export class LogTail {
     return true
   }
 
+  /** A message from a time on is awaited, and earlier ones were passed over: a void in their place keeps the sequences dense. */
+  #takePassed(): void {
+    this.#end = this.#words[scratchOffset] as number
+    this.endSequence = this.#numbers[scratchBeginSequence] as number
+    this.messages = 0
+    this.bytes = new Uint8Array(frameBytes(8))
+    const data = new DataView(this.bytes.buffer)
+    data.setUint32(frameOffset.payload, this.endSequence - this.sequence, true)
+    data.setUint32(frameOffset.payload + 4, voidPassed, true)
+    sealFrame(this.bytes, data, 0, frameType.void, 0, this.sequence, 0, 0, 8)
+  }
+
   /** A claim stands here: its owner is writing, or dead. */
   #stuck(): void {
     const now = performance.now()
     if (this.#stuckSince === 0) this.#stuckSince = now
     if (now - this.#stuckSince < patienceMs) return
     this.#stuckSince = 0
-    callNative(() => this.#reader.repair(), { topic: this.#topic })
+    try {
+      this.#reader.repair()
+    } catch (error) {
+      throw this.#where(fromNative(error, { topic: this.#topic, sequence: this.sequence }))
+    }
   }
 
   #store(): void {

@@ -108,7 +108,8 @@ napi_value LogHandle::open_reader(const Napi::CallbackInfo& info) {
 napi_value LogHandle::next_sequence(const Napi::CallbackInfo& info) {
   if (log_ == nullptr) return throw_closed(info.Env(), "topic");
   Position committed;
-  const Status status = log_->committed(&committed);
+  Status status = log_->check_control();
+  if (status.ok()) status = log_->committed(&committed);
   if (status.code == Code::kNotFound && log_->active() == 0) return to_number(info.Env(), 1.0);
   if (!status.ok()) return throw_status(info.Env(), status);
   return to_number(info.Env(), committed.sequence);
@@ -149,12 +150,14 @@ napi_value LogHandle::info(const Napi::CallbackInfo& info) {
   Position claimed;
   uint64_t earliest = 0;
   if (active != 0) {
-    Status status = log_->committed(&committed);
+    Status status = log_->check_control();
+    if (status.ok()) status = log_->committed(&committed);
     if (status.ok()) status = log_->claimed_from(committed, &claimed);
     if (!status.ok()) return throw_status(env, status);
     uint64_t ignored = 0;
-    for (uint64_t number = first; !Segment::peek(log_->folder(), number, &earliest, &ignored).ok() && number < active;) {
-      number = std::max(log_->first(), number + 1);  // retention went on
+    // Retention may go on meanwhile; a file of an old name without a base is about to be removed.
+    for (uint64_t number = first; number <= active; number = std::max(log_->first(), number + 1)) {
+      if (Segment::peek(log_->folder(), number, &earliest, &ignored).ok() && earliest != 0) break;
     }
   }
   uint32_t publishers = 0;

@@ -13,6 +13,7 @@ constexpr size_t kMessagesAt = 8;
 constexpr size_t kEndAt = 12;
 constexpr size_t kStopAt = 16;
 constexpr size_t kSequenceAt = 24;
+constexpr size_t kBeginSequenceAt = 32;
 constexpr size_t kScratchBytes = 64;
 
 }  // namespace
@@ -24,6 +25,7 @@ napi_value ReaderHandle::define(napi_env env) {
                       method<&ReaderHandle::next_segment>("nextSegment"),
                       method<&ReaderHandle::skip_damage>("skipDamage"),
                       method<&ReaderHandle::repair>("repair"), method<&ReaderHandle::wait>("wait"),
+                      method<&ReaderHandle::check>("check"),
                       method<&ReaderHandle::cancel>("cancel"), method<&ReaderHandle::close>("close")});
 }
 
@@ -57,17 +59,44 @@ napi_value ReaderHandle::scan(napi_env env, napi_callback_info info) {
       throw_status(env, readable);
       return nullptr;
     }
+    if (self->reader_->awaits_time()) [[unlikely]] return self->scan_awaiting(env);
     result = self->stream_.scan(*segment, offset, static_cast<uint64_t>(scratch.get<double>(kSequenceAt)),
                           scratch.get<uint32_t>(kLimitAt), self->max_payload_, self->verify_);
   } else {
     result.end = offset;
     result.sequence = static_cast<uint64_t>(scratch.get<double>(kSequenceAt));
   }
-  scratch.set<uint32_t>(kMessagesAt, result.messages);
-  scratch.set<uint32_t>(kEndAt, static_cast<uint32_t>(result.end));
-  scratch.set<int32_t>(kStopAt, static_cast<int32_t>(result.stop));
-  scratch.set<double>(kSequenceAt, static_cast<double>(result.sequence));
+  self->report(result);
   return nullptr;
+}
+
+/// As scan, while the message that a seek by time has asked for has not come: earlier ones are passed over. What follows it is found by the
+/// next call, or by this one.
+napi_value ReaderHandle::scan_awaiting(napi_env env) {
+  take_position();
+  Scan result;
+  Status status = reader_->pass_earlier(&result.stop);
+  if (!status.ok()) {
+    throw_status(env, status);
+    return nullptr;
+  }
+  const Position at = reader_->position();
+  result.end = at.offset;
+  result.sequence = at.sequence;
+  if (!reader_->awaits_time()) {
+    result = stream_.scan(*reader_->segment(), at.offset, at.sequence, scratch_.get<uint32_t>(kLimitAt), max_payload_, verify_);
+  }
+  scratch_.set<uint32_t>(kOffsetAt, static_cast<uint32_t>(at.offset));
+  scratch_.set<double>(kBeginSequenceAt, static_cast<double>(at.sequence));
+  report(result);
+  return nullptr;
+}
+
+void ReaderHandle::report(const Scan& result) noexcept {
+  scratch_.set<uint32_t>(kMessagesAt, result.messages);
+  scratch_.set<uint32_t>(kEndAt, static_cast<uint32_t>(result.end));
+  scratch_.set<int32_t>(kStopAt, static_cast<int32_t>(result.stop));
+  scratch_.set<double>(kSequenceAt, static_cast<double>(result.sequence));
 }
 
 /// The mapped segment as an ArrayBuffer, for lib/ only: a store into it would be a fault. Null before the first segment.
@@ -102,6 +131,19 @@ void ReaderHandle::take_position() {
   reader_->set_position(offset, static_cast<uint64_t>(scratch_.get<double>(kSequenceAt)));
 }
 
+/// Null, unless nothing will ever come this way.
+napi_value ReaderHandle::nothing_yet(napi_env env) {
+  const Status status = log_->check_control();
+  return status.ok() ? to_null(env) : throw_status(env, status);
+}
+
+/// check(): throws CORRUPT once the topic's control file was made anew. Looks at most every 100 ms.
+napi_value ReaderHandle::check(const Napi::CallbackInfo& info) {
+  if (reader_ == nullptr) return throw_closed(info.Env(), "subscriber");
+  const Status status = log_->check_control();
+  return status.ok() ? to_undefined(info.Env()) : throw_status(info.Env(), status);
+}
+
 /// seek('earliest' | 'latest' | sequence: number | timestampNs: bigint) → position, or null if the topic has no segment yet.
 napi_value ReaderHandle::seek(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
@@ -124,8 +166,9 @@ napi_value ReaderHandle::seek(const Napi::CallbackInfo& info) {
     return throw_usage(env, "seek('earliest' | 'latest' | sequence: number | timestampNs: bigint)");
   }
   // JavaScript still reads the old segment: a search that failed half-way leaves the reader there too.
-  if (!status.ok()) *reader_ = before;
-  if (status.code == Code::kNotFound) return to_null(env);
+  // One in a topic without segments leaves it where it is as well, but notes which time is awaited.
+  if (!status.ok() && status.code != Code::kNotFound) *reader_ = before;
+  if (status.code == Code::kNotFound) return nothing_yet(env);
   if (!status.ok()) return throw_status(env, status);
   return position(env);
 }
@@ -138,7 +181,7 @@ napi_value ReaderHandle::next_segment(const Napi::CallbackInfo& info) {
   const Reader before = *reader_;
   const Status status = reader_->next_segment();
   if (!status.ok()) *reader_ = before;
-  if (status.code == Code::kNotFound) return to_null(env);
+  if (status.code == Code::kNotFound) return nothing_yet(env);
   if (!status.ok()) return throw_status(env, status);
   return position(env);
 }

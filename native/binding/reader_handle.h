@@ -14,12 +14,13 @@ namespace hermes::binding {
 
 /// A subscriber's native half. `scan` takes no arguments and returns nothing: all goes through the scratch memory.
 ///
-///   0  i32 in      offset in the segment
+///   0  i32 in/out  offset in the segment; moved forward over messages that are earlier than the time that was asked for
 ///   4  i32 in      limit of messages
 ///   8  i32 out     messages found
 ///  12  i32 out     offset behind them
 ///  16  i32 out     why it stopped (constants.stop…)
 ///  24  f64 in/out  sequence expected at the offset; afterwards, at the end
+///  32  f64 out     sequence expected at the offset, if that was moved
 class ReaderHandle final : public Wrapped<ReaderHandle> {
  public:
   static napi_value define(napi_env env);
@@ -38,6 +39,10 @@ class ReaderHandle final : public Wrapped<ReaderHandle> {
   napi_value wait(const Napi::CallbackInfo& info);
   napi_value cancel(const Napi::CallbackInfo& info);
   napi_value close(const Napi::CallbackInfo& info);
+  napi_value check(const Napi::CallbackInfo& info);
+  napi_value nothing_yet(napi_env env);
+  napi_value scan_awaiting(napi_env env);
+  void report(const Scan& result) noexcept;
   napi_value position(napi_env env);
   void take_position();
 

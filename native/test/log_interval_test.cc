@@ -111,7 +111,7 @@ TEST(LogIntervalThread, tells_once_what_keeps_it_from_syncing) {
     sleep_ms(20);
   }
   EXPECT_EQ(calls, 1);
-  EXPECT_EQ(code, static_cast<int>(Code::kNotFound));
+  EXPECT_EQ(code, static_cast<int>(Code::kCorrupt));
   EXPECT_EQ(synced_sequence(*log), 0u);
 }
 

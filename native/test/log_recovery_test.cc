@@ -638,7 +638,7 @@ TEST(LogRecovery, refuses_short_and_foreign_control_files) {
   ASSERT_EQ(::truncate(path.c_str(), 10), 0);
   EXPECT_EQ(Log::open(folder.path(), nullptr, {}, &log).code, Code::kCorrupt);
   std::ofstream(path) << std::string(kControlBytes, 'x');
-  EXPECT_EQ(Log::open(folder.path(), nullptr, {}, &log).code, Code::kNotHermes);
+  EXPECT_EQ(Log::open(folder.path(), nullptr, {}, &log).code, Code::kCorrupt);
 }
 
 TEST(LogRecovery, refuses_a_newer_format) {

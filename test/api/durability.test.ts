@@ -147,9 +147,9 @@ test('what keeps the interval from being kept ends the publisher, loudly', async
     () => publisher.publishAsync(new Uint8Array(1)),
     () => publisher.flush(),
   ])
-    await failure('NOT_FOUND', attempt)
+    await failure('CORRUPT', attempt)
   expect(publisher.lastSequence).toBe(before)
-  await failure('NOT_FOUND', () => publisher.close())
+  await failure('CORRUPT', () => publisher.close())
   await hermes.close()
 })
 

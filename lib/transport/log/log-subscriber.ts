@@ -6,6 +6,7 @@ import type { NativeLog, NativePosition, NativeReader } from '../../native-addon
 import { callNative, fromNative } from '../../native-error.js'
 import { parked } from '../../parked.js'
 import type { From, SubscriberPort } from '../transport.js'
+import { nanosecondsOf } from './timestamp.js'
 
 // The scratch memory: see native/binding/reader_handle.h.
 const scratchOffset = 0
@@ -14,18 +15,15 @@ const scratchMessages = 2
 const scratchEnd = 3
 const scratchStop = 4
 const scratchSequence = 3
+const scratchBeginSequence = 4
 const scratchBytes = 64
 
 const { segmentHeaderBytes, frameHeaderBytes, stopLimit, stopEmpty, stopClaim, stopSegmentEnd } = native.constants
 /** How long a claim may stand in the way before its owner's life is looked into, in ms. */
 const patienceMs = 20
+/** A mask: one in 256 fetches that find nothing asks whether the control file is still the one of the topic. */
+const lookEvery = 255
 const noRegion: Region = { bytes: new Uint8Array(0), data: new DataView(new ArrayBuffer(0)) }
-
-/** Nanoseconds since 1970, in the 64 bits of the log's timestamps: these end in 2554, and Dates much later. */
-function nanosecondsOf(date: Date): bigint {
-  const exact = BigInt(date.getTime()) * 1_000_000n
-  return exact > 0xffff_ffff_ffff_ffffn ? 0xffff_ffff_ffff_ffffn : exact
-}
 
 /** Reads the mapped log in place. The mapping is read-only and never leaves lib/. */
 export class LogSubscriber implements SubscriberPort {
@@ -43,6 +41,9 @@ export class LogSubscriber implements SubscriberPort {
   #commits = new Int32Array(0)
   #segment = 0
   #stuckSince = 0
+  #emptyFetches = 0
+  /** In a topic without segments: the time to go to once there is one. */
+  #awaitedNs: bigint | undefined
   #closed = false
 
   constructor(topic: string, log: NativeLog, verify: boolean, from: From) {
@@ -60,8 +61,14 @@ export class LogSubscriber implements SubscriberPort {
     const { offset } = this
     // Nothing committed here? One atomic load says so, without a native call.
     if (offset + frameHeaderBytes <= this.region.bytes.length && Atomics.load(this.#commits, offset >> 2) === 0)
-      return 0
+      return (++this.#emptyFetches & lookEvery) === 0 ? this.#lookAtControl() : 0
     return this.#fetchNative(limit)
+  }
+
+  /** Who polls and never parks learns this way, too, that nothing more will come. */
+  #lookAtControl(): number {
+    callNative(() => this.#reader.check(), { topic: this.#topic })
+    return 0
   }
 
   #fetchNative(limit: number): number {
@@ -71,6 +78,12 @@ export class LogSubscriber implements SubscriberPort {
       this.#scan()
     } catch (error) {
       throw fromNative(error, { topic: this.#topic, sequence: this.sequence })
+    }
+    const begin = this.#words[scratchOffset] as number
+    if (begin !== this.offset) {
+      // A message from a time on is awaited, and earlier ones were passed over.
+      this.offset = begin
+      this.sequence = this.#numbers[scratchBeginSequence] as number
     }
     const messages = this.#words[scratchMessages] as number
     this.end = this.#words[scratchEnd] as number
@@ -96,7 +109,7 @@ export class LogSubscriber implements SubscriberPort {
       // Before the topic's first segment the position is a mere number: whether it is still there shows when there are segments.
       const { sequence } = this
       const next = this.#call(
-        () => (this.region === noRegion ? this.#reader.seek(sequence) : this.#reader.nextSegment()),
+        () => (this.region === noRegion ? this.#reader.seek(this.#awaitedNs ?? sequence) : this.#reader.nextSegment()),
         sequence,
       )
       if (next === null) return 0
@@ -117,7 +130,7 @@ export class LogSubscriber implements SubscriberPort {
     if (this.#stuckSince === 0) this.#stuckSince = now
     if (now - this.#stuckSince >= patienceMs) {
       this.#stuckSince = 0
-      callNative(() => this.#reader.repair(), { topic: this.#topic })
+      this.#call(() => this.#reader.repair(), this.sequence)
     }
     return 0
   }
@@ -149,6 +162,7 @@ export class LogSubscriber implements SubscriberPort {
     const forget = signal && onAbort(signal, () => this.#reader.cancel())
     try {
       await parked(() => this.#reader.wait(timeoutMs))
+      if (!this.#closed) this.#reader.check()
     } catch (error) {
       throw fromNative(error, { topic: this.#topic })
     } finally {
@@ -160,6 +174,7 @@ export class LogSubscriber implements SubscriberPort {
     const native = target instanceof Date ? nanosecondsOf(target) : target
     this.#store()
     const at = this.#call(() => this.#reader.seek(native), typeof native === 'number' ? native : this.sequence)
+    this.#awaitedNs = typeof native === 'bigint' && at === null ? native : undefined
     // The first sequence of a topic exists before its first segment does.
     if (at !== null) {
       this.#enter(at)
@@ -190,6 +205,7 @@ export class LogSubscriber implements SubscriberPort {
 
   skipDamage(): number {
     this.#store()
+    callNative(() => this.#reader.check(), { topic: this.#topic })
     const before = this.sequence
     const at = callNative(() => this.#reader.skipDamage(), { topic: this.#topic })
     if (at === null) return 0

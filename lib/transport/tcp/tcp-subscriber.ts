@@ -53,6 +53,8 @@ export class TcpSubscriber implements SubscriberPort, LinkUser {
   /** Go there as soon as the broker has answered: it was asked for another place. */
   #again: From | 'damage' | undefined
   #epoch = 0
+  /** Begin there, too, as long as no message has come: what comes before the first one stamped then is not to be delivered. */
+  #awaited: Date | undefined
   /** A SEEK or SUBSCRIBE is under way: where we stand is not known. */
   #unsettled = true
   #failure: HermesError | undefined
@@ -83,6 +85,7 @@ export class TcpSubscriber implements SubscriberPort, LinkUser {
     this.#topic = topic
     this.#settings = settings
     this.#from = from
+    if (from instanceof Date) this.#awaited = from
     this.#verify = verify
     const scratch = new ArrayBuffer(scratchSize)
     this.#words = new Int32Array(scratch)
@@ -226,6 +229,7 @@ export class TcpSubscriber implements SubscriberPort, LinkUser {
     const failed = this.#failure !== undefined
     this.#failure = undefined
     this.#from = target === 'damage' ? this.#tailSequence : target
+    if (target !== 'damage') this.#awaited = target instanceof Date ? target : undefined
     this.#unsettled = true
     if (this.#channel !== 0 && this.#isSubscribed) {
       this.#epoch++
@@ -289,6 +293,13 @@ export class TcpSubscriber implements SubscriberPort, LinkUser {
     this.#channel = channel
     this.#isSubscribed = false
     this.#epoch = 0
+    if (this.#awaited !== undefined && !this.#unsettled) {
+      // Only voids have come, which stand for what is earlier.
+      this.offset = this.#tail
+      this.#rewind()
+      this.#unsettled = true
+      this.#from = this.#awaited
+    }
     const from = this.#unsettled ? this.#from : this.#tailSequence
     const settings = settingsToWire(this.#settings)
     this.#link.send(
@@ -417,6 +428,7 @@ export class TcpSubscriber implements SubscriberPort, LinkUser {
     buffer.set(bytes.subarray(from, end), this.#tail)
     this.#tail += size
     this.#tailSequence = head.endSequence
+    if (head.messages > 0) this.#awaited = undefined
     if (head.nextSequence > this.#knownNext) this.#knownNext = head.nextSequence
     this.#rouse()
   }

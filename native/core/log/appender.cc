@@ -377,6 +377,8 @@ Code Appender::make_room(uint64_t span) noexcept {
     log_->preparer().want(segment_, offset_, need, next_sequence_, slot_);
     if (need > segment_->ready()) {
       Status status = log_->preparer().wait_ready(*segment_, need);
+      // Others have filled the segment meanwhile, and retention may have removed its successor: the chain tells where to go.
+      if (status.code == Code::kBehindRetention && segment_->step(offset_).kind != Step::Kind::kEmpty) continue;
       if (!status.ok()) return fail(std::move(status));
       if (need > segment_->ready()) continue;  // another appender of this Log has moved on
     }
@@ -424,7 +426,7 @@ Code Appender::pad() noexcept {
 Code Appender::catch_up(uint64_t active) noexcept {
   std::shared_ptr<Segment> segment;
   Status status = log_->segment(active, &segment);
-  if (status.code == Code::kNotFound && active < log_->first()) return Code::kOk;  // called again
+  if (status.code == Code::kBehindRetention) return Code::kOk;  // removed meanwhile: called again
   if (!status.ok()) return fail(std::move(status));
   // Acquire: pairs with the release of the one that put the segment in use.
   const uint64_t base = segment->header().base_sequence.load(std::memory_order_acquire);
@@ -444,6 +446,7 @@ Code Appender::next_segment() noexcept {
   Status status = log_->preparer().wait_next(*segment_, &next);
   if (log_->active() > segment_->number() + 1) return Code::kOk;  // others went on meanwhile: called again
   if (!status.ok()) return fail(std::move(status));
+  next->note_use(realtime_ns());
   std::atomic<uint64_t>& base = next->header().base_sequence;
   uint64_t unused = 0;
   // Everybody who rotates has walked the same chain and stores the same value. Release: readers that see it find the file whole.
@@ -475,11 +478,8 @@ Status Appender::close() {
     locks_.close();
     return Status::success();
   }
-  LockFile gate;
-  Status status = log_->open_lock(&gate);
-  if (!status.ok()) return status;
-  ScopedLock recovery(&gate, kRecoveryByte);
-  status = recovery.acquire(kClosePatienceMs);
+  // By the descriptor that we have: a process that has none left must be able to give its slot back. What it holds ends with it.
+  Status status = locks_.lock(kRecoveryByte, LockFile::Mode::kExclusive, kClosePatienceMs);
   note_progress();
   control_->slots[slot_].state.store(0, std::memory_order_release);
   // The last one out notes that nothing is left to recover. If a dead publisher's claim is left, that's not so.

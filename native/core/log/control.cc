@@ -75,6 +75,23 @@ Status adopt_segments(const std::string& folder, TopicSettings* settings, TopicI
   return Status::success();
 }
 
+/// Finds the segments in use: the newest that has a base sequence, and the unbroken row before it. Zeros if none is.
+Status find_row(const std::string& folder, uint64_t* first, uint64_t* active) {
+  *first = *active = 0;
+  const std::vector<uint64_t> numbers = list_segments(folder);
+  for (const uint64_t number : numbers) {
+    uint64_t base = 0;
+    uint64_t first_ns = 0;
+    Status status = Segment::peek(folder, number, &base, &first_ns);
+    if (status.code == Code::kCorrupt) continue;  // truncated: opening it says so
+    if (!status.ok()) return status;
+    if (base != 0) *active = number;
+  }
+  *first = *active;
+  while (std::binary_search(numbers.begin(), numbers.end(), *first - 1)) --*first;
+  return Status::success();
+}
+
 /// Notes in the kernel that this process has the topic open, and sees to it that `locks` is there. The lock belongs to `control`'s open
 /// file description, which the mapping that is made of it holds on to: it ends with the mapping, and with the process.
 ///
@@ -153,6 +170,10 @@ Status Control::create(const std::string& folder, const TopicSettings& settings)
   if (!found && ::getrandom(id.bytes, sizeof id.bytes, 0) != static_cast<ssize_t>(sizeof id.bytes)) {
     return Status::error(Code::kIoFailed, "the kernel gave no random bytes");
   }
+  uint64_t first = 0;
+  uint64_t active = 0;
+  status = find_row(folder, &first, &active);
+  if (!status.ok()) return status;
   const auto put = [&](size_t offset, const auto& value) {
     std::memcpy(image + offset, &value, sizeof value);
   };
@@ -165,6 +186,9 @@ Status Control::create(const std::string& folder, const TopicSettings& settings)
   put(offsetof(ControlBlock, created_ns), now);
   put(offsetof(ControlBlock, topic_id), id);
   put(offsetof(ControlBlock, crc), crc32(0, image, kChecked));
+  // Readers begin at once. No boot is noted and no checkpoint, so the next publisher checks everything.
+  put(offsetof(ControlBlock, first), first);
+  put(offsetof(ControlBlock, active), active);
   return make_file(folder + "/control", settings.file_mode, image, sizeof image);
 }
 
@@ -196,7 +220,7 @@ Status Control::open(const std::string& folder, bool make_locks, Control* out) {
   status = file.read_at(0, &head, sizeof head);
   if (!status.ok()) return status;
   if (head.magic != kControlMagic) {
-    return Status::error(Code::kNotHermes, path + " is not a Hermes control file");
+    return Status::error(Code::kCorrupt, path + " does not begin like a control file");
   }
   if (head.version != kLogVersion) {
     return Status::error(Code::kVersionMismatch,

@@ -19,7 +19,8 @@ struct TopicSettings {
 class Control {
  public:
   /// Makes `control` and `locks` in the topic's folder unless they exist. If there are segments, then `control` was lost: it
-  /// is made again with their topic id and segment size, and its largest payload covers every message that they hold.
+  /// is made again with their topic id and segment size, its largest payload covers every message that they hold, and readers find
+  /// their messages at once.
   /// kBusy if a publisher is at work, as it would go on with the lost file.
   static Status create(const std::string& folder, const TopicSettings& settings);
   /// Maps and checks the control file. Falls back to a read-only mapping without the right to write. Until the mapping goes, the
@@ -29,7 +30,7 @@ class Control {
   ControlBlock& block() const noexcept { return *reinterpret_cast<ControlBlock*>(file_.data()); }
   bool writable() const noexcept { return writable_; }
   uint32_t file_mode() const noexcept { return file_mode_; }  ///< the mode for new files of the topic
-  const FileIdentity& identity() const noexcept { return identity_; }
+  const FileIdentity& identity() const noexcept { return identity_; }  ///< of the file that is mapped
   /// Brings the words to stable storage if the disk can; nothing may depend on that.
   void write_through() const noexcept { (void)file_.sync(); }
 

@@ -48,7 +48,11 @@ struct SegmentHeader {
   uint32_t crc;  // of the 60 bytes before
   // Set once, by whoever rotates; everybody computes the same value.
   std::atomic<uint64_t> base_sequence;
-  uint8_t reserved0[56];
+  // When the segment came into use, by the clock of the process that rotated. The first one to rotate sets it; the check tells a torn or
+  // damaged value, and one that an older release has left out.
+  std::atomic<uint64_t> used_since_ns;
+  std::atomic<uint64_t> used_since_check;
+  uint8_t reserved0[40];
   // On a line of its own: publishers write it, readers poll frames.
   std::atomic<uint64_t> tail_hint;
   uint8_t reserved1[120];
@@ -56,6 +60,7 @@ struct SegmentHeader {
 static_assert(sizeof(SegmentHeader) == kSegmentHeaderBytes);
 static_assert(offsetof(SegmentHeader, topic_id) == 24 && offsetof(SegmentHeader, crc) == 60);
 static_assert(offsetof(SegmentHeader, base_sequence) == 64 && offsetof(SegmentHeader, tail_hint) == 128);
+static_assert(offsetof(SegmentHeader, used_since_ns) == 72 && offsetof(SegmentHeader, used_since_check) == 80);
 static_assert(std::atomic<uint64_t>::is_always_lock_free && sizeof(std::atomic<uint64_t>) == 8);
 
 /// A position in shared memory that several processes replace now and then. Torn and damaged records are told by the check.

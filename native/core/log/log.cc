@@ -5,8 +5,14 @@
 
 #include "core/log/preparer.h"
 #include "core/log/syncer.h"
+#include "core/platform/clock.h"
 
 namespace hermes {
+namespace {
+
+constexpr uint64_t kLookAtControlNs = 100'000'000;
+
+}  // namespace
 
 Status Log::open(const std::string& folder, const TopicSettings* create, const LogOptions& options,
                  std::shared_ptr<Log>* out) {
@@ -35,6 +41,7 @@ Status Log::segment(uint64_t number, std::shared_ptr<Segment>* out) {
   *out = known.lock();
   if (*out != nullptr) return Status::success();
   Status status = Segment::open(folder_, number, control(), MappedFile::Access::kReadWrite, out);
+  if (status.code == Code::kNotFound && number <= active()) status = Segment::missing(folder_, number);
   if (status.ok()) known = *out;
   std::erase_if(segments_, [&](const auto& entry) { return entry.second.expired(); });
   return status;
@@ -43,6 +50,20 @@ Status Log::segment(uint64_t number, std::shared_ptr<Segment>* out) {
 void Log::forget(uint64_t number) {
   const std::lock_guard<std::mutex> guard(mutex_);
   segments_.erase(number);
+}
+
+Status Log::check_control() {
+  const uint64_t now = monotonic_ns();
+  // Relaxed: two threads that look at once do no harm.
+  if (!is_cut_off() && now - looked_ns_.load(std::memory_order_relaxed) >= kLookAtControlNs) {
+    looked_ns_.store(now, std::memory_order_relaxed);
+    FileIdentity there;
+    // While the name is free, nobody new has come; those who are there go on together.
+    if (FileIdentity::of(folder_ + "/control", &there).ok() && !there.is_same_file(control_.identity())) cut_off_.store(true, std::memory_order_relaxed);
+  }
+  if (!is_cut_off()) return Status::success();
+  return Status::error(Code::kCorrupt, "the control file of " + folder_ + " was lost and made again while the topic is open here, so nothing "
+                                           "more is seen through the old one. Close this subscriber and make a new one at its position");
 }
 
 bool Log::is_plausible(const Position& at) const noexcept {
@@ -98,16 +119,20 @@ Status Log::walk(Position at, bool over_claims, Position* out) {
     std::shared_ptr<Segment> segment;
     Status status = writable() ? this->segment(at.segment, &segment)
                                : Segment::open(folder_, at.segment, control(), MappedFile::Access::kRead, &segment);
-    if (status.code == Code::kNotFound && at.segment < first()) {
-      // Retention took it while we walked: everything before the first segment that is left is committed.
-      at = {first(), kSegmentHeaderBytes, 0};
-      continue;
-    }
-    if (!status.ok()) return status;
-    if (at.offset == kSegmentHeaderBytes) {
+    if (status.code == Code::kNotFound) status = Segment::missing(folder_, at.segment);
+    bool removed = status.code == Code::kBehindRetention;
+    if (!status.ok() && !removed) return status;
+    if (!removed && at.offset == kSegmentHeaderBytes) {
       // Acquire: pairs with the release of the one that put the segment in use.
       at.sequence = segment->header().base_sequence.load(std::memory_order_acquire);
-      if (at.sequence == 0) return Status::error(Code::kCorrupt, Segment::path(folder_, at.segment) + " has no base sequence");
+      // A file of an old name, just made by a preparer that was behind: retention had removed the one before.
+      removed = at.sequence == 0 && at.segment < first();
+      if (at.sequence == 0 && !removed) return Status::error(Code::kCorrupt, Segment::path(folder_, at.segment) + " has no base sequence");
+    }
+    if (removed) {
+      // Retention overtook the walk: all there was before `first` is committed.
+      at = {first(), kSegmentHeaderBytes, 0};
+      continue;
     }
     for (;;) {
       const Step step = segment->step(at.offset);

@@ -8,6 +8,7 @@
 
 #include "core/log/control.h"
 #include "core/log/segment.h"
+#include "core/log/segment_index.h"
 #include "core/platform/lock_file.h"
 
 namespace hermes {
@@ -43,7 +44,8 @@ class Log : public std::enable_shared_from_this<Log> {
     const std::string path = folder_ + "/locks";
     return locks_.is_open() ? LockFile::open_again(locks_, path, out) : LockFile::open(path, out);
   }
-  /// The segment mapped for writing; one mapping for all users of this Log.
+  /// The segment mapped for writing; one mapping for all users of this Log. kBehindRetention if it was removed, kCorrupt if it is lost,
+  /// kNotFound if it has not been made.
   Status segment(uint64_t number, std::shared_ptr<Segment>* out);
 
   /// Has segment() open the file of that name anew: it was replaced. Who uses the old one keeps it.
@@ -73,11 +75,18 @@ class Log : public std::enable_shared_from_this<Log> {
   /// Makes the failure of a sync known to all; returns what to tell those who asked for it. REQUIRES: the sync lock is held.
   Status fail_sync(const Status& cause);
 
+  /// kCorrupt once somebody has made the control file anew, because it was lost: those who publish by the new one are not seen through the
+  /// old one. Looks at the file's name at most every 100 ms.
+  Status check_control();
+  /// As check_control(), without looking: whether an earlier look found it so.
+  bool is_cut_off() const noexcept { return cut_off_.load(std::memory_order_relaxed); }
+
   /// Whether a position read from shared memory can be one of this topic: its offset may be looked at without harm.
   bool is_plausible(const Position& at) const noexcept;
   /// Whether the chain ends in empty space: with no claim and no damage. REQUIRES: nobody publishes.
   bool ends_cleanly();
 
+  SegmentIndexes& indexes() noexcept { return indexes_; }
   Preparer& preparer();
   Syncer& syncer();
 
@@ -88,8 +97,11 @@ class Log : public std::enable_shared_from_this<Log> {
   Control control_;
   LockFile locks_;  // takes none; closed if the file was lost and this Log is there only to look
   LogOptions options_;
+  std::atomic<bool> cut_off_{false};
+  std::atomic<uint64_t> looked_ns_{0};  // when check_control() looked last
   std::mutex mutex_;
   std::map<uint64_t, std::weak_ptr<Segment>> segments_;
+  SegmentIndexes indexes_{*this};
   std::unique_ptr<Preparer> preparer_;
   std::unique_ptr<Syncer> syncer_;
 };

@@ -238,7 +238,7 @@ Status Preparer::make_next(uint64_t number, std::shared_ptr<Segment>* out) {
     // Others used it up and retention removed it while we slept: what we have may be a new file of an old name.
     std::remove(Segment::path(log_.folder(), number).c_str());
     out->reset();
-    return Status::error(Code::kNotFound, "retention has removed segment " + std::to_string(number));
+    return Status::error(Code::kBehindRetention, "retention has removed segment " + std::to_string(number));
   }
   return status;
 }

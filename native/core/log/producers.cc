@@ -67,6 +67,7 @@ Status trace_producers(std::shared_ptr<Log> log, ProducerTraces* traces) {
       case Step::Kind::kPadding:
       case Step::Kind::kSegmentEnd: {
         status = reader.next_segment();
+        if (status.code == Code::kBehindRetention) status = reader.seek_earliest();  // what was removed can't be found
         if (status.code == Code::kNotFound) return Status::success();
         break;
       }

@@ -60,12 +60,15 @@ Status Reader::enter(uint64_t number) {
   Status status = access_ == MappedFile::Access::kReadWrite
                       ? log_->segment(number, &segment)
                       : Segment::open(log_->folder(), number, log_->control(), access_, &segment);
-  if (status.code == Code::kNotFound && number < log_->first()) {
-    return Status::error(Code::kBehindRetention, "retention has removed segment " + std::to_string(number));
-  }
+  // One in use can only be gone because retention removed it: else it is lost, and never "not there yet".
+  if (status.code == Code::kNotFound && number <= log_->active()) status = Segment::missing(log_->folder(), number);
   if (!status.ok()) return status;
   // Acquire: pairs with the release of the one that put the segment in use.
   const uint64_t base = segment->header().base_sequence.load(std::memory_order_acquire);
+  if (base == 0 && number < log_->first()) {
+    // A file of an old name, made by a preparer that was behind, which is about to remove it.
+    return Status::error(Code::kBehindRetention, "retention has removed segment " + std::to_string(number));
+  }
   if (base == 0) return Status::error(Code::kNotFound, "the segment is not in use yet");
   segment_ = std::move(segment);
   position_ = {number, kSegmentHeaderBytes, base};
@@ -82,11 +85,18 @@ Status Reader::enter_first(uint64_t number) {
   }
 }
 
-Status Reader::seek_earliest() { return enter_first(std::max<uint64_t>(log_->first(), 1)); }
+Status Reader::seek_earliest() {
+  awaited_ns_ = 0;
+  return enter_first(std::max<uint64_t>(log_->first(), 1));
+}
 
 Status Reader::seek_latest() {
+  awaited_ns_ = 0;
   Status status = enter(std::max<uint64_t>(log_->active(), 1));
-  while (status.ok()) {
+  for (;;) {
+    // Rotation and retention went on meanwhile: the end is further on.
+    while (status.code == Code::kBehindRetention) status = enter(std::max<uint64_t>(log_->active(), 1));
+    if (!status.ok()) return status;
     (void)segment_->find_noted_tail(position_.offset, &position_.offset, &position_.sequence);
     Scan walked;
     do {
@@ -97,11 +107,10 @@ Status Reader::seek_latest() {
     status = next_segment();
     if (status.code == Code::kNotFound) return Status::success();
   }
-  return status;
 }
 
-/// The last segment in use that begins at or before `wanted` (a sequence or a time); the first one if none does.
-Status Reader::find_segment(bool by_time, uint64_t wanted, uint64_t* number) {
+/// The last segment in use that begins at or before `sequence`; the first one if none does.
+Status Reader::find_segment(uint64_t sequence, uint64_t* number) {
   uint64_t low = std::max<uint64_t>(log_->first(), 1);
   uint64_t high = log_->active();
   if (high == 0) return Status::error(Code::kNotFound, "the topic is empty");
@@ -110,15 +119,14 @@ Status Reader::find_segment(bool by_time, uint64_t wanted, uint64_t* number) {
     uint64_t base = 0;
     uint64_t first_ns = 0;
     Status status = Segment::peek(log_->folder(), middle, &base, &first_ns);
-    if (status.code == Code::kNotFound && middle < log_->first()) {
+    if ((status.code == Code::kNotFound || base == 0) && middle < log_->first()) {
       low = log_->first();  // retention went on meanwhile
       high = std::max(low, high);
       continue;
     }
+    if (status.code == Code::kNotFound) status = Segment::missing(log_->folder(), middle);
     if (!status.ok()) return status;
-    // A segment whose first frame is not committed yet begins later than anything.
-    const bool begins_before = by_time ? first_ns != 0 && first_ns <= wanted : base != 0 && base <= wanted;
-    if (begins_before) {
+    if (base != 0 && base <= sequence) {
       low = middle;
     } else {
       high = middle - 1;
@@ -128,15 +136,38 @@ Status Reader::find_segment(bool by_time, uint64_t wanted, uint64_t* number) {
   return Status::success();
 }
 
+/// The first segment that may hold a message stamped `timestamp_ns` or later; the active one if no sealed one does. Not by bisecting:
+/// publishers have clocks of their own, so times are in no order.
+Status Reader::find_segment_of_time(uint64_t timestamp_ns, uint64_t* number) {
+  uint64_t at = std::max<uint64_t>(log_->first(), 1);
+  if (log_->active() == 0) return Status::error(Code::kNotFound, "the topic is empty");
+  while (at < log_->active()) {
+    uint64_t latest_ns = 0;
+    Status status = log_->indexes().latest_of(at, &latest_ns);
+    if (status.code == Code::kBehindRetention) {
+      at = std::max(at, log_->first());
+      continue;
+    }
+    if (!status.ok()) return status;
+    if (latest_ns >= timestamp_ns) break;
+    ++at;
+  }
+  *number = at;
+  return Status::success();
+}
+
 Status Reader::seek_sequence(uint64_t sequence) {
+  awaited_ns_ = 0;
   uint64_t number = 0;
-  Status status = find_segment(false, sequence, &number);
+  Status status = find_segment(sequence, &number);
   if (status.ok()) status = enter_first(number);
   if (!status.ok()) return status;
   if (sequence < position_.sequence) {
     return Status::error(Code::kBehindRetention, "sequence " + std::to_string(sequence) + " was removed by retention; the first one left is " +
                                                      std::to_string(position_.sequence));
   }
+  status = log_->indexes().place_before(*segment_, sequence, &position_);
+  if (!status.ok()) return status;
   return walk([&](const Step& step) { return position_.sequence + std::max<uint64_t>(step.count, 1) > sequence; }, [&] {
     if (position_.sequence == sequence) return Status::success();
     return Status::error(Code::kOutOfRange, "sequence " + std::to_string(sequence) + " does not exist yet; the next one will be " +
@@ -145,19 +176,59 @@ Status Reader::seek_sequence(uint64_t sequence) {
 }
 
 Status Reader::seek_time(uint64_t timestamp_ns) {
-  uint64_t number = 0;
-  Status status = find_segment(true, timestamp_ns, &number);
-  if (status.ok()) status = enter_first(number);
-  if (!status.ok()) return status;
-  return walk([&](const Step& step) {
-    return step.kind == Step::Kind::kData && segment_->frame(position_.offset)->timestamp_ns >= timestamp_ns;
-  }, [] { return Status::success(); });
+  for (;;) {
+    awaited_ns_ = 0;
+    uint64_t number = 0;
+    Status status = find_segment_of_time(timestamp_ns, &number);
+    // Before the topic's first segment there is nothing to go to, but its first messages may be earlier.
+    if (status.code == Code::kNotFound) awaited_ns_ = timestamp_ns;
+    if (status.ok()) status = enter_first(number);
+    if (status.ok()) status = log_->indexes().place_before_time(*segment_, timestamp_ns, &position_);
+    if (!status.ok()) return status;
+    awaited_ns_ = timestamp_ns;
+    bool found = timestamp_ns == 0;
+    if (!found) {
+      status = walk([&](const Step& step) { return found = is_awaited(step); }, [] { return Status::success(); });
+    }
+    if (found) awaited_ns_ = 0;
+    if (status.code != Code::kBehindRetention) return status;  // else retention overtook us: what is left is looked through again
+  }
+}
+
+/// Whether the frame at the position is the message that is awaited. One that is not whole can't be told by its stamp.
+bool Reader::is_awaited(const Step& step) const noexcept {
+  return step.kind == Step::Kind::kData && segment_->frame(position_.offset)->timestamp_ns >= awaited_ns_ &&
+         segment_->is_whole(position_.offset, step, position_.sequence, log_->control().max_payload);
+}
+
+Status Reader::pass_earlier(ScanStop* stop) {
+  for (;;) {
+    Status status = read_ahead(position_.offset);
+    if (!status.ok()) return status;
+    const Step step = segment_->step(position_.offset);
+    switch (step.kind) {
+      case Step::Kind::kEmpty: *stop = ScanStop::kEmpty; return status;
+      case Step::Kind::kClaim: *stop = ScanStop::kClaim; return status;
+      case Step::Kind::kPadding:
+      case Step::Kind::kSegmentEnd: *stop = ScanStop::kSegmentEnd; return status;
+      case Step::Kind::kDamage: *stop = ScanStop::kDamage; return status;
+      default: break;
+    }
+    if (is_awaited(step)) {
+      awaited_ns_ = 0;
+      *stop = ScanStop::kLimit;
+      return status;
+    }
+    set_position(position_.offset + step.span, position_.sequence + step.count);
+  }
 }
 
 /// Steps over frames until `arrived` says that the one at the position is it; `at_end` decides if the log ends before that.
 template <typename Arrived, typename AtEnd>
 Status Reader::walk(Arrived arrived, AtEnd at_end) {
   for (;;) {
+    Status status = read_ahead(position_.offset);
+    if (!status.ok()) return status;
     const Step step = segment_->step(position_.offset);
     switch (step.kind) {
       case Step::Kind::kData:
@@ -168,12 +239,11 @@ Status Reader::walk(Arrived arrived, AtEnd at_end) {
       case Step::Kind::kEmpty:
       case Step::Kind::kClaim: return at_end();
       case Step::Kind::kPadding:
-      case Step::Kind::kSegmentEnd: {
-        Status status = next_segment();
+      case Step::Kind::kSegmentEnd:
+        status = next_segment();
         if (status.code == Code::kNotFound) return at_end();
         if (!status.ok()) return status;
         break;
-      }
       case Step::Kind::kDamage:
         return Status::error(Code::kCorrupt, "damage at offset " + std::to_string(position_.offset) + " of " +
                                                  Segment::path(log_->folder(), position_.segment));
@@ -212,13 +282,18 @@ Status Reader::skip_damage() {
 
 Status Reader::next_segment() {
   const uint64_t expected = position_.sequence;
-  if (segment_ == nullptr) return seek_earliest();
+  if (segment_ == nullptr) {
+    const uint64_t awaited = awaited_ns_;
+    Status status = seek_earliest();
+    awaited_ns_ = awaited;
+    return status;
+  }
   if (log_->active() <= position_.segment) return Status::error(Code::kNotFound, "the next segment is not in use yet");
   const uint64_t number = position_.segment + 1;
   Status status = enter(number);
   if (status.code == Code::kNotFound) {
-    // It's in use, and retention has not removed it.
-    return Status::error(Code::kCorrupt, Segment::path(log_->folder(), number) + " is missing or has lost its base sequence");
+    // It's in use: the file is there, as enter() finds out else.
+    return Status::error(Code::kCorrupt, Segment::path(log_->folder(), number) + " has lost its base sequence");
   }
   if (status.ok() && position_.sequence != expected) {
     return Status::error(Code::kCorrupt, "segment " + std::to_string(position_.segment) + " begins with sequence " +

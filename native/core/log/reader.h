@@ -43,8 +43,14 @@ class Reader {
   Status seek_latest();
   /// Goes to `sequence`; kBehindRetention or kOutOfRange if there's no such place (the sequence after the last is one).
   Status seek_sequence(uint64_t sequence);
-  /// Goes to the first message with this timestamp or a later one, or to the end if all are earlier.
+  /// Goes to the first message with this timestamp or a later one, in the order of the log. If there is none yet, it goes to the end and
+  /// awaits it: see pass_earlier().
   Status seek_time(uint64_t timestamp_ns);
+  /// Whether the message that the last seek_time() asked for has not come yet.
+  bool awaits_time() const noexcept { return awaited_ns_ != 0; }
+  /// Steps over what is committed from the position on, up to the message that is awaited (then `*stop` is kLimit), or as far as it goes
+  /// within the segment. REQUIRES: there is a segment.
+  Status pass_earlier(ScanStop* stop);
 
   /// Goes to the successor of the segment. kNotFound while it's not in use; kBehindRetention if it was removed.
   Status next_segment();
@@ -69,15 +75,18 @@ class Reader {
   Status read_ahead_now(uint64_t offset);
   Status enter(uint64_t number);
   Status enter_first(uint64_t number);
+  bool is_awaited(const Step& step) const noexcept;
   template <typename Arrived, typename AtEnd>
   Status walk(Arrived arrived, AtEnd at_end);
-  Status find_segment(bool by_time, uint64_t wanted, uint64_t* number);
+  Status find_segment(uint64_t sequence, uint64_t* number);
+  Status find_segment_of_time(uint64_t timestamp_ns, uint64_t* number);
 
   std::shared_ptr<Log> log_;
   MappedFile::Access access_;
   std::shared_ptr<Segment> segment_;
   Position position_;
   uint64_t next_read_ahead_ = 0;
+  uint64_t awaited_ns_ = 0;  // messages stamped earlier are passed over until one comes that is not; 0 = none is awaited
 };
 
 }  // namespace hermes

@@ -1,5 +1,6 @@
 #include "core/log/retention.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 
@@ -10,13 +11,34 @@ namespace {
 
 constexpr uint32_t kPatienceMs = 100;
 
-/// Whether all messages of segment `number` are older than `age_ns`. The next segment's first message is the witness.
+/// When segment `number` was full, as `times` and the headers of later segments tell; 0 if that is not known. The stamps of the messages
+/// are not asked: they come from publishers' clocks, also of other hosts, and would have to be checked one by one.
+uint64_t full_since(const Log& log, uint64_t number, uint64_t now) {
+  for (uint64_t later = number + 1; later <= log.active(); ++later) {
+    SegmentTimes times;
+    if (!Segment::read_times(log.folder(), later, log.control(), &times).ok()) return 0;
+    if (times.used_since_ns != 0 && times.used_since_ns <= now) return times.used_since_ns;
+    // A time to come was noted by a clock that was ahead, none by an older release. Then the next one is the witness: it was made
+    // when this one was in use.
+    if (later > number + 1 && times.created_ns <= now) return times.created_ns;
+  }
+  return 0;
+}
+
+/// Whether all messages of segment `number` are older than `age_ns`, by the clock of this host.
 bool is_too_old(const Log& log, uint64_t number, uint64_t age_ns) {
-  uint64_t base = 0;
-  uint64_t first_ns = 0;
-  if (!Segment::peek(log.folder(), number + 1, &base, &first_ns).ok() || first_ns == 0) return false;
   const uint64_t now = realtime_ns();
-  return now > first_ns && now - first_ns > age_ns;
+  uint64_t since = full_since(log, number, now);
+  if (since == 0) return false;
+  // It was not full before it was in use, nor before its successor was made. That bounds what a clock notes that was behind for a while.
+  for (uint64_t at = number; at <= number + 1; ++at) {
+    SegmentTimes times;
+    if (!Segment::read_times(log.folder(), at, log.control(), &times).ok()) return false;
+    for (const uint64_t bound : {times.created_ns, at == number ? times.used_since_ns : 0}) {
+      if (bound <= now) since = std::max(since, bound);
+    }
+  }
+  return now - since > age_ns;
 }
 
 }  // namespace
@@ -39,6 +61,7 @@ Status apply_retention(Log& log) {
   uint64_t base = 0;
   uint64_t first_ns = 0;
   status = Segment::peek(log.folder(), active, &base, &first_ns);
+  if (status.code == Code::kNotFound) status = Segment::missing(log.folder(), active);
   if (!status.ok() || base == 0) return status;
   while (first < active) {
     const bool too_many = bytes != 0 && (active - first + 1) * control.segment_bytes > bytes;
@@ -47,7 +70,7 @@ Status apply_retention(Log& log) {
     raise_to(control.first, first + 1);
     const std::string path = Segment::path(log.folder(), first);
     if (std::remove(path.c_str()) != 0 && errno != ENOENT) return Status::from_errno(errno, "remove " + path);
-    const std::string index = path.substr(0, path.size() - 3) + "idx";
+    const std::string index = SegmentIndex::path(log.folder(), first);
     if (std::remove(index.c_str()) != 0 && errno != ENOENT) return Status::from_errno(errno, "remove " + index);
     ++first;
   }

@@ -39,6 +39,8 @@ Status check_by_itself(const std::string& path, const Head& head) {
   return Status::success();
 }
 
+constexpr uint64_t kUseSalt = 0x48524D5350415245;
+
 Status check(const std::string& path, const Head& head, uint64_t number, const ControlBlock& control) {
   Status status = check_by_itself(path, head);
   if (!status.ok()) return status;
@@ -84,6 +86,10 @@ std::string Segment::path(const std::string& folder, uint64_t number) {
   return folder + name;
 }
 
+Status Segment::missing(const std::string& folder, uint64_t number) {
+  return Status::error(Code::kCorrupt, path(folder, number) + " is missing");
+}
+
 Status Segment::create(const std::string& folder, uint64_t number, const ControlBlock& control,
                        uint32_t mode) {
   const std::string name = path(folder, number);
@@ -124,6 +130,10 @@ Status Segment::open(const std::string& folder, uint64_t number, const ControlBl
   auto segment = std::make_shared<Segment>();
   segment->number_ = number;
   Status status = File::open(name, access == MappedFile::Access::kReadWrite, &segment->file_);
+  // Acquire: `first` is raised before the name goes, so who finds no name finds the reason here.
+  if (status.code == Code::kNotFound && number < control.first.load(std::memory_order_acquire)) {
+    return Status::error(Code::kBehindRetention, "retention has removed segment " + std::to_string(number));
+  }
   if (!status.ok()) return status;
   uint64_t bytes = 0;
   status = segment->file_.size(&bytes);
@@ -172,6 +182,33 @@ bool Segment::is_zero(uint64_t from, uint64_t to) const noexcept {
     if (any != 0) return false;
   }
   return true;
+}
+
+Status Segment::read_times(const std::string& folder, uint64_t number, const ControlBlock& control, SegmentTimes* out) {
+  const std::string name = path(folder, number);
+  File file;
+  Status status = File::open(name, false, &file);
+  struct {
+    Head head;
+    uint64_t base_sequence;
+    uint64_t used_since_ns;
+    uint64_t used_since_check;
+  } seen;
+  static_assert(sizeof seen == offsetof(SegmentHeader, used_since_check) + 8);
+  if (status.ok()) status = file.read_at(0, &seen, sizeof seen);
+  if (status.ok()) status = check(name, seen.head, number, control);
+  if (!status.ok()) return status;
+  out->created_ns = seen.head.created_ns;
+  out->used_since_ns = (seen.used_since_ns ^ kUseSalt) == seen.used_since_check ? seen.used_since_ns : 0;
+  return status;
+}
+
+void Segment::note_use(uint64_t now_ns) noexcept {
+  // Several may rotate at once, each with a reading of its own: the first one's counts, and all store the same check.
+  uint64_t unset = 0;
+  std::atomic<uint64_t>& since = header().used_since_ns;
+  const uint64_t used = since.compare_exchange_strong(unset, now_ns, std::memory_order_relaxed) ? now_ns : unset;
+  header().used_since_check.store(used ^ kUseSalt, std::memory_order_relaxed);
 }
 
 bool Segment::is_whole(uint64_t offset, const Step& step, uint64_t sequence, uint32_t max_payload) const noexcept {

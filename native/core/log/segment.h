@@ -35,6 +35,12 @@ struct SegmentIdentity {
   uint64_t segment_bytes;
 };
 
+/// What a segment's header says about when it was in use, in nanoseconds since 1970 by the clocks of the processes that wrote it.
+struct SegmentTimes {
+  uint64_t created_ns = 0;     ///< the file was made, perhaps long before it came into use
+  uint64_t used_since_ns = 0;  ///< the segment before it was full; 0 = not known
+};
+
 /// Numbers of the segments that have a file, ascending.
 std::vector<uint64_t> list_segments(const std::string& folder);
 
@@ -47,15 +53,19 @@ class Segment {
   /// Makes the file unless it exists.
   static Status create(const std::string& folder, uint64_t number, const ControlBlock& control,
                        uint32_t mode);
-  /// Maps and checks it.
+  /// Maps and checks it. kBehindRetention if retention has removed it.
   static Status open(const std::string& folder, uint64_t number, const ControlBlock& control,
                      MappedFile::Access access, std::shared_ptr<Segment>* out);
   /// Reads the base sequence and the first frame's timestamp without mapping; 0 where there is none yet.
   static Status peek(const std::string& folder, uint64_t number, uint64_t* base_sequence,
                      uint64_t* first_timestamp_ns);
+  /// Reads the times in the header, without mapping. kCorrupt if the header can't be relied on.
+  static Status read_times(const std::string& folder, uint64_t number, const ControlBlock& control, SegmentTimes* out);
   /// Reads a header without knowing the topic. kCorrupt or kVersionMismatch if it can't be relied on.
   static Status identify(const File& file, const std::string& path, SegmentIdentity* out);
   static std::string path(const std::string& folder, uint64_t number);
+  /// The error for a segment that the topic counts as in use, and that has no file.
+  static Status missing(const std::string& folder, uint64_t number);
 
   uint64_t number() const noexcept { return number_; }
   uint64_t bytes() const noexcept { return map_.bytes(); }
@@ -67,6 +77,9 @@ class Segment {
   std::atomic_ref<uint64_t> word(uint64_t offset) const noexcept {
     return std::atomic_ref<uint64_t>(*reinterpret_cast<uint64_t*>(map_.data() + offset));
   }
+
+  /// Notes when the segment came into use, unless another publisher has done so. To be called before its base sequence is stored.
+  void note_use(uint64_t now_ns) noexcept;
 
   /// Looks at the boundary `offset`. Lengths are checked against the segment, contents are not.
   Step step(uint64_t offset) const noexcept;
@@ -91,7 +104,7 @@ class Segment {
   Status prepare(uint64_t limit, bool large_pages = false);
   uint64_t ready() const noexcept { return ready_.load(std::memory_order_acquire); }
   const File& file() const noexcept { return file_; }
-  MappedFile& map() noexcept { return map_; }
+  const MappedFile& map() const noexcept { return map_; }
 
  private:
   uint64_t number_ = 0;

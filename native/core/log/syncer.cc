@@ -130,6 +130,7 @@ Status Syncer::attempt(uint64_t sequence, Position* synced, Retry* retry) {
   if (!status.ok()) return status;
   RepairOutcome outcome;
   status = repair_claim(log_, *synced, &outcome);
+  if (status.code == Code::kBehindRetention) status = Status::success();  // the end is elsewhere by now: look again
   retry->needed = true;
   ++retry->attempts;
   return status;
@@ -179,6 +180,7 @@ Status Syncer::check_coming(const Position& end, uint64_t sequence) {
   }
   std::shared_ptr<Segment> segment;
   Status status = log_.segment(end.segment, &segment);
+  if (status.code == Code::kBehindRetention) return Status::success();  // the end is elsewhere by now: look again
   if (!status.ok()) return status;
   const Step::Kind kind = segment->step(end.offset).kind;
   if (kind == Step::Kind::kDamage) {
@@ -214,7 +216,7 @@ Status Syncer::sync_once(Position* synced) {
   for (uint64_t number = std::max(from.segment, log_.first()); number <= upto.segment; ++number) {
     std::shared_ptr<Segment> segment;
     status = log_.segment(number, &segment);
-    if (status.code == Code::kNotFound && number < log_.first()) continue;  // removed by retention meanwhile
+    if (status.code == Code::kBehindRetention) continue;  // removed meanwhile
     if (!status.ok()) return status;
     status = segment->file().sync_data();
     if (!status.ok()) return log_.fail_sync(status);

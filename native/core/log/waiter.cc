@@ -34,8 +34,9 @@ bool has_news(const Log& log, const Segment* segment, const Position& at) noexce
   if (segment == nullptr) return log.active() != 0;
   const Step step = segment->step(at.offset);
   switch (step.kind) {
-    case Step::Kind::kEmpty:
-    case Step::Kind::kClaim: return false;
+    case Step::Kind::kEmpty: return false;
+    // Nobody repairs a claim in a segment that retention has removed: who waits there is to be told.
+    case Step::Kind::kClaim: return at.segment < log.first();
     case Step::Kind::kPadding:
     case Step::Kind::kSegmentEnd: return log.active() > at.segment;
     default: return true;
@@ -50,7 +51,7 @@ LogSleeper::LogSleeper(std::shared_ptr<Log> log, std::shared_ptr<Segment> segmen
       done_(std::move(done)) {}
 
 bool LogSleeper::is_over(uint64_t now_ns) {
-  news_ = has_news(*log_, segment_.get(), at_);
+  news_ = has_news(*log_, segment_.get(), at_) || !log_->check_control().ok();
   return news_ || now_ns >= deadline_ns_;
 }
 

@@ -47,7 +47,7 @@ class Waiter {
 
   /// Forgets earlier calls of cancel(). To be called before a wait is handed to its thread, so that no later cancel is lost.
   void prepare() noexcept { cancelled_.store(false, std::memory_order_relaxed); }
-  /// Returns true once there is news, false after `timeout_ns` or cancel(). Repairs the claim of a dead publisher that stands at the position.
+  /// Returns true once there is news (also that the topic's control file was replaced: see Log::check_control), false after `timeout_ns` or cancel(). Repairs the claim of a dead publisher that stands at the position.
   bool wait(const std::shared_ptr<Segment>& segment, const Position& at, uint64_t timeout_ns);
   void cancel() noexcept;
 
