@@ -201,7 +201,7 @@ test('doctor names publishers, and topics that can not be looked at', async () =
   const sick = await hermes.doctor()
   expect(sick.severity).toBe('problem')
   expect(sick.findings.find(({ severity }) => severity === 'problem')).toMatchObject({
-    check: 'topic',
+    check: 'files',
     topic: 't',
     details: { faults: [{ file: 'control', kind: 'header' }] },
   })
