@@ -9,6 +9,8 @@ export interface NativeAddon {
   kernelFeatures(): { readonly heavyBarriers: boolean; readonly populate: boolean; readonly crc32: string }
   /** zlib's CRC-32 of all of `bytes`, continued from `seed`. */
   crc32(bytes: Uint8Array, seed: number): number
+  /** Whether all who could read from a pipe or socket have closed it: Node tells of that only at the next write. */
+  isReaderGone(fd: number): boolean
   /** Opens the topic in `folder`; makes its control file first if `create` is given. */
   readonly openLog: new (
     folder: string,

@@ -1,11 +1,25 @@
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join, resolve } from 'node:path'
 import { HermesError } from './errors.js'
 import type { NativeAddon } from './native-addon.js'
 
-/** This file runs as dist/native.js and, under vitest, as lib/native.ts: the package is one level up from both. */
-const packageRoot = join(import.meta.dirname, '..')
+/**
+ * This file runs as dist/native.js and, under vitest, as lib/native.ts: the package is one level up from both. Undefined
+ * where a bundler made it part of a CommonJS file.
+ */
+const packageRoot = import.meta.dirname === undefined ? undefined : join(import.meta.dirname, '..')
+
+/** Whether this file was taken out of its package by a bundler: the addon is not beside it then. */
+function isBundled(): boolean {
+  if (packageRoot === undefined) return true
+  try {
+    const manifest = JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8')) as { readonly name?: unknown }
+    return manifest.name !== 'hermes-mq'
+  } catch {
+    return true
+  }
+}
 
 /** Whether this Node runs on musl. Answered without the network interfaces, which can take seconds to list. */
 function isMusl(): boolean {
@@ -27,13 +41,18 @@ function platformName(): string {
  */
 function candidates(platform: string): string[] {
   const choice = process.env.HERMES_NATIVE ?? ''
+  if (choice !== '' && choice !== 'build' && choice !== 'prebuild') return [resolve(choice)]
+  if (packageRoot === undefined) return []
   const build = join(packageRoot, 'build', 'Release', 'hermes.node')
   const prebuild = join(packageRoot, 'prebuilds', platform, 'hermes.node')
   if (choice === '') return [build, prebuild]
-  if (choice === 'build') return [build]
-  if (choice === 'prebuild') return [prebuild]
-  return [resolve(choice)]
+  return [choice === 'build' ? build : prebuild]
 }
+
+const bundlerAdvice =
+  'It looks as if a bundler had made hermes-mq part of this file. Leave it in node_modules, where its addon is:\n' +
+  '  esbuild --external:hermes-mq --external:hermes-mq/*\n' +
+  "  webpack { externals: [/^hermes-mq(\\/|$)/], externalsType: 'module' } (import() for CommonJS)\n"
 
 function load(): NativeAddon {
   const platform = platformName()
@@ -41,18 +60,22 @@ function load(): NativeAddon {
   const file = tried.find((path) => existsSync(path))
   let cause: unknown
   try {
-    if (file !== undefined) return createRequire(import.meta.url)(file) as NativeAddon
+    // (Of an absolute path: where this file is doesn't matter.)
+    if (file !== undefined) return createRequire(file)(file) as NativeAddon
   } catch (error) {
     // No second choice here: an addon that is present and does not load is a fault to see, not to pass over.
     cause = error
   }
   const failure =
-    file === undefined
-      ? `none of these files exists:\n${tried.map((path) => `  ${path}\n`).join('')}`
-      : `${file} does not load: ${cause instanceof Error ? cause.message : String(cause)}\n`
+    tried.length === 0
+      ? 'it lies beside the files of hermes-mq, which are not known here.\n'
+      : file === undefined
+        ? `none of these files exists:\n${tried.map((path) => `  ${path}\n`).join('')}`
+        : `${file} does not load: ${cause instanceof Error ? cause.message : String(cause)}\n`
   throw new HermesError(
     'NATIVE_UNAVAILABLE',
     `No native addon for ${platform}, Node ${process.versions.node}: ${failure}` +
+      (isBundled() ? bundlerAdvice : '') +
       'To build it from source, with a C++20 compiler, make and Python 3, run this in a clone of hermes-mq:\n' +
       '  npm ci --ignore-scripts && npm run build:native\n' +
       'Outside of that clone, set HERMES_NATIVE to the path of its build/Release/hermes.node.',

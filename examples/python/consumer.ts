@@ -1,6 +1,6 @@
 // Receives the trades that a producer in Python publishes (producer.py), through a broker:
 //
-//   hermes serve --dir ./data
+//   hermes serve --dir ./hermes-data
 //   node build/js/examples/python/consumer.js [tcp://host:port] [trade.schema.json]
 //   PYTHONPATH=clients/python python3 examples/python/producer.py [tcp://host:port] [trade.schema.json]
 import { writeFile } from 'node:fs/promises'

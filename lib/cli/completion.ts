@@ -4,18 +4,20 @@ import type { Command, Option } from 'commander'
 
 /*
  * Completion scripts, made of the commands as they are declared: nothing to keep in step by hand. Topic names are asked
- * of `hermes topics` when they are needed.
+ * of `hermes topics` when they are needed, of a broker for a second at most.
  */
 
 export const shells = ['bash', 'zsh', 'fish'] as const
 export type Shell = (typeof shells)[number]
 
+/** What may stand somewhere: one of these choices, the name of a topic, a file or a folder, or what nobody can foresee. */
+type Kind = readonly string[] | 'topic' | 'file' | 'folder' | 'none'
+
 interface Described {
   readonly name: string
   readonly summary: string
   readonly options: readonly Option[]
-  /** Of its arguments: `topic`, `file`, a list of choices, or nothing to offer. */
-  readonly operands: readonly (readonly string[] | 'topic' | 'file' | 'none')[]
+  readonly operands: readonly { readonly kind: Kind; readonly variadic: boolean }[]
 }
 
 export function completionScript(shell: Shell, program: Command): string[] {
@@ -23,80 +25,108 @@ export function completionScript(shell: Shell, program: Command): string[] {
   const globals = help.visibleOptions(program)
   const commands = program.commands.map((command): Described => {
     const own = help.visibleOptions(command).filter((option) => option.long !== '--help')
-    const operands = command.registeredArguments.map((argument) => {
-      if (argument.argChoices !== undefined) return argument.argChoices
-      const name = argument.name()
-      return name === 'topic' || name === 'file' ? name : 'none'
-    })
+    const operands = command.registeredArguments.map((argument) => ({
+      kind: argument.argChoices ?? operandKind(argument.name(), program),
+      variadic: argument.variadic,
+    }))
     return { name: command.name(), summary: command.summary(), options: own, operands }
   })
-  commands.push({
-    name: 'help',
-    summary: 'show the help of a command',
-    options: [],
-    operands: [commands.map(({ name }) => name)],
-  })
   return { bash, zsh, fish }[shell](commands, globals)
+}
+
+function operandKind(name: string, program: Command): Kind {
+  if (name === 'command') return program.commands.map((command) => command.name())
+  if (name === 'topic' || name === 'topics') return 'topic'
+  if (name === 'place' || name === 'to') return 'folder'
+  return name === 'file' ? 'file' : 'none'
+}
+
+/** What an option takes; undefined for one that takes nothing. */
+function valueKind(option: Option): Kind | undefined {
+  if (!option.required && !option.optional) return undefined
+  if (option.argChoices !== undefined) return option.argChoices
+  const { long = '' } = option
+  if (long === '--topic') return 'topic'
+  if (long === '--dir' || long === '--in') return 'folder'
+  return long === '--schema' || long === '--config' || long.startsWith('--tls-') ? 'file' : 'none'
 }
 
 function flags(options: readonly Option[]): string[] {
   return options.flatMap(({ short, long }) => [short, long]).filter((flag) => flag !== undefined)
 }
 
-function takesValue(option: Option): boolean {
-  return option.required || option.optional
+function bashReply(kind: Kind): string {
+  if (kind === 'topic') return `compgen -W "$(_hermes_topics)" -- "$word"`
+  if (kind === 'file') return 'compgen -f -- "$word"'
+  if (kind === 'folder') return 'compgen -d -- "$word"'
+  return kind === 'none' ? 'true' : `compgen -W '${kind.join(' ')}' -- "$word"`
 }
 
-const fileOptions = ['--schema', '--dir']
-
 function bash(commands: readonly Described[], globals: readonly Option[]): string[] {
-  const valued = new Map<string, string>()
-  for (const option of [...globals, ...commands.flatMap(({ options }) => options)]) {
-    if (!takesValue(option)) continue
-    const pattern = flags([option]).join('|')
-    const reply = option.argChoices !== undefined ? `compgen -W '${option.argChoices.join(' ')}' -- "$word"` : ''
-    const files = fileOptions.includes(option.long ?? '') ? 'compgen -f -- "$word"' : 'true'
-    // An option of two commands may have a value in one of them only: the first one with choices counts.
-    if (reply !== '' || !valued.has(pattern)) valued.set(pattern, reply === '' ? files : reply)
+  const valued: [pattern: string, kind: Kind][] = []
+  const add = (command: string, options: readonly Option[]) => {
+    for (const option of options) {
+      const kind = valueKind(option)
+      const pattern = flags([option]).map((flag) => `${command}:${flag}`)
+      if (kind !== undefined) valued.push([pattern.join('|'), kind])
+    }
   }
-  const cases = [...valued].map(([pattern, reply]) => `    ${pattern}) COMPREPLY=($(${reply})); return ;;`)
-  const skips = [...valued.keys()].join('|')
+  for (const { name, options } of commands) add(name, options)
+  add('*', globals)
   const perCommand = commands.map(
     ({ name, options }) => `    ${name}) flags='${[...flags(options), ...flags(globals)].join(' ')}' ;;`,
   )
   const operands = commands.flatMap(({ name, operands: list }) =>
-    list.flatMap((operand, index) => {
-      if (operand === 'none') return []
-      const reply =
-        operand === 'topic'
-          ? 'compgen -W "$(_hermes_topics)" -- "$word"'
-          : operand === 'file'
-            ? 'compgen -f -- "$word"'
-            : `compgen -W '${operand.join(' ')}' -- "$word"`
-      return [`    ${name}:${index}) COMPREPLY=($(${reply})) ;;`]
-    }),
+    list.flatMap(({ kind, variadic }, index) =>
+      kind === 'none' ? [] : [`    ${name}:${variadic ? '*' : index}) COMPREPLY=($(${bashReply(kind)})) ;;`],
+    ),
   )
   return [
     '# bash completion for hermes',
     '_hermes_topics() {',
-    '  if [ -n "$dir" ]; then hermes topics --dir "$dir" 2>/dev/null; else hermes topics 2>/dev/null; fi',
+    '  local place=()',
+    '  if [ -n "$dir" ]; then place=(--dir "${dir/#\\~/$HOME}"); fi',
+    '  if [ -n "$url" ]; then place=(--url "$url"); fi',
+    '  hermes topics --timeout 1s "${place[@]}" 2>/dev/null',
+    '}',
+    '_hermes_takes_value() {',
+    '  case $1 in',
+    `    ${valued.map(([pattern]) => pattern).join('|')}) return 0 ;;`,
+    '  esac',
+    '  return 1',
     '}',
     '_hermes() {',
-    '  local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}',
-    "  local command='' dir='' flags='' operand=0 at=1",
+    "  local words=() word='' at",
+    '  # bash splits at colons and equal signs: tcp://host:9000 comes in five pieces.',
+    '  for ((at = 0; at <= COMP_CWORD; at++)); do',
+    '    word=${COMP_WORDS[at]}',
+    '    if ((at > 1)) && [[ $word == :* || ${words[-1]} == *: ]]; then',
+    '      words[-1]+=$word',
+    '    elif ((at > 1)) && [[ $word == = && ${words[-1]} == --* ]]; then',
+    '      if ((at == COMP_CWORD)); then words+=("");  fi',
+    '    else',
+    '      words+=("$word")',
+    '    fi',
+    '  done',
+    '  word=${words[-1]}',
+    "  local previous=${words[-2]} command='' dir='' url='' flags='' operand=0 last=$((${#words[@]} - 1))",
     '  COMPREPLY=()',
-    '  case $previous in',
-    ...cases,
-    '  esac',
-    '  while [ $at -lt $COMP_CWORD ]; do',
-    '    case ${COMP_WORDS[at]} in',
-    '      -d|--dir) at=$((at + 1)); dir=${COMP_WORDS[at]} ;;',
-    `      ${skips}) at=$((at + 1)) ;;`,
-    '      -*) ;;',
-    '      *) if [ -z "$command" ]; then command=${COMP_WORDS[at]}; else operand=$((operand + 1)); fi ;;',
+    '  at=1',
+    '  while [ $at -lt $last ]; do',
+    '    case ${words[at]} in',
+    '      -d|--dir) dir=${words[at + 1]} ;;',
+    '      -u|--url) url=${words[at + 1]} ;;',
     '    esac',
+    '    if _hermes_takes_value "$command:${words[at]}"; then',
+    '      at=$((at + 1))',
+    '    elif [[ ${words[at]} != -* ]]; then',
+    '      if [ -z "$command" ]; then command=${words[at]}; else operand=$((operand + 1)); fi',
+    '    fi',
     '    at=$((at + 1))',
     '  done',
+    '  case $command:$previous in',
+    ...valued.map(([pattern, kind]) => `    ${pattern}) COMPREPLY=($(${bashReply(kind)})); return ;;`),
+    '  esac',
     '  case $command in',
     `    '') flags='${flags(globals).join(' ')}' ;;`,
     ...perCommand,
@@ -119,15 +149,17 @@ function zshText(text: string): string {
   return text.replace(/'/g, "'\\''").replace(/[[\]:]/g, '\\$&')
 }
 
+function zshOffer(kind: Kind): string {
+  if (kind === 'topic') return 'topic:_hermes_topics'
+  if (kind === 'file') return 'file:_files'
+  if (kind === 'folder') return 'folder:_files -/'
+  return kind === 'none' ? 'value: ' : `value:(${kind.join(' ')})`
+}
+
 function zshOption(option: Option): string {
   const names = flags([option])
-  const value = !takesValue(option)
-    ? ''
-    : option.argChoices !== undefined
-      ? `:value:(${option.argChoices.join(' ')})`
-      : fileOptions.includes(option.long ?? '')
-        ? ':file:_files'
-        : ':value: '
+  const kind = valueKind(option)
+  const value = kind === undefined ? '' : `:${zshOffer(kind)}`
   const text = zshText(option.description)
   if (names.length === 1) return `'${names[0]}[${text}]${value}'`
   return `'(${names.join(' ')})'{${names.join(',')}}'[${text}]${value}'`
@@ -135,25 +167,28 @@ function zshOption(option: Option): string {
 
 function zsh(commands: readonly Described[], globals: readonly Option[]): string[] {
   const cases = commands.flatMap(({ name, options, operands }) => {
-    const places = operands.map((operand, index) => {
-      if (operand === 'topic') return `'${index + 1}:topic:_hermes_topics'`
-      if (operand === 'file') return `'${index + 1}:file:_files'`
-      return operand === 'none' ? "'*:value: '" : `'${index + 1}:value:(${operand.join(' ')})'`
-    })
+    const places = operands.map(
+      ({ kind, variadic }, index) => `'${variadic || kind === 'none' ? '*' : index + 1}:${zshOffer(kind)}'`,
+    )
     const parts = [...options.map(zshOption), '$globals', ...places].map((part) => `        ${part} \\`)
     return [`      ${name})`, '        _arguments \\', ...parts, '        && return 0', '        ;;']
   })
   return [
     '#compdef hermes',
     '_hermes_topics() {',
-    '  local -a found',
-    '  found=(${(f)"$(hermes topics ${opt_args[--dir]:+--dir} ${opt_args[--dir]} 2>/dev/null)"})',
+    '  local -a found place',
+    '  local dir=${opt_args[--dir]:-${opt_args[-d]:-$hermes_dir}} url=${opt_args[--url]:-${opt_args[-u]:-$hermes_url}}',
+    '  # (In opt_args, colons have a backslash before them.)',
+    '  if [[ -n $dir ]]; then place=(--dir ${~${(Q)dir}}); fi',
+    '  if [[ -n $url ]]; then place=(--url ${(Q)url}); fi',
+    '  found=(${(f)"$(hermes topics --timeout 1s $place 2>/dev/null)"})',
     "  _describe 'topic' found",
     '}',
     '_hermes() {',
     '  local curcontext=$curcontext state line',
     '  typeset -A opt_args',
     '  local -a globals commands',
+    '  local hermes_dir hermes_url',
     '  globals=(',
     ...globals.map((option) => `    ${zshOption(option)}`),
     '  )',
@@ -161,6 +196,8 @@ function zsh(commands: readonly Described[], globals: readonly Option[]): string
     ...commands.map(({ name, summary }) => `    '${name}:${zshText(summary)}'`),
     '  )',
     "  _arguments -C $globals '1:command:->command' '*::argument:->argument' && return 0",
+    '  # What stands before the command.',
+    '  hermes_dir=${opt_args[--dir]:-$opt_args[-d]} hermes_url=${opt_args[--url]:-$opt_args[-u]}',
     '  case $state in',
     "    command) _describe 'command' commands ;;",
     '    argument)',
@@ -178,16 +215,18 @@ function fishText(text: string): string {
   return `'${text.replace(/\\/g, '\\\\').replace(/'/g, "\\'")}'`
 }
 
+function fishOffer(kind: Kind): string {
+  if (kind === 'topic') return " -a '(__hermes_topics)'"
+  if (kind === 'file') return ' -F'
+  if (kind === 'folder') return " -a '(__fish_complete_directories)'"
+  return kind === 'none' ? '' : ` -a ${fishText(kind.join(' '))}`
+}
+
 function fishOption(option: Option, condition: string): string {
   const short = option.short === undefined ? '' : ` -s ${option.short.slice(1)}`
   const long = option.long === undefined ? '' : ` -l ${option.long.slice(2)}`
-  const value = !takesValue(option)
-    ? ''
-    : option.argChoices !== undefined
-      ? ` -x -a ${fishText(option.argChoices.join(' '))}`
-      : fileOptions.includes(option.long ?? '')
-        ? ' -r -F'
-        : ' -x'
+  const kind = valueKind(option)
+  const value = kind === undefined ? '' : kind === 'file' ? ' -r -F' : kind === 'none' ? ' -x' : ` -x${fishOffer(kind)}`
   return `complete -c hermes${condition}${short}${long}${value} -d ${fishText(option.description)}`
 }
 
@@ -195,6 +234,24 @@ function fish(commands: readonly Described[], globals: readonly Option[]): strin
   const all = commands.map(({ name }) => name).join(' ')
   return [
     '# fish completion for hermes',
+    'function __hermes_topics',
+    '  set -l words (commandline -opc)',
+    '  set -l place',
+    '  set -l before',
+    '  for word in $words',
+    '    switch $before',
+    '      case -d --dir',
+    '        set place --dir (string replace -r "^~" $HOME -- $word)',
+    '      case -u --url',
+    '        set place --url $word',
+    '    end',
+    "    if string match -q -r '^--(dir|url)=' -- $word",
+    '      set place $word',
+    '    end',
+    '    set before $word',
+    '  end',
+    '  hermes topics --timeout 1s $place 2>/dev/null',
+    'end',
     'complete -c hermes -f',
     ...globals.map((option) => fishOption(option, '')),
     ...commands.map(
@@ -203,11 +260,9 @@ function fish(commands: readonly Described[], globals: readonly Option[]): strin
     ),
     ...commands.flatMap(({ name, options, operands }) => {
       const condition = ` -n '__fish_seen_subcommand_from ${name}'`
-      const offers = operands.flatMap((operand) => {
-        if (operand === 'topic') return [`complete -c hermes${condition} -a '(hermes topics 2>/dev/null)'`]
-        if (operand === 'file') return [`complete -c hermes${condition} -F`]
-        return operand === 'none' ? [] : [`complete -c hermes${condition} -a ${fishText(operand.join(' '))}`]
-      })
+      const offers = operands.flatMap(({ kind }) =>
+        kind === 'none' ? [] : [`complete -c hermes${condition}${fishOffer(kind)}`],
+      )
       return [...options.map((option) => fishOption(option, condition)), ...offers]
     }),
   ]

@@ -1,6 +1,10 @@
+import { fstatSync } from 'node:fs'
 import { HermesError } from '../errors.js'
+import { native } from '../native.js'
 
 const chunkBytes = 65_536
+/** How often a pipe is asked whether somebody still reads it, in ms. */
+const lookMs = 500
 
 /** Buffered stdout: data only, with the reader's back-pressure, and a quiet end when the reader has gone. */
 export class Output {
@@ -10,6 +14,8 @@ export class Output {
   #size = 0
   #gone = false
   #failure: Error | undefined
+  readonly #onGone: () => void
+  #look: NodeJS.Timeout | undefined
 
   /** @param onGone called once when nobody reads any more */
   constructor(stream: NodeJS.WriteStream, onGone: () => void) {
@@ -24,6 +30,24 @@ export class Output {
       }
       onGone()
     })
+    this.#onGone = onGone
+  }
+
+  /** Notices that nobody reads any more before the next write, which may never come: `sub | head`. */
+  watchReader(): void {
+    const { fd } = this.#stream as { readonly fd?: number }
+    if (fd === undefined || this.#look !== undefined || !isPipe(fd)) return
+    this.#look = setInterval(() => {
+      if (this.#gone || !native.isReaderGone(fd)) return
+      this.#gone = true
+      this.#onGone()
+    }, lookMs)
+    this.#look.unref()
+  }
+
+  /** Ends `watchReader`. */
+  dispose(): void {
+    clearInterval(this.#look)
   }
 
   /** True when `flush` should be awaited before more is added. */
@@ -78,5 +102,15 @@ export class Output {
       }
       for (const event of ['drain', 'error', 'close']) stream.on(event, done)
     })
+  }
+}
+
+/** Also a socket: what Node gives a child as its pipe is one. */
+function isPipe(fd: number): boolean {
+  try {
+    const kind = fstatSync(fd)
+    return kind.isFIFO() || kind.isSocket()
+  } catch {
+    return false
   }
 }

@@ -44,8 +44,13 @@ function readPem(file: string): string {
 }
 
 /** Opens the place, runs `work`, and closes everything that was opened in it. */
-export async function withPlace<T>(dir: string, create: boolean, work: (hermes: Hermes) => Promise<T>): Promise<T> {
-  const hermes = await openPlace(dir, create)
+export async function withPlace<T>(
+  dir: string,
+  create: boolean,
+  work: (hermes: Hermes) => Promise<T>,
+  options: TcpOptions = {},
+): Promise<T> {
+  const hermes = await openPlace(dir, create, options)
   let result: T
   try {
     result = await work(hermes)

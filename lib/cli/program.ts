@@ -7,6 +7,7 @@ import { registerBench } from './commands/bench.js'
 import { defaultDir, type GlobalOptions, withHelp } from './commands/common.js'
 import { registerCompletion } from './commands/completion.js'
 import { registerDoctor } from './commands/doctor.js'
+import { registerHelp } from './commands/help.js'
 import { registerInfo } from './commands/info.js'
 import { registerPing } from './commands/ping.js'
 import { registerPub } from './commands/pub.js'
@@ -37,6 +38,7 @@ const commands = [
   registerBench,
   registerBattle,
   registerCompletion,
+  registerHelp,
 ]
 
 /** Runs `hermes` with these arguments and returns its exit code. Never throws. */

@@ -85,6 +85,7 @@ export class Session {
   }
 
   dispose(): void {
+    this.out.dispose()
     for (const [name, listener] of this.#listeners) process.off(name, listener)
   }
 

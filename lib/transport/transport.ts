@@ -43,6 +43,8 @@ export interface TopicInfo {
   readonly segments: number
   /** Bytes in files, the unused rest of the newest segment included. */
   readonly bytes: number
+  /** Of them, those that messages and headers take. (A broker of version 0.1.0 doesn't tell: then as `bytes`.) */
+  readonly usedBytes: number
   readonly segmentBytes: number
   readonly maxPayloadBytes: number
   readonly retention: Retention

@@ -1,5 +1,7 @@
 #include "binding/addon.h"
 
+#include <poll.h>
+
 #include "binding/appender_handle.h"
 #include "binding/constants.h"
 #include "binding/errors.h"
@@ -29,6 +31,16 @@ napi_value crc32_of(napi_env env, napi_callback_info raw) {
   return to_number(env, crc32(seed, static_cast<const std::byte*>(data), length));
 }
 
+/// isReaderGone(fd): whether all who could read from a pipe or socket have closed it. Node tells of that only at the next write.
+napi_value is_reader_gone(napi_env env, napi_callback_info raw) {
+  const Napi::CallbackInfo info(env, raw);
+  uint32_t fd = 0;
+  if (!read(env, info[0], &fd)) return throw_usage(env, "isReaderGone(fd: number)");
+  pollfd asked{static_cast<int>(fd), 0, 0};
+  // Without waiting. The kernel reports these two although nothing is asked for.
+  return to_boolean(env, poll(&asked, 1, 0) == 1 && (asked.revents & (POLLERR | POLLHUP)) != 0);
+}
+
 /// The names of the crash points; none in a release build.
 napi_value crash_point_names(napi_env env) {
   ArrayBuilder names(env);
@@ -45,6 +57,7 @@ Addon::Addon(Napi::Env env, Napi::Object exports) : dispatcher_(Dispatcher::crea
   object.set("crashPoints", crash_point_names(env));
   object.set("kernelFeatures", to_function(env, "kernelFeatures", kernel_features));
   object.set("crc32", to_function(env, "crc32", crc32_of));
+  object.set("isReaderGone", to_function(env, "isReaderGone", is_reader_gone));
   object.set("openLog", LogHandle::define(env));
   object.set("RingFile", RingFileHandle::define(env));
   define_ingest(env, object);

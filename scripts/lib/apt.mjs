@@ -1,4 +1,5 @@
 // System packages: installed by apt-get where that is possible without asking, named in a message where it is not.
+import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { say, timed } from './log.mjs'
 import { must, run, which } from './run.mjs'
@@ -14,11 +15,27 @@ export const tools = {
   gcc: { package: 'gcc', present: () => which('gcc') !== undefined },
   spin: { package: 'spin', present: () => which('spin') !== undefined },
   clang: { package: 'clang', present: () => which('clang++') !== undefined },
+  // libFuzzer and the sanitizers: only recommended by clang, which is of no use for fuzzing without them.
+  'clang-rt': { package: 'libclang-rt-dev', present: hasFuzzer },
+  openssl: { package: 'openssl', present: () => which('openssl') !== undefined },
+  strace: { package: 'strace', present: () => which('strace') !== undefined },
+  'systemd-analyze': { package: 'systemd', present: () => which('systemd-analyze') !== undefined },
+  'python3-yaml': {
+    package: 'python3-yaml',
+    present: () => spawnSync('python3', ['-c', 'import yaml'], { stdio: 'ignore' }).status === 0,
+  },
   'clang-format': { package: 'clang-format', present: () => which('clang-format') !== undefined },
   'g++-aarch64': { package: 'g++-aarch64-linux-gnu', present: () => which('aarch64-linux-gnu-g++') !== undefined },
   'qemu-aarch64': { package: 'qemu-user-static', present: () => which('qemu-aarch64-static') !== undefined },
   'gtest-sources': { package: 'googletest', present: () => existsSync('/usr/src/googletest/CMakeLists.txt') },
   debootstrap: { package: 'debootstrap', present: () => which('debootstrap') !== undefined },
+}
+
+/** Whether clang links a fuzz target. */
+function hasFuzzer() {
+  const program = 'extern "C" int LLVMFuzzerTestOneInput(const unsigned char*, unsigned long) { return 0; }'
+  const args = ['-x', 'c++', '-', '-fsanitize=address,undefined,fuzzer', '-o', '/dev/null']
+  return spawnSync('clang++', args, { input: program, stdio: ['pipe', 'ignore', 'ignore'] }).status === 0
 }
 
 export const canInstall = () => process.getuid?.() === 0 && which('apt-get') !== undefined

@@ -9,5 +9,7 @@ export const suite = {
   present: () => exists('native/fuzz'),
   run: async ({ log, timeoutMs }) =>
     (await skipUnless('clang')) ??
+    // By itself: where clang brings it, there is no package of this name.
+    (await skipUnless('clang-rt')) ??
     countLines(await run('bash', ['scripts/fuzz.sh', '10', 'frame', 'segment', 'control'], { log, timeoutMs })),
 }

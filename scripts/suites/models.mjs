@@ -9,6 +9,7 @@ export const suite = {
   timeoutMinutes: 5,
   /** Only a clone that has Promela models has this suite. */
   present: () => exists('test/model') && readdirSync(join(root, 'test', 'model')).some((name) => name.endsWith('.pml')),
+  // (gcc by itself comes without the C library's headers; g++ brings them.)
   run: async ({ log, timeoutMs }) =>
-    (await skipUnless('spin', 'gcc')) ?? countLines(await run('bash', ['scripts/model.sh'], { log, timeoutMs })),
+    (await skipUnless('spin', 'gcc', 'g++')) ?? countLines(await run('bash', ['scripts/model.sh'], { log, timeoutMs })),
 }

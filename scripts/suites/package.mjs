@@ -1,6 +1,6 @@
 // The tarball that would be published: its files, its types, and its use where there is no compiler.
 import { existsSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, posix } from 'node:path'
 import { ensureDist } from '../lib/build.mjs'
 import { prebuildPlatforms } from '../lib/native-sources.mjs'
 import { installPacked, pack } from '../lib/packed.mjs'
@@ -10,9 +10,20 @@ import { countFaults } from '../lib/suite.mjs'
 const allowed = [
   /^dist\/[\w/-]+\.(js|d\.ts)$/,
   /^prebuilds\/[\w-]+\/hermes\.(node|json)$/,
-  /^(package\.json|README\.md|LICENSE|CHANGELOG\.md)$/,
+  /^(package\.json|README\.md|LICENSE|CHANGELOG\.md|CONTRIBUTING\.md|Dockerfile|compose\.yaml)$/,
+  // What the documents link to: the package's page on npm has no other place for them.
+  /^docs\/[\w./-]+\.(md|svg|png)$/,
+  /^examples\/[\w./-]+\.(ts|js|py|md|sh|cc|txt)$/,
+  /^packaging\/systemd\/hermes\.(service|env)$/,
+  /^clients\/python\/(hermes_mq\/(\w+\.py|py\.typed)|README\.md|pyproject\.toml|LICENSE)$/,
 ]
 const maxUnpackedBytes = 4 * 1024 * 1024
+
+/** Local links of a document, without those in code. An anchor in the document itself is no target. */
+function linksOf(text) {
+  const prose = text.replace(/^(```|~~~)[^\n]*\n[\s\S]*?^\1[^\n]*$/gm, '').replace(/`[^`\n]*`/g, '')
+  return [...prose.matchAll(/\]\(\s*([^)#\s][^)\s]*)\s*\)/g)].map(([, target]) => target)
+}
 
 function faultsOfContent({ files, unpackedBytes }) {
   const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
@@ -24,7 +35,18 @@ function faultsOfContent({ files, unpackedBytes }) {
   const hooks = ['preinstall', 'install', 'postinstall', 'prepare'].filter(
     (name) => manifest.scripts[name] !== undefined,
   )
+  const folders = new Set(files.flatMap((file) => file.split('/').map((_, at, parts) => parts.slice(0, at).join('/'))))
+  const dangling = files
+    .filter((file) => file.endsWith('.md'))
+    .flatMap((file) =>
+      linksOf(readFileSync(join(root, file), 'utf8'))
+        .filter((target) => !/^[a-z]+:/.test(target))
+        .map((target) => posix.join(posix.dirname(file), target.replace(/#.*/, '')).replace(/\/$/, ''))
+        .filter((target) => !files.includes(target) && !folders.has(target))
+        .map((target) => `${file} links to ${target}`),
+    )
   return [
+    { name: 'every link in a document of the tarball leads into it', fault: dangling.join(', ') || undefined },
     { name: 'the tarball holds nothing but the package', fault: strays.join(', ') || undefined },
     { name: 'the tarball holds all of the package', fault: lacking.join(', ') || undefined },
     {

@@ -1,5 +1,6 @@
 import { appendFileSync, existsSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { need } from '../lib/apt.mjs'
 import { ensureCrashAddon } from '../lib/build.mjs'
 import { root, run } from '../lib/run.mjs'
 
@@ -11,12 +12,11 @@ export const suite = {
   async run({ log, timeoutMs }) {
     rmSync(report, { force: true })
     const args = ['run', '--reporter=default', '--reporter=json', `--outputFile.json=${report}`]
-    try {
-      await ensureCrashAddon()
-    } catch (error) {
-      // Their tests say that they are skipped, and why.
-      appendFileSync(log, `${error.message}\n`)
-    }
+    // Tests of what can't be had say that they are skipped, and why.
+    const tryTo = (work) => work.then((missing) => missing && note(missing)).catch((error) => note(error.message))
+    const note = (text) => appendFileSync(log, `${text}\n`)
+    for (const name of ['python3', 'openssl', 'strace', 'python3-yaml', 'systemd-analyze']) await tryTo(need(name))
+    await tryTo(ensureCrashAddon().then(() => undefined))
     const env = { HERMES_TYPE_TESTS: '1', NO_COLOR: '1' }
     const { code } = await run('node_modules/.bin/vitest', args, { env, log, timeoutMs })
     if (!existsSync(report)) return { passed: 0, failed: 1, skipped: 0, reason: `vitest died (exit code ${code})` }

@@ -1,7 +1,9 @@
 import { spawnSync } from 'node:child_process'
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { defaultDir } from '../../lib/cli/commands/common.js'
 import { main, usePlace } from './helpers.js'
 
 const place = usePlace()
@@ -13,9 +15,9 @@ test('topics lists names, a table with --long, and objects with --json', async (
   expect((await hermes(['topics'])).stdout).toBe('a\nb\n')
   const { lines } = await hermes(['topics', '--long'])
   expect(lines.map((line) => line.split(/ {2,}/))).toEqual([
-    ['TOPIC', 'CODEC', 'MESSAGES', 'SIZE', 'PUBLISHERS'],
-    ['a', 'json', '1', '100.0 MiB', '0'],
-    ['b', 'text', '2', '100.0 MiB', '0'],
+    ['TOPIC', 'CODEC', 'MESSAGES', 'USED', 'SIZE', 'PUBLISHERS'],
+    ['a', 'json', '1', '296 bytes', '100.0 MiB', '0'],
+    ['b', 'text', '2', '336 bytes', '100.0 MiB', '0'],
   ])
   const objects = (await hermes(['topics', '--json'])).lines.map((line) => JSON.parse(line))
   expect(objects.map(({ name, nextSequence }) => [name, nextSequence])).toEqual([
@@ -125,6 +127,11 @@ test.skipIf(!hasScript)(
       }).stdout
     expect(terminal(`replay ${file} rows --rate 100000`)).toMatch(/\[#+-*\] +\d+ %/)
     expect((await hermes(['replay', file, 'rows', '--rate', '100000'])).stderr).not.toContain('\u001b')
+    // Somebody who looks at a terminal is told why nothing comes; a pipe's reader is not.
+    await hermes(['pub', 'calm', 'x'])
+    expect(terminal('sub calm --duration 300ms')).toContain('Waiting for messages of calm')
+    expect(terminal('sub calm --from earliest --end')).not.toContain('Waiting')
+    expect((await hermes(['sub', 'calm', '--duration', '300ms'])).stderr).toBe('')
     expect(terminal('sub nothing')).toContain('\u001b[31m')
     expect(terminal('sub nothing', { NO_COLOR: '1' })).not.toContain('\u001b')
     expect((await hermes(['sub', 'nothing'])).stderr).not.toContain('\u001b')
@@ -165,10 +172,67 @@ test('bash completes commands, options, their values, topics and files', async (
   expect(completed(stdout, ['hermes', 'help', 'in'])).toEqual(['info'])
 })
 
+test('completion offers each command its own, files and folders where they belong', async () => {
+  for (const name of ['hermes.json', 'server.key', 'quotes.csv']) place.file(name, '')
+  mkdirSync(join(place.folder, 'house'))
+  await hermes(['pub', 'quotes', 'x'])
+  const { stdout } = await hermes(['completion', 'bash'])
+  // -c is --config of one command, --codec of others.
+  expect(completed(stdout, ['hermes', 'serve', '-c', 'her'])).toContain('hermes.json')
+  expect(completed(stdout, ['hermes', 'pub', 'quotes', '-c', 'js'])).toEqual(['json'])
+  for (const option of ['--tls-key', '--tls-cert', '--tls-ca', '--config'])
+    expect(completed(stdout, ['hermes', 'serve', option, 'serv'])).toEqual(['server.key'])
+  expect(completed(stdout, ['hermes', 'topics', '--dir', 'ho'])).toEqual(['house'])
+  expect(completed(stdout, ['hermes', '--dir', 'quo'])).toEqual([])
+  expect(completed(stdout, ['hermes', 'backup', 'ho'])).toEqual(['house'])
+  expect(completed(stdout, ['hermes', 'verify', 'quotes', 'q'])).toEqual(['quotes'])
+  expect(completed(stdout, ['hermes', 'serve', '--f'])).toEqual([])
+  expect(completed(stdout, ['hermes', 'tail', '--f'])).toEqual(['--follow'])
+  // As bash splits it.
+  expect(completed(stdout, ['hermes', 'pub', '--durability', '=', 's'])).toEqual(['synced'])
+  // --schema takes a file of pub, and nothing of info.
+  expect(completed(stdout, ['hermes', 'info', '--schema', 'q'])).toEqual(['quotes'])
+  expect(completed(stdout, ['hermes', 'pub', '--schema', 'q'])).toEqual(['quotes.csv'])
+})
+
+test('completion offers the topics of a broker, and gives up on one that does not answer', async () => {
+  await hermes(['pub', 'far', 'x', '--dir', 'served'])
+  const { url } = await place.serve(['--dir', 'served'])
+  const { stdout } = await hermes(['completion', 'bash'])
+  const [, port = ''] = /:(\d+)$/.exec(url) ?? []
+  const pieces = ['tcp', ':', '//127.0.0.1', ':', port]
+  expect(completed(stdout, ['hermes', 'sub', '--url', url, ''])).toEqual(['far'])
+  expect(completed(stdout, ['hermes', '--url', ...pieces, 'sub', 'f'])).toEqual(['far'])
+  const silent = createServer(() => {})
+  await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve))
+  const { port: deaf } = silent.address() as { readonly port: number }
+  const begun = performance.now()
+  expect((await hermes(['topics', '--url', `tcp://127.0.0.1:${deaf}`, '--timeout', '1s'])).code).toBe(12)
+  expect(performance.now() - begun).toBeLessThan(15_000)
+  silent.close()
+})
+
+test('help of a command that does not exist names the mistake', async () => {
+  const wrong = await hermes(['help', 'topcis'])
+  expect([wrong.code, wrong.stdout]).toEqual([2, ''])
+  expect(wrong.stderr).toContain("There is no command 'topcis'. Did you mean 'topics'?")
+  expect((await hermes(['help', 'nosuch'])).stderr).toContain("There is no command 'nosuch'. There are: pub, sub,")
+  expect((await hermes(['help', 'topics'])).stdout).toContain('Usage: hermes topics')
+  const page = await hermes(['help'])
+  expect([page.code, page.stdout]).toEqual([0, expect.stringContaining('Usage: hermes [options]')])
+})
+
+test('README and command line have the same directory', () => {
+  const page = readFileSync(join(import.meta.dirname, '../../README.md'), 'utf8')
+  const named = [...page.matchAll(/(?:open\('|--dir )(\.\/[\w-]+)/g)].map(([, dir]) => dir)
+  expect([...new Set(named)]).toEqual([defaultDir])
+})
+
 test.each(['zsh', 'fish'])('%s takes its script, where it is installed', async (shell) => {
   const { code, stdout } = await hermes(['completion', shell])
   expect(code).toBe(0)
-  for (const command of ['pub', 'sub', 'tail', 'topics', 'info', 'replay', 'bench']) expect(stdout).toContain(command)
+  for (const command of ['pub', 'sub', 'tail', 'topics', 'info', 'replay', 'bench', '--timeout 1s', '--url'])
+    expect(stdout).toContain(command)
   if (spawnSync(shell, ['--version']).status !== 0) return
   const { status, stderr } = spawnSync(shell, ['-n', place.file(`hermes.${shell}`, stdout)], { encoding: 'utf8' })
   expect([status, stderr]).toEqual([0, ''])

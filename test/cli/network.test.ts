@@ -1,3 +1,4 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
@@ -68,7 +69,7 @@ describe('hermes ping', () => {
     try {
       const { url } = await place.serve(['--dir', 'served'], { env: { HERMES_TOKEN: 'twelve-letters-and-more' } })
       for (const [args, wanted, text] of [
-        [['--url', 'tcp://127.0.0.1:1'], 1, 'CONNECTION_FAILED'],
+        [['--url', 'tcp://127.0.0.1:1'], 12, 'CONNECTION_FAILED'],
         [['--url', `tcp://127.0.0.1:${port}`, '--timeout', '300ms'], 11, 'TIMED_OUT'],
         [['--url', url], 4, 'UNAUTHORIZED'],
         [[], 2, '--url'],
@@ -117,9 +118,29 @@ test.skipIf(!hasOpenssl())(
     expect((await hermes(['pub', 'a', 'hello', '--url', url], { env })).code).toBe(0)
     expect((await hermes(['tail', 'a', '--url', url], { env })).stdout).toBe('hello\n')
     const stranger = await hermes(['ping', '--url', url], { env: { HERMES_TLS_CA: 'authority.pem' } })
-    expect([stranger.code, stranger.stdout]).toEqual([1, ''])
+    expect([stranger.code, stranger.stdout]).toEqual([12, ''])
     const missing = await hermes(['ping', '--url', url], { env: { HERMES_TLS_CA: 'nowhere.pem' } })
     expect([missing.code, missing.stderr]).toEqual([3, expect.stringContaining('nowhere.pem')])
+  },
+)
+
+test.skipIf(!hasOpenssl())(
+  'file names in a configuration are relative to its file (certificates made by openssl)',
+  async () => {
+    const folder = join(place.folder, 'etc')
+    mkdirSync(folder)
+    certificate(folder, 'server')
+    const tls = { key: 'server.key', cert: join(folder, 'server.pem') }
+    writeFileSync(join(folder, 'hermes.json'), JSON.stringify({ tls }))
+    const { url } = await place.serve(['--dir', 'served', '--config', 'etc/hermes.json'])
+    expect(url).toMatch(/^tls:/)
+    expect((await hermes(['ping', '--url', url], { env: { HERMES_TLS_CA: 'etc/server.pem' } })).stderr).toBe('')
+    writeFileSync(join(folder, 'hermes.json'), JSON.stringify({ tls: { ...tls, key: 'gone.key' } }))
+    const lost = await hermes(['serve', '--port', '0', '--config', 'etc/hermes.json'])
+    expect([lost.code, lost.stderr]).toEqual([3, expect.stringContaining(join(folder, 'gone.key'))])
+    writeFileSync(join(folder, 'hermes.json'), JSON.stringify({ tls: { ...tls, key: 7 } }))
+    const wrong = await hermes(['serve', '--port', '0', '--config', 'etc/hermes.json'])
+    expect([wrong.code, wrong.stderr]).toEqual([2, expect.stringContaining("'tls.key' in etc/hermes.json")])
   },
 )
 

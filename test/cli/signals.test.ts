@@ -87,3 +87,12 @@ test('a full disk behind stdout is a failure', async () => {
   expect(stderr).toContain('ENOSPC')
   expect(code).toBe(6)
 })
+
+test.each(['sub', 'tail'])('%s ends when its reader has gone, though no message comes', async (command) => {
+  await hermes(['pub', 'calm', 'one'])
+  const where = command === 'sub' ? ['--from', 'earliest'] : ['--follow']
+  const shell = `set -o pipefail; "$0" "$@" | head -n 1`
+  const child = spawn('bash', ['-c', shell, process.execPath, main, command, 'calm', ...where], { cwd: place.folder })
+  const [code] = await once(child, 'close')
+  expect(code).toBe(0)
+})

@@ -132,12 +132,16 @@ export function limitsCase({ it }: Suite): void {
       watermarks: { claimed: 101, written: 101, synced: 101 },
       segments: 1,
       bytes: 65_536,
+      usedBytes: expect.any(Number),
       segmentBytes: 65_536,
       maxPayloadBytes: 1000,
       retention: { bytes: 655_360 },
       publishers: 1,
       diskAlarm: false,
     })
+    // A frame of 40 bytes for each message, and the header of the segment.
+    expect(info.usedBytes).toBeGreaterThanOrEqual(100 * 40)
+    expect(info.usedBytes).toBeLessThanOrEqual(100 * 40 + 8192)
     expect(info.createdMs).toBeGreaterThanOrEqual(before - 1000)
     expect(info.createdMs).toBeLessThanOrEqual(Date.now() + 1000)
     expect(await topic.info()).toEqual(info)

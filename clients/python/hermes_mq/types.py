@@ -104,6 +104,8 @@ class TopicInfo:
     disk_alarm: bool
     #: None: the broker is too old to tell.
     watermarks: Optional[Watermarks] = None
+    #: Of ``bytes``, those that messages and headers take. None: the broker is too old to tell.
+    used_bytes: Optional[int] = None
 
 
 def topic_info(fields: Mapping[str, Any]) -> TopicInfo:
@@ -126,6 +128,7 @@ def topic_info(fields: Mapping[str, Any]) -> TopicInfo:
             retention=Retention(retention.get("bytes"), retention.get("ageMs")),
             publishers=int(fields["publishers"]),
             disk_alarm=bool(fields["diskAlarm"]),
+            used_bytes=None if fields.get("usedBytes") is None else int(fields["usedBytes"]),
             watermarks=marks and Watermarks(int(marks["claimed"]), int(marks["written"]), int(marks["synced"])),
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as cause:

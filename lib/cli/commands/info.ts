@@ -58,6 +58,7 @@ function rowsOf(info: TopicInfo): [string, string][] {
     ['claimed before', String(watermarks.claimed)],
     ['written before', String(watermarks.written)],
     ['synced before', String(watermarks.synced)],
+    ['used', bytesText(info.usedBytes)],
     ['segments', size],
     ['largest payload', bytesText(info.maxPayloadBytes)],
     ['retention', limits.length === 0 ? 'unlimited' : limits.join(', ')],

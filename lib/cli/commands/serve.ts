@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises'
+import { dirname, resolve } from 'node:path'
 import { type Command, Option } from 'commander'
 import { serve } from '../../broker/broker.js'
 import type { BrokerOptions, BrokerTls, defaultLimits } from '../../broker/options.js'
@@ -37,7 +38,7 @@ export function registerServe(program: Command, session: Session): void {
     )
     .option('--host <address>', 'where to listen (default: 127.0.0.1); HERMES_HOST')
     .option('-p, --port <n>', 'where to listen, 0 for any free port (default: 9000); HERMES_PORT', integer(0, 65_535))
-    .option('-c, --config <file>', `JSON: ${configNames.join(', ')}`)
+    .option('-c, --config <file>', `JSON: ${configNames.join(', ')}; file names of tls are relative to it`)
     .addOption(
       new Option('--idle <how>', 'spin polls without sleeping and keeps a core busy').choices(['park', 'spin']),
     )
@@ -62,7 +63,7 @@ export function registerServe(program: Command, session: Session): void {
   withHelp(
     command,
     `
-hermes serve --dir ./data
+hermes serve --dir ./hermes-data
 hermes serve --dir /var/lib/hermes --host 0.0.0.0 --config /etc/hermes.json
 HERMES_TOKEN=… hermes serve --host 10.0.0.5 --tls-key key.pem --tls-cert cert.pem`,
   )
@@ -119,10 +120,17 @@ async function readConfig(file: string): Promise<Record<string, unknown>> {
 
 async function tlsOf(options: ServeOptions, config: unknown): Promise<BrokerTls | undefined> {
   if (config !== undefined) checkOptions("'tls'", config, ['key', 'cert', 'ca'])
-  const files = (config ?? {}) as { readonly key?: string; readonly cert?: string; readonly ca?: string }
-  const key = options.tlsKey ?? files.key
-  const cert = options.tlsCert ?? files.cert
-  const ca = options.tlsCa ?? files.ca
+  const files = (config ?? {}) as Readonly<Record<'key' | 'cert' | 'ca', unknown>>
+  const named = (name: 'key' | 'cert' | 'ca'): string | undefined => {
+    const file = files[name]
+    if (file === undefined) return undefined
+    if (typeof file !== 'string' || file === '') throw invalid(`'tls.${name}' in ${options.config} must name a file.`)
+    // Wherever the broker is started: what a file says is relative to the file.
+    return resolve(dirname(options.config ?? ''), file)
+  }
+  const key = options.tlsKey ?? named('key')
+  const cert = options.tlsCert ?? named('cert')
+  const ca = options.tlsCa ?? named('ca')
   if (key === undefined && cert === undefined && ca === undefined) return undefined
   if (key === undefined || cert === undefined)
     throw invalid('TLS needs both a key and a certificate: --tls-key and --tls-cert.')

@@ -48,6 +48,7 @@ export function registerSub(program: Command, session: Session): void {
     .action(async (topic: string, options: SubOptions) => {
       const { dir } = globalsOf(command)
       const begun = performance.now()
+      session.out.watchReader()
       const signal = options.duration === undefined ? session.signal : session.signalWithin(options.duration)
       const awaited = options.await === true && !(await isThere(dir, topic))
       if (awaited && !session.json) session.note(`Waiting for somebody to make the topic ${topic}.`)
@@ -60,6 +61,8 @@ export function registerSub(program: Command, session: Session): void {
           wait: options.wait,
           onDamage: options.skipDamage === true ? 'skip' : 'error',
         })
+        if (options.end !== true && subscriber.lag === 0 && !session.json && session.streams.stderr.isTTY)
+          session.note(`Waiting for messages of ${topic}. Ctrl-C ends it.`)
         const handled = await follow(subscriber, {
           handler: printer(session, format, options.meta === true),
           out: session.out,

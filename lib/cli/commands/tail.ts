@@ -31,6 +31,7 @@ export function registerTail(program: Command, session: Session): void {
     .addOption(encodingOption())
     .action(async (topic: string, options: TailOptions) => {
       const { dir } = globalsOf(command)
+      session.out.watchReader()
       await withPlace(dir, false, async (hermes) => {
         const info = await needTopic(hermes, topic)
         const format = readFormat(options, info)

@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import type { Hermes } from '../../hermes.js'
+import { timerDuration } from '../arguments.js'
 import { withPlace } from '../place.js'
 import type { Session } from '../session.js'
 import { bytesText, table } from '../words.js'
@@ -10,14 +11,18 @@ export function registerTopics(program: Command, session: Session): void {
     .command('topics')
     .summary('list the topics')
     .description('Lists the topics by name. With --json, one object per line with all that `hermes info` knows.')
-    .option('-l, --long', 'a table with codec, messages, size and open publishers')
-    .action(async (options: { readonly long?: boolean }) => {
+    .option('-l, --long', 'a table with codec, messages, bytes in use, size of the files and open publishers')
+    .option('--timeout <time>', 'how long a broker may take to answer (default: 30s)', timerDuration)
+    .action(async (options: { readonly long?: boolean; readonly timeout?: number }) => {
       const { dir } = globalsOf(command)
-      await withPlace(dir, false, async (hermes) => {
+      const { timeout } = options
+      const bounds = timeout === undefined ? {} : { connectTimeoutMs: timeout, requestTimeoutMs: timeout }
+      const print = async (hermes: Hermes) => {
         const names = await hermes.topics()
         if (session.json || options.long === true) return list(session, hermes, names)
         for (const name of names) session.out.line(name)
-      })
+      }
+      await withPlace(dir, false, print, bounds)
     })
   withHelp(
     command,
@@ -36,15 +41,15 @@ async function list(session: Session, hermes: Hermes, names: readonly string[]):
     try {
       const info = await hermes.info(name)
       if (session.json) session.out.line(JSON.stringify(info))
-      const { codec, nextSequence, firstSequence, bytes, publishers } = info
-      rows.push([name, codec.name, nextSequence - firstSequence, bytesText(bytes), publishers])
+      const { codec, nextSequence, firstSequence, bytes, usedBytes, publishers } = info
+      rows.push([name, codec.name, nextSequence - firstSequence, bytesText(usedBytes), bytesText(bytes), publishers])
     } catch (error) {
       if (failure !== undefined) session.fail(failure)
       failure = error
     }
   }
   if (!session.json && rows.length > 0) {
-    const [head = '', ...lines] = table([['TOPIC', 'CODEC', 'MESSAGES', 'SIZE', 'PUBLISHERS'], ...rows])
+    const [head = '', ...lines] = table([['TOPIC', 'CODEC', 'MESSAGES', 'USED', 'SIZE', 'PUBLISHERS'], ...rows])
     session.out.line(session.bold(head))
     for (const line of lines) session.out.line(line)
   }

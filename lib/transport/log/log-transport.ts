@@ -57,6 +57,7 @@ export class LogTransport implements Transport {
         watermarks: { claimed: info.claimedSequence, written: info.nextSequence, synced: info.syncedSequence },
         segments,
         bytes: segments * info.segmentBytes,
+        usedBytes: segments === 0 ? 0 : (segments - 1) * info.segmentBytes + info.tailOffset,
         segmentBytes: info.segmentBytes,
         maxPayloadBytes: info.maxPayloadBytes,
         retention: toRetention(info.retentionBytes, info.retentionAgeMs),

@@ -62,6 +62,7 @@ export class RingTransport implements Transport {
         watermarks: { claimed: nextSequence, written: nextSequence, synced: 1 },
         segments: 1,
         bytes: capacity,
+        usedBytes: Math.min(used, capacity),
         segmentBytes: capacity,
         maxPayloadBytes: file.maxPayloadBytes,
         retention: {},

@@ -57,7 +57,8 @@ export class TcpTransport implements Transport {
   async info(name: string, signal?: AbortSignal): Promise<TopicInfo> {
     const { info } = await this.#request({ op: 'info', topic: name }, `what it knows of '${name}'`, signal)
     if (typeof info !== 'object' || info === null) throw protocolError('The broker sent no description of the topic.')
-    return info as TopicInfo
+    const { bytes, usedBytes = bytes } = info as TopicInfo
+    return { ...(info as TopicInfo), usedBytes }
   }
 
   async health(signal?: AbortSignal): Promise<BrokerHealth> {

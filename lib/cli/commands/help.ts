@@ -1,0 +1,31 @@
+import type { Command } from 'commander'
+import { HermesError } from '../../errors.js'
+import { likely } from '../../options.js'
+import { withHelp } from './common.js'
+
+/** In place of commander's own, which prints the whole page for a name that it doesn't know, and not what was wrong. */
+export function registerHelp(program: Command): void {
+  program.helpCommand(false)
+  const command = program
+    .command('help')
+    .summary('show the help of a command')
+    .description('Shows what a command does, its options and examples; without a command, what there is.')
+    .argument('[command]')
+    .action((name: string | undefined) => {
+      if (name === undefined) return program.outputHelp()
+      const found = program.commands.find((one) => one.name() === name)
+      if (found !== undefined) return found.outputHelp()
+      const names = program.commands.map((one) => one.name())
+      const meant = likely(name, names)
+      const hint = meant === undefined ? `There are: ${names.join(', ')}.` : `Did you mean '${meant}'?`
+      throw new HermesError('INVALID_ARGUMENT', `There is no command '${name}'. ${hint}`, {
+        details: { command: name, ...(meant === undefined ? {} : { likely: meant }) },
+      })
+    })
+  withHelp(
+    command,
+    `
+hermes help
+hermes help replay`,
+  )
+}
