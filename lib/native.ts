@@ -52,7 +52,7 @@ function candidates(platform: string): string[] {
 const bundlerAdvice =
   'It looks as if a bundler had made hermes-mq part of this file. Leave it in node_modules, where its addon is:\n' +
   '  esbuild --external:hermes-mq --external:hermes-mq/*\n' +
-  "  webpack { externals: [/^hermes-mq(\\/|$)/], externalsType: 'module' } (import() for CommonJS)\n"
+  "  webpack { externals: [/^hermes-mq(\\/|$)/], target: 'node20', externalsType: 'import' }\n"
 
 function load(): NativeAddon {
   const platform = platformName()
