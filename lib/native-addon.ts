@@ -163,6 +163,8 @@ export interface NativeLogInfo {
   readonly retentionBytes: number
   readonly retentionAgeMs: number
   readonly diskAlarm: boolean
+  /** errno; 0 = none */
+  readonly syncFailure: number
   readonly writable: boolean
 }
 

@@ -21,6 +21,8 @@ const { segmentHeaderBytes, stopClaim, stopSegmentEnd, stopDamage } = native.con
 const patienceMs = 20
 /** Why a void stands for messages: see docs/wire-protocol.md, DELIVER. */
 const voidPassed = 3
+/** Looks at an empty word before the core is asked what it is. */
+const emptyLooks = 1024
 const mostMessages = 65_535
 
 /** `some`: the run [offset, end) can be sent. `pinned`: there may be more once all that was sent has been written. */
@@ -55,6 +57,7 @@ export class LogTail {
   #averageBytes = 128
   #pins = 0
   #stuckSince = 0
+  #looksLeft = 0
   #closed = false
 
   constructor(topic: string, log: NativeLog) {
@@ -131,8 +134,14 @@ export class LogTail {
   read(most: number): Found {
     for (;;) {
       const offset = this.#offset
-      if (offset + frameHeaderBytes <= this.#region.length && Atomics.load(this.#commits, offset >> 2) === 0)
+      // Now and then the core is asked all the same: zeros may be a page that was lost.
+      if (
+        offset + frameHeaderBytes <= this.#region.length &&
+        Atomics.load(this.#commits, offset >> 2) === 0 &&
+        --this.#looksLeft > 0
+      )
         return 'none'
+      this.#looksLeft = emptyLooks
       this.#look(Math.min(mostMessages, Math.max(1, Math.floor(most / this.#averageBytes))))
       if ((this.#words[scratchOffset] as number) !== offset) {
         this.#takePassed()
@@ -178,6 +187,7 @@ export class LogTail {
     this.#store()
     await parked(() => this.#reader.wait(timeoutMs))
     if (!this.#closed) callNative(() => this.#reader.check(), { topic: this.#topic })
+    this.#looksLeft = 0
   }
 
   cancel(): void {

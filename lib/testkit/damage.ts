@@ -1,12 +1,12 @@
-import { closeSync, fstatSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs'
+import { closeSync, fstatSync, ftruncateSync, openSync, readSync, rmSync, statSync, writeSync } from 'node:fs'
 import type { Random } from './random.js'
 
 /** Bytes of a file that were changed. */
 export interface DamageDone {
-  readonly kind: 'flip' | 'overwrite' | 'zero-page' | 'truncate'
+  readonly kind: 'flip' | 'overwrite' | 'zero-page' | 'truncate' | 'claim' | 'zero-file' | 'lose'
   readonly file: string
   readonly offset: number
-  /** From `offset` on; for `truncate`, up to the old end. */
+  /** From `offset` on; for `truncate` and `lose`, up to the old end. */
   readonly bytes: number
 }
 
@@ -32,6 +32,31 @@ export function overwrite(file: string, offset: number, bytes: Uint8Array): Dama
 export function zeroPage(file: string, page: number, pageBytes = 4096): DamageDone {
   overwrite(file, page * pageBytes, Buffer.alloc(pageBytes))
   return { kind: 'zero-page', file, offset: page * pageBytes, bytes: pageBytes }
+}
+
+/**
+ * Writes at a frame's beginning what looks like a publisher's claim of room (docs/log-format.md: Segment): of `count` messages in `spanBytes` bytes, by the
+ * participant in `slot`. Slots from 256 on, and spans that are not those of frames, are no publisher's.
+ */
+export function fakeClaim(file: string, offset: number, slot: number, count: number, spanBytes: number): DamageDone {
+  const word = 0xc1n | (BigInt(slot) << 8n) | (BigInt(count) << 18n) | (BigInt(Math.floor(spanBytes / 8)) << 34n)
+  const bytes = Buffer.alloc(8)
+  bytes.writeBigUInt64LE(BigInt.asUintN(61, word))
+  return { ...overwrite(file, offset, bytes), kind: 'claim' }
+}
+
+/** Fills a whole file with zeros. */
+export function zeroFile(file: string): DamageDone {
+  const { size } = statSync(file)
+  overwrite(file, 0, Buffer.alloc(size))
+  return { kind: 'zero-file', file, offset: 0, bytes: size }
+}
+
+/** Removes a file. */
+export function loseFile(file: string): DamageDone {
+  const { size } = statSync(file)
+  rmSync(file)
+  return { kind: 'lose', file, offset: 0, bytes: size }
 }
 
 /** Makes a file shorter. Never do so while a process has it mapped: touching what is gone kills that process (SIGBUS). */

@@ -1,9 +1,10 @@
-import { cpSync, readdirSync, readFileSync } from 'node:fs'
+import { cpSync, existsSync, readdirSync, readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { raw } from '../codec/raw.js'
 import { HermesError } from '../errors.js'
+import type { Hermes } from '../hermes.js'
 import { open } from '../open.js'
-import { type DamageDone, damageAtRandom } from './damage.js'
+import { type DamageDone, damageAtRandom, fakeClaim, loseFile, zeroFile, zeroPage } from './damage.js'
 import { makePayload } from './message.js'
 import { Oracle, type Violation } from './oracle.js'
 import type { CampaignOptions, CampaignReport } from './power-cuts.js'
@@ -26,9 +27,12 @@ interface Frame {
 }
 
 /**
- * Damages the files of a topic that nobody has open, at random: bits flipped, bytes overwritten, pages zeroed, files cut short. Then subscribers read it, and
- * `repair()` mends it. What is delivered must be what was published, in order and once; what is not must lie in frames that were damaged, or
- * in a segment whose file or header was; and what is damaged must be noticed.
+ * Damages the files of a topic that nobody has open, at random: bits flipped, bytes overwritten, pages zeroed, claims that nobody made, files cut short, zeroed and
+ * lost. Then subscribers read it, and `repair()` mends it. What is delivered must be what was published, in order and once; what is not must lie in frames that were
+ * damaged, or in a segment whose file or header was; and what is damaged must be noticed.
+ *
+ * Each case is a copy, which the first publisher that opens it checks as a whole. In half of the cases that was before the damage: the files then count as those that the
+ * publishers left. In half of these somebody publishes before the repair: every subscriber must see that message, or opening must have been refused.
  */
 export async function damages({ folder, count, seed, onCase }: CampaignOptions): Promise<CampaignReport> {
   const random = new Random(seed)
@@ -49,6 +53,13 @@ export async function damages({ folder, count, seed, onCase }: CampaignOptions):
     cpSync(pristine, place, { recursive: true })
     cache = new Map()
     const told = `seed ${seed}, case ${caseSeed}`
+    const settled = own.chance(0.5)
+    const publishesFirst = settled && own.chance(0.5)
+    if (settled) {
+      await settle(place)
+      add('settled')
+    }
+    const control = readFileSync(join(place, 'topics', topic, 'control'))
     const inflicted = damage(place, files, frames, own)
     for (const { kind } of inflicted) add(kind)
     const text = inflicted
@@ -57,7 +68,7 @@ export async function damages({ folder, count, seed, onCase }: CampaignOptions):
     const say = (kind: Violation['kind'], message: string) =>
       violations.push({ kind, message: `${told}: ${text}: ${message}` })
     try {
-      await judge(place, pristine, frames, inflicted, oracle, say, add)
+      await judge(place, pristine, control, frames, inflicted, oracle, publishesFirst, say, add)
     } catch (error) {
       say(
         'lost',
@@ -73,11 +84,22 @@ export async function damages({ folder, count, seed, onCase }: CampaignOptions):
   return { seed, cases: count, counts, violations }
 }
 
+/** Opens it for publishing once: from then on it counts as the place that the publishers left. */
+async function settle(place: string): Promise<void> {
+  const hermes = await open(place, { create: false })
+  await (await hermes.topic(topic, { codec: raw, create: false }).publisher()).close()
+  await hermes.close()
+  // The segment that was being prepared is whole then.
+  while (readdirSync(join(place, 'topics', topic)).some((name) => name.includes('.tmp')))
+    await new Promise((resolve) => setTimeout(resolve, 1))
+}
+
 async function makeTopic(place: string): Promise<Oracle> {
   const oracle = new Oracle()
   const hermes = await open(place)
   const publisher = await hermes.topic(topic, { codec: raw, segmentBytes: 65_536, maxPayloadBytes: 1024 }).publisher()
   oracle.attempt(0, messages)
+  oracle.attempt(98, 1)
   for (let number = 0; number < messages; number++) {
     publisher.publish(makePayload({ writer: 0, number }, 16 + ((number * 37) % 700)))
     oracle.acknowledge({ writer: 0, number }, 'synced', publisher.lastSequence)
@@ -91,7 +113,16 @@ async function makeTopic(place: string): Promise<Oracle> {
 }
 
 function damage(place: string, files: readonly string[], frames: readonly Frame[], random: Random): DamageDone[] {
+  if (random.chance(0.06)) {
+    // A file of the topic as a whole, whichever it is.
+    const folder = join(place, 'topics', topic)
+    const names = readdirSync(folder).filter((one) => one !== 'quarantine' && !one.includes('.tmp'))
+    const file = join(folder, random.pick(names))
+    return [random.chance(0.5) ? zeroFile(file) : loseFile(file)]
+  }
   return Array.from({ length: random.pick([1, 1, 1, 2, 4]) }, () => {
+    if (random.chance(0.25)) return falseClaim(place, frames, random)
+    if (random.chance(0.1)) return zeroedPages(place, frames, random)
     const name = basename(random.pick(random.chance(0.9) ? files.filter((file) => file.endsWith('.seg')) : files))
     const file = join(place, 'topics', topic, name)
     const size = readFileSync(file).length
@@ -101,26 +132,60 @@ function damage(place: string, files: readonly string[], frames: readonly Frame[
   }).filter((one) => one.bytes > 0)
 }
 
+/** Eight bytes that look like a claim, at the beginning of a message. */
+function falseClaim(place: string, frames: readonly Frame[], random: Random): DamageDone {
+  const frame = random.pick(frames.filter(({ isData }) => isData))
+  const own = Math.ceil((frame.end - frame.offset) / 8) * 8
+  const slot = random.chance(0.7) ? random.below(4) : random.below(1024)
+  const rest = 65_536 - frame.offset
+  const [count, span] = random.pick([
+    [1, own],
+    [1, 8 * (4 + random.below(Math.max(1, rest / 8 - 4)))],
+    [1 + random.below(300), 8 * (4 + random.below(Math.max(1, rest / 8 - 4)))],
+    [0, rest],
+    [2, rest],
+  ])
+  return fakeClaim(
+    join(place, 'topics', topic, basename(frame.file)),
+    frame.offset,
+    slot,
+    count as number,
+    span as number,
+  )
+}
+
+/** Pages that were lost, at a boundary of frames or anywhere. */
+function zeroedPages(place: string, frames: readonly Frame[], random: Random): DamageDone {
+  const { file, offset } = random.pick(frames)
+  const path = join(place, 'topics', topic, basename(file))
+  const first = Math.floor(offset / 4096)
+  const count = Math.min(1 + random.below(6), 16 - first)
+  for (let page = first; page < first + count; page++) zeroPage(path, page)
+  return { kind: 'zero-page', file: path, offset: first * 4096, bytes: count * 4096 }
+}
+
 type Say = (kind: Violation['kind'], message: string) => void
 
 async function judge(
   place: string,
   pristine: string,
+  controlBefore: Buffer,
   frames: readonly Frame[],
   inflicted: readonly DamageDone[],
   oracle: Oracle,
+  publishesFirst: boolean,
   say: Say,
   add: (name: string, more?: number) => void,
 ): Promise<void> {
   const folder = join(place, 'topics', topic)
   const changed = (file: string, from: number, to: number) =>
     differs(join(pristine, 'topics', topic, basename(file)), join(folder, basename(file)), from, to)
-  const control = differs(join(pristine, 'topics', topic, 'control'), join(folder, 'control'), 0, 40_960)
+  const control = !read(join(folder, 'control')).equals(controlBefore)
   // What may be missing: damaged frames, and whole segments without a good header or of another length.
   const excused = new Set<number>()
   const lostFiles = new Set(
     inflicted
-      .filter(({ kind, file }) => kind === 'truncate' && file.endsWith('.seg'))
+      .filter(({ kind, file }) => ['truncate', 'lose', 'zero-file'].includes(kind) && file.endsWith('.seg'))
       .map(({ file }) => basename(file)),
   )
   for (const { file } of frames) if (changed(file, 0, headerBytes)) lostFiles.add(basename(file))
@@ -129,6 +194,7 @@ async function judge(
       if (frame.isData) excused.add(frame.sequence)
   }
   const headers = inflicted.some(({ file }) => file.endsWith('.seg') && changed(file, 0, headerBytes))
+  // The topic without a description, or with another one: told by whoever opens it.
   const anything = headers || lostFiles.size > 0 || frames.some(({ file, offset, end }) => changed(file, offset, end))
   const hermes = await open(place, { create: false })
   try {
@@ -139,11 +205,14 @@ async function judge(
       if (!anything && !control && before.damage.length > 0)
         say('invented', `verify() reports damage where there is none: ${before.damage[0]?.reason}`)
     }
+    const early = publishesFirst ? await publishEarly(hermes, say, add) : undefined
     const repaired = await attempt(() => hermes.repair(topic), say, add)
     if (repaired === undefined) return
     add('setAside', repaired.damage.length)
     const after = await attempt(() => readEverything(hermes, topic), say, add)
     if (after === undefined) return say('lost', 'after a repair that succeeded the topic can not be read')
+    if (early !== undefined && !after.seen.some(({ sequence, id }) => sequence === early && id?.writer === 98))
+      say('lost', `what was published at sequence ${early} before the repair is not there after it`)
     judgeReading(after, 'after the repair', oracle, excused, control, say, add)
     if (after.damage.length > 0) say('gap', `damage is left after the repair: ${after.damage[0]?.reason}`)
     const publisher = await hermes.topic(topic, { codec: raw, create: false }).publisher()
@@ -154,6 +223,31 @@ async function judge(
   } finally {
     await hermes.close()
   }
+}
+
+/** Publishes a message, which everybody who reads must come to, wherever it got its place. Its sequence, unless opening was refused. */
+async function publishEarly(
+  hermes: Hermes,
+  say: Say,
+  add: (name: string, more?: number) => void,
+): Promise<number | undefined> {
+  const publisher = await attempt(() => hermes.topic(topic, { codec: raw, create: false }).publisher(), say, add)
+  if (publisher === undefined) return undefined
+  add('publishedFirst')
+  publisher.publish(makePayload({ writer: 98, number: 0 }, 100))
+  const { lastSequence } = publisher
+  await publisher.close()
+  const reading = await attempt(() => readEverything(hermes, topic), say, add)
+  if (
+    reading !== undefined &&
+    reading.damage.length === 0 &&
+    !reading.seen.some(({ sequence, id }) => sequence === lastSequence && id?.writer === 98)
+  )
+    say(
+      'lost',
+      `what was published at sequence ${lastSequence} before the repair is not delivered, and no damage is told`,
+    )
+  return lastSequence
 }
 
 /** A clear refusal is an answer, too; any other failure is not. */
@@ -180,15 +274,17 @@ function judgeReading(
   add: (name: string, more?: number) => void,
 ): void {
   // How many sequences are empty is judged by what is missing, below.
+  const made = reading.seen.filter(({ id }) => id?.writer !== 98)
   const found = oracle.check({
     ...reading,
+    seen: made,
     firstSequence: 1,
     nextSequence: messages + 1,
-    voids: messages - new Set(reading.seen.map(({ sequence }) => sequence)).size,
+    voids: messages - new Set(made.map(({ sequence }) => sequence)).size,
     level: 'none',
   })
   for (const { kind, message } of found) say(kind, `${when}: ${message}`)
-  const seen = new Set(reading.seen.map(({ sequence }) => sequence))
+  const seen = new Set(made.map(({ sequence }) => sequence))
   let lost = 0
   for (let sequence = 1; sequence <= messages; sequence++) {
     if (seen.has(sequence)) continue
@@ -236,7 +332,7 @@ let cache = new Map<string, Buffer>()
 function read(file: string): Buffer {
   let bytes = cache.get(file)
   if (bytes === undefined) {
-    bytes = readFileSync(file)
+    bytes = existsSync(file) ? readFileSync(file) : Buffer.alloc(0)
     cache.set(file, bytes)
   }
   return bytes

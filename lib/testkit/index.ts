@@ -1,6 +1,16 @@
 /** `hermes-mq/testkit`: faults, and a judge of what is left after them. See docs/testkit.md. */
 export { type CrashOptions, type CrashReport, crashPoints, runToCrashPoint } from './crash-points.js'
-export { type DamageDone, damageAtRandom, flipBit, overwrite, truncate, zeroPage } from './damage.js'
+export {
+  type DamageDone,
+  damageAtRandom,
+  fakeClaim,
+  flipBit,
+  loseFile,
+  overwrite,
+  truncate,
+  zeroFile,
+  zeroPage,
+} from './damage.js'
 export { damages } from './damages.js'
 export { type KillOptions, type KillReport, killRounds } from './kill-rounds.js'
 export { type MessageId, makePayload, readPayload } from './message.js'

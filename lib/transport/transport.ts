@@ -52,6 +52,11 @@ export interface TopicInfo {
   readonly publishers: number
   /** Publishing is refused for want of disk room. */
   readonly diskAlarm: boolean
+  /**
+   * A sync of the topic failed with this errno (`ENOSPC`, `EIO`), and nothing more can be synced until all its publishers have been closed: the next
+   * one to open it checks the topic and writes it to disk anew.
+   */
+  readonly syncFailure?: string
   /** Of a topic in a `ring:` place. */
   readonly ring?: RingInfo
 }

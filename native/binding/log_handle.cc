@@ -184,6 +184,7 @@ napi_value LogHandle::info(const Napi::CallbackInfo& info) {
   result.set("retentionBytes", to_number(env, control.retention_bytes.load(std::memory_order_relaxed)));
   result.set("retentionAgeMs", to_number(env, control.retention_age_ns.load(std::memory_order_relaxed) / 1'000'000));
   result.set("diskAlarm", to_boolean(env, control.disk_alarm.load(std::memory_order_relaxed) != 0));
+  result.set("syncFailure", to_number(env, static_cast<uint64_t>(load_sync_failure(control))));
   result.set("writable", to_boolean(env, log_->writable()));
   return result.value();
 }
@@ -205,7 +206,7 @@ napi_value LogHandle::set_retention(const Napi::CallbackInfo& info) {
   return nullptr;
 }
 
-napi_value LogHandle::close(const Napi::CallbackInfo& info) {
+napi_value LogHandle::close(const Napi::CallbackInfo&) {
   log_.reset();
   return nullptr;
 }

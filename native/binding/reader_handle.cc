@@ -62,6 +62,9 @@ napi_value ReaderHandle::scan(napi_env env, napi_callback_info info) {
     if (self->reader_->awaits_time()) [[unlikely]] return self->scan_awaiting(env);
     result = self->stream_.scan(*segment, offset, static_cast<uint64_t>(scratch.get<double>(kSequenceAt)),
                           scratch.get<uint32_t>(kLimitAt), self->max_payload_, self->verify_);
+    if (result.stop == ScanStop::kEmpty && result.messages == 0 && self->log_->is_hole(*segment, result.end)) [[unlikely]] {
+      result.stop = ScanStop::kDamage;
+    }
   } else {
     result.end = offset;
     result.sequence = static_cast<uint64_t>(scratch.get<double>(kSequenceAt));
@@ -239,7 +242,7 @@ napi_value ReaderHandle::wait(const Napi::CallbackInfo& info) {
   return promise;
 }
 
-napi_value ReaderHandle::cancel(const Napi::CallbackInfo& info) {
+napi_value ReaderHandle::cancel(const Napi::CallbackInfo&) {
   if (*waiting_) parker_->cancel();
   return nullptr;
 }

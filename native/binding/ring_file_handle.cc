@@ -170,7 +170,7 @@ napi_value RingFileHandle::park(const Napi::CallbackInfo& info) {
   return promise;
 }
 
-napi_value RingFileHandle::cancel(const Napi::CallbackInfo& info) {
+napi_value RingFileHandle::cancel(const Napi::CallbackInfo&) {
   if (parker_ != nullptr && *parked_) parker_->cancel();
   return nullptr;
 }

@@ -117,6 +117,81 @@ TEST(LogClaimDamageLive, of_the_right_length_is_damage_all_the_same) {
   expect_only_lost(folder.path(), before, 50);
 }
 
+TEST(LogClaimDamageLive, that_names_a_live_publisher_is_told_when_that_one_goes_on) {
+  const Folder folder;
+  const auto before = written(folder.path());
+  const auto log = open_log(folder.path());
+  auto appender = open_appender(log);
+  put_claim(folder.path(), before[49], {appender->slot(), 1, kSpan});
+  const Position at = before[49].at;
+  RepairOutcome outcome;
+  // Of one that does nothing it can't be told: it may have been stopped in the middle.
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_TRUE(repair_claim(*log, at, &outcome).ok());
+    EXPECT_EQ(outcome, RepairOutcome::kAlive);
+    sleep_ms(60);
+  }
+  for (uint64_t i = kCount + 1; i <= kCount + 60; ++i) append(appender.get(), message(1, i, 200));
+  EXPECT_EQ(repair_claim(*log, at, &outcome).code, Code::kCorrupt);
+  EXPECT_EQ(repair_claim(*log, at, &outcome).code, Code::kCorrupt);
+  lose_checkpoint(folder.path());
+  Position synced;
+  EXPECT_EQ(log->syncer().sync_now(kCount + 61, &synced).code, Code::kCorrupt) << "a sync that waits for it ends";
+  appender.reset();
+  RecoveryReport report;
+  open_appender(log, false, &report);
+  ScanStop stop;
+  EXPECT_EQ(read_all(log, &stop).size(), kCount + 59);
+  EXPECT_EQ(stop, ScanStop::kEmpty);
+}
+
+TEST(LogClaimDamage, before_the_checkpoint_of_a_topic_that_was_closed_in_order_is_found_by_the_first_publisher) {
+  const Folder folder;
+  const auto before = written(folder.path());
+  put_claim(folder.path(), before[49], {3, 1, kSpan});
+  RecoveryReport report;
+  const auto log = open_log(folder.path());
+  const auto appender = open_appender(log, false, &report);
+  EXPECT_TRUE(report.ran);
+  append(appender.get(), message(1, kCount + 1, 200));
+  ScanStop stop;
+  EXPECT_EQ(read_all(log, &stop).size(), kCount);
+  EXPECT_EQ(stop, ScanStop::kEmpty);
+}
+
+TEST(LogClaimDamageLive, is_never_told_of_a_claim_that_its_publisher_commits_late) {
+  const Folder folder(quick_place());
+  const SharedWords words;
+  in_child([&] { open_appender(open_log(folder.path())); });
+  // Publishes in bursts, and is stopped at any moment for longer than a baseline takes.
+  Child publisher([&] {
+    const auto log = open_log(folder.path());
+    const auto appender = open_appender(log);
+    for (uint64_t i = 1; words[0] == 0; ++i) append(appender.get(), message(1, i, 4000));
+  });
+  const auto log = open_log(folder.path());
+  Reader reader(log, MappedFile::Access::kRead);
+  std::vector<Message> messages;
+  ASSERT_TRUE(eventually([&] { return reader.seek_earliest().ok(); }));
+  uint64_t met = 0;
+  for (int round = 0; round < 12; ++round) {
+    publisher.signal(SIGSTOP);
+    for (int look = 0; look < 8; ++look) {
+      ASSERT_TRUE(reader.seek_latest().ok());
+      RepairOutcome outcome;
+      const Status status = repair_claim(*log, reader.position(), &outcome);
+      EXPECT_TRUE(status.ok()) << status.context;
+      met += outcome == RepairOutcome::kAlive ? 1 : 0;
+      sleep_ms(30);
+    }
+    publisher.signal(SIGCONT);
+    sleep_ms(3);
+  }
+  words[0] = 1;
+  EXPECT_EQ(publisher.wait(), 0);
+  RecordProperty("claims_met", static_cast<int>(met));
+}
+
 TEST(LogClaimDamage, that_may_be_a_batch_after_a_power_cut_is_copied_before_it_becomes_void) {
   const Folder folder;
   const auto before = written(folder.path());

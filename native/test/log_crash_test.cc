@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <map>
 
+#include "core/log/syncer.h"
 #include "log_fixture.h"
 
 namespace hermes {
@@ -216,6 +217,44 @@ INSTANTIATE_TEST_SUITE_P(At, LogRecoveryCrash,
                                            Point{"recover:tail-quarantined", 1}, Point{"recover:cutting", 1}, Point{"recover:cutting", 2},
                                            Point{"recover:cut", 1}),
                          label);
+
+/// A copy whose control file is newer than its segment: the mark vouches for messages that were not copied, and is lowered.
+TEST(LogRecoveryCrashAtLoweredMark, leaves_no_mark_beyond_the_end) {
+  const Folder folder;
+  const Folder copy;
+  in_child([&] {
+    const auto log = open_log(folder.path());
+    const auto appender = open_appender(log);
+    for (uint64_t i = 1; i <= 50; ++i) append(appender.get(), message(0, i, 200));
+    std::filesystem::copy_file(folder.path() + "/locks", copy.path() + "/locks");
+    std::filesystem::copy_file(segment_path(folder.path(), 1), segment_path(copy.path(), 1));
+    for (uint64_t i = 51; i <= 150; ++i) append(appender.get(), message(0, i, 200));
+    Position synced;
+    ASSERT_TRUE(log->syncer().sync_now(151, &synced).ok());
+  });
+  std::filesystem::copy_file(folder.path() + "/control", copy.path() + "/control");
+  Child victim([&] {
+    arm({"recover:lowered", 1});
+    recovered_messages(copy.path());
+  });
+  ASSERT_EQ(victim.wait(), 128 + SIGKILL) << "the point was not reached";
+  in_child([&] {
+    const auto log = open_log(copy.path());
+    Position synced;
+    if (load_position(log->control().synced, &synced)) {
+      EXPECT_LE(synced.sequence, 51u);
+    }
+    RecoveryReport report;
+    const auto appender = open_appender(log, false, &report);
+    EXPECT_EQ(report.frames, 50u);
+    EXPECT_TRUE(report.damage.empty());
+    append(appender.get(), message(0, 51, 200));
+    EXPECT_EQ(appender->last_sequence(), 51u);
+    ASSERT_TRUE(log->syncer().sync_now(52, &synced).ok());
+    EXPECT_EQ(synced.sequence, 52u);
+    expect_numbered(read_all(log), 0, 51);
+  });
+}
 
 class LogRewriteCrash : public ::testing::TestWithParam<Point> {};
 

@@ -18,6 +18,8 @@ std::atomic<int> fail_with{0};
 std::atomic<int> names_fail_with{0};
 std::atomic<int> interrupted{0};
 std::atomic<int> syncs{0};
+/// If set: the sync that is to fail says so in [0], and goes on once somebody else sets [1].
+std::atomic<uint64_t>* hold = nullptr;
 
 }  // namespace
 
@@ -34,6 +36,10 @@ extern "C" int fdatasync(int fd) {
   if (::readlink(("/proc/self/fd/" + std::to_string(fd)).c_str(), name, sizeof name - 1) < 0) name[0] = 0;
   const bool in_use = std::strstr(name, ".seg") != nullptr && std::strstr(name, ".tmp") == nullptr;
   if (in_use && fail_at.load() > 0 && --fail_at == 0) {
+    if (hold != nullptr) {
+      hold[0] = 1;
+      while (hold[1] == 0) ::usleep(1000);
+    }
     errno = fail_with;
     return -1;
   }
@@ -128,6 +134,84 @@ TEST_P(LogSyncFailure, is_final_for_every_publisher_in_every_process) {
     words[3] = 1;
   });
   EXPECT_EQ(other.wait(), 0);
+}
+
+/// A publisher whose sync takes long and then fails. words[3] is set once it has failed; the publisher stays until words[4] is.
+void straggle(const std::string& folder, int err, const SharedWords& words, bool closes_first) {
+  const auto log = open_log(folder);
+  auto appender = open_appender(log);
+  append(appender.get(), message(1, 1, 200));
+  ASSERT_TRUE(sync(log, 2).ok());
+  append(appender.get(), message(1, 2, 200));
+  hold = &words[10];
+  fail_next_sync(err);
+  std::atomic<bool> told{false};
+  log->syncer().request(3, [&](const Status& status, const Position&) {
+    EXPECT_EQ(status.code, code_of(err)) << status.context;
+    told = true;
+  });
+  if (closes_first) {
+    ASSERT_TRUE(eventually([&] { return words[10] != 0; }));
+    appender.reset();
+    words[2] = 1;
+  }
+  EXPECT_TRUE(eventually([&] { return told.load(); }));
+  words[3] = 1;
+  EXPECT_TRUE(eventually([&] { return words[4] != 0; }));
+}
+
+TEST_P(LogSyncFailure, of_a_straggler_is_not_outdone_by_what_another_process_syncs_meanwhile) {
+  const Folder folder;
+  const SharedWords words;
+  Child straggler([&] { straggle(folder.path(), GetParam(), words, false); });
+  Child other([&] {
+    ASSERT_TRUE(eventually([&] { return words[10] != 0; }));
+    const auto log = open_log(folder.path());
+    const auto appender = open_appender(log);
+    append(appender.get(), message(2, 1, 200));
+    words[2] = 1;
+    // Its own sync of the same pages would succeed.
+    const Status status = sync(log, appender->last_sequence() + 1);
+    EXPECT_EQ(status.code, code_of(GetParam())) << status.context;
+    EXPECT_NE(words[11], 0u) << "it was answered while the straggler was at it";
+    EXPECT_EQ(synced_sequence(*log), 2u) << "the mark was raised over lost pages";
+    EXPECT_EQ(sync(log, appender->last_sequence() + 1).code, code_of(GetParam()));
+    EXPECT_EQ(synced_sequence(*log), 2u);
+  });
+  ASSERT_TRUE(eventually([&] { return words[2] != 0; }));
+  sleep_ms(100);
+  words[11] = 1;
+  ASSERT_TRUE(eventually([&] { return words[3] != 0; }));
+  EXPECT_EQ(other.wait(), 0);
+  words[4] = 1;
+  EXPECT_EQ(straggler.wait(), 0);
+}
+
+TEST_P(LogSyncFailure, of_a_straggler_is_awaited_by_the_recovery_of_the_next_publisher) {
+  const Folder folder;
+  const SharedWords words;
+  Child straggler([&] { straggle(folder.path(), GetParam(), words, true); });
+  Child next([&] {
+    ASSERT_TRUE(eventually([&] { return words[2] != 0; }));  // nobody publishes any more, but a sync is under way
+    const auto log = open_log(folder.path());
+    words[5] = 1;
+    RecoveryReport report;
+    const auto appender = open_appender(log, false, &report);
+    EXPECT_NE(words[11], 0u) << "it did not wait";
+    EXPECT_TRUE(report.ran);
+    EXPECT_EQ(report.frames, 1u);  // what was not known to be synced
+    EXPECT_EQ(load_sync_failure(log->control()), 0);
+    EXPECT_EQ(synced_sequence(*log), 3u);
+    append(appender.get(), message(1, 3, 200));
+    EXPECT_TRUE(sync(log, 4).ok());
+    expect_numbered(read_all(log), 1, 3);
+  });
+  ASSERT_TRUE(eventually([&] { return words[5] != 0; }));
+  sleep_ms(100);
+  words[11] = 1;
+  EXPECT_EQ(next.wait(), 0);
+  words[4] = 1;
+  EXPECT_EQ(straggler.wait(), 0);
 }
 
 TEST_P(LogSyncFailure, is_made_good_by_the_first_publisher_that_opens_when_all_are_closed) {

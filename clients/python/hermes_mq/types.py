@@ -106,6 +106,8 @@ class TopicInfo:
     watermarks: Optional[Watermarks] = None
     #: Of ``bytes``, those that messages and headers take. None: the broker is too old to tell.
     used_bytes: Optional[int] = None
+    #: The errno of a failed sync that was not made good ("ENOSPC"); None if there is none.
+    sync_failure: Optional[str] = None
 
 
 def topic_info(fields: Mapping[str, Any]) -> TopicInfo:
@@ -129,6 +131,7 @@ def topic_info(fields: Mapping[str, Any]) -> TopicInfo:
             publishers=int(fields["publishers"]),
             disk_alarm=bool(fields["diskAlarm"]),
             used_bytes=None if fields.get("usedBytes") is None else int(fields["usedBytes"]),
+            sync_failure=fields.get("syncFailure"),
             watermarks=marks and Watermarks(int(marks["claimed"]), int(marks["written"]), int(marks["synced"])),
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as cause:

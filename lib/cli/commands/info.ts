@@ -64,5 +64,8 @@ function rowsOf(info: TopicInfo): [string, string][] {
     ['retention', limits.length === 0 ? 'unlimited' : limits.join(', ')],
     ['publishers', String(info.publishers)],
     ['disk', info.diskAlarm ? 'ALARM: too little room, publishing is refused' : 'enough room'],
+    ...(info.syncFailure === undefined
+      ? []
+      : [['sync', `FAILED (${info.syncFailure}): close all publishers, then open one`] as [string, string]]),
   ]
 }

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { access, constants, readdir, readFile, readlink, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
+import { getSystemErrorName } from 'node:util'
 import type { Finding, Severity } from '../../maintenance.js'
 import { native } from '../../native.js'
 import { callNative } from '../../native-error.js'
@@ -239,6 +240,19 @@ async function examineTopic(directory: Directory, topic: string, mappedBy: reado
           topic,
           advice: 'Make room: it goes on by itself.',
         })
+      }
+      if (info.syncFailure !== 0) {
+        say(
+          'problem',
+          'sync-failed',
+          `A sync to disk failed (${getSystemErrorName(-info.syncFailure)}): what was written since sequence ${info.syncedSequence} may be lost if the power fails, and nothing more can be synced.`,
+          {
+            topic,
+            advice:
+              'See to the disk (room, quota, health). Then close all publishers of the topic, in every process: the next one to open it, or `hermes repair`, checks it and writes it to disk anew.',
+            details: { errno: info.syncFailure, syncedSequence: info.syncedSequence },
+          },
+        )
       }
       const control = await readControl(folder)
       const boot = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim().replaceAll('-', '')

@@ -21,7 +21,7 @@ const scratchBytes = 64
 const { segmentHeaderBytes, frameHeaderBytes, stopLimit, stopEmpty, stopClaim, stopSegmentEnd } = native.constants
 /** How long a claim may stand in the way before its owner's life is looked into, in ms. */
 const patienceMs = 20
-/** A mask: one in 256 fetches that find nothing asks whether the control file is still the one of the topic. */
+/** A mask: one in 256 fetches that find nothing asks whether the control file is still the one of the topic, and the zeros are no page that was lost. */
 const lookEvery = 255
 const noRegion: Region = { bytes: new Uint8Array(0), data: new DataView(new ArrayBuffer(0)) }
 
@@ -60,15 +60,16 @@ export class LogSubscriber implements SubscriberPort {
   fetch(limit: number): number {
     const { offset } = this
     // Nothing committed here? One atomic load says so, without a native call.
-    if (offset + frameHeaderBytes <= this.region.bytes.length && Atomics.load(this.#commits, offset >> 2) === 0)
-      return (++this.#emptyFetches & lookEvery) === 0 ? this.#lookAtControl() : 0
+    if (offset + frameHeaderBytes <= this.region.bytes.length && Atomics.load(this.#commits, offset >> 2) === 0) {
+      if ((++this.#emptyFetches & lookEvery) !== 0) return 0
+      this.#lookAtControl()
+    }
     return this.#fetchNative(limit)
   }
 
   /** Who polls and never parks learns this way, too, that nothing more will come. */
-  #lookAtControl(): number {
+  #lookAtControl(): void {
     callNative(() => this.#reader.check(), { topic: this.#topic })
-    return 0
   }
 
   #fetchNative(limit: number): number {
@@ -167,6 +168,7 @@ export class LogSubscriber implements SubscriberPort {
       throw fromNative(error, { topic: this.#topic })
     } finally {
       forget?.()
+      this.#emptyFetches = lookEvery // the next one looks closely
     }
   }
 

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { getSystemErrorName } from 'node:util'
 import { HermesError } from '../../errors.js'
 import { native } from '../../native.js'
 import type { NativeLog } from '../../native-addon.js'
@@ -63,6 +64,7 @@ export class LogTransport implements Transport {
         retention: toRetention(info.retentionBytes, info.retentionAgeMs),
         publishers: info.publishers,
         diskAlarm: isShort(room, info.diskAlarm),
+        ...(info.syncFailure !== 0 && { syncFailure: getSystemErrorName(-info.syncFailure) }),
       }
     } finally {
       log.close()

@@ -142,8 +142,10 @@ Status Appender::find_end(bool alone) {
     if (frame && offset_ >= noted && !segment_->is_whole(offset_, step, next_sequence_, max_payload_)) return damaged();
     // The first publisher goes all the way: a page of zeros in it would stop every reader that comes the same way, and what it is about to publish
     // would never be seen. Others find what the first one found good, and may take the short way.
-    const bool walks = alone && (frame || step.kind == Step::Kind::kClaim);
-    if (walks && frame && segment_->frame(offset_)->sequence != next_sequence_) return damaged();
+    const bool walks = alone && frame;
+    if (walks && segment_->frame(offset_)->sequence != next_sequence_) return damaged();
+    // Nobody else publishes, and recovery has made void what the dead had claimed: this was no publisher's.
+    if (alone && step.kind == Step::Kind::kClaim) return damaged();
     if (walks) {
       offset_ += step.span;
       next_sequence_ += step.count;

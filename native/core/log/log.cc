@@ -80,6 +80,23 @@ Position Log::known() const noexcept {
   return furthest;
 }
 
+bool Log::is_hole(const Segment& segment, uint64_t offset) const noexcept {
+  // Acquire, in both: what they vouch for was committed before, and all of a segment is claimed before the next one is put in use. So the word
+  // is looked at after them.
+  const bool left = segment.number() < active();
+  const Position upto = left ? Position{} : known();
+  const bool lost = left || upto.segment > segment.number() || (upto.segment == segment.number() && upto.offset > offset);
+  return lost && segment.step(offset).kind == Step::Kind::kEmpty && (left || is_as_left());
+}
+
+bool Log::is_as_left() const noexcept {
+  uint64_t boot_id[2];
+  read_boot_id(boot_id);
+  FileIdentity then;
+  return control().boot_id[0].load(std::memory_order_relaxed) == boot_id[0] && control().boot_id[1].load(std::memory_order_relaxed) == boot_id[1] &&
+         load_identity(control(), &then) && then == identity();
+}
+
 Status Log::check_sync() const {
   const int err = load_sync_failure(control());
   if (err == 0) return Status::success();

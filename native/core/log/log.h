@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "core/log/claim_watch.h"
 #include "core/log/control.h"
 #include "core/log/segment.h"
 #include "core/log/segment_index.h"
@@ -83,14 +84,20 @@ class Log : public std::enable_shared_from_this<Log> {
 
   /// Whether a position read from shared memory can be one of this topic: its offset may be looked at without harm.
   bool is_plausible(const Position& at) const noexcept;
+  /// Whether the empty word at `offset` of `segment` is no end, but a page that was lost: more was written behind it. Not told of what a power
+  /// cut, or copying, may have left behind the notes of the control file: the next publisher that opens the topic looks at that.
+  bool is_hole(const Segment& segment, uint64_t offset) const noexcept;
+
   /// Whether the chain ends in empty space: with no claim and no damage. REQUIRES: nobody publishes.
   bool ends_cleanly();
 
   SegmentIndexes& indexes() noexcept { return indexes_; }
   Preparer& preparer();
   Syncer& syncer();
+  ClaimWatch& claim_watch() noexcept { return claim_watch_; }
 
  private:
+  bool is_as_left() const noexcept;
   Status walk(Position at, bool over_claims, Position* out);
 
   std::string folder_;
@@ -102,6 +109,7 @@ class Log : public std::enable_shared_from_this<Log> {
   std::mutex mutex_;
   std::map<uint64_t, std::weak_ptr<Segment>> segments_;
   SegmentIndexes indexes_{*this};
+  ClaimWatch claim_watch_;
   std::unique_ptr<Preparer> preparer_;
   std::unique_ptr<Syncer> syncer_;
 };

@@ -295,7 +295,9 @@ class Recovery {
 
   void lower_synced(const Position& to) {
     Position synced;
-    if (load_position(control_.synced, &synced) && to < synced) store_position(control_.synced, to);
+    if (!load_position(control_.synced, &synced) || !(to < synced)) return;
+    store_position(control_.synced, to);
+    crash_point("recover:lowered");
   }
 
   /// Makes good a sync that failed: only what is written anew from here on is known to be on the disk, and until then nothing counts as synced. A

@@ -20,14 +20,15 @@ Status is_owner_alive(const Log& log, uint64_t word, bool* alive) {
   return status;
 }
 
+Status no_claim(const Log& log, const Position& at) {
+  return Status::error(Code::kCorrupt, "damage at offset " + std::to_string(at.offset) + " of " + Segment::path(log.folder(), at.segment) +
+                                           " looks like a claim. Close all publishers: the next one to open the topic, or hermes repair, mends it");
+}
+
 /// Voids the claim of an owner who is dead, unless it's damage (kCorrupt). REQUIRES: the recovery lock is held.
 Status bury(Log& log, Segment& segment, const Position& at, const Step& step) {
   const ClaimVerdict verdict = judge_claim(segment, at, step, log.control(), true);
-  if (verdict == ClaimVerdict::kDamage) {
-    return Status::error(Code::kCorrupt, "damage at offset " + std::to_string(at.offset) + " of " +
-                                             Segment::path(log.folder(), at.segment) +
-                                             " looks like a claim. Close all publishers: the next one to open the topic, or hermes repair, mends it");
-  }
+  if (verdict == ClaimVerdict::kDamage) return no_claim(log, at);
   if (verdict == ClaimVerdict::kUncertain) {
     Status status = copy_uncertain_claim(log, segment, at, step, nullptr);
     if (!status.ok()) return status;
@@ -77,7 +78,11 @@ Status repair_claim(Log& log, const Position& at, RepairOutcome* outcome) {
   status = is_owner_alive(log, step.word, &alive);
   if (!status.ok()) return status;
   *outcome = RepairOutcome::kAlive;
-  if (alive) return status;
+  if (alive) {
+    // Progress of the owner first, then the word again: it must have stood there all the time.
+    const bool refuted = log.claim_watch().is_refuted(at, step.word, log.control().slots[parse_claim_word(step.word)->participant], monotonic_ns());
+    return refuted && segment->step(at.offset).word == step.word ? no_claim(log, at) : Status::success();
+  }
 
   LockFile locks;
   status = log.open_lock(&locks);

@@ -11,7 +11,7 @@ enum class RepairOutcome : uint8_t {
 };
 
 /// Turns the claim at `at` into a void frame if its owner is dead. `at.sequence` is the claim's first sequence. kCorrupt if it's damage that
-/// looks like a claim: a recovery mends that. What may have been sound messages is copied to `quarantine` first.
+/// looks like a claim (of a live publisher: see ClaimWatch): a recovery mends that. What may have been sound messages is copied to `quarantine` first.
 /// Liveness is the owner's lock on its slot, so a stopped or slow publisher is never robbed.
 Status repair_claim(Log& log, const Position& at, RepairOutcome* outcome);
 

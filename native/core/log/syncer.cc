@@ -6,6 +6,7 @@
 #include <iterator>
 #include <utility>
 
+#include "core/log/crash_point.h"
 #include "core/log/log.h"
 #include "core/log/repair.h"
 #include "core/platform/clock.h"
@@ -183,7 +184,7 @@ Status Syncer::check_coming(const Position& end, uint64_t sequence) {
   if (status.code == Code::kBehindRetention) return Status::success();  // the end is elsewhere by now: look again
   if (!status.ok()) return status;
   const Step::Kind kind = segment->step(end.offset).kind;
-  if (kind == Step::Kind::kDamage) {
+  if (kind == Step::Kind::kDamage || (kind == Step::Kind::kEmpty && log_.is_hole(*segment, end.offset))) {
     return Status::error(Code::kCorrupt, "damage at offset " + std::to_string(end.offset) + " of " +
                                              Segment::path(log_.folder(), end.segment));
   }
@@ -221,6 +222,7 @@ Status Syncer::sync_once(Position* synced) {
     status = segment->file().sync_data();
     if (!status.ok()) return log_.fail_sync(status);
   }
+  crash_point("sync:synced");
   // Once more: what was noted meanwhile, by whoever holds no lock of ours, must not be outdone.
   status = log_.check_sync();
   if (!status.ok()) return status;

@@ -34,7 +34,7 @@ bool has_news(const Log& log, const Segment* segment, const Position& at) noexce
   if (segment == nullptr) return log.active() != 0;
   const Step step = segment->step(at.offset);
   switch (step.kind) {
-    case Step::Kind::kEmpty: return false;
+    case Step::Kind::kEmpty: return log.is_hole(*segment, at.offset);
     // Nobody repairs a claim in a segment that retention has removed: who waits there is to be told.
     case Step::Kind::kClaim: return at.segment < log.first();
     case Step::Kind::kPadding:
