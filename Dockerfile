@@ -1,10 +1,13 @@
 # syntax=docker/dockerfile:1
 #
 #   docker build -t hermes-mq .
-#   docker run -e HERMES_TOKEN=… -p 127.0.0.1:9000:9000 -v hermes-data:/data hermes-mq
+#   docker run --init --read-only --tmpfs /tmp --memory 2g --pids-limit 128 \
+#     -e HERMES_TOKEN=… -p 127.0.0.1:9000:9000 -v hermes-data:/data hermes-mq
 #
 # docs/operations.md says more.
-ARG NODE_VERSION=20
+#
+# A release of an LTS line, by its full version, so that the same sources give the same image.
+ARG NODE_VERSION=24.21.0
 
 FROM node:${NODE_VERSION}-bookworm AS build
 WORKDIR /src

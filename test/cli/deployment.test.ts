@@ -13,6 +13,10 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
 const root = join(import.meta.dirname, '../..')
 const read = (file: string) => readFileSync(join(root, file), 'utf8')
+const operations = read('docs/operations.md')
+/** Threads of Hermes in one process, and of Node, as docs/operations.md says. */
+const [, ofHermes = '', ofNode = ''] = /At most (\d+) threads besides Node's own \((\d+) on most/.exec(operations) ?? []
+const threads = Number(ofHermes) + Number(ofNode)
 const port = await freePort()
 
 interface Instruction {
@@ -83,6 +87,22 @@ describe('Dockerfile', () => {
     expect([all(finalStage, 'ENTRYPOINT'), all(finalStage, 'CMD')]).toEqual([['["hermes"]'], ['["serve"]']])
     expect(all(finalStage, 'RUN')).toEqual([])
   })
+})
+
+test('the image is of an LTS line of Node, by its full version, the same in both stages', () => {
+  const file = read('Dockerfile')
+  const [, version = ''] = /^ARG NODE_VERSION=(\S+)$/m.exec(file) ?? []
+  expect(version).toMatch(/^\d+\.\d+\.\d+$/)
+  // Even lines become LTS.
+  expect(Number(version.split('.')[0]) % 2).toBe(0)
+  expect(Number(version.split('.')[0])).toBeGreaterThanOrEqual(24)
+  const bases = [...file.matchAll(/^FROM (\S+)/gm)].map(([, base]) => base)
+  expect(bases.map((base) => base?.replace(/\$\{NODE_VERSION\}/, version))).toEqual([
+    `node:${version}-bookworm`,
+    `node:${version}-bookworm-slim`,
+  ])
+  for (const option of ['--init', '--read-only', '--tmpfs /tmp', '--memory ', '--pids-limit '])
+    expect([option, file.includes(option), operations.includes(option)]).toEqual([option, true, true])
 })
 
 describe('what the image runs', () => {
@@ -177,7 +197,19 @@ describe('compose.yaml', () => {
     expect(hermes.ports).toEqual([`127.0.0.1:9000:${all(finalStage, 'EXPOSE')[0]}`])
     expect(hermes.healthcheck.test[0]).toBe('CMD')
     expect(hermes.environment.HERMES_TOKEN).toMatch(/^\$\{HERMES_TOKEN:\?/)
-    expect([hermes.read_only, hermes.cap_drop]).toEqual([true, ['ALL']])
+    expect(hermes).toMatchObject({
+      read_only: true,
+      tmpfs: [expect.stringMatching(/^\/tmp:size=\d+m/)],
+      cap_drop: ['ALL'],
+      security_opt: ['no-new-privileges:true'],
+      init: true,
+      restart: 'unless-stopped',
+      mem_limit: expect.stringMatching(/^\d+[mg]$/),
+      ulimits: { nofile: 65_536 },
+    })
+    // The broker, a health check and `docker compose exec hermes hermes …` at a time.
+    expect(hermes.pids_limit).toBeGreaterThanOrEqual(threads + 2 * Number(ofNode))
+    expect(hermes.pids_limit).toBeLessThan(1000)
   })
 
   test('gives the broker more time to leave than it takes', () => {
@@ -211,6 +243,34 @@ describe('hermes.service', () => {
     expect(JSON.parse(String(said))).toMatchObject({ host: '127.0.0.1', idle: 'park' })
     await stop(server)
     expect(settings('SuccessExitStatus')).toEqual([String(server.exitCode)])
+  })
+
+  test('has limits that fit the broker, is started again for ever, and not where that would not help', () => {
+    const wanted = {
+      LimitNOFILE: '65536',
+      StartLimitIntervalSec: '0',
+      Restart: 'on-failure',
+      RestartSec: '1',
+      // Wrong usage: docs/cli.md.
+      RestartPreventExitStatus: '2',
+      StateDirectoryMode: '0700',
+      UMask: '0077',
+      NoNewPrivileges: 'yes',
+      ProtectSystem: 'strict',
+    }
+    for (const [name, value] of Object.entries(wanted)) expect([name, settings(name)]).toEqual([name, [value]])
+    // StartLimitIntervalSec= belongs to [Unit]; systemd ignores it elsewhere.
+    expect(unit.split('[Service]')[0]).toContain('StartLimitIntervalSec=0')
+    expect(threads).toBeGreaterThan(20)
+    expect(Number(settings('TasksMax')[0])).toBeGreaterThanOrEqual(threads + Number(ofNode))
+    expect(operations).toContain(`\`TasksMax=\` or a container's pids limit of ${settings('TasksMax')[0]} is enough`)
+    for (const text of ['StateDirectoryMode=2770', 'UMask=0007', 'DynamicUser=no']) expect(operations).toContain(text)
+  })
+
+  test('the threads of a process are at most as many as docs/operations.md says', () => {
+    const [, preparing, syncing, sleeping] =
+      /(\d+) that prepare room, (\d+) that sync, (\d+) that sleep/.exec(operations) ?? []
+    expect(Number(preparing) + Number(syncing) + Number(sleeping)).toBe(Number(ofHermes))
   })
 
   test('is a valid unit, and confined', (context) => {

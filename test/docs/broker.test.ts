@@ -42,7 +42,9 @@ test.each([
 
 // (serve() calls listen().)
 test('docs/api.md has every member of Broker, and all that hermes-mq/broker exports', () => {
-  const members = Object.getOwnPropertyNames(Broker.prototype).filter((name) => !['constructor', 'listen'].includes(name))
+  const members = Object.getOwnPropertyNames(Broker.prototype).filter(
+    (name) => !['constructor', 'listen'].includes(name),
+  )
   const rows = table('Broker')
   expect(members.filter((name) => !rows.has(name))).toEqual([])
   const exported = [...read('lib/broker/index.ts').matchAll(/[{,] (?:type )?(\w+)(?=[ ,])/g)].map(([, name]) => name)
