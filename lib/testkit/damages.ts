@@ -188,24 +188,28 @@ async function judge(
       .filter(({ kind, file }) => ['truncate', 'lose', 'zero-file'].includes(kind) && file.endsWith('.seg'))
       .map(({ file }) => basename(file)),
   )
+  // A segment that was only prepared holds nothing.
+  for (const name of [...lostFiles]) if (!frames.some(({ file }) => basename(file) === name)) lostFiles.delete(name)
   for (const { file } of frames) if (changed(file, 0, headerBytes)) lostFiles.add(basename(file))
   for (const frame of frames) {
     if (lostFiles.has(basename(frame.file)) || changed(frame.file, frame.offset, frame.end))
       if (frame.isData) excused.add(frame.sequence)
   }
-  const headers = inflicted.some(({ file }) => file.endsWith('.seg') && changed(file, 0, headerBytes))
+  const headers = frames.some(({ file }) => changed(file, 0, headerBytes))
   // The topic without a description, or with another one: told by whoever opens it.
   const anything = headers || lostFiles.size > 0 || frames.some(({ file, offset, end }) => changed(file, offset, end))
+  // At a claim a single look ends: who waits there learns moments later that it is none.
+  const claims = inflicted.some(({ kind }) => kind === 'claim')
   const hermes = await open(place, { create: false })
   try {
     const before = await attempt(() => readEverything(hermes, topic), say, add)
     if (before !== undefined) {
-      judgeReading(before, 'before the repair', oracle, excused, control, say, add)
-      if (anything && before.damage.length === 0) say('gap', 'verify() noticed nothing')
+      judgeReading(before, 'before the repair', oracle, excused, control || claims, say, add)
+      if (anything && !claims && before.damage.length === 0) say('gap', 'verify() noticed nothing')
       if (!anything && !control && before.damage.length > 0)
         say('invented', `verify() reports damage where there is none: ${before.damage[0]?.reason}`)
     }
-    const early = publishesFirst ? await publishEarly(hermes, say, add) : undefined
+    const early = publishesFirst && !claims ? await publishEarly(hermes, say, add) : undefined
     const repaired = await attempt(() => hermes.repair(topic), say, add)
     if (repaired === undefined) return
     add('setAside', repaired.damage.length)
@@ -256,7 +260,8 @@ async function attempt<T>(work: () => Promise<T>, say: Say, add: (name: string) 
     return await work()
   } catch (error) {
     const code = error instanceof HermesError ? error.code : 'none'
-    if (!['CORRUPT', 'NOT_HERMES', 'VERSION_MISMATCH', 'NOT_FOUND'].includes(code)) {
+    if (code === 'BUSY') add('busy')
+    else if (!['CORRUPT', 'NOT_HERMES', 'VERSION_MISMATCH', 'NOT_FOUND'].includes(code)) {
       say('lost', `failed with ${error instanceof Error ? `${error.name} ${code} ${error.message}` : String(error)}`)
     }
     add('refused')
