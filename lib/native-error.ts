@@ -13,11 +13,18 @@ const advice: Partial<Record<ErrorCode, string>> = {
   IO_FAILED: 'Look at the kernel log; the device may be failing.',
 }
 
-/** Of system errors that say better than the code what to do: EMFILE, ENFILE. */
-const systemAdvice: Readonly<Record<number, string>> = {
+/** Of system errors that say better than the code what to do, by their number. */
+const byNumber: Readonly<Record<number, string>> = {
   [constants.errno.EMFILE]:
     'This process has as many files open as it may: close some, or raise the limit (`ulimit -n`).',
   [constants.errno.ENFILE]: 'The system has as many files open as it may: close some, or raise fs.file-max.',
+}
+
+/** What to do about an error of the system, from the addon or from node:fs, where the number of open files is the cause. */
+export function systemAdvice(error: Error): string | undefined {
+  const { errno } = error as NodeJS.ErrnoException
+  // (node:fs has them negative)
+  return errno === undefined ? undefined : byNumber[Math.abs(errno)]
 }
 
 /** Makes a HermesError of what the addon threw; anything else is returned as it is. */
@@ -27,7 +34,7 @@ export function fromNative(error: unknown, details: Readonly<Record<string, unkn
   if (code === undefined || !known.has(code)) return error
   // A text that says itself what to close needs no other advice.
   const general = code === 'CORRUPT' && error.message.includes('. Close ') ? undefined : hints[code as ErrorCode]
-  const hint = errno === undefined ? general : (systemAdvice[errno] ?? general)
+  const hint = systemAdvice(error) ?? general
   const text = error.message.endsWith('.') ? error.message : `${error.message}.`
   const message = text.charAt(0).toUpperCase() + text.slice(1)
   return new HermesError(code as ErrorCode, hint === undefined ? message : `${message} ${hint}`, {

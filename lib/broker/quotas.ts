@@ -1,7 +1,8 @@
 import { open, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { HermesError } from '../errors.js'
-import { type Directory, fromFs, inheritOwnership, readMarked } from '../transport/log/directory.js'
+import { type Directory, fromFs, readMarked } from '../transport/log/directory.js'
+import { inheritOwnership } from '../transport/log/folder.js'
 import { isDescribed } from '../transport/log/topic-file.js'
 
 const fileName = 'quotas.json'

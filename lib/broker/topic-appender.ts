@@ -1,6 +1,7 @@
 import { HermesError } from '../errors.js'
 import type { NativeAppender, NativeLog } from '../native-addon.js'
 import { fromNative } from '../native-error.js'
+import { fromHeld } from '../transport/log/holders.js'
 import { protocolError } from '../wire/packet.js'
 
 // The scratch memory: see native/binding/ingest.cc.
@@ -44,7 +45,7 @@ export class TopicAppender {
     try {
       this.#appender = await this.#log.openAppender(exclusive)
     } catch (error) {
-      throw fromNative(error, { topic: this.#topic })
+      throw fromHeld(error, this.#topic, this.#log)
     }
     this.#exclusive = exclusive
     this.#ingest = this.#appender.ingestFunction(this.#scratch)

@@ -10,7 +10,8 @@ import type { Damage, NativeLog } from '../../native-addon.js'
 import { callNative, fromNative } from '../../native-error.js'
 import { aborted, invalid } from '../../options.js'
 import { type ControlSummary, readControl } from './control-file.js'
-import { type Directory, fromFs, syncFolder, topicFolder } from './directory.js'
+import { type Directory, fromFs, topicFolder } from './directory.js'
+import { makeMissing, syncFolder } from './folder.js'
 import { endsInClaim, segmentPath } from './segment-file.js'
 import { readTopicFile, type TopicFile } from './topic-file.js'
 
@@ -50,7 +51,7 @@ export async function backUp(
   const temporary = `${target}.tmp-${process.pid}-${Math.random().toString(36).slice(2)}`
   try {
     const { mode, uid, gid } = await stat(directory.path)
-    await mkdir(dirname(target), { recursive: true })
+    await makeMissing(dirname(target), 0o777)
     await mkdir(temporary, { mode: mode & 0o777 })
     await mkdir(join(temporary, 'topics'), { mode: mode & 0o777 })
     const done: TopicBackup[] = []

@@ -6,7 +6,8 @@ import { native } from '../../native.js'
 import type { NativeLog } from '../../native-addon.js'
 import { fromNative } from '../../native-error.js'
 import type { TopicSettings } from '../transport.js'
-import { type Directory, fromFs, inheritOwnership, topicFolder } from './directory.js'
+import { type Directory, fromFs, topicFolder } from './directory.js'
+import { inheritOwnership } from './folder.js'
 import { checkCodec, openTopicFile, readTopicFile, type TopicFile, topicFileText } from './topic-file.js'
 
 /*

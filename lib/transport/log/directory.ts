@@ -1,6 +1,9 @@
-import { chmod, chown, type FileHandle, link, mkdir, open, readdir, readFile, rm, stat, statfs } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { link, open, readdir, rm, stat, statfs } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { type ErrorCode, HermesError } from '../../errors.js'
+import { systemAdvice } from '../../native-error.js'
+import { inheritOwnership, makeFolder, makeFolderWithin, syncFolder } from './folder.js'
 
 const version = 1
 const marker = 'hermes.json'
@@ -12,6 +15,8 @@ export interface Directory {
   readonly fileMode: number
 }
 
+const ownerOnly = 0o600
+
 const codes: Record<string, ErrorCode> = {
   EACCES: 'ACCESS_DENIED',
   EPERM: 'ACCESS_DENIED',
@@ -21,74 +26,23 @@ const codes: Record<string, ErrorCode> = {
   EEXIST: 'NOT_A_DIRECTORY',
   ENOSPC: 'DISK_FULL',
   EDQUOT: 'DISK_FULL',
+  ELOOP: 'NOT_A_DIRECTORY',
+  ENAMETOOLONG: 'INVALID_ARGUMENT',
+}
+
+const advice: Record<string, string> = {
+  EROFS: 'The file system is read-only: mount it for writing, or choose another place.',
+  ELOOP: 'Its symbolic links lead in a circle.',
+  ENAMETOOLONG: 'Choose a shorter path.',
 }
 
 /** Makes a HermesError of what node:fs threw. */
 export function fromFs(error: unknown, doing: string): unknown {
   if (error instanceof HermesError || !(error instanceof Error) || !('code' in error)) return error
   const system = String(error.code)
-  return new HermesError(codes[system] ?? 'IO_FAILED', `Can't ${doing}: ${error.message}.`, {
-    cause: error,
-    details: { system },
-  })
-}
-
-function folderMode(fileMode: number): number {
-  return fileMode | ((fileMode & 0o444) >> 2)
-}
-
-const setGroup = 0o2000
-const ownerOnly = 0o600
-
-/** Makes a folder, and those above it. It gets the mode that was asked for, whatever the umask; one that is there is left alone. */
-export async function makeFolder(path: string, fileMode: number): Promise<void> {
-  const mode = folderMode(fileMode)
-  const first = await mkdir(path, { recursive: true, mode })
-  if (first === undefined) return
-  // That new files get the folder's group is inherited from above, and is not to be taken away.
-  await chmod(path, mode | ((await stat(path)).mode & setGroup))
-  // What is synced in a folder is lost with the folder's name.
-  for (let made = path; made.length >= first.length; made = dirname(made)) await syncFolder(dirname(made))
-}
-
-/** As `makeFolder`, for a folder within a place: it gets the group of the folder above, too. */
-export async function makeFolderWithin(path: string, fileMode: number): Promise<void> {
-  await makeFolder(path, fileMode)
-  await inheritOwnership(path)
-}
-
-/**
- * Gives what was just made the group of the folder that it is in, as far as this process may, and its owner too if it is root's process: who
- * shares the folder must be able to go on with it, whoever made it.
- */
-export async function inheritOwnership(path: string): Promise<void> {
-  const [made, above] = await Promise.all([stat(path), stat(dirname(path))])
-  const uid = process.geteuid?.() === 0 ? above.uid : made.uid
-  if (made.uid === uid && made.gid === above.gid) return
-  try {
-    await chown(path, uid, above.gid)
-    await chmod(path, made.mode & 0o7777)
-  } catch (error) {
-    // Refused to who is not in that group: then it is for its maker and whom the mode admits.
-    if ((error as NodeJS.ErrnoException).code !== 'EPERM') throw error
-  }
-}
-
-/** Puts the names in a folder on stable storage. */
-export async function syncFolder(path: string): Promise<void> {
-  let folder: FileHandle
-  try {
-    folder = await open(path, 'r')
-  } catch (error) {
-    // One that may be written to and not read: its owner has to care.
-    if ((error as NodeJS.ErrnoException).code === 'EACCES') return
-    throw error
-  }
-  try {
-    await folder.sync()
-  } finally {
-    await folder.close()
-  }
+  const hint = systemAdvice(error) ?? advice[system]
+  const message = `Can't ${doing}: ${error.message}.${hint === undefined ? '' : ` ${hint}`}`
+  return new HermesError(codes[system] ?? 'IO_FAILED', message, { cause: error, details: { system } })
 }
 
 /**
@@ -118,11 +72,22 @@ export async function createWhole(path: string, text: string, mode: number): Pro
   }
 }
 
+/** @throws HermesError `NOT_HERMES` for a pipe or a device: reading one may never end */
+async function readText(path: string): Promise<string> {
+  const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
+  try {
+    if (!(await file.stat()).isFile()) throw new HermesError('NOT_HERMES', `${path} is not a file.`)
+    return await file.readFile('utf8')
+  } finally {
+    await file.close()
+  }
+}
+
 /** Reads a small JSON file of ours and checks what it says it is. `undefined` if there is no such file. */
 export async function readMarked(path: string, format: string): Promise<Record<string, unknown> | undefined> {
   let text: string
   try {
-    text = await readFile(path, 'utf8')
+    text = await readText(path)
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
     throw fromFs(error, `read ${path}`)

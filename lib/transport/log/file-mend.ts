@@ -6,8 +6,8 @@ import { native } from '../../native.js'
 import type { Damage } from '../../native-addon.js'
 import { callNative } from '../../native-error.js'
 import { readControl } from './control-file.js'
-import { inheritOwnership, makeFolderWithin, syncFolder } from './directory.js'
 import { checkFiles, type FileCheck, type FileFault, segmentHeader } from './file-check.js'
+import { inheritOwnership, makeFolderWithin, syncFolder } from './folder.js'
 import { segmentPath } from './segment-file.js'
 
 /** How damage is noted in a void frame: see docs/log-format.md. */

@@ -17,6 +17,7 @@ import type {
 } from '../transport.js'
 import { checkDefinition, defineTopic, topicRevision } from './definition.js'
 import { type Directory, diskRoom, isShort, topicFolder } from './directory.js'
+import { fromHeld } from './holders.js'
 import { LogPublisher } from './log-publisher.js'
 import { LogSubscriber } from './log-subscriber.js'
 import { LogMaintenance } from './maintenance.js'
@@ -92,8 +93,9 @@ export class LogTransport implements Transport {
       }
       return new LogPublisher(topic, log, appender, file, syncIntervalMs > 0)
     } catch (error) {
+      const known = fromHeld(error, topic, log)
       log.close()
-      throw fromNative(error, { topic })
+      throw known
     }
   }
 

@@ -19,10 +19,12 @@ import { callNative, fromNative } from '../../native-error.js'
 import { aborted } from '../../options.js'
 import { backUp } from './backup.js'
 import { type ControlSummary, readControl } from './control-file.js'
-import { type Directory, fromFs, makeFolderWithin, topicFolder } from './directory.js'
+import { type Directory, fromFs, topicFolder } from './directory.js'
 import { examine } from './doctor.js'
 import { checkFiles } from './file-check.js'
 import { mendFiles } from './file-mend.js'
+import { makeFolderWithin } from './folder.js'
+import { fromHeld } from './holders.js'
 import { endOf, endsInClaim, segmentPath } from './segment-file.js'
 import { codecRemedy, makeTopicFile, readTopicFile, type TopicFile } from './topic-file.js'
 
@@ -116,7 +118,7 @@ export class LogMaintenance implements Maintenance {
       const recovery = await log.repair()
       return { topic, dryRun, damage: [...remade, ...mended, ...recovery.damage], recovery }
     } catch (error) {
-      throw fromNative(error, { topic })
+      throw fromHeld(error, topic, log)
     } finally {
       log.close()
     }

@@ -4,15 +4,8 @@ import { HermesError } from '../../errors.js'
 import { native } from '../../native.js'
 import { schemaDifference, shownDifferences } from '../schema-difference.js'
 import type { TopicSettings } from '../transport.js'
-import {
-  createWhole,
-  type Directory,
-  diskBytes,
-  fromFs,
-  makeFolderWithin,
-  readMarked,
-  topicFolder,
-} from './directory.js'
+import { createWhole, type Directory, diskBytes, fromFs, readMarked, topicFolder } from './directory.js'
+import { makeFolderWithin } from './folder.js'
 
 /** What `topic.json` says: the topic's fixed settings and its codec. */
 export interface TopicFile {

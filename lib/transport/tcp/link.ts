@@ -17,7 +17,8 @@ import {
   protocolVersion,
   u64Packet,
 } from '../../wire/packet.js'
-import type { Happening, TcpSettings } from './options.js'
+import { ClosedByBroker, connectFailure, unusableTls } from './connect-failure.js'
+import type { ClientTls, Happening, TcpSettings } from './options.js'
 
 /** A publisher, a subscriber or a request: whoever has a channel. It gets a new one with every connection. */
 export interface LinkUser {
@@ -242,9 +243,7 @@ export class Link {
         return true
       },
     }
-    const socket = secure
-      ? connectTls({ host, port, ...tls, minVersion: 'TLSv1.2' })
-      : connectPlain({ host, port, noDelay: true, onread })
+    const socket = secure ? connectSecurely(host, port, tls) : connectPlain({ host, port, noDelay: true, onread })
     this.#socket = socket
     this.#reason = undefined
     socket.setNoDelay(true)
@@ -282,7 +281,7 @@ export class Link {
     })
     socket.on('close', () => {
       clearTimeout(timeout)
-      if (this.#socket === socket) this.#lost(this.#reason ?? new Error('the broker closed the connection'))
+      if (this.#socket === socket) this.#lost(this.#reason ?? new ClosedByBroker())
     })
   }
 
@@ -411,18 +410,7 @@ export class Link {
   }
 
   #fail(reason: Error): void {
-    const { url } = this.settings
-    this.#failure =
-      reason instanceof HermesError && reason.code !== 'TIMED_OUT'
-        ? reason
-        : new HermesError(
-            'CONNECTION_FAILED',
-            `No connection to ${url}: ${reason.message || (reason as NodeJS.ErrnoException).code}.`,
-            {
-              cause: reason,
-              details: { url },
-            },
-          )
+    this.#failure = connectFailure(reason, this.settings)
     this.#opened.reject(this.#failure)
     for (const user of [...this.#users]) user.failed(this.#failure)
     this.#users.clear()
@@ -441,6 +429,15 @@ export class Link {
         throw error
       })
     }
+  }
+}
+
+/** @throws HermesError `INVALID_ARGUMENT` for certificates that can't be read */
+function connectSecurely(host: string, port: number, tls: ClientTls): Socket {
+  try {
+    return connectTls({ host, port, ...tls, minVersion: 'TLSv1.2' })
+  } catch (cause) {
+    throw unusableTls(cause)
   }
 }
 

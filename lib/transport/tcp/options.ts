@@ -140,6 +140,11 @@ export function checkTcpOptions(place: string, options: TcpOptions): TcpSettings
       `'tls' is given, but ${url.protocol}//${url.host} is a connection in clear text. Use tls://${url.host}, or leave 'tls' out.`,
     )
   }
+  for (const name of ['ca', 'cert', 'key'] as const) {
+    // Node takes any text for `ca`, and then trusts nobody.
+    if (tls[name] !== undefined && !String(tls[name]).includes('-----BEGIN '))
+      throw invalid(`'tls.${name}' must be a PEM text, not a path: read the file first.`)
+  }
   const host = url.hostname.replace(/^\[(.*)\]$/, '$1')
   return {
     url: `${url.protocol}//${url.hostname}:${url.port || defaultPort}`,

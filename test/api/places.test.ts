@@ -1,0 +1,119 @@
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { json, open } from '../../lib/index.js'
+import { fromFs } from '../../lib/transport/log/directory.js'
+import { failure } from '../helpers/failure.js'
+import { foldersPerTest } from '../helpers/folder.js'
+import { Program } from '../helpers/program.js'
+
+const folder = foldersPerTest()
+const onLinux = process.platform === 'linux'
+
+test.skipIf(!onLinux)('a place where nothing can be made is refused at once', async () => {
+  for (const place of ['/proc/x', '/proc/1/hermes/deeper', '/proc/self/x']) {
+    const error = await failure('ACCESS_DENIED', () => open(place))
+    expect(error.message).toMatch(/Choose another place/)
+  }
+  await failure('ACCESS_DENIED', () => open('/sys/x'))
+  expect(existsSync('/proc/1/hermes')).toBe(false)
+})
+
+test('a place below a file, a device or a pipe, or that is one', async () => {
+  const base = folder()
+  const file = join(base, 'file')
+  const pipe = join(base, 'pipe')
+  writeFileSync(file, '')
+  execFileSync('mkfifo', [pipe])
+  for (const one of [file, pipe, '/dev/null'])
+    for (const place of [one, join(one, 'x'), join(one, 'x', 'y')]) {
+      await failure('NOT_A_DIRECTORY', () => open(place))
+      // (one that may not be made and is not there is not there)
+      await failure('NOT_A_DIRECTORY', () => open(place, { create: false }))
+    }
+})
+
+test('links that lead nowhere or in a circle, and names that are too long, say so', async () => {
+  const base = folder()
+  const gone = join(base, 'gone')
+  const dangling = join(base, 'dangling')
+  const circle = join(base, 'circle')
+  symlinkSync(gone, dangling)
+  symlinkSync(circle, circle)
+  for (const place of [dangling, join(dangling, 'x')]) {
+    const error = await failure('NOT_FOUND', () => open(place))
+    expect(error.message).toContain(`${dangling} is a symbolic link to ${gone}, which does not exist`)
+  }
+  expect(existsSync(gone)).toBe(false)
+  expect((await failure('NOT_A_DIRECTORY', () => open(circle))).message).toMatch(/in a circle/)
+  const long = [join(base, 'a'.repeat(300)), join(base, ...Array.from({ length: 500 }, () => 'abcdefghi'))]
+  for (const place of long) expect((await failure('INVALID_ARGUMENT', () => open(place))).message).toMatch(/shorter/)
+  expect(existsSync(join(base, 'abcdefghi'))).toBe(false)
+})
+
+test('a pipe in place of a description is no description', async () => {
+  const place = join(folder(), 'data')
+  await (await open(place)).close()
+  rmSync(join(place, 'hermes.json'))
+  execFileSync('mkfifo', [join(place, 'hermes.json')])
+  expect((await failure('NOT_HERMES', () => open(place))).message).toMatch(/hermes.json is not a file/)
+})
+
+test('folders above a place get the usual mode, those that are there stay as they are', async () => {
+  const base = join(folder(), 'base')
+  mkdirSync(base, { mode: 0o755 })
+  const { mode, ino } = statSync(base)
+  const place = join(base, 'a', 'b', 'c')
+  await Promise.all(Array.from({ length: 8 }, async () => (await open(place)).close()))
+  expect(statSync(place).mode & 0o777).toBe(0o700)
+  expect(statSync(base)).toMatchObject({ mode, ino })
+})
+
+test('too many open files: what node:fs reports says what to do', () => {
+  for (const [code, errno, remedy] of [
+    ['EMFILE', -24, /ulimit -n/],
+    ['ENFILE', -23, /fs\.file-max/],
+  ] as const) {
+    const error = fromFs(Object.assign(new Error(`${code}: too many open files`), { code, errno }), 'read x')
+    expect(error).toMatchObject({
+      code: 'IO_FAILED',
+      message: expect.stringMatching(remedy),
+      details: { system: code },
+    })
+    expect((error as Error).message).not.toMatch(/device may be failing/)
+  }
+})
+
+test.skipIf(!onLinux)('a process without a free file says what to do, whatever it opens', async () => {
+  const dir = join(folder(), 'data')
+  const program = Program.start('few-files.mjs', { dir }, { under: ['prlimit', '--nofile=64', '--'] })
+  const { messages } = (await program.report('refused')) as unknown as { messages: { code: string; message: string }[] }
+  await program.finish()
+  expect(messages.length).toBe(4)
+  for (const { code, message } of messages) {
+    expect(['IO_FAILED', 'LIMIT'], message).toContain(code)
+    expect(message).toMatch(/ulimit -n/)
+    expect(message).not.toMatch(/device may be failing/)
+  }
+})
+
+test('EXCLUSIVE_HELD names the topic and the processes that hold it', async () => {
+  const place = join(folder(), 'data')
+  await using hermes = await open(place)
+  const topic = hermes.topic('orders', { codec: json<number>() })
+  {
+    await using _one = await topic.publisher({ exclusive: true })
+    const error = await failure('EXCLUSIVE_HELD', () => topic.publisher())
+    expect(error.message).toContain(`Topic 'orders' (held by pid ${process.pid})`)
+    expect(error.message).toMatch(/Close the other publisher/)
+    expect(error.details).toEqual({ topic: 'orders', pids: [process.pid] })
+    expect((await failure('EXCLUSIVE_HELD', () => hermes.repair('orders'))).details).toMatchObject({
+      topic: 'orders',
+      pids: [process.pid],
+    })
+  }
+  await using _two = await topic.publisher()
+  const error = await failure('EXCLUSIVE_HELD', () => topic.publisher({ exclusive: true }))
+  expect(error.details).toEqual({ topic: 'orders', pids: [process.pid] })
+})
