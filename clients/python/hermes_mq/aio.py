@@ -29,7 +29,7 @@ from typing import (
     cast,
 )
 
-from .client import GROUP, Bound, check_damage, codec_of, sync_is_done
+from .client import GROUP, Bound, check_create, check_damage, codec_of, sync_is_done
 from .codecs import Codec, checked_codec
 from .errors import HermesError, protocol_error
 from .link import ENDED, WANTED, Link, Opening, Request, User
@@ -92,12 +92,12 @@ def connect(
     server_hostname: Optional[str] = None,
     ssl_context: Optional[ssl.SSLContext] = None,
     connect_timeout: float = 10.0,
-    request_timeout: float = 60.0,
+    request_timeout: float = 30.0,
     reconnect: bool = True,
     reconnect_min: float = 0.05,
     reconnect_max: float = 5.0,
-    publish_buffer: int = 4 * 1024 * 1024,
-    subscribe_buffer: int = 2 * 1024 * 1024,
+    publish_buffer: int = 8 * 1024 * 1024,
+    subscribe_buffer: int = 4 * 1024 * 1024,
     compression: str = "none",
     on_status: Optional[Callable[[Status], None]] = None,
 ) -> "Pending[Client]":
@@ -219,15 +219,18 @@ class Topic(Generic[T]):
 
         return Pending(opening)
 
-    def subscriber(self, from_: From = "latest", *, on_damage: str = "stop", verify: bool = True) -> "Pending[Subscriber[T]]":
+    def subscriber(
+        self, from_: From = "latest", *, on_damage: str = "stop", verify: bool = True, create: bool = False
+    ) -> "Pending[Subscriber[T]]":
         """Opens a subscriber, as ``hermes_mq.Topic.subscriber``."""
         check_damage(on_damage)
+        check_create(create)
         wire = from_to_wire("'from_'", from_)
 
         async def opening() -> Subscriber[T]:
             codec, settings = await self._prepared()
             driver = self._driver
-            channel = SubscriberChannel(driver.link, self.name, settings, wire)
+            channel = SubscriberChannel(driver.link, self.name, settings, wire, create)
             await driver.open(channel)
             return Subscriber(driver, channel, codec, on_damage == "skip", verify)
 
@@ -364,9 +367,7 @@ class Publisher(_Closable, Generic[T]):
         try:
             await asyncio.wait_for(self._finish(), timeout)
         except asyncio.TimeoutError:
-            raise HermesError(
-                "TIMED_OUT", f"The messages for '{self.topic}' are not acknowledged yet.", {"topic": self.topic}
-            ) from None
+            raise channel.given_up(f"{timeout} s have passed") from None
         finally:
             channel.dismiss()
             self._driver.run_calls()
@@ -490,7 +491,7 @@ class Subscriber(_Closable, Generic[T]):
             channel.move(wire)
             self._consumer.restart()
             deadline = self._deadline(link.settings.request_timeout)
-            while not channel.settled:
+            while not channel.placed:
                 if channel.failure is not None:
                     raise channel.failure.again()
                 self._check_open()

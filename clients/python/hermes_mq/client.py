@@ -46,12 +46,12 @@ def connect(
     server_hostname: Optional[str] = None,
     ssl_context: Optional[ssl.SSLContext] = None,
     connect_timeout: float = 10.0,
-    request_timeout: float = 60.0,
+    request_timeout: float = 30.0,
     reconnect: bool = True,
     reconnect_min: float = 0.05,
     reconnect_max: float = 5.0,
-    publish_buffer: int = 4 * 1024 * 1024,
-    subscribe_buffer: int = 2 * 1024 * 1024,
+    publish_buffer: int = 8 * 1024 * 1024,
+    subscribe_buffer: int = 4 * 1024 * 1024,
     compression: str = "none",
     on_status: Optional[Callable[[Status], None]] = None,
 ) -> "Client":
@@ -129,8 +129,8 @@ class Client:
     ) -> "Topic[T]":
         """A topic by its name. Nothing is asked of the broker until a publisher or a subscriber is opened, with one exception:
 
-        Without a ``codec``, that of the topic is used, which has to exist then. With ``create``, the first publisher or subscriber makes a topic that does not
-        exist, with these settings. Raises HermesError INVALID_NAME, NOT_FOUND, INVALID_ARGUMENT, UNSUPPORTED (msgpack, or a custom codec that wasn't given).
+        Without a ``codec``, that of the topic is used, which has to exist then. With ``create``, the first publisher makes a topic that does not
+        exist, with these settings; subscribers wait for it. Raises HermesError INVALID_NAME, NOT_FOUND, INVALID_ARGUMENT, UNSUPPORTED (msgpack, or a custom codec that wasn't given).
         """
         check_topic_name(name)
         settings = topic_settings(create, segment_bytes, max_payload_bytes, retention)
@@ -198,15 +198,21 @@ class Topic(Generic[T]):
         driver.open(channel)
         return Publisher(driver, channel, self.codec)
 
-    def subscriber(self, from_: From = "latest", *, on_damage: str = "stop", verify: bool = True) -> "Subscriber[T]":
+    def subscriber(
+        self, from_: From = "latest", *, on_damage: str = "stop", verify: bool = True, create: bool = False
+    ) -> "Subscriber[T]":
         """Opens a subscriber, which begins at ``'earliest'``, ``'latest'``, a sequence, or a datetime (the first message stamped then or later).
+
+        A topic that does not exist is waited for: its first publisher says what it is. With ``create=True`` the subscriber makes it, with the topic's settings;
+        where the topic was given ``create=False``, it raises NOT_FOUND.
 
         ``on_damage='skip'`` passes over damaged messages in place of CORRUPT. Without ``verify``, checksums are not looked at.
         Raises HermesError BEHIND_RETENTION, OUT_OF_RANGE, CODEC_MISMATCH, NOT_FOUND, UNAUTHORIZED, CONNECTION_FAILED, …
         """
         check_damage(on_damage)
+        check_create(create)
         driver = self._driver
-        channel = SubscriberChannel(driver.link, self.name, self._settings, from_to_wire("'from_'", from_))
+        channel = SubscriberChannel(driver.link, self.name, self._settings, from_to_wire("'from_'", from_), create)
         driver.open(channel)
         return Subscriber(driver, channel, self.codec, on_damage == "skip", verify)
 
@@ -239,6 +245,11 @@ class Topic(Generic[T]):
 
     def __repr__(self) -> str:
         return f"<hermes_mq.Topic {self.name} {self.codec!r}>"
+
+
+def check_create(create: bool) -> None:
+    if not isinstance(create, bool):
+        raise invalid(f"'create' must be True or False, not {create!r}.")
 
 
 def check_damage(on_damage: str) -> None:
@@ -401,13 +412,14 @@ class Publisher(Generic[T]):
         while not is_done():
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
-                raise HermesError("TIMED_OUT", f"The messages for '{self.topic}' are not acknowledged yet.", {"topic": self.topic})
+                raise self._channel.too_late()
             self._driver.wait(self._condition, left)
 
     def close(self, timeout: Optional[float] = 30.0) -> None:
         """Waits until everything has reached the publisher's durability, ``timeout`` seconds at most, then gives its place back. Idempotent.
 
-        Raises HermesError as ``flush``; it's closed all the same.
+        Raises HermesError as ``flush``; ``details['unacknowledged']`` of TIMED_OUT says of how many messages it is not known whether they are in the topic.
+        It's closed all the same.
         """
         channel = self._channel
         if channel.closed or self._driver.is_forked:
@@ -415,6 +427,11 @@ class Publisher(Generic[T]):
         deadline = None if timeout is None else time.monotonic() + timeout
         try:
             self.flush(timeout=timeout)
+        except HermesError as error:
+            if error.code != "TIMED_OUT":
+                raise
+            with self._driver.lock:
+                raise channel.given_up(f"{timeout} s have passed") from error
         finally:
             with self._driver.lock:
                 if not channel.closed:
@@ -546,7 +563,7 @@ class Subscriber(Generic[T]):
             channel.move(wire)
             self._consumer.restart()
             deadline = time.monotonic() + self._driver.link.settings.request_timeout
-            while not channel.settled:
+            while not channel.placed:
                 if channel.failure is not None:
                     raise channel.failure.again()
                 self._check_open()

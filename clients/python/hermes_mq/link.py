@@ -23,7 +23,9 @@ ENDED = "ended"
 
 #: After these there is no sense in trying again.
 _FINAL_CODES = ("UNAUTHORIZED", "VERSION_MISMATCH")
-#: Before a channel that the broker has ended with ``retry`` is opened anew, in seconds.
+#: The broker, or the topic there, is just going away: the same question may be answered a moment later, by a successor.
+_PASSING_CODES = ("CLOSED",)
+#: Before a channel that the broker has put off is opened anew, in seconds.
 _PUT_OFF = 0.05
 #: How often in a row one side may find fault with what the other one says.
 _MOST_FAULTS = 3
@@ -78,6 +80,9 @@ class User:
 
     def flush(self) -> None:
         """The link asks for what is ready to be sent."""
+
+    def topic_made(self, topic: str) -> None:
+        """There is a topic of this name from now on."""
 
 
 def _nothing() -> None:
@@ -150,6 +155,15 @@ class Link:
         self._forget_channels(user)
         if user in self._users and self.ready:
             self._assign(user)
+
+    def renew_soon(self, user: User, delay: float = _PUT_OFF) -> None:
+        """Gives the user a channel anew, ``delay`` seconds later."""
+        self._again.append((self._now + delay, user))
+
+    def topic_made(self, topic: str) -> None:
+        """A publisher of this connection has opened the topic: it exists."""
+        for user in list(self._users):
+            user.topic_made(topic)
 
     def _forget_channels(self, user: User) -> None:
         for channel in [channel for channel, one in self._channels.items() if one is user]:
@@ -335,7 +349,9 @@ class Link:
         due = [user for at, user in self._again if at <= now]
         self._again = [(at, user) for at, user in self._again if at > now]
         for user in due:
-            self.renew(user)
+            # (it may have been given one meanwhile)
+            if user not in self._channels.values():
+                self.renew(user)
         self._leave_if_drained(now)
 
     def lagging(self, topic: str, behind: int) -> None:
@@ -373,11 +389,8 @@ class Link:
             self._channels.pop(channel, None)
             fields = packets.parse_json(body)
             error = _parse_error(fields)
-            if user is not None and fields.get("retry") is True and self.settings.reconnect_min is not None:
-                self._again.append((self._now + _PUT_OFF, user))
-                user.interrupted(error)
-            elif user is not None:
-                user.failed(error)
+            if user is not None:
+                self._refused(user, error, fields.get("retry") is True)
         else:
             if kind in (packets.CLOSED, packets.REPLY):
                 self._channels.pop(channel, None)
@@ -385,6 +398,18 @@ class Link:
                 user.packet(kind, body)
         if self._drain_until is not None:
             self._leave_if_drained(self._now)
+
+    def _refused(self, user: User, error: HermesError, retry: bool) -> None:
+        """The broker has ended a channel, or not opened it. What passes is asked for again: on the next connection if this one is about to end."""
+        passes = retry or error.code in _PASSING_CODES
+        if not passes or self.settings.reconnect_min is None:
+            user.failed(error)
+            return
+        if retry:
+            user.interrupted(error)
+        else:
+            user.disconnected()
+        self.renew_soon(user)
 
     def _welcome(self, fields: Fields) -> None:
         if self._welcomed:

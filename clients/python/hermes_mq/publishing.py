@@ -137,6 +137,24 @@ class PublisherChannel(User):
         """How many messages were accepted, and neither acknowledged nor given up."""
         return self.accepted - max(self.acknowledged, self._dropped)
 
+    def given_up(self, why: str) -> HermesError:
+        """What a close says that has not waited for everything."""
+        return HermesError(
+            "TIMED_OUT",
+            f"The publisher of '{self.topic}' was closed with {self.pending} messages that are not acknowledged: {why}. "
+            "They may be in the topic or not; close(timeout=...) says how long to wait.",
+            {"topic": self.topic, "unacknowledged": self.pending},
+        )
+
+    def too_late(self) -> HermesError:
+        """What a flush says that has waited as long as it may."""
+        return HermesError(
+            "TIMED_OUT",
+            f"flush() of the publisher of '{self.topic}' has waited as long as it may; {self.pending} messages are not acknowledged. "
+            "They may still be: what was published stays published.",
+            {"topic": self.topic, "unacknowledged": self.pending},
+        )
+
     @property
     def has_room(self) -> bool:
         """Whether ``append`` may be called. It may go beyond the bound by what one call appends."""
@@ -320,6 +338,7 @@ class PublisherChannel(User):
             self._is_opened = True
             self.max_payload_bytes = max_payload
             self._capacity = max(min(_BATCH_BYTES, max_batch - max_batch % 8), frame_bytes(max_payload))
+            self._link.topic_made(self.topic)
         if stored < self._acked_number:
             lost = HermesError(
                 "IO_FAILED",

@@ -26,12 +26,25 @@ class Piece(NamedTuple):
     end_sequence: int
 
 
+#: Between two looks for a topic that nobody has made yet, in seconds: at first, and at most.
+_FIRST_LOOK = 0.02
+_MOST_LOOK = 0.5
+
+
 class SubscriberChannel(User):
-    def __init__(self, link: Link, topic: str, settings: Dict[str, Any], from_: Any) -> None:
+    """Without ``create``, a topic that nobody has made is waited for: the subscriber is open, and asks again now and then."""
+
+    def __init__(self, link: Link, topic: str, settings: Dict[str, Any], from_: Any, create: bool = False) -> None:
         super().__init__()
         self._link = link
         self.topic = topic
-        self._settings = settings
+        # What the topic is, and how much of it is kept, is for its publishers to say.
+        self._settings = {name: value for name, value in settings.items() if create or name != "retention"}
+        self._settings["create"] = create
+        #: A topic that is not there is waited for; and it was not there.
+        self._awaits = bool(settings["create"]) and not create
+        self._is_absent = False
+        self._look = _FIRST_LOOK
         #: Where to begin on the next connection, as it travels.
         self._from = from_
         #: Go there as soon as the broker has answered: it was asked for another place meanwhile.
@@ -62,6 +75,11 @@ class SubscriberChannel(User):
     # ---- what consumers do ----
 
     @property
+    def placed(self) -> bool:
+        """Whether it's known where reading goes on; of a topic that nobody has made, with its first message."""
+        return self.settled or self._is_absent
+
+    @property
     def has_piece(self) -> bool:
         return bool(self._pieces)
 
@@ -83,7 +101,9 @@ class SubscriberChannel(User):
         return max(self._known_next, self._tail_sequence)
 
     def move(self, target: Any) -> None:
-        """Goes elsewhere. ``target`` is a place as it travels, or ``'damage'``: behind the damage at the position."""
+        """Goes elsewhere. ``target`` is a place as it travels, or ``'damage'``: behind the damage at the position. Raises HermesError OUT_OF_RANGE."""
+        if self._is_absent:
+            self._check_absent(target)
         dropped = self._unread
         self._pieces.clear()
         failed = self.failure is not None
@@ -151,7 +171,41 @@ class SubscriberChannel(User):
         self.channel = 0
         self._is_subscribed = False
 
+    def topic_made(self, topic: str) -> None:
+        if self._is_absent and topic == self.topic and not self.channel:
+            self._link.renew(self)
+
+    def _check_absent(self, target: Any) -> None:
+        if isinstance(target, int) and target > 1:
+            raise HermesError(
+                "OUT_OF_RANGE",
+                f"Sequence {target} of topic '{self.topic}' does not exist yet: nobody has published there.",
+                {"topic": self.topic, "sequence": target, "nextSequence": 1},
+            )
+
+    def _await_topic(self) -> None:
+        """Nobody has made the topic yet: what comes first of all is published from now on."""
+        self.disconnected()
+        try:
+            self._check_absent(self._from)
+        except HermesError as error:
+            self._awaits = False
+            self.failed(error)
+            return
+        if self._from == "latest":
+            self._from = "earliest"
+        self._again = None
+        self._is_absent = True
+        self._is_opened = True
+        self._link.renew_soon(self, self._look)
+        self._look = min(self._look * 1.5, _MOST_LOOK)
+        self.changed()
+
     def failed(self, error: HermesError) -> None:
+        if self._awaits and error.code == "NOT_FOUND" and not self.closed:
+            self._await_topic()
+            return
+        self._is_absent = False
         self.channel = 0
         self._is_subscribed = False
         self.failure = error
@@ -175,6 +229,8 @@ class SubscriberChannel(User):
         sequence = packets.integer_field(fields, "sequence", 1)
         next_sequence = packets.integer_field(fields, "nextSequence", 1)
         max_payload = packets.integer_field(fields, "maxPayloadBytes", 1, 2**30)
+        self._awaits = False
+        self._is_absent = False
         if not self._is_subscribed:
             self._is_subscribed = True
             self.max_payload_bytes = max_payload

@@ -312,6 +312,39 @@ class Topics(WithClient):
             with self.refused("NOT_FOUND"):
                 open_()
 
+    def test_a_subscriber_waits_for_its_topic_and_does_not_define_it(self):
+        named = self.topic("text", retention=Retention(bytes=2 * 1024 * 1024))
+        with named.subscriber("latest") as subscriber, named.subscriber("earliest") as other:
+            self.assertNotIn(self.name, self.client.topics())
+            self.assertIsNone(subscriber.receive(timeout=0.1))
+            self.assertEqual((subscriber.position, subscriber.lag), (1, 0))
+            with self.refused("OUT_OF_RANGE"):
+                subscriber.seek(7)
+            subscriber.seek("earliest")
+            with connect(self.broker.url) as client:
+                publisher = client.topic(self.name, "text", **SMALL).publisher()
+                publisher.publish("the first of all")
+                for one in (subscriber, other):
+                    message = one.receive(timeout=30)
+                    self.assertEqual((message.value, message.sequence), ("the first of all", 1))
+                info = client.info(self.name)
+                # Not the retention of those who read.
+                self.assertEqual(info.retention, Retention())
+                publisher.close()
+        with self.refused("OUT_OF_RANGE"):
+            self.client.topic(f"{self.name}-none", "text").subscriber(7)
+        made = self.client.topic(f"{self.name}-made", "text")
+        made.subscriber(create=True).close()
+        self.assertIn(made.name, self.client.topics())
+        for wrong in (1, None, "yes"):
+            with self.refused("INVALID_ARGUMENT"):
+                made.subscriber(create=wrong)
+
+    def test_a_subscriber_that_names_another_retention_does_not_change_it(self):
+        with self.topic(retention=Retention(age_ms=3_600_000)).publisher():
+            self.topic(retention=Retention(age_ms=1_000_000)).subscriber().close()
+            self.assertEqual(self.topic().info().retention, Retention(age_ms=3_600_000))
+
     def test_without_a_codec_the_topic_s_own_is_used(self):
         with self.refused("NOT_FOUND"):
             self.client.topic(self.name)

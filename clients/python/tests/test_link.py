@@ -368,6 +368,54 @@ class Publishing(unittest.TestCase):
         self.assertEqual(settled, ["DISK_FULL", 9])
         self.assertTrue(publisher.reached(2))
 
+    def test_a_topic_that_is_just_going_away_is_opened_again_a_little_later(self):
+        talk = Conversation().connect()
+        publisher = PublisherChannel(talk.link, "t", SETTINGS, "written", False)
+        subscriber = SubscriberChannel(talk.link, "t", SETTINGS, "latest")
+        request = Request(talk.link, {"op": "topics"})
+        users = (publisher, subscriber, request)
+        for user in users:
+            talk.link.add(user)
+        asked = [channel for _, channel, _ in talk.heard()]
+        for channel in asked:
+            talk.say(reply(packets.ERROR, channel, code="CLOSED", message="the topic is being closed"))
+        self.assertEqual([user.failure for user in users], [None, None, None])
+        self.assertEqual(talk.heard(), [])
+        talk.now = talk.link.deadline()
+        talk.link.tick(talk.now)
+        again = [channel for _, channel, _ in talk.heard()]
+        self.assertEqual(len(again), 3)
+        self.assertFalse(set(again) & set(asked))
+        talk.say(opened(again[0]))
+        self.assertTrue(publisher.opened)
+
+    def test_a_topic_that_is_not_there_is_waited_for_once_a_publisher_makes_it_no_longer(self):
+        talk = Conversation().connect()
+        subscriber = SubscriberChannel(talk.link, "t", {"create": True, "retention": {"bytes": 1}}, "latest")
+        talk.link.add(subscriber)
+        ((_, channel, body),) = talk.heard()
+        self.assertEqual(json.loads(body)["settings"], {"create": False})
+        talk.say(reply(packets.ERROR, channel, code="NOT_FOUND", message="no such topic"))
+        self.assertEqual((subscriber.opened, subscriber.settled, subscriber.failure), (True, False, None))
+        publisher = PublisherChannel(talk.link, "t", SETTINGS, "written", False)
+        talk.link.add(publisher)
+        ((_, at, _),) = talk.heard()
+        talk.say(opened(at))
+        ((kind, _, body),) = talk.heard()
+        # From its first message on: it was waited for before there was any. And once: the later look is not made.
+        self.assertEqual((kind, json.loads(body)["from"]), (packets.SUBSCRIBE, "earliest"))
+        talk.now += 1
+        talk.link.tick(talk.now)
+        self.assertNotIn(packets.SUBSCRIBE, [kind for kind, _, _ in talk.heard()])
+
+    def test_closing_too_early_says_how_many_are_not_acknowledged(self):
+        talk = Conversation().connect()
+        publisher = talk.publisher()
+        publisher.append([b"a", b"b", b"c"])
+        error = publisher.given_up("1 s have passed")
+        self.assertEqual((error.code, error.details), ("TIMED_OUT", {"topic": publisher.topic, "unacknowledged": 3}))
+        self.assertIn("3 messages that are not acknowledged", error.message)
+
     def test_a_topic_that_the_broker_opens_anew_gets_another_channel_and_what_was_not_acknowledged(self):
         talk = Conversation().connect()
         publisher = talk.publisher()

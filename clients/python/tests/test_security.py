@@ -71,7 +71,14 @@ class Tokens(unittest.TestCase):
                 with refused(self, "UNAUTHORIZED"):
                     use()
             with refused(self, "NOT_FOUND"):
-                reader.topic("open.new", "text").subscriber()
+                reader.topic("open.new", "text").subscriber(create=True)
+            # Who does not ask for the topic to be made waits for it.
+            with reader.topic("open.new", "text").subscriber() as subscriber:
+                self.assertIsNone(subscriber.receive(timeout=0.1))
+                self.assertNotIn("open.new", boss.topics())
+                with boss.topic("open.new", "text", **SMALL).publisher() as publisher:
+                    publisher.publish("first")
+                self.assertEqual(subscriber.receive(timeout=30).value, "first")
 
     def test_the_token_stays_out_of_what_is_shown(self):
         with connect(self.broker.url, token=TOKEN) as client:
