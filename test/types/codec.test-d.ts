@@ -1,6 +1,5 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { describe, expectTypeOf, it } from 'vitest'
-import type { Codec } from '../../lib/codec/codec.js'
 import { json } from '../../lib/codec/json.js'
 import {
   array,
@@ -17,10 +16,7 @@ import {
 } from '../../lib/codec/struct/field.js'
 import { type DynamicStructView, struct, type structFromSchema } from '../../lib/codec/struct/struct.js'
 import { validated } from '../../lib/codec/validated.js'
-
-type In<C> = C extends Codec<infer I, infer _O, infer _V> ? I : never
-type Out<C> = C extends Codec<infer _I, infer O, infer _V> ? O : never
-type View<C> = C extends Codec<infer _I, infer _O, infer V> ? V : never
+import type { InputOf as In, ValueOf as Out, ViewOf as View } from '../../lib/index.js'
 
 const Level = struct({ price: f64, side: enumeration(['buy', 'sell']) })
 const Book = struct({
