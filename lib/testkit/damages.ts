@@ -260,8 +260,7 @@ async function attempt<T>(work: () => Promise<T>, say: Say, add: (name: string) 
     return await work()
   } catch (error) {
     const code = error instanceof HermesError ? error.code : 'none'
-    if (code === 'BUSY') add('busy')
-    else if (!['CORRUPT', 'NOT_HERMES', 'VERSION_MISMATCH', 'NOT_FOUND'].includes(code)) {
+    if (!['CORRUPT', 'NOT_HERMES', 'VERSION_MISMATCH', 'NOT_FOUND'].includes(code)) {
       say('lost', `failed with ${error instanceof Error ? `${error.name} ${code} ${error.message}` : String(error)}`)
     }
     add('refused')

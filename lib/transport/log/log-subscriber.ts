@@ -54,7 +54,13 @@ export class LogSubscriber implements SubscriberPort {
     this.#words = new Int32Array(scratch)
     this.#numbers = new Float64Array(scratch)
     this.#scan = this.#reader.scanFunction(scratch)
-    this.seek(from)
+    try {
+      this.seek(from)
+    } catch (error) {
+      // Else the topic would count as in use until the collector comes by.
+      this.#reader.close()
+      throw error
+    }
   }
 
   fetch(limit: number): number {
