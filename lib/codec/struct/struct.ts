@@ -38,9 +38,12 @@ export interface StructViewMethods<Value> {
  * Properties are getters: destructure, or use `toObject()`; spreading a view copies nothing. Strings are ordinary
  * strings; bytes and arrays are copies, made by each access.
  */
-export type StructView<F extends Fields> = { readonly [K in keyof F]: FieldView<F[K]> } & StructViewMethods<
-  StructValue<F>
+export type StructView<F extends Fields> = Shown<
+  { readonly [K in keyof F]: FieldView<F[K]> } & StructViewMethods<Shown<StructValue<F>>>
 >
+
+/** The same type, written out: an editor shows the fields in place of the types that it was made of. */
+type Shown<T> = { [K in keyof T]: T[K] }
 
 /** A struct: a codec for topics, and a field type for other structs. */
 export interface StructCodec<Input, Value, View> extends Codec<Input, Value, View>, Field<Input, Value, View> {
