@@ -1,9 +1,20 @@
-import { cpSync, existsSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { json, open } from '../../lib/index.js'
 import { makeFolder, removeFolder } from '../helpers/folder.js'
-import { usePlace } from './helpers.js'
+import { main, usePlace } from './helpers.js'
 
 const messages = 20_000
 const place = usePlace()
@@ -145,6 +156,107 @@ describe('every file of a topic, lost, zeroed and truncated', () => {
       expect(await works(dir)).toBe(messages)
     },
   )
+})
+
+/** Exit codes of commands that change nothing, and of `pub`, before anything is repaired. */
+const answers: readonly (readonly [file: string, how: How, ...codes: number[]])[] = [
+  // file, how, sub, info, doctor, verify, pub
+  ['control', 'lost', 0, 0, 1, 5, 0],
+  ['control', 'zeroed', 5, 5, 1, 5, 5],
+  ['control', 'truncated', 5, 5, 1, 5, 5],
+  ['topic.json', 'lost', 5, 5, 1, 5, 5],
+  ['topic.json', 'zeroed', 5, 5, 1, 5, 5],
+  ['topic.json', 'truncated', 5, 5, 1, 5, 5],
+  ['oldest', 'lost', 5, 0, 1, 5, 0],
+  ['oldest', 'zeroed', 5, 0, 1, 5, 5],
+  ['oldest', 'truncated', 5, 0, 1, 5, 5],
+  ['middle', 'lost', 5, 0, 1, 5, 5],
+  ['middle', 'zeroed', 5, 0, 1, 5, 5],
+  ['middle', 'truncated', 5, 0, 1, 5, 5],
+  ['newest', 'lost', 5, 5, 1, 5, 5],
+  ['newest', 'zeroed', 5, 5, 1, 5, 5],
+  ['newest', 'truncated', 5, 5, 1, 5, 5],
+  ['locks', 'lost', 0, 0, 0, 0, 0],
+  ['locks', 'zeroed', 0, 0, 0, 0, 0],
+  ['locks', 'truncated', 0, 0, 0, 0, 0],
+]
+
+describe('before anything is repaired', () => {
+  const named = (file: string) => ({ oldest: segments[0], middle: segments[5], newest: segments.at(-1) })[file] ?? file
+
+  test.each(answers)('%s %s: every command ends, and none calls a part of it all', async (file, how, ...codes) => {
+    const dir = join(place.folder, 'hermes-data')
+    const commands = [
+      ['sub', 't', '--from', 'earliest', '--end'],
+      ['info', 't'],
+      ['doctor'],
+      ['verify'],
+      ['pub', 't', '7'],
+    ]
+    const ended = []
+    for (const command of commands) {
+      cpSync(good, dir, { recursive: true })
+      damages[how](join(dir, 'topics/t', named(file)))
+      ended.push(await hermes(command))
+      rmSync(dir, { recursive: true })
+    }
+    expect(ended.map(({ code }) => code)).toEqual(codes)
+    const [sub] = ended
+    if (sub?.code === 0) expect(sub.lines).toEqual(Array.from({ length: messages }, (_, at) => String(at + 1)))
+    for (const { code, stdout, stderr } of ended)
+      if (code === 5) expect(stdout + stderr).toMatch(/repair|Restore|restore/)
+  })
+
+  test.skipIf(process.getuid?.() !== 0)(
+    'a file that may not be read is denied, not taken for lost (needs root)',
+    async () => {
+      const dir = join(place.folder, 'hermes-data')
+      chmodSync(place.folder, 0o755)
+      for (const file of ['control', 'topic.json', segments[0] as string]) {
+        cpSync(good, dir, { recursive: true })
+        chmodSync(join(dir, 'topics/t', file), 0)
+        const { status } = spawnSync('chown', ['-R', '65534:65534', dir])
+        expect(status).toBe(0)
+        for (const command of [
+          ['sub', 't', '--from', 'earliest', '--end'],
+          ['pub', 't', '7'],
+        ]) {
+          const ended = spawnSync(process.execPath, [main, ...command], {
+            cwd: place.folder,
+            uid: 65_534,
+            gid: 65_534,
+            encoding: 'utf8',
+            env: { ...process.env, HERMES_DIR: '' },
+          })
+          // (A publisher has no need of the oldest segment, but recovery looks at it.)
+          expect([file, command[0], ended.status, ended.stdout]).toEqual([file, command[0], 4, ''])
+        }
+        rmSync(dir, { recursive: true })
+      }
+    },
+  )
+})
+
+test('repair of a newest segment that was shortened gives none of its sequences out again', async () => {
+  const dir = join(place.folder, 'hermes-data')
+  cpSync(good, dir, { recursive: true })
+  // In the middle of a frame.
+  truncateSync(join(dir, 'topics/t', segments.at(-1) as string), 4100)
+  expect((await hermes(['repair', 't'])).code).toBe(0)
+  const info = async () => JSON.parse((await hermes(['info', 't', '--json'])).stdout).nextSequence
+  expect(await info()).toBe(messages + 1)
+  await works(dir)
+  expect(await info()).toBe(messages + 2)
+  expect((await hermes(['verify'])).code).toBe(0)
+})
+
+test('a topic whose topic.json is lost is listed, and verify of all comes upon it', async () => {
+  await hermes(['pub', 'a', 'x'])
+  await hermes(['pub', 'b', 'y'])
+  rmSync(join(place.folder, 'hermes-data/topics/a/topic.json'))
+  expect((await hermes(['topics'])).lines).toEqual(['a', 'b'])
+  const { code, stdout } = await hermes(['verify'])
+  expect([code, stdout]).toEqual([5, expect.stringMatching(/^a: DAMAGED: topic\.json is lost.*\nb: good/)])
 })
 
 test('one bad topic does not end verify of all', async () => {

@@ -84,7 +84,11 @@ async function readText(path: string): Promise<string> {
 }
 
 /** Reads a small JSON file of ours and checks what it says it is. `undefined` if there is no such file. */
-export async function readMarked(path: string, format: string): Promise<Record<string, unknown> | undefined> {
+export async function readMarked(
+  path: string,
+  format: string,
+  remedy = '',
+): Promise<Record<string, unknown> | undefined> {
   let text: string
   try {
     text = await readText(path)
@@ -98,16 +102,16 @@ export async function readMarked(path: string, format: string): Promise<Record<s
   } catch (cause) {
     throw new HermesError(
       'CORRUPT',
-      `${path} is damaged: it holds no JSON.${basename(path) === marker ? ' Remove the file: it is made again when the place is opened to publish (`hermes pub`, `hermes serve`).' : ''}`,
+      `${path} is damaged: it holds no JSON.${basename(path) === marker ? ' Remove the file: it is made again when the place is opened to publish (`hermes pub`, `hermes serve`).' : remedy}`,
       { cause },
     )
   }
   if (typeof content !== 'object' || content === null || (content as { format?: unknown }).format !== format) {
-    throw new HermesError('NOT_HERMES', `${path} was not written by Hermes.`)
+    throw new HermesError('NOT_HERMES', `${path} was not written by Hermes.${remedy}`)
   }
   const record = content as Record<string, unknown>
   if (typeof record.version !== 'number' || !Number.isInteger(record.version) || record.version < 1) {
-    throw new HermesError('CORRUPT', `${path} is damaged: it has no version.`)
+    throw new HermesError('CORRUPT', `${path} is damaged: it has no version.${remedy}`)
   }
   if (record.version > version) {
     throw new HermesError(

@@ -5,7 +5,7 @@ import { HermesError } from '../../errors.js'
 import { native } from '../../native.js'
 import type { Damage } from '../../native-addon.js'
 import { callNative } from '../../native-error.js'
-import { readControl } from './control-file.js'
+import { readControl, type StoredPosition } from './control-file.js'
 import { checkFiles, type FileCheck, type FileFault, segmentHeader } from './file-check.js'
 import { inheritOwnership, makeFolderWithin, syncFolder } from './folder.js'
 import { segmentPath } from './segment-file.js'
@@ -107,13 +107,14 @@ class Mender {
     if (base !== 0) bytes.copy(content, 0, 0, Math.min(bytes.length, content.length))
     segmentHeader(segment, topicId, this.#segmentBytes, start).copy(content)
     if (base !== 0) {
+      const lost = end === 0 ? await this.#voidUpToMark(segment, bytes, content) : undefined
       await this.#write(path, content)
-      return [damage]
+      return [{ ...damage, ...lost }]
     }
     // What is known to have been there: up to the next segment, or up to what was promised.
     const promised = end !== 0 ? end : Math.max(start, await this.#promised())
     const count = promised - start
-    if (count > 0 && count <= mostVoids) voidFrame(content, start, count)
+    if (count > 0 && count <= mostVoids) voidFrame(content.subarray(native.constants.segmentHeaderBytes), start, count)
     await this.#write(path, content)
     return [{ ...damage, firstSequence: start, count }]
   }
@@ -147,20 +148,34 @@ class Mender {
 
   /** The sequence behind the last frame of a segment that is there. */
   async #nextAfter(number: number): Promise<number> {
-    const bytes = await readFile(segmentPath(this.#folder, number))
-    const { frameMagic, frameHeaderBytes, frameTypeData, frameTypeVoid, segmentHeaderBytes } = native.constants
-    let next = Number(bytes.readBigUInt64LE(64))
-    for (let at = segmentHeaderBytes; at + frameHeaderBytes <= bytes.length; ) {
-      if (bytes.readUInt32LE(at) !== frameMagic) break
-      const length = bytes.readUInt32LE(at + 24)
-      const span = Math.ceil((frameHeaderBytes + length) / 8) * 8
-      if (span > bytes.length - at) break
-      const type = bytes.readUInt8(at + 5)
-      if (type === frameTypeData) next++
-      else if (type === frameTypeVoid) next += length >= 8 ? bytes.readUInt32LE(at + frameHeaderBytes) : 1
-      at += span
+    return endOf(await readFile(segmentPath(this.#folder, number))).sequence
+  }
+
+  /**
+   * The newest segment was made shorter: what the control file knows to have been behind the rest becomes void, so that its
+   * sequences are not given out again.
+   */
+  async #voidUpToMark(
+    segment: number,
+    rest: Buffer,
+    content: Buffer,
+  ): Promise<{ firstSequence: number; count: number } | undefined> {
+    const control = await readControl(this.#folder).catch(() => undefined)
+    // (A frame that was cut in two is part of what is lost.)
+    const at = endOf(rest)
+    let mark: StoredPosition = { segment, ...at }
+    for (const one of [control?.checkpoint, control?.synced]) {
+      if (one !== undefined && one.segment === segment && one.sequence > mark.sequence) mark = one
     }
-    return next
+    const count = mark.sequence - at.sequence
+    const span = mark.offset - at.offset
+    // Each of them had a header at least: a mark that doesn't fit is of another segment.
+    if (count <= 0 || count > mostVoids || mark.offset > content.length) return undefined
+    if (span < count * native.constants.frameHeaderBytes || span < native.constants.frameHeaderBytes + 8)
+      return undefined
+    content.fill(0, at.offset)
+    voidFrame(content.subarray(at.offset, mark.offset), at.sequence, count)
+    return { firstSequence: at.sequence, count }
   }
 
   /** 0: it is not there, or not in use. */
@@ -184,10 +199,26 @@ function firstFrame(bytes: Buffer): number {
   return Number(bytes.readBigUInt64LE(segmentHeaderBytes + 8))
 }
 
-/** One frame without a message over all of a segment, which uses up `count` sequences. */
-function voidFrame(content: Buffer, sequence: number, count: number): void {
-  const { frameMagic, frameVersion, frameHeaderBytes, frameTypeVoid, segmentHeaderBytes } = native.constants
-  const frame = content.subarray(segmentHeaderBytes)
+/** Where the frames of a segment end, and the sequence behind the last one. */
+function endOf(bytes: Buffer): { offset: number; sequence: number } {
+  const { frameMagic, frameHeaderBytes, frameTypeData, frameTypeVoid, segmentHeaderBytes } = native.constants
+  let sequence = Number(bytes.readBigUInt64LE(64))
+  let offset = segmentHeaderBytes
+  while (offset + frameHeaderBytes <= bytes.length && bytes.readUInt32LE(offset) === frameMagic) {
+    const length = bytes.readUInt32LE(offset + 24)
+    const span = Math.ceil((frameHeaderBytes + length) / 8) * 8
+    if (span > bytes.length - offset) break
+    const type = bytes.readUInt8(offset + 5)
+    if (type === frameTypeData) sequence++
+    else if (type === frameTypeVoid) sequence += length >= 8 ? bytes.readUInt32LE(offset + frameHeaderBytes) : 1
+    offset += span
+  }
+  return { offset, sequence }
+}
+
+/** One frame without a message over all of `frame`, which uses up `count` sequences. */
+function voidFrame(frame: Buffer, sequence: number, count: number): void {
+  const { frameMagic, frameVersion, frameHeaderBytes, frameTypeVoid } = native.constants
   frame.writeUInt32LE(frameMagic, 0)
   frame.writeUInt8(frameVersion, 4)
   frame.writeUInt8(frameTypeVoid, 5)

@@ -29,9 +29,11 @@ export async function listTopics(directory: Directory): Promise<string[]> {
   try {
     const entries = await readdir(folder, { withFileTypes: true })
     const names = entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name)
-    // A folder without a description is one whose making was cut short. What a description says is not looked at: one that is
-    // damaged must not hide the other topics.
-    const described = await Promise.all(names.map((name) => isDescribed(directory, name)))
+    // A folder without a description is one whose making was cut short, unless it holds segments: then the description is lost, and
+    // who looks at all topics must come upon it. What a description says is not looked at: one that is damaged must not hide the others.
+    const described = await Promise.all(
+      names.map(async (name) => (await isDescribed(directory, name)) || (await hasSegments(directory, name))),
+    )
     return names.filter((_, index) => described[index]).sort()
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
@@ -66,10 +68,11 @@ async function hasSegments(directory: Directory, name: string): Promise<boolean>
  */
 export async function readTopicFile(directory: Directory, name: string): Promise<TopicFile | undefined> {
   const path = join(topicFolder(directory, name), 'topic.json')
-  let content = await readMarked(path, format)
+  const remedy = ` ${codecRemedy(name)}`
+  let content = await readMarked(path, format, remedy)
   if (content === undefined && (await hasSegments(directory, name))) {
     // Somebody may have made the topic between the two looks: the description comes before the first segment.
-    content = await readMarked(path, format)
+    content = await readMarked(path, format, remedy)
     if (content === undefined) {
       throw new HermesError(
         'CORRUPT',
@@ -87,7 +90,7 @@ export async function readTopicFile(directory: Directory, name: string): Promise
     typeof codec?.name !== 'string' ||
     typeof codec.fingerprint !== 'string'
   ) {
-    throw new HermesError('CORRUPT', `${path} is damaged: settings are missing.`)
+    throw new HermesError('CORRUPT', `${path} is damaged: settings are missing.${remedy}`)
   }
   return {
     name,
