@@ -46,7 +46,7 @@ std::vector<std::uint8_t> random_bytes(std::size_t length, std::uint32_t seed) {
 class Crc32PathTest : public testing::TestWithParam<const Crc32Path*> {
  protected:
   void SetUp() override {
-    if (!path().available()) GTEST_SKIP() << "this machine is not " << path().needs << "; the suite arm64 runs this path of ARM64 under emulation";
+    if (!path().available()) GTEST_SKIP() << "this machine is not " << path().needs << "; the suites native and arm64 run all paths between them";
   }
   [[nodiscard]] const Crc32Path& path() const { return *GetParam(); }
   [[nodiscard]] std::uint32_t crc(std::string_view text) const {
