@@ -198,6 +198,11 @@ async function judge(
   const headers = frames.some(({ file }) => changed(file, 0, headerBytes))
   // The topic without a description, or with another one: told by whoever opens it.
   const anything = headers || lostFiles.size > 0 || frames.some(({ file, offset, end }) => changed(file, offset, end))
+  // A segment that was only prepared holds nothing, and yet may be told to be damaged.
+  const anyFile = inflicted.some(
+    ({ kind, file }) =>
+      file.endsWith('.seg') && (['truncate', 'lose', 'zero-file'].includes(kind) || changed(file, 0, headerBytes)),
+  )
   // At a claim a single look ends: who waits there learns moments later that it is none.
   const claims = inflicted.some(({ kind }) => kind === 'claim')
   const hermes = await open(place, { create: false })
@@ -206,7 +211,7 @@ async function judge(
     if (before !== undefined) {
       judgeReading(before, 'before the repair', oracle, excused, control || claims, say, add)
       if (anything && !claims && before.damage.length === 0) say('gap', 'verify() noticed nothing')
-      if (!anything && !control && before.damage.length > 0)
+      if (!anything && !anyFile && !control && before.damage.length > 0)
         say('invented', `verify() reports damage where there is none: ${before.damage[0]?.reason}`)
     }
     const early = publishesFirst && !claims ? await publishEarly(hermes, say, add) : undefined

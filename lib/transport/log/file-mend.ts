@@ -1,6 +1,6 @@
 import { open, readFile, rename, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { crc32 } from '../../crc32.js'
+import { crc32, crc32Range } from '../../crc32.js'
 import { HermesError } from '../../errors.js'
 import { native } from '../../native.js'
 import type { Damage } from '../../native-addon.js'
@@ -104,10 +104,12 @@ class Mender {
     const end = await this.#baseOf(segment + 1)
     if (base === 0 && segment > this.#check.active && end === 0) return [damage]
     const content = Buffer.alloc(this.#segmentBytes)
-    if (base !== 0) bytes.copy(content, 0, 0, Math.min(bytes.length, content.length))
+    // Of what lost its first frames the others are kept: the recovery that follows finds them, and makes voids of what is missing before.
+    const isKept = base !== 0 || !wholeFrames(bytes).next().done
+    if (isKept) bytes.copy(content, 0, 0, Math.min(bytes.length, content.length))
     segmentHeader(segment, topicId, this.#segmentBytes, start).copy(content)
-    if (base !== 0) {
-      const lost = end === 0 ? await this.#voidUpToMark(segment, bytes, content) : undefined
+    if (isKept) {
+      const lost = end === 0 ? await this.#voidUpToMark(segment, content.subarray(0, bytes.length), content) : undefined
       await this.#write(path, content)
       return [{ ...damage, ...lost }]
     }
@@ -146,7 +148,7 @@ class Mender {
     await rename(temporary, path)
   }
 
-  /** The sequence behind the last frame of a segment that is there. */
+  /** The sequence behind the last whole frame of a segment that is there: also behind damage, and behind what looks like a claim. */
   async #nextAfter(number: number): Promise<number> {
     return endOf(await readFile(segmentPath(this.#folder, number))).sequence
   }
@@ -199,21 +201,41 @@ function firstFrame(bytes: Buffer): number {
   return Number(bytes.readBigUInt64LE(segmentHeaderBytes + 8))
 }
 
-/** Where the frames of a segment end, and the sequence behind the last one. */
+/** Where the last whole frame of a segment ends, and the sequence behind it: also behind damage, and behind what looks like a claim. */
 function endOf(bytes: Buffer): { offset: number; sequence: number } {
+  let end = { offset: native.constants.segmentHeaderBytes, sequence: Number(bytes.readBigUInt64LE(64)) }
+  for (const { offset, sequence, count } of wholeFrames(bytes)) end = { offset, sequence: sequence + count }
+  return end
+}
+
+/** Every whole frame that uses up sequences, in order, wherever it stands: each is found by its own check. */
+function* wholeFrames(
+  bytes: Buffer,
+): Generator<{ readonly offset: number; readonly sequence: number; readonly count: number }> {
   const { frameMagic, frameHeaderBytes, frameTypeData, frameTypeVoid, segmentHeaderBytes } = native.constants
-  let sequence = Number(bytes.readBigUInt64LE(64))
-  let offset = segmentHeaderBytes
-  while (offset + frameHeaderBytes <= bytes.length && bytes.readUInt32LE(offset) === frameMagic) {
-    const length = bytes.readUInt32LE(offset + 24)
+  for (let at = segmentHeaderBytes; at + frameHeaderBytes <= bytes.length; ) {
+    const length = bytes.readUInt32LE(at + 24)
     const span = Math.ceil((frameHeaderBytes + length) / 8) * 8
-    if (span > bytes.length - offset) break
-    const type = bytes.readUInt8(offset + 5)
-    if (type === frameTypeData) sequence++
-    else if (type === frameTypeVoid) sequence += length >= 8 ? bytes.readUInt32LE(offset + frameHeaderBytes) : 1
-    offset += span
+    if (bytes.readUInt32LE(at) !== frameMagic || span > bytes.length - at || !isWhole(bytes, at, length)) {
+      at += 8
+      continue
+    }
+    const type = bytes.readUInt8(at + 5)
+    const count = type === frameTypeData ? 1 : length >= 8 ? bytes.readUInt32LE(at + frameHeaderBytes) : 1
+    if (type === frameTypeData || type === frameTypeVoid)
+      yield { offset: at + span, sequence: Number(bytes.readBigUInt64LE(at + 8)), count }
+    at += span
   }
-  return { offset, sequence }
+}
+
+/** Whether the frame's own check agrees with it. See docs/log-format.md for what it covers. */
+function isWhole(bytes: Buffer, at: number, length: number): boolean {
+  const { frameHeaderBytes, frameTypeData, frameTypeVoid } = native.constants
+  const type = bytes.readUInt8(at + 5)
+  const checked = type === frameTypeData ? length : type === frameTypeVoid ? Math.min(length, 8) : 0
+  const payload = at + frameHeaderBytes
+  const header = crc32Range(bytes, at + 4, at + 28, 0)
+  return crc32Range(bytes, payload, payload + checked, header) === bytes.readUInt32LE(at + 28)
 }
 
 /** One frame without a message over all of `frame`, which uses up `count` sequences. */
