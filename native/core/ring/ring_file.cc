@@ -174,7 +174,7 @@ Status RingFile::attach(RingRole role) {
 Status RingFile::join(uint32_t* entry, bool* unclean) {
   if (lock_.is_open() == false) return Status::error(Code::kClosed, "the ring file is closed");
   for (uint32_t i = 0; i < image()->header.participants && i < kRingMaxParticipants; ++i) {
-    uint32_t before;
+    uint32_t before = 0;
     Status status = take(i, &before);
     if (status.ok()) {
       *entry = i;
