@@ -170,7 +170,7 @@ describe('hermes battle', () => {
     [['--tokens', '0'], 2, 'integer'],
     [['--rate', '1e9'], 2, 'more than can be injected'],
     [['--in', 'nowhere'], 3, 'nowhere'],
-    [['--url', 'tcp://127.0.0.1:1'], 1, 'No connection'],
+    [['--url', 'tcp://127.0.0.1:1'], 12, 'No connection'],
     [['--durability', 'held'], 2, 'written, synced'],
   ])('refuses %j', async (args, wanted, text) => {
     const { code, stderr } = await hermes(['battle', ...args])
