@@ -101,6 +101,29 @@ size_t survive(const std::string& folder, const Image& image) {
   return left.size();
 }
 
+/// After an orderly close nothing is recovered: the first publisher walks over the lengths in the headers.
+TEST(LogDamageAtOpening, a_length_that_leads_behind_the_end_is_damage_and_not_the_end) {
+  const Folder folder;
+  std::vector<Message> written;
+  {
+    const auto log = open_log(folder.path());
+    const auto appender = open_appender(log);
+    for (uint64_t i = 1; i <= 100; ++i) append(appender.get(), message(1, i, 100));
+    written = read_all(log);
+  }
+  ASSERT_EQ(written.size(), 100u);
+  const uint32_t length = 30'000;
+  std::fstream file(segment_path(folder.path(), 1), std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(static_cast<std::streamoff>(written[9].at.offset + 24));
+  file.write(reinterpret_cast<const char*>(&length), sizeof length);
+  file.close();
+  const auto log = open_log(folder.path());
+  const auto appender = open_appender(log);
+  append(appender.get(), message(1, 101, 100));
+  EXPECT_EQ(appender->last_sequence(), 101u);
+  EXPECT_EQ(read_all(log).size(), 100u) << "one was damaged, one has come";
+}
+
 enum class Trust { kClosedInOrder, kKilled, kRebooted };
 
 class LogDamage : public ::testing::TestWithParam<Trust> {};

@@ -144,6 +144,8 @@ Status Appender::find_end(bool alone) {
     // would never be seen. Others find what the first one found good, and may take the short way.
     const bool walks = alone && frame;
     if (walks && segment_->frame(offset_)->sequence != next_sequence_) return damaged();
+    // A whole frame begins at the noted tail, so a length that leads over it is wrong: it may lead into the empty space behind the end.
+    if (walks && offset_ < noted && offset_ + step.span > noted) return damaged();
     // Nobody else publishes, and recovery has made void what the dead had claimed: this was no publisher's.
     if (alone && step.kind == Step::Kind::kClaim) return damaged();
     if (walks) {
