@@ -10,7 +10,7 @@ import { ascii, enumeration, f64, u32, u53 } from '../dist/codec/struct/field.js
 import { canGenerate } from '../dist/codec/struct/generate.js'
 import { struct } from '../dist/codec/struct/struct.js'
 import { text } from '../dist/codec/text.js'
-import { crc32Range } from '../dist/crc32.js'
+import { crc32Range } from '../dist/frame/crc32.js'
 
 const rounds = 20_480
 const trials = 300

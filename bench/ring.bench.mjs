@@ -23,7 +23,7 @@ async function load() {
   const { f64, u32 } = await import('../dist/codec/struct/field.js')
   const { struct } = await import('../dist/codec/struct/struct.js')
   const { SpscRing, MpmcRing, SpscByteRing, removeRing } = await import('../dist/ring/index.js')
-  const { open } = await import('../dist/open.js')
+  const { open } = await import('../dist/client/open.js')
   const Quote = struct({ time: f64, bid: f64, ask: f64, bidSize: u32, askSize: u32 })
   if (Quote.maxBytes !== itemBytes) throw new Error('the record must take 32 bytes')
   const quote = { time: 1, bid: 2, ask: 3, bidSize: 4, askSize: 5 }

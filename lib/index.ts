@@ -1,7 +1,16 @@
 /** Everything public, by name. What this file does not list is not part of the interface. */
-import './crc32-native.js'
+import './native/crc32.js'
 
-export type { WaitOptions } from './abort.js'
+export type { WaitOptions } from './base/abort.js'
+export { type ErrorCode, errorCodes, HermesError, type HermesErrorOptions } from './base/errors.js'
+export { version } from './base/version.js'
+export type { Hermes, TopicOptions } from './client/hermes.js'
+export type { Message, MessageView } from './client/message.js'
+export { type OpenOptions, open } from './client/open.js'
+export type { CloseOptions, Publisher, PublishOptions, Receipt } from './client/publisher.js'
+export type { Handler, Subscriber } from './client/subscriber.js'
+export type { PublisherOptions, SubscriberOptions, Topic } from './client/topic.js'
+export type { Wait } from './client/wait.js'
 export type { Codec, InputOf, Reader, Region, ValueOf, ViewOf } from './codec/codec.js'
 export { type CustomCodecOptions, custom } from './codec/custom.js'
 export { type DecodedMessage, Decoder, type DecoderOptions, type Frame } from './codec/decoder.js'
@@ -46,9 +55,8 @@ export {
 } from './codec/struct/struct.js'
 export { text } from './codec/text.js'
 export { type ValidatedOptions, validated } from './codec/validated.js'
-export { crc32 } from './crc32.js'
-export { type ErrorCode, errorCodes, HermesError, type HermesErrorOptions } from './errors.js'
-export type { Hermes, TopicOptions } from './hermes.js'
+export { crc32 } from './frame/crc32.js'
+export type { Damage, RecoveryReport } from './model/recovery.js'
 export type {
   BackupOptions,
   BackupProgress,
@@ -62,11 +70,18 @@ export type {
   VerifyOptions,
   VerifyProgress,
   VerifyReport,
-} from './maintenance.js'
-export type { Message, MessageView } from './message.js'
-export type { Damage, RecoveryReport } from './native-addon.js'
-export { type OpenOptions, open } from './open.js'
-export type { CloseOptions, Publisher, PublishOptions, Receipt } from './publisher.js'
+} from './model/reports.js'
+export type {
+  BrokerHealth,
+  Durability,
+  From,
+  Overflow,
+  Retention,
+  RingInfo,
+  TopicInfo,
+  Watermarks,
+} from './model/topic.js'
+export type { ClientTls, Status, TcpOptions } from './placement/remote/options.js'
 export {
   MpmcRing,
   type MpmcRingAttachOptions,
@@ -82,19 +97,4 @@ export {
   type SpscRingAttachOptions,
   type SpscRingOptions,
 } from './ring/index.js'
-export type { Handler, Subscriber } from './subscriber.js'
-export type { PublisherOptions, SubscriberOptions, Topic } from './topic.js'
-export type { ClientTls, Status, TcpOptions } from './transport/tcp/options.js'
-export type {
-  BrokerHealth,
-  Durability,
-  From,
-  Overflow,
-  Retention,
-  RingInfo,
-  TopicInfo,
-  Watermarks,
-} from './transport/transport.js'
-export { version } from './version.js'
-export type { Wait } from './wait.js'
 export type { Compression } from './wire/compression.js'

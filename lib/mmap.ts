@@ -3,12 +3,12 @@
  * it differs. Nothing here has to do with topics.
  */
 import { constants as bufferConstants } from 'node:buffer'
-import type { ErrorCode } from './errors.js'
-import { HermesError } from './errors.js'
-import { native } from './native.js'
-import type { NativeFileMapping } from './native-addon.js'
-import { callNative } from './native-error.js'
-import { checkBoolean, checkInteger, invalid, show } from './options.js'
+import type { ErrorCode } from './base/errors.js'
+import { HermesError } from './base/errors.js'
+import { checkBoolean, checkInteger, invalid, show } from './base/options.js'
+import { native } from './native/addon.js'
+import { callNative } from './native/error.js'
+import type { NativeFileMapping } from './native/types.js'
 
 export const {
   PROT_NONE,

@@ -1,6 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
-import { HermesError } from '../errors.js'
-import { checkBoolean, checkInteger, checkOptions, invalid } from '../options.js'
+import { HermesError } from '../base/errors.js'
+import { checkBoolean, checkInteger, checkOptions, invalid } from '../base/options.js'
 
 /** Who may do what. An entry without `publish` and `subscribe` may do both on every topic. */
 export interface AccessEntry {

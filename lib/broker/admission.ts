@@ -1,4 +1,4 @@
-import { HermesError } from '../errors.js'
+import { HermesError } from '../base/errors.js'
 import type { Rights } from './access.js'
 import type { BrokerLimits } from './options.js'
 

@@ -2,10 +2,10 @@ import { randomBytes } from 'node:crypto'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import { resolve as resolvePath } from 'node:path'
 import { createServer as createTlsServer } from 'node:tls'
-import { HermesError } from '../errors.js'
-import { openDirectory } from '../transport/log/directory.js'
-import { LogTransport } from '../transport/log/log-transport.js'
-import type { TopicInfo } from '../transport/transport.js'
+import { HermesError } from '../base/errors.js'
+import type { TopicInfo } from '../model/topic.js'
+import { LocalPlacement } from '../placement/local/placement.js'
+import { openDirectory } from '../store/directory.js'
 import { deliverHeadBytes, publishHeadBytes } from '../wire/packet.js'
 import type { Rights } from './access.js'
 import { Admission, type Guest } from './admission.js'
@@ -50,7 +50,7 @@ export async function serve(options: BrokerOptions): Promise<Broker> {
 export class Broker implements AsyncDisposable {
   readonly settings: BrokerSettings
   readonly #served: ServedDirectory
-  readonly #transport: LogTransport
+  readonly #transport: LocalPlacement
   readonly #server: Server
   readonly #connections = new Set<Connection>()
   readonly #topics: TopicTable
@@ -75,7 +75,7 @@ export class Broker implements AsyncDisposable {
   constructor(settings: BrokerSettings, served: ServedDirectory) {
     this.settings = settings
     this.#served = served
-    this.#transport = new LogTransport(served.directory)
+    this.#transport = new LocalPlacement(served.directory)
     this.#list = new TopicList(served.directory)
     this.#journal = new Journal(settings.log)
     const { limits, tls } = settings

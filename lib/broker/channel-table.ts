@@ -1,4 +1,4 @@
-import { HermesError } from '../errors.js'
+import { HermesError } from '../base/errors.js'
 import { protocolError } from '../wire/packet.js'
 import type { PublisherChannel } from './publisher-channel.js'
 import type { SubscriberChannel } from './subscriber-channel.js'

@@ -1,6 +1,6 @@
 import { isIPv6, type Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
-import { HermesError } from '../errors.js'
+import { HermesError } from '../base/errors.js'
 import { packetType, u64Packet } from '../wire/packet.js'
 import type { Rights } from './access.js'
 import type { Admission, Guest } from './admission.js'

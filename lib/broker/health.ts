@@ -1,8 +1,8 @@
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { HermesError } from '../errors.js'
-import { diskRoom, isShort } from '../transport/log/directory.js'
-import type { BrokerHealth } from '../transport/transport.js'
+import type { HermesError } from '../base/errors.js'
+import type { BrokerHealth } from '../model/topic.js'
+import { diskRoom, isShort } from '../store/directory.js'
 
 /** How long a failure is held against the broker, unless the topic works again. */
 const memoryMs = 60_000

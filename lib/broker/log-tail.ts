@@ -1,11 +1,11 @@
-import { HermesError } from '../errors.js'
-import { frameBytes, frameHeaderBytes, frameOffset, frameType, sealFrame } from '../frame.js'
-import { native } from '../native.js'
-import type { NativeLog, NativePosition, NativeReader } from '../native-addon.js'
-import { callNative, fromNative } from '../native-error.js'
-import { parked } from '../parked.js'
-import { nanosecondsOf } from '../transport/log/timestamp.js'
-import type { From } from '../transport/transport.js'
+import { HermesError } from '../base/errors.js'
+import { nanosecondsOf } from '../base/timestamp.js'
+import { frameBytes, frameHeaderBytes, frameOffset, frameType, sealFrame } from '../frame/frame.js'
+import type { From } from '../model/topic.js'
+import { native } from '../native/addon.js'
+import { callNative, fromNative } from '../native/error.js'
+import { parked } from '../native/parked.js'
+import type { NativeLog, NativePosition, NativeReader } from '../native/types.js'
 
 // The scratch memory: see native/binding/reader_handle.h.
 const scratchOffset = 0

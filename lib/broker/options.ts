@@ -1,6 +1,6 @@
 import { BlockList, isIP } from 'node:net'
-import { HermesError } from '../errors.js'
-import { checkBoolean, checkChoice, checkInteger, checkOptions, invalid } from '../options.js'
+import { HermesError } from '../base/errors.js'
+import { checkBoolean, checkChoice, checkInteger, checkOptions, invalid } from '../base/options.js'
 import { type Compression, compressions } from '../wire/compression.js'
 import { Access, type AccessEntry } from './access.js'
 

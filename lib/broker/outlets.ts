@@ -1,4 +1,4 @@
-import type { HermesError } from '../errors.js'
+import type { HermesError } from '../base/errors.js'
 import type { LogTail } from './log-tail.js'
 
 /** Looking for local publishers' messages: by a timer while messages come, asleep in the kernel once there were none for so long. */

@@ -1,5 +1,5 @@
-import type { HermesError } from '../errors.js'
-import type { Durability } from '../transport/transport.js'
+import type { HermesError } from '../base/errors.js'
+import type { Durability } from '../model/topic.js'
 import { ackPacket, packetType, publishFlag, type Run, u64Packet } from '../wire/packet.js'
 import type { Producer } from './producers.js'
 import type { Quota } from './quotas.js'

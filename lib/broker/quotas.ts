@@ -1,9 +1,9 @@
 import { open, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { HermesError } from '../errors.js'
-import { type Directory, fromFs, readMarked } from '../transport/log/directory.js'
-import { inheritOwnership } from '../transport/log/folder.js'
-import { isDescribed } from '../transport/log/topic-file.js'
+import { HermesError } from '../base/errors.js'
+import { type Directory, fromFs, readMarked } from '../store/directory.js'
+import { inheritOwnership } from '../store/folder.js'
+import { isDescribed } from '../store/topic-file.js'
 
 const fileName = 'quotas.json'
 const format = 'hermes-quotas'

@@ -1,5 +1,5 @@
-import { HermesError } from '../errors.js'
-import type { BrokerHealth, TopicInfo } from '../transport/transport.js'
+import { HermesError } from '../base/errors.js'
+import type { BrokerHealth, TopicInfo } from '../model/topic.js'
 import { parseTopic, text } from '../wire/messages.js'
 import type { Rights } from './access.js'
 

@@ -1,9 +1,9 @@
 import { open as openFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { HermesError } from '../errors.js'
-import { native } from '../native.js'
-import { callNative } from '../native-error.js'
-import { type Directory, fromFs } from '../transport/log/directory.js'
+import { HermesError } from '../base/errors.js'
+import { native } from '../native/addon.js'
+import { callNative } from '../native/error.js'
+import { type Directory, fromFs } from '../store/directory.js'
 import { RetryError } from '../wire/retry.js'
 
 interface Lock {

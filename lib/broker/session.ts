@@ -1,6 +1,6 @@
-import { type ErrorCode, HermesError } from '../errors.js'
-import type { BrokerHealth, TopicInfo, TopicSettings } from '../transport/transport.js'
-import { version } from '../version.js'
+import { type ErrorCode, HermesError } from '../base/errors.js'
+import { version } from '../base/version.js'
+import type { BrokerHealth, TopicInfo, TopicSettings } from '../model/topic.js'
 import { compressionFeature, Deflater, inflatedLengthBytes } from '../wire/compression.js'
 import {
   errorToWire,

@@ -1,5 +1,5 @@
-import { HermesError } from '../errors.js'
-import type { From } from '../transport/transport.js'
+import { HermesError } from '../base/errors.js'
+import type { From } from '../model/topic.js'
 import type { Deflater } from '../wire/compression.js'
 import type { Seek } from '../wire/messages.js'
 import {

@@ -1,5 +1,5 @@
-import { HermesError } from '../errors.js'
-import { fromNative } from '../native-error.js'
+import { HermesError } from '../base/errors.js'
+import { fromNative } from '../native/error.js'
 
 /** Called once what was waited for is on stable storage, or with the reason why it is not. */
 export type Synced = (error: HermesError | undefined) => void

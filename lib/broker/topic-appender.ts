@@ -1,7 +1,7 @@
-import { HermesError } from '../errors.js'
-import type { NativeAppender, NativeLog } from '../native-addon.js'
-import { fromNative } from '../native-error.js'
-import { fromHeld } from '../transport/log/holders.js'
+import { HermesError } from '../base/errors.js'
+import { fromNative } from '../native/error.js'
+import type { NativeAppender, NativeLog } from '../native/types.js'
+import { fromHeld } from '../store/holders.js'
 import { protocolError } from '../wire/packet.js'
 
 // The scratch memory: see native/binding/ingest.cc.

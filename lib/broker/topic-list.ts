@@ -1,7 +1,7 @@
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type Directory, fromFs } from '../transport/log/directory.js'
-import { isDescribed } from '../transport/log/topic-file.js'
+import { type Directory, fromFs } from '../store/directory.js'
+import { isDescribed } from '../store/topic-file.js'
 
 /** Between two looks at the directory. */
 const leastMs = 10

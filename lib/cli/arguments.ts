@@ -1,5 +1,5 @@
 import { InvalidArgumentError } from 'commander'
-import type { From } from '../transport/transport.js'
+import type { From } from '../model/topic.js'
 import { isoTime } from './iso-time.js'
 
 /*

@@ -1,5 +1,5 @@
-import type { ErrorCode } from '../errors.js'
-import { HermesError } from '../errors.js'
+import type { ErrorCode } from '../base/errors.js'
+import { HermesError } from '../base/errors.js'
 
 /** Every exit code of `hermes`, and what it means. docs/cli.md and each `--help` print this table. */
 export const exitMeanings = {

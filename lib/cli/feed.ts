@@ -1,6 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises'
-import { type ErrorCode, HermesError } from '../errors.js'
-import type { Publisher } from '../publisher.js'
+import { type ErrorCode, HermesError } from '../base/errors.js'
+import type { Publisher } from '../client/publisher.js'
 import type { Session } from './session.js'
 import { counted } from './words.js'
 

@@ -1,4 +1,4 @@
-import { type ErrorCode, HermesError } from '../errors.js'
+import { type ErrorCode, HermesError } from '../base/errors.js'
 
 const codes: Readonly<Record<string, ErrorCode>> = {
   ENOENT: 'NOT_FOUND',

@@ -1,6 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises'
-import { HermesError } from '../errors.js'
-import type { Handler, Subscriber } from '../subscriber.js'
+import { HermesError } from '../base/errors.js'
+import type { Handler, Subscriber } from '../client/subscriber.js'
 import type { Output } from './output.js'
 
 /** Messages between two looks at the output's room. */

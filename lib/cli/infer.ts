@@ -1,5 +1,5 @@
-import { HermesError } from '../errors.js'
-import { invalid } from '../options.js'
+import { HermesError } from '../base/errors.js'
+import { invalid } from '../base/options.js'
 import { isNumeric, type RawRecord } from './records.js'
 import { type AnyStruct, structOf } from './schema.js'
 

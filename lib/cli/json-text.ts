@@ -1,8 +1,8 @@
+import { HermesError } from '../base/errors.js'
 import type { Codec, Reader, Region } from '../codec/codec.js'
 import { decodeFailed, messageOf } from '../codec/failures.js'
 import { json } from '../codec/json.js'
 import { decodeText, encodeText } from '../codec/text.js'
-import { HermesError } from '../errors.js'
 
 /** What stands in a line as text: JSON is valid UTF-8. */
 export function lineText(line: Buffer): string {

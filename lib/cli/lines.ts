@@ -1,5 +1,5 @@
 import { addAbortSignal, type Readable } from 'node:stream'
-import { HermesError } from '../errors.js'
+import { HermesError } from '../base/errors.js'
 
 /** Longer than any payload: what has no line end until here is no list of values. */
 const maxLineBytes = 64 * 1024 * 1024

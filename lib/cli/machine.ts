@@ -1,6 +1,6 @@
 import { statfs } from 'node:fs/promises'
 import { cpus, release, totalmem } from 'node:os'
-import { version } from '../version.js'
+import { version } from '../base/version.js'
 import { bytesText } from './words.js'
 
 /** What stands beside every figure that is measured. */

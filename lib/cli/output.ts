@@ -1,6 +1,6 @@
 import { fstatSync } from 'node:fs'
-import { HermesError } from '../errors.js'
-import { native } from '../native.js'
+import { HermesError } from '../base/errors.js'
+import { native } from '../native/addon.js'
 
 const chunkBytes = 65_536
 /** How often a pipe is asked whether somebody still reads it, in ms. */

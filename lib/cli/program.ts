@@ -1,6 +1,6 @@
 import { Command, CommanderError } from 'commander'
-import { HermesError } from '../errors.js'
-import { version } from '../version.js'
+import { HermesError } from '../base/errors.js'
+import { version } from '../base/version.js'
 import { registerBackup } from './commands/backup.js'
 import { registerBattle } from './commands/battle.js'
 import { registerBench } from './commands/bench.js'

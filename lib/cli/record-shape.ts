@@ -1,5 +1,5 @@
-import { HermesError } from '../errors.js'
-import { invalid } from '../options.js'
+import { HermesError } from '../base/errors.js'
+import { invalid } from '../base/options.js'
 import { at } from './feed.js'
 import type { Format } from './format.js'
 import { isNumeric, type RawRecord } from './records.js'

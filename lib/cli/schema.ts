@@ -1,4 +1,6 @@
 import { readFile } from 'node:fs/promises'
+import { HermesError } from '../base/errors.js'
+import { invalid } from '../base/options.js'
 import {
   array,
   ascii,
@@ -25,8 +27,6 @@ import {
 } from '../codec/struct/field.js'
 import type { TypeSchema } from '../codec/struct/schema.js'
 import { type StructCodec, struct, structFromSchema } from '../codec/struct/struct.js'
-import { HermesError } from '../errors.js'
-import { invalid } from '../options.js'
 import { fromFile } from './file.js'
 
 /*

@@ -1,4 +1,4 @@
-import { HermesError } from '../errors.js'
+import { HermesError } from '../base/errors.js'
 import { type StopSignal, stopSignals } from './exit.js'
 import { Output } from './output.js'
 

@@ -1,4 +1,4 @@
-import { HermesError } from '../errors.js'
+import { HermesError } from '../base/errors.js'
 import { isoTime } from './iso-time.js'
 import type { RawRecord } from './records.js'
 

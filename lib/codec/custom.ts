@@ -1,5 +1,5 @@
 import { isUint8Array } from 'node:util/types'
-import { lengthOf } from '../plain-bytes.js'
+import { lengthOf } from '../base/plain-bytes.js'
 import type { Codec, Reader, Region } from './codec.js'
 import {
   closedError,

@@ -1,5 +1,5 @@
 import { isUint8Array } from 'node:util/types'
-import { HermesError } from '../errors.js'
+import { HermesError } from '../base/errors.js'
 import {
   checkedPayloadBytes,
   defaultMaxPayloadBytes,
@@ -11,7 +11,7 @@ import {
   frameType,
   frameVersion,
   readUint53,
-} from '../frame.js'
+} from '../frame/frame.js'
 import type { Codec, Reader, Region } from './codec.js'
 import { checkInteger, checkOptionNames } from './encoder.js'
 import { closedError, describe, invalidArgument } from './failures.js'

@@ -1,5 +1,5 @@
-import { HermesError } from '../errors.js'
-import { defaultMaxPayloadBytes, frameAlignment, frameHeaderBytes, frameType, sealFrame } from '../frame.js'
+import { HermesError } from '../base/errors.js'
+import { defaultMaxPayloadBytes, frameAlignment, frameHeaderBytes, frameType, sealFrame } from '../frame/frame.js'
 import type { Codec, Region } from './codec.js'
 import { describe, invalidArgument, isOurs } from './failures.js'
 import { guarded } from './guarded.js'

@@ -1,4 +1,4 @@
-import { HermesError } from '../errors.js'
+import { HermesError } from '../base/errors.js'
 
 /** The memory that a view or decoder reads was released under it. */
 export function closedError(cause: unknown): HermesError {

@@ -1,5 +1,5 @@
 import { Decoder, Encoder, ExtensionCodec } from '@msgpack/msgpack'
-import { lengthOf, plainView } from '../plain-bytes.js'
+import { lengthOf, plainView } from '../base/plain-bytes.js'
 import { isAscii, isWellFormed, readUtf8 } from './strings.js'
 
 const maxUint64 = 2n ** 64n - 1n

@@ -1,4 +1,4 @@
-import { lengthOf, plainView } from '../plain-bytes.js'
+import { lengthOf, plainView } from '../base/plain-bytes.js'
 import type { Region } from './codec.js'
 
 /**

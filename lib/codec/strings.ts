@@ -3,7 +3,7 @@
  * platform costs 75 to 100 ns whatever the length (docs/decisions/0003-codecs.md).
  */
 
-import { HermesError } from '../errors.js'
+import { HermesError } from '../base/errors.js'
 import type { Region } from './codec.js'
 
 const encoder = new TextEncoder()

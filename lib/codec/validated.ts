@@ -1,5 +1,5 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
-import { HermesError } from '../errors.js'
+import { HermesError } from '../base/errors.js'
 import type { Codec, Reader, Region } from './codec.js'
 import { describe, invalidArgument, messageOf } from './failures.js'
 import { guarded, sealed } from './guarded.js'

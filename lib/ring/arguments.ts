@@ -1,6 +1,6 @@
 import { isUint8Array } from 'node:util/types'
-import { invalid, show } from '../options.js'
-import { lengthOf } from '../plain-bytes.js'
+import { invalid, show } from '../base/options.js'
+import { lengthOf } from '../base/plain-bytes.js'
 
 /** Most items of one call: a whole number, or Infinity for all. @throws HermesError `INVALID_ARGUMENT` */
 export function checkLimit(limit: unknown): void {

@@ -1,8 +1,8 @@
 import { setTimeout as pause, setImmediate as turn } from 'node:timers/promises'
-import { onAbort } from '../abort.js'
-import { HermesError } from '../errors.js'
-import { aborted, checkInteger } from '../options.js'
-import { parked } from '../parked.js'
+import { onAbort } from '../base/abort.js'
+import { HermesError } from '../base/errors.js'
+import { aborted, checkInteger } from '../base/options.js'
+import { parked } from '../native/parked.js'
 import type { RingImage } from './image.js'
 import { word } from './layout.js'
 

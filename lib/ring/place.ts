@@ -1,11 +1,11 @@
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
-import type { ErrorCode } from '../errors.js'
-import { HermesError } from '../errors.js'
-import { native } from '../native.js'
-import type { NativeRingFile, NativeRingShape } from '../native-addon.js'
-import { callNative } from '../native-error.js'
-import { checkTopicName } from '../topic-name.js'
+import type { ErrorCode } from '../base/errors.js'
+import { HermesError } from '../base/errors.js'
+import { checkTopicName } from '../base/topic-name.js'
+import { native } from '../native/addon.js'
+import { callNative } from '../native/error.js'
+import type { NativeRingFile, NativeRingShape } from '../native/types.js'
 
 const sharedMemory = '/dev/shm'
 

@@ -1,10 +1,10 @@
+import { HermesError } from '../base/errors.js'
+import { checkBoolean, checkInteger, invalid, show } from '../base/options.js'
+import { checkTopicName } from '../base/topic-name.js'
 import type { Codec } from '../codec/codec.js'
 import { guarded } from '../codec/guarded.js'
 import { raw } from '../codec/raw.js'
 import { assertCodec } from '../codec/validated.js'
-import { HermesError } from '../errors.js'
-import { checkBoolean, checkInteger, invalid, show } from '../options.js'
-import { checkTopicName } from '../topic-name.js'
 import type { RingImage } from './image.js'
 import { maxItemBytes } from './layout.js'
 

@@ -1,6 +1,6 @@
+import { checkInteger, checkOptions, invalid } from '../base/options.js'
+import { plainView } from '../base/plain-bytes.js'
 import type { Codec, Reader, Region } from '../codec/codec.js'
-import { checkInteger, checkOptions, invalid } from '../options.js'
-import { plainView } from '../plain-bytes.js'
 import { checkHandler, checkLimit, checkTarget, lengthOfBatch } from './arguments.js'
 import { type RingHandle, RingImage } from './image.js'
 import { dataOffset } from './layout.js'

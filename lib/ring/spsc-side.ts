@@ -1,5 +1,5 @@
-import { HermesError } from '../errors.js'
-import { checkBoolean, checkChoice, checkSignal } from '../options.js'
+import { HermesError } from '../base/errors.js'
+import { checkBoolean, checkChoice, checkSignal } from '../base/options.js'
 import { pollUntil, sleepUntil, wake } from './bell.js'
 import { corrupt, type RingHandle, type RingImage } from './image.js'
 import { word } from './layout.js'

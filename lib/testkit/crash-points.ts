@@ -1,9 +1,9 @@
 import { spawn } from 'node:child_process'
 import { createRequire } from 'node:module'
 import { resolve } from 'node:path'
-import { HermesError } from '../errors.js'
-import { native } from '../native.js'
-import { invalid, likely } from '../options.js'
+import { HermesError } from '../base/errors.js'
+import { invalid, likely } from '../base/options.js'
+import { native } from '../native/addon.js'
 
 export interface CrashOptions {
   /** The addon that was built with crash points: `build/crash-points/hermes.node` of a clone. */

@@ -1,7 +1,7 @@
 // A subscriber to be killed: node kill-reader.js <place> <topic> <from>. Checks what it reads, and tells on stdout how far it is and what is wrong.
 import { writeSync } from 'node:fs'
+import { open } from '../client/open.js'
 import { raw } from '../codec/raw.js'
-import { open } from '../open.js'
 import { readPayload } from './message.js'
 
 const [place = '', topic = '', from = '1'] = process.argv.slice(2)

@@ -2,8 +2,8 @@
 // acknowledged; each line is out before the next step is taken.
 import { writeSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { open } from '../client/open.js'
 import { raw } from '../codec/raw.js'
-import { open } from '../open.js'
 import { makePayload } from './message.js'
 import { Random } from './random.js'
 

@@ -1,4 +1,4 @@
-import { crc32 } from '../crc32.js'
+import { crc32 } from '../frame/crc32.js'
 import { Random } from './random.js'
 
 const headBytes = 16

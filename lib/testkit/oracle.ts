@@ -1,4 +1,4 @@
-import type { Durability } from '../transport/transport.js'
+import type { Durability } from '../model/topic.js'
 import type { MessageId } from './message.js'
 
 /** What was broken, and how. */

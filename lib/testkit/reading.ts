@@ -1,6 +1,6 @@
+import type { Hermes } from '../client/hermes.js'
 import { raw } from '../codec/raw.js'
-import type { Hermes } from '../hermes.js'
-import type { Damage } from '../native-addon.js'
+import type { Damage } from '../model/recovery.js'
 import { readPayload } from './message.js'
 import type { Seen } from './oracle.js'
 

@@ -1,5 +1,5 @@
 import { constants, deflateRawSync, inflateRawSync } from 'node:zlib'
-import { HermesError } from '../errors.js'
+import { HermesError } from '../base/errors.js'
 
 /*
  * Frames that travel compressed: docs/wire-protocol.md, "Compressed frames". The calls are synchronous on purpose. A batch is bounded, to

@@ -1,6 +1,6 @@
-import { type ErrorCode, errorCodes, HermesError } from '../errors.js'
-import { checkTopicName } from '../topic-name.js'
-import { type Durability, durabilities, type From, type TopicSettings } from '../transport/transport.js'
+import { type ErrorCode, errorCodes, HermesError } from '../base/errors.js'
+import { checkTopicName } from '../base/topic-name.js'
+import { type Durability, durabilities, type From, type TopicSettings } from '../model/topic.js'
 import { protocolError } from './packet.js'
 import { RetryError } from './retry.js'
 

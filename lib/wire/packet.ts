@@ -1,5 +1,5 @@
-import { crc32Range } from '../crc32.js'
-import { HermesError } from '../errors.js'
+import { HermesError } from '../base/errors.js'
+import { crc32Range } from '../frame/crc32.js'
 import { inflatedLengthBytes, inflateInto, mostInflatedBytes } from './compression.js'
 
 /*

@@ -1,4 +1,4 @@
-import { type ErrorCode, HermesError, type HermesErrorOptions } from '../errors.js'
+import { type ErrorCode, HermesError, type HermesErrorOptions } from '../base/errors.js'
 
 /**
  * Ends a channel, and the client is to open it again by itself: `"retry": true` in its ERROR (docs/wire-protocol.md). What was not

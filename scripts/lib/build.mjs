@@ -112,7 +112,7 @@ export async function ensureExamples() {
   await locked(() => ensureTypeScript('tsconfig.examples.json', folders, 'build/js'))
 }
 
-/** `linux-x64` and so on: as lib/native.ts names this machine. */
+/** `linux-x64` and so on: as lib/native/addon.ts names this machine. */
 export function platformName() {
   if (process.platform !== 'linux') return `${process.platform}-${process.arch}`
   process.report.excludeNetwork = true
@@ -154,7 +154,7 @@ export function ensureCrashAddon({ show = false } = {}) {
 }
 
 /**
- * Makes sure that lib/native.ts finds an addon of the present sources: the committed prebuild where it is one, else
+ * Makes sure that lib/native/addon.ts finds an addon of the present sources: the committed prebuild where it is one, else
  * build/Release, built now if need be. Returns `prebuild` or `build`.
  */
 export function ensureAddon() {

@@ -28,7 +28,7 @@ function linksOf(text) {
 function faultsOfContent({ files, unpackedBytes }) {
   const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
   const strays = files.filter((file) => !allowed.some((pattern) => pattern.test(file)))
-  const wanted = ['README.md', 'LICENSE', 'CHANGELOG.md', 'dist/index.js', 'dist/index.d.ts', 'dist/native.js']
+  const wanted = ['README.md', 'LICENSE', 'CHANGELOG.md', 'dist/index.js', 'dist/index.d.ts', 'dist/native/addon.js']
   wanted.push(...prebuildPlatforms().map((platform) => `prebuilds/${platform}/hermes.node`))
   wanted.push(...Object.values(manifest.bin ?? {}).map((file) => file.replace(/^\.\//, '')))
   const lacking = wanted.filter((file) => !files.includes(file))

@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, rmSync, statSync, symlinkSync, writeFileSync } f
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { json, open } from '../../lib/index.js'
-import { fromFs } from '../../lib/transport/log/directory.js'
+import { fromFs } from '../../lib/store/directory.js'
 import { failure } from '../helpers/failure.js'
 import { foldersPerTest } from '../helpers/folder.js'
 import { Program } from '../helpers/program.js'

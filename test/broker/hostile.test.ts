@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { deflateRawSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type Broker, serve } from '../../lib/broker/broker.js'
-import { frameOffset, frameType } from '../../lib/frame.js'
+import { frameOffset, frameType } from '../../lib/frame/frame.js'
 import { type Hermes, open, text } from '../../lib/index.js'
 import {
   creditPacket,

@@ -1,8 +1,8 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { errorCodes } from '../../lib/base/errors.js'
 import { exitCodeOf, exitMeanings } from '../../lib/cli/exit.js'
-import { errorCodes } from '../../lib/errors.js'
 import { HermesError } from '../../lib/index.js'
 import { usePlace } from './helpers.js'
 

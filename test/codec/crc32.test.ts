@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import { crc32, crc32Portable, crc32Range, useCrc32 } from '../../lib/crc32.js'
+import { crc32, crc32Portable, crc32Range, useCrc32 } from '../../lib/frame/crc32.js'
 import { failure, randomOf } from './helpers.js'
 
 /** Bit by bit, from the definition. */

@@ -7,8 +7,8 @@ import { regionOf } from '../../lib/codec/region.js'
 import { ascii, f64, u32 } from '../../lib/codec/struct/field.js'
 import { struct } from '../../lib/codec/struct/struct.js'
 import { text } from '../../lib/codec/text.js'
-import { crc32 } from '../../lib/crc32.js'
-import { frameBytes, frameHeaderBytes, frameType, sealFrame } from '../../lib/frame.js'
+import { crc32 } from '../../lib/frame/crc32.js'
+import { frameBytes, frameHeaderBytes, frameType, sealFrame } from '../../lib/frame/frame.js'
 import { failure, hex, randomOf } from './helpers.js'
 
 interface Vector {

@@ -1,7 +1,7 @@
 import { expect } from 'vitest'
+import { type ErrorCode, HermesError } from '../../lib/base/errors.js'
 import type { Codec, Region } from '../../lib/codec/codec.js'
 import { regionOf } from '../../lib/codec/region.js'
-import { type ErrorCode, HermesError } from '../../lib/errors.js'
 
 /** Memory full of 0xAA, so that bytes a codec forgets to write are seen. */
 export function dirtyRegion(size = 4096): Region {

@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest'
+import { HermesError } from '../../lib/base/errors.js'
+import { show } from '../../lib/base/options.js'
 import { describe as describeValue } from '../../lib/codec/failures.js'
 import { readAscii, readAscii8 } from '../../lib/codec/strings.js'
-import { HermesError } from '../../lib/errors.js'
 import { type Codec, crc32, custom, Decoder, Encoder, json, msgpack, raw, text, validated } from '../../lib/index.js'
-import { show } from '../../lib/options.js'
 
 function codeOf(call: () => unknown): string {
   try {

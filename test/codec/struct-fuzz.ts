@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
+import { HermesError } from '../../lib/base/errors.js'
 import { closedError } from '../../lib/codec/failures.js'
 import { regionOf } from '../../lib/codec/region.js'
 import * as f from '../../lib/codec/struct/field.js'
@@ -6,7 +7,6 @@ import { checkLength, encodeRecord, readError, toJsonRecord } from '../../lib/co
 import { interpreted } from '../../lib/codec/struct/interpreted.js'
 import type { Layout, RecordLayout, TrailingLayout } from '../../lib/codec/struct/layout.js'
 import { type DynamicStructView, type StructCodec, struct, structFromSchema } from '../../lib/codec/struct/struct.js'
-import { HermesError } from '../../lib/errors.js'
 import type { Random } from '../../lib/testkit/random.js'
 
 type Record = { [name: string]: unknown }

@@ -1,11 +1,11 @@
 import { join } from 'node:path'
 import { serve } from '../../lib/broker/broker.js'
 import type { BrokerOptions } from '../../lib/broker/options.js'
-import { Hermes } from '../../lib/hermes.js'
-import { checkTcpOptions, type TcpOptions } from '../../lib/transport/tcp/options.js'
-import type { TcpPublisher } from '../../lib/transport/tcp/tcp-publisher.js'
-import { TcpTransport } from '../../lib/transport/tcp/tcp-transport.js'
-import type { Transport } from '../../lib/transport/transport.js'
+import { Hermes } from '../../lib/client/hermes.js'
+import type { Placement as PlacementPort } from '../../lib/placement/port.js'
+import { checkTcpOptions, type TcpOptions } from '../../lib/placement/remote/options.js'
+import { RemotePlacement } from '../../lib/placement/remote/placement.js'
+import type { RemotePublisher } from '../../lib/placement/remote/publisher.js'
 import { makeFolder, removeFolder } from '../helpers/folder.js'
 import { pause } from '../helpers/receive.js'
 import type { Placement, Skip } from './placement.js'
@@ -14,8 +14,8 @@ import type { Placement, Skip } from './placement.js'
  * Most cases publish, subscribe and poll once: in a local placement everything is there at once. Over TCP it takes a moment, which this
  * transport waits for before it gives out a subscriber or information.
  */
-function patient(transport: TcpTransport): Transport {
-  const publishers = new Set<TcpPublisher>()
+function patient(transport: RemotePlacement): PlacementPort {
+  const publishers = new Set<RemotePublisher>()
   const settle = async () => {
     for (const publisher of publishers)
       await publisher.reached(publisher.accepted, 'written', undefined).catch(() => {})
@@ -79,7 +79,7 @@ export function remotePlacement(
       const folder = makeFolder()
       const broker = await serve({ dir: join(folder, 'data'), port: 0, ...served })
       const settings = checkTcpOptions(broker.url, { subscribeBuffer: 64 * 1024 * 1024, ...client })
-      const hermes = new Hermes(broker.url, patient(await TcpTransport.connect(settings)))
+      const hermes = new Hermes(broker.url, patient(await RemotePlacement.connect(settings)))
       return {
         hermes,
         place: broker.url,

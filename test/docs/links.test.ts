@@ -1,13 +1,13 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { Hermes } from '../../lib/hermes.js'
+import { Hermes } from '../../lib/client/hermes.js'
+import { Message } from '../../lib/client/message.js'
+import { Publisher } from '../../lib/client/publisher.js'
+import { Subscriber } from '../../lib/client/subscriber.js'
+import { Topic } from '../../lib/client/topic.js'
 import * as hermes from '../../lib/index.js'
-import { Message } from '../../lib/message.js'
 import * as mmap from '../../lib/mmap.js'
-import { Publisher } from '../../lib/publisher.js'
-import { Subscriber } from '../../lib/subscriber.js'
-import { Topic } from '../../lib/topic.js'
 
 const root = join(import.meta.dirname, '../..')
 const read = (file: string) => readFileSync(join(root, file), 'utf8')

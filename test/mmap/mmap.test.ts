@@ -6,7 +6,7 @@ import { promisify } from 'node:util'
 import { Worker } from 'node:worker_threads'
 import { deflate } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { type ErrorCode, HermesError } from '../../lib/errors.js'
+import { type ErrorCode, HermesError } from '../../lib/base/errors.js'
 import mmap, * as named from '../../lib/mmap.js'
 
 const { PROT_READ, PROT_WRITE, PROT_EXEC, PROT_NONE, MAP_SHARED, MAP_PRIVATE, MAP_POPULATE, PAGESIZE } = mmap

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -11,16 +11,17 @@ let folder: string
 
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'hermes-loader-'))
-  mkdirSync(join(folder, 'dist'))
   writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
-  for (const name of ['native.js', 'errors.js']) cpSync(join(root, 'dist', name), join(folder, 'dist', name))
+  for (const name of ['native/addon.js', 'base/errors.js']) {
+    cpSync(join(root, 'dist', name), join(folder, 'dist', name))
+  }
 })
 
 afterEach(() => rmSync(folder, { recursive: true, force: true }))
 
 function load(choice: string, at = folder): { output: string; code: string; message: string; tried: string[] } {
   const program = `
-    import(${JSON.stringify(join(at, 'dist/native.js'))}).then(
+    import(${JSON.stringify(join(at, 'dist/native/addon.js'))}).then(
       ({ native }) => console.log(JSON.stringify({ output: 'napi ' + native.napiVersion })),
       ({ code, message, details }) => console.log(JSON.stringify({ code, message, tried: details?.tried })),
     )`
@@ -60,7 +61,7 @@ test('reports an addon that does not load instead of passing over it', () => {
 })
 
 test('loads in two worker threads and survives their end', () => {
-  const worker = `import(${JSON.stringify(join(root, 'dist/native.js'))}).then(({ native }) =>
+  const worker = `import(${JSON.stringify(join(root, 'dist/native/addon.js'))}).then(({ native }) =>
     require('node:worker_threads').parentPort.postMessage(native.napiVersion))`
   const program = `
     const { Worker } = require('node:worker_threads')

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { crc32 } from '../../lib/crc32.js'
-import { HermesError } from '../../lib/errors.js'
+import { HermesError } from '../../lib/base/errors.js'
+import { crc32 } from '../../lib/frame/crc32.js'
 import type { RingHandle } from '../../lib/ring/index.js'
 import { header } from '../../lib/ring/layout.js'
 

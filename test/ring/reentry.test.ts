@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { HermesError } from '../../lib/errors.js'
+import { HermesError } from '../../lib/base/errors.js'
 import { custom, json, MpmcRing, raw, SpscByteRing, SpscRing, struct, u32 } from '../../lib/index.js'
 
 const Item = struct({ n: u32 })

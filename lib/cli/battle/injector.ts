@@ -1,6 +1,6 @@
 import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
-import { HermesError } from '../../errors.js'
-import type { Publisher } from '../../publisher.js'
+import { HermesError } from '../../base/errors.js'
+import type { Publisher } from '../../client/publisher.js'
 import { openPlace } from '../place.js'
 import { monotonicNs } from './clock.js'
 import { dueOf, emptyEvent, fill, type MarketEvent, marketEvent, type Plan } from './event.js'

@@ -1,4 +1,4 @@
-import { HermesError } from '../../errors.js'
+import { HermesError } from '../../base/errors.js'
 import type { Failure } from './task.js'
 
 /** What a process of a battle does. It has opened everything when it is made. */

@@ -1,6 +1,6 @@
-import type { ErrorCode } from '../../errors.js'
-import type { Durability } from '../../transport/transport.js'
-import type { Wait } from '../../wait.js'
+import type { ErrorCode } from '../../base/errors.js'
+import type { Wait } from '../../client/wait.js'
+import type { Durability } from '../../model/topic.js'
 import type { Plan } from './event.js'
 
 /** What a process of a battle is told at its start, as the JSON argument of worker.js. */

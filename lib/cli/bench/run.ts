@@ -1,6 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
-import { HermesError } from '../../errors.js'
+import { HermesError } from '../../base/errors.js'
 import type { Answer, Outcome, Task } from './task.js'
 
 const worker = new URL('./worker.js', import.meta.url)

@@ -2,9 +2,9 @@
 import { once } from 'node:events'
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks'
 import { setImmediate as turn } from 'node:timers/promises'
+import { open } from '../../client/open.js'
 import { f64, u53 } from '../../codec/struct/field.js'
 import { struct } from '../../codec/struct/struct.js'
-import { open } from '../../open.js'
 import type { Answer, Latency, Outcome, Task } from './task.js'
 
 /** 64 bytes, as a quote of a market has them. */

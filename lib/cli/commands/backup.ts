@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
-import { HermesError } from '../../errors.js'
-import type { BackupReport } from '../../maintenance.js'
+import { HermesError } from '../../base/errors.js'
+import type { BackupReport } from '../../model/reports.js'
 import { needTopic, withPlace } from '../place.js'
 import { Progress } from '../progress.js'
 import type { Session } from '../session.js'

@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import type { Finding } from '../../maintenance.js'
+import type { Finding } from '../../model/reports.js'
 import { withPlace } from '../place.js'
 import { type Session, visible } from '../session.js'
 import { globalsOf, withHelp } from './common.js'

@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
-import { HermesError } from '../../errors.js'
-import { likely } from '../../options.js'
+import { HermesError } from '../../base/errors.js'
+import { likely } from '../../base/options.js'
 import { withHelp } from './common.js'
 
 /** In place of commander's own, which prints the whole page for a name that it doesn't know, and not what was wrong. */

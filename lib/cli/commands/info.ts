@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
-import { HermesError } from '../../errors.js'
-import type { TopicInfo } from '../../transport/transport.js'
+import { HermesError } from '../../base/errors.js'
+import type { TopicInfo } from '../../model/topic.js'
 import { needTopic, withPlace } from '../place.js'
 import type { Session } from '../session.js'
 import { bytesText, grouped, table } from '../words.js'

@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { HermesError } from '../../errors.js'
+import { HermesError } from '../../base/errors.js'
 import { type FormatOptions, publishFormat } from '../format.js'
 import { needTopic, withPlace } from '../place.js'
 import type { Session } from '../session.js'

@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import type { Wait } from '../../wait.js'
+import type { Wait } from '../../client/wait.js'
 import { integer } from '../arguments.js'
 import { follow } from '../follow.js'
 import { type FormatOptions, readFormat } from '../format.js'

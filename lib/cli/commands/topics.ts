@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import type { Hermes } from '../../hermes.js'
+import type { Hermes } from '../../client/hermes.js'
 import { timerDuration } from '../arguments.js'
 import { withPlace } from '../place.js'
 import type { Session } from '../session.js'

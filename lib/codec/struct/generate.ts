@@ -8,7 +8,7 @@
  * stricter than the interpreter's, never laxer.
  */
 import { isUint8Array } from 'node:util/types'
-import type { HermesError } from '../../errors.js'
+import type { HermesError } from '../../base/errors.js'
 import type { Region } from '../codec.js'
 import { copyOut } from '../region.js'
 import { readAscii, readAscii8, readUtf8, readUtf8Field, writeUtf8, writeUtf8Field } from '../strings.js'

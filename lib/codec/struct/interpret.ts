@@ -4,7 +4,7 @@
  * work where the process forbids code generation.
  */
 import { isUint8Array } from 'node:util/types'
-import { HermesError } from '../../errors.js'
+import { HermesError } from '../../base/errors.js'
 import type { Region } from '../codec.js'
 import { describe, payloadTooLarge } from '../failures.js'
 import { copyOut } from '../region.js'

@@ -1,5 +1,5 @@
 import { inspect } from 'node:util'
-import { HermesError } from '../../errors.js'
+import { HermesError } from '../../base/errors.js'
 import type { Codec, Reader, Region } from '../codec.js'
 import { closedError, describe, invalidArgument } from '../failures.js'
 import { sealed } from '../guarded.js'

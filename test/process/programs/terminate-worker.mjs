@@ -2,7 +2,7 @@
 import { closeSync, mkdirSync, openSync } from 'node:fs'
 import { join } from 'node:path'
 import { parentPort, workerData } from 'node:worker_threads'
-import { native } from '../../../dist/native.js'
+import { native } from '../../../dist/native/addon.js'
 
 const { kind, place, file, id } = workerData
 const tag = new Uint8Array(16)

@@ -1,0 +1,319 @@
+import { bounded, checkWaitOptions, type WaitOptions } from '../base/abort.js'
+import { Deferred } from '../base/deferred.js'
+import { HermesError } from '../base/errors.js'
+import { checkBoolean, checkInteger, checkOptions, checkSignal, invalid } from '../base/options.js'
+import { checkTopicName } from '../base/topic-name.js'
+import type { Codec } from '../codec/codec.js'
+import { json } from '../codec/json.js'
+import {
+  type BackupOptions,
+  type BackupReport,
+  type DoctorReport,
+  type Maintenance,
+  type RepairOptions,
+  type RepairReport,
+  severities,
+  type VerifyOptions,
+  type VerifyReport,
+} from '../model/reports.js'
+import type { BrokerHealth, Retention, TopicInfo, TopicSettings } from '../model/topic.js'
+import { native } from '../native/addon.js'
+import type { Placement } from '../placement/port.js'
+import { type CloseOptions, checkCloseOptions } from './publisher.js'
+import { Topic, type TopicOwner } from './topic.js'
+
+/** Options of `hermes.topic()`. Settings other than retention are fixed by the first publisher; giving others later is an error. */
+export interface TopicOptions<In, Out, View> {
+  /** How values become bytes. Default: `json`. To check values at the boundary, wrap it: `validated(codec, schema)`. */
+  readonly codec?: Codec<In, Out, View>
+  /** Bytes per segment file: a multiple of 4,096. Default 100 MiB. */
+  readonly segmentBytes?: number
+  /** The largest encoded value, in bytes. Default 64 KiB. */
+  readonly maxPayloadBytes?: number
+  /** What to keep: whole segments, oldest first out. Unlimited unless given. Publishers set it, also of a topic that exists; a subscriber changes nothing. */
+  readonly retention?: Retention
+  /** Refuse to publish (`DISK_FULL`) when less than this would stay free on the disk. Default: 64 MiB, or 5 % of a small disk. */
+  readonly lowWaterBytes?: number
+  /** False: a topic that nobody has made yet is an error (`NOT_FOUND`). Default true. */
+  readonly create?: boolean
+}
+
+/** A place with topics, opened by `open()`. */
+export class Hermes implements AsyncDisposable {
+  /** The place as it was given to `open()`. */
+  readonly place: string
+  readonly #owner: Owner
+
+  /** @internal */
+  constructor(place: string, transport: Placement) {
+    this.place = place
+    this.#owner = new Owner(place, transport)
+  }
+
+  /**
+   * Names a topic and says how its values are encoded. Touches no file.
+   *
+   * @throws HermesError `INVALID_NAME`, `INVALID_ARGUMENT`, `UNKNOWN_OPTION`, `CLOSED`
+   */
+  topic<In = unknown, Out = In, View = Out>(
+    name: string,
+    options: TopicOptions<In, Out, View> = {},
+  ): Topic<In, Out, View> {
+    this.#owner.checkOpen()
+    checkTopicName(name)
+    const settings = checkTopicOptions(options)
+    const { codec = json as unknown as Codec<In, Out, View> } = options
+    checkCodec(codec)
+    const { name: codecName, fingerprint, schema } = codec
+    return new Topic(name, codec, { ...settings, codec: { name: codecName, fingerprint, schema } }, this.#owner)
+  }
+
+  /** The names of all topics, sorted. @throws HermesError `CLOSED`, `ABORTED`, `TIMED_OUT`, … */
+  async topics(options: WaitOptions = {}): Promise<string[]> {
+    checkWaitOptions('topics()', options)
+    this.#owner.checkOpen()
+    return bounded(
+      options,
+      (signal) => this.#owner.transport.topics(signal),
+      () => timedOut('topics()', options),
+    )
+  }
+
+  /**
+   * Asks a broker whether it can serve publishers: room on the disk, open files, topics that failed. What `hermes ping` does.
+   *
+   * @throws HermesError `UNSUPPORTED` (no broker, or one that does not know), `CLOSED`, `ABORTED`, `TIMED_OUT`, …
+   */
+  async health(options: WaitOptions = {}): Promise<BrokerHealth> {
+    checkWaitOptions('health()', options)
+    this.#owner.checkOpen()
+    const { transport } = this.#owner
+    if (transport.health === undefined) {
+      throw new HermesError('UNSUPPORTED', `${this.place} is no broker: ask doctor() how it is.`)
+    }
+    return bounded(
+      options,
+      async (signal) => transport.health?.(signal) as Promise<BrokerHealth>,
+      () => timedOut('health()', options),
+    )
+  }
+
+  /** What is known of a topic, whatever its codec. Rejects with `NOT_FOUND` if there is none of this name. */
+  async info(topic: string, options: WaitOptions = {}): Promise<TopicInfo> {
+    checkWaitOptions('info()', options)
+    this.#owner.checkOpen()
+    checkTopicName(topic)
+    return bounded(
+      options,
+      (signal) => this.#owner.transport.info(topic, signal),
+      () => timedOut('info()', options),
+    )
+  }
+
+  /**
+   * Checks every frame of a topic: lengths, sequences, CRCs, and that segments follow each other. Changes nothing; publishers may go on
+   * meanwhile. Damage is reported, not thrown.
+   *
+   * @throws HermesError `NOT_FOUND`, `ABORTED`, `ACCESS_DENIED`, `IO_FAILED`; `UNSUPPORTED` where the files are elsewhere (`tcp:`)
+   */
+  async verify(topic: string, options: VerifyOptions = {}): Promise<VerifyReport> {
+    const maintenance = this.#maintenance('verify()')
+    checkTopicName(topic)
+    checkOptions('verify()', options, ['onProgress', 'signal', 'concurrency'])
+    const { onProgress, signal, concurrency } = options
+    if (onProgress !== undefined && typeof onProgress !== 'function') throw invalid("'onProgress' must be a function.")
+    if (concurrency !== undefined) checkInteger('concurrency', concurrency, 1, 64)
+    checkSignal(signal)
+    return maintenance.verify(topic, options)
+  }
+
+  /**
+   * Recovers the whole topic, whatever is believed to be good: damage is copied to `quarantine/` and skipped from then on. Nothing is deleted.
+   *
+   * @throws HermesError `EXCLUSIVE_HELD` while there are publishers, else as `verify`, and `CORRUPT` for what can't be mended
+   */
+  async repair(topic: string, options: RepairOptions = {}): Promise<RepairReport> {
+    const maintenance = this.#maintenance('repair()')
+    checkTopicName(topic)
+    checkOptions('repair()', options, ['dryRun', 'signal', 'codec'])
+    if (options.dryRun !== undefined) checkBoolean('dryRun', options.dryRun)
+    if (options.codec !== undefined) checkCodec(options.codec)
+    checkSignal(options.signal)
+    return maintenance.repair(topic, options)
+  }
+
+  /**
+   * Copies topics to the directory `to`, which must not exist or be empty, while anybody goes on using them. Of each topic, the copy holds every message up to
+   * a sequence, all that was published before the call among them. It is checked, synced, and a place like any other: to restore, open it.
+   *
+   * @throws HermesError `NOT_FOUND`, `INVALID_ARGUMENT` for a directory that is not empty, `ABORTED`, `ACCESS_DENIED`, `DISK_FULL`, `IO_FAILED`, `CORRUPT` for a
+   * topic that can't be opened; `BUSY` if retention removes everything at once; `UNSUPPORTED` where the files are elsewhere (`tcp:`)
+   */
+  async backup(to: string, options: BackupOptions = {}): Promise<BackupReport> {
+    const maintenance = this.#maintenance('backup()')
+    if (typeof to !== 'string' || to === '' || /^(shm|ring|tcp|tls):/i.test(to))
+      throw invalid('A backup goes to a directory: give its path.')
+    checkOptions('backup()', options, ['topics', 'onProgress', 'signal'])
+    const { topics, onProgress, signal } = options
+    if (onProgress !== undefined && typeof onProgress !== 'function') throw invalid("'onProgress' must be a function.")
+    if (topics !== undefined && !Array.isArray(topics)) throw invalid("'topics' must be an array of names.")
+    for (const topic of topics ?? []) checkTopicName(topic)
+    checkSignal(signal)
+    return maintenance.backup([...new Set(topics ?? (await this.topics()))], to, options)
+  }
+
+  /** Looks at the place and the machine under it: who holds what, room, limits, features; and says what to do. */
+  async doctor(): Promise<DoctorReport> {
+    const maintenance = this.#maintenance('doctor()')
+    const findings = await maintenance.doctor(await this.topics())
+    const worst = Math.max(0, ...findings.map(({ severity }) => severities.indexOf(severity)))
+    return { place: this.place, severity: severities[worst] ?? 'ok', findings }
+  }
+
+  /**
+   * Closes all publishers and subscribers made here, each as its own `close()` does: bounded, whatever became of the broker. Idempotent; a later
+   * call may shorten the wait.
+   *
+   * @throws HermesError `TIMED_OUT`, `ABORTED`: all is closed; `details.unacknowledged` counts the messages of all publishers that may be lost
+   */
+  close(options: CloseOptions = {}): Promise<void> {
+    try {
+      checkCloseOptions(options)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+    return this.#owner.close(options)
+  }
+
+  /** Resolves once closed. */
+  closed(): Promise<void> {
+    return this.#owner.closed.promise
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  #maintenance(what: string): Maintenance {
+    this.#owner.checkOpen()
+    const { maintenance } = this.#owner.transport
+    if (maintenance !== undefined) return maintenance
+    throw new HermesError(
+      'UNSUPPORTED',
+      `${what} needs the files of ${this.place}. Run it on the machine that has them, on the directory.`,
+    )
+  }
+}
+
+/** Keeps what has to be closed together. */
+class Owner implements TopicOwner {
+  readonly transport: Placement
+  readonly closed = new Deferred<void>()
+  readonly #place: string
+  readonly #children = new Set<Child>()
+  #closing: Promise<void> | undefined
+
+  constructor(place: string, transport: Placement) {
+    this.#place = place
+    this.transport = transport
+  }
+
+  checkOpen(): void {
+    if (this.#closing === undefined) return
+    throw new HermesError('CLOSED', `${this.#place} is closed. Open it again with open().`)
+  }
+
+  adopt<T extends Child>(child: T): T {
+    if (this.#closing !== undefined) {
+      void child.close().catch(() => {})
+      this.checkOpen()
+    }
+    this.#children.add(child)
+    void child.closed().then(() => this.#children.delete(child))
+    return child
+  }
+
+  close(options: CloseOptions): Promise<void> {
+    if (this.#closing !== undefined) {
+      // Those that are still waiting hear of a shorter bound; what comes of it is told to who called first.
+      for (const child of this.#children) void child.close(options).catch(() => {})
+    }
+    this.#closing ??= this.#close(options)
+    return this.#closing
+  }
+
+  async #close(options: CloseOptions): Promise<void> {
+    const outcomes = await Promise.allSettled([...this.#children].map((child) => child.close(options)))
+    await this.transport.close()
+    this.closed.resolve()
+    const failed = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason as unknown] : []))
+    if (failed.length > 0) throw failed.length === 1 ? failed[0] : summed(failed)
+  }
+}
+
+/** What is closed together with the place. */
+interface Child {
+  close(options?: CloseOptions): Promise<void>
+  closed(): Promise<void>
+}
+
+/** One error for several publishers that could not be closed in order: the first, with what all of them leave behind. */
+function summed(errors: readonly unknown[]): unknown {
+  const [first] = errors
+  if (!(first instanceof HermesError)) return first
+  const known = errors.filter((error) => error instanceof HermesError)
+  const unacknowledged = known.reduce((sum, { details }) => sum + (Number(details['unacknowledged']) || 0), 0)
+  const topics = [
+    ...new Set(known.flatMap(({ details }) => (typeof details['topic'] === 'string' ? [details['topic']] : []))),
+  ]
+  const more = `${errors.length - 1} more publishers did not close in order; ${unacknowledged} messages in all are not acknowledged.`
+  return new HermesError(first.code, `${first.message} ${more}`, {
+    cause: first,
+    details: { ...first.details, unacknowledged, topics },
+  })
+}
+
+function timedOut(call: string, { timeoutMs }: WaitOptions): HermesError {
+  return new HermesError('TIMED_OUT', `${call} was not answered within ${timeoutMs} ms.`, { details: { timeoutMs } })
+}
+
+/** The log counts ages in nanoseconds, in 63 bits: about 292 years. */
+const maxAgeMs = 9_223_372_036_854
+
+const topicOptions = ['codec', 'segmentBytes', 'maxPayloadBytes', 'retention', 'lowWaterBytes', 'create']
+
+function checkTopicOptions(options: TopicOptions<never, unknown, unknown>): Omit<TopicSettings, 'codec'> {
+  checkOptions('topic()', options, topicOptions)
+  const { segmentBytes, maxPayloadBytes, retention, lowWaterBytes, create = true } = options
+  const { minSegmentBytes, maxSegmentBytes, defaultSegmentBytes } = native.constants
+  if (segmentBytes !== undefined) {
+    checkInteger('segmentBytes', segmentBytes, minSegmentBytes, maxSegmentBytes)
+    if (segmentBytes % 4096 !== 0) throw invalid(`'segmentBytes' must be a multiple of 4096, not ${segmentBytes}.`)
+  }
+  if (maxPayloadBytes !== undefined) {
+    // A quarter of a segment, so that padding at its end never wastes more than that.
+    checkInteger('maxPayloadBytes', maxPayloadBytes, 1, Math.floor((segmentBytes ?? defaultSegmentBytes) / 4))
+  }
+  if (retention !== undefined) {
+    checkOptions("'retention'", retention, ['bytes', 'ageMs'])
+    if (retention.bytes !== undefined) checkInteger('retention.bytes', retention.bytes, 1, Number.MAX_SAFE_INTEGER)
+    if (retention.ageMs !== undefined) checkInteger('retention.ageMs', retention.ageMs, 1, maxAgeMs)
+  }
+  if (lowWaterBytes !== undefined) checkInteger('lowWaterBytes', lowWaterBytes, 0, Number.MAX_SAFE_INTEGER)
+  checkBoolean('create', create)
+  return { segmentBytes, maxPayloadBytes, retention, lowWaterBytes, create }
+}
+
+function checkCodec(codec: unknown): void {
+  const given = codec as Partial<Codec<unknown>> | null
+  if (
+    typeof given?.name === 'string' &&
+    typeof given.fingerprint === 'string' &&
+    typeof given.encode === 'function' &&
+    typeof given.decode === 'function' &&
+    typeof given.reader === 'function'
+  ) {
+    return
+  }
+  throw invalid("'codec' must be a codec: raw, text, json, msgpack, struct({…}) or custom({…}).")
+}

@@ -1,0 +1,421 @@
+import { bounded, checkWaitOptions, mostTimeoutMs, onAbort, type WaitOptions } from '../base/abort.js'
+import { Deferred } from '../base/deferred.js'
+import { HermesError } from '../base/errors.js'
+import { checkChoice, checkInteger, checkOptions, invalid, show } from '../base/options.js'
+import type { Codec } from '../codec/codec.js'
+import { frameAlignment, frameBytes, frameHeaderBytes, frameOffset } from '../frame/frame.js'
+import type { RecoveryReport } from '../model/recovery.js'
+import { type Durability, durabilities } from '../model/topic.js'
+import type { PublisherPort } from '../placement/port.js'
+
+/** What a message got when it was published. */
+export interface Receipt {
+  /** Dense per topic, from 1. */
+  readonly sequence: number
+  /** Nanoseconds since 1970. */
+  readonly timestampNs: bigint
+}
+
+export interface PublishOptions extends WaitOptions {
+  /** What the acknowledgement of this message means. Default: the publisher's own durability. */
+  readonly durability?: Durability | undefined
+}
+
+export interface CloseOptions {
+  /** Ends the wait for what is not acknowledged: `close` then rejects with `ABORTED`. One that has fired already: don't wait at all. */
+  readonly signal?: AbortSignal | undefined
+  /** Waits so many milliseconds at most, then rejects with `TIMED_OUT`: 0 to 3,600,000. Default 30,000 if something is not acknowledged, else 5,000. */
+  readonly timeoutMs?: number | undefined
+}
+
+/** How long `close` waits for acknowledgements, and for a broker to confirm the end, unless it is told. */
+const closeTimeoutMs = 30_000
+const leaveTimeoutMs = 5000
+
+/** Messages that become visible together in a batch, at most. */
+const batchLimit = 256
+/** A `synced` publisher that has this many messages under way is asked to wait. */
+const unsyncedLimit = 100_000
+
+/**
+ * Publishes messages to one topic. Made by `topic.publisher()`. Ordered: a subscriber sees the messages of one publisher in the order of its calls.
+ *
+ * @typeParam In what the topic's codec takes
+ */
+export class Publisher<In> implements AsyncDisposable {
+  readonly topic: string
+  /** What an acknowledgement means: for `publishAsync`, `flush` and `close`. */
+  readonly durability: Durability
+  readonly #codec: Codec<In, unknown, unknown>
+  readonly #port: PublisherPort
+  readonly #payloadOffset: number
+  readonly #payloadLimit: number
+  #state: 'open' | 'closing' | 'closed' = 'open'
+  /** Open, and not in the middle of a batch or of a value's encoding: these use the memory that every publish uses. */
+  #accepts = true
+  #closing: Promise<void> | undefined
+  /** Ends what close() waits for: by a signal, or because time is over. */
+  readonly #hurry = new AbortController()
+  #isLate = false
+  #closed = new Deferred<void>()
+  /** What close() waits for. */
+  readonly #settled: Durability
+  #synced = 0
+  #syncing = false
+  #failed: unknown
+
+  /** @internal */
+  constructor(
+    topic: string,
+    codec: Codec<In, unknown, unknown>,
+    port: PublisherPort,
+    durability: Durability,
+    settled: Durability,
+  ) {
+    this.topic = topic
+    this.durability = durability
+    this.#settled = settled
+    this.#codec = codec
+    this.#port = port
+    this.#payloadOffset = port.payloadOffset
+    this.#payloadLimit = port.payloadOffset + port.maxPayloadBytes
+  }
+
+  /** What recovery found and did when this publisher was opened; `undefined` where the placement has none. */
+  get recovery(): RecoveryReport | undefined {
+    return this.#port.recovery
+  }
+
+  /** The sequence of the newest message of this publisher (over TCP: of those that were acknowledged); 0 before the first. */
+  get lastSequence(): number {
+    return this.#port.lastSequence
+  }
+
+  /**
+   * Publishes one message: accepted, or an error. Synchronous; allocates nothing of its own and makes no system call. Once this returns, the message
+   * is `written` in local placements: the end of this process doesn't undo it.
+   *
+   * @returns false if you should await `ready()` before you publish more. The message was accepted all the same.
+   * @throws HermesError `CLOSED`, `BUSY` (within the iterable of a batch, or within an encode), `ENCODE_FAILED`, `VALIDATION_FAILED`, `PAYLOAD_TOO_LARGE`, `DISK_FULL`, `FORKED`, `IO_FAILED`
+   */
+  publish(value: In): boolean {
+    if (!this.#accepts) throw this.#refusal()
+    const roomy = this.#port.append(this.#encode(value))
+    return this.durability === 'written' ? roomy : this.#syncSoon() && roomy
+  }
+
+  /**
+   * Publishes many messages with fewer crossings. They become visible in groups of up to 256: each group as a whole, in order, with one timestamp.
+   *
+   * @returns as `publish`
+   * @throws HermesError as `publish`. Then nothing of the group with the offending value was published; `details.accepted` says how many values before it were.
+   */
+  publishBatch(values: Iterable<In>): boolean {
+    if (!this.#accepts) throw this.#refusal()
+    if (typeof (values as Partial<Iterable<In>> | null)?.[Symbol.iterator] !== 'function') {
+      throw invalid('publishBatch() takes an array or another iterable of values.')
+    }
+    const port = this.#port
+    const { region, batchOffset, batchLimit: end, maxPayloadBytes } = port
+    const { bytes, data } = region
+    const codec = this.#codec
+    // A frame's payload may need all of maxPayloadBytes: only a codec that says less can be packed closer.
+    const most = frameBytes(Math.min(codec.maxBytes ?? maxPayloadBytes, maxPayloadBytes))
+    let accepted = 0
+    let count = 0
+    let offset = batchOffset
+    let roomy = true
+    this.#accepts = false
+    try {
+      for (const value of values) {
+        if (count === batchLimit || offset + most > end) {
+          roomy = port.appendBatch(count, offset - batchOffset) && roomy
+          accepted += count
+          count = 0
+          offset = batchOffset
+        }
+        const payload = offset + frameHeaderBytes
+        const length = codec.encode(value, region, payload, payload + maxPayloadBytes)
+        data.setUint32(offset + frameOffset.payloadLength, length, true)
+        // As frameBytes() has it, in integers only: here lengths are far below 2^31, and it saves a fifth of the time.
+        const next = offset + ((frameHeaderBytes + length + frameAlignment - 1) & -frameAlignment)
+        for (let at = payload + length; at < next; at++) bytes[at] = 0
+        offset = next
+        count++
+      }
+      if (count > 0) roomy = port.appendBatch(count, offset - batchOffset) && roomy
+    } catch (error) {
+      const told = this.#explained(error)
+      if (!(told instanceof HermesError)) throw told
+      throw new HermesError(told.code, told.message, { cause: error, details: { ...told.details, accepted } })
+    } finally {
+      this.#accepts = this.#state === 'open'
+    }
+    return this.durability === 'written' ? roomy : this.#syncSoon() && roomy
+  }
+
+  /**
+   * Publishes one message and resolves once it has reached `durability` (the publisher's own unless given). Many calls may be under way: one
+   * sync serves all of them.
+   *
+   * @throws HermesError as `publish`; `ABORTED`, `TIMED_OUT` (the message may be published all the same); `UNSUPPORTED` for `synced` in a `ring:` place
+   */
+  async publishAsync(value: In, options: PublishOptions = {}): Promise<Receipt> {
+    checkWaitOptions('publishAsync()', options, ['durability'])
+    const { durability = this.durability } = options
+    checkChoice('durability', durability, durabilities)
+    // Before the message is there: what can't be kept must not be half done.
+    if (!this.#port.durabilities.includes(durability)) throw this.#unsupported(durability)
+    if (!this.#accepts) throw this.#refusal()
+    const roomy = this.#port.append(this.#encode(value))
+    return bounded(
+      options,
+      (signal) => this.#receipt(roomy, durability, signal),
+      () => this.#late('publishAsync()'),
+    )
+  }
+
+  async #receipt(roomy: boolean, durability: Durability, signal: AbortSignal | undefined): Promise<Receipt> {
+    const port = this.#port
+    if (port.receipt !== undefined) {
+      const upto = this.#accepted()
+      const receipt = await port.receipt(signal)
+      if (durability !== this.durability) await port.reached(upto, durability, signal)
+      return receipt
+    }
+    const receipt: Receipt = { sequence: port.lastSequence, timestampNs: port.lastTimestampNs }
+    if (!roomy) await port.ready(signal)
+    if (durability !== 'written') await port.reached(receipt.sequence, durability, signal)
+    return receipt
+  }
+
+  /** Resolves when `publish` may go on after it returned false. */
+  async ready(options: WaitOptions = {}): Promise<void> {
+    checkWaitOptions('ready()', options)
+    if (this.#state === 'closed') throw this.#closedError()
+    const wait = async (signal: AbortSignal | undefined) => {
+      if (this.durability === 'synced' && this.#underway() > unsyncedLimit / 2) {
+        await this.#port.reached(this.#accepted(), 'synced', signal)
+      }
+      await this.#port.ready(signal)
+    }
+    await bounded(options, wait, () => this.#late('ready()'))
+  }
+
+  /**
+   * Resolves once everything published so far has reached `durability` (the publisher's own unless given).
+   *
+   * @throws HermesError `CLOSED`, `ABORTED`, `TIMED_OUT`, `IO_FAILED`; `UNSUPPORTED` for `synced` in a `ring:` place
+   */
+  async flush(durability: Durability = this.durability, options: WaitOptions = {}): Promise<void> {
+    checkChoice('durability', durability, durabilities)
+    checkWaitOptions('flush()', options)
+    if (this.#state === 'closed') throw this.#closedError()
+    const upto = this.#accepted()
+    await bounded(
+      options,
+      (signal) => this.#port.reached(upto, durability, signal),
+      () => this.#late('flush()'),
+    )
+  }
+
+  /** Messages that were accepted here and have not, as far as is known, reached the publisher's durability. */
+  get unacknowledged(): number {
+    return this.#port.unacknowledged ?? (this.durability === 'synced' && this.#synced > 0 ? this.#underway() : 0)
+  }
+
+  /**
+   * Waits until everything has reached the publisher's durability (with `syncIntervalMs`: `synced`), then gives its place back. Never waits longer
+   * than `timeoutMs`: without a connection to the broker, what is not acknowledged is given up then. Idempotent; a later call may shorten the wait.
+   *
+   * @throws HermesError `TIMED_OUT`, `ABORTED`: the publisher is closed all the same, and `details.unacknowledged` says of how many messages it
+   *   is not known whether they are in the topic. `INVALID_ARGUMENT`, `UNKNOWN_OPTION`: it is not closed.
+   */
+  close(options: CloseOptions = {}): Promise<void> {
+    try {
+      checkCloseOptions(options)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+    if (this.#state !== 'closed') this.#closeWithin(options)
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  /** Resolves once the publisher is closed, by whatever cause. */
+  closed(): Promise<void> {
+    return this.#closed.promise
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  #closeWithin({ signal, timeoutMs }: CloseOptions): void {
+    const hurry = this.#hurry
+    if (hurry.signal.aborted) return
+    if (signal?.aborted) {
+      hurry.abort(signal.reason)
+      return
+    }
+    const bound = timeoutMs ?? (this.#closing === undefined ? closeTimeoutMs : undefined)
+    const timer =
+      bound === undefined
+        ? undefined
+        : setTimeout(() => {
+            this.#isLate = true
+            hurry.abort()
+          }, bound)
+    const forget = signal && onAbort(signal, () => hurry.abort(signal.reason))
+    void this.#closed.promise.then(() => {
+      clearTimeout(timer)
+      forget?.()
+    })
+  }
+
+  async #close(): Promise<void> {
+    this.#state = 'closing'
+    this.#accepts = false
+    const hurry = this.#hurry.signal
+    let missing = 0
+    try {
+      await this.#port.reached(this.#accepted(), this.#settled, hurry)
+    } catch (error) {
+      missing = this.unacknowledged
+      throw hurry.aborted && error instanceof HermesError && error.code === 'ABORTED'
+        ? this.#givenUp(missing, error)
+        : error
+    } finally {
+      this.#state = 'closed'
+      const leaving = setTimeout(() => this.#hurry.abort(), leaveTimeoutMs)
+      try {
+        await this.#port.close(hurry)
+      } finally {
+        clearTimeout(leaving)
+        this.#closed.resolve()
+      }
+    }
+  }
+
+  #givenUp(unacknowledged: number, cause: HermesError): HermesError {
+    const why = this.#isLate ? 'the time to wait is over' : 'its signal fired'
+    return new HermesError(
+      this.#isLate ? 'TIMED_OUT' : 'ABORTED',
+      `The publisher of '${this.topic}' was closed with ${unacknowledged} messages that are not acknowledged: ${why}. They may be in the topic or not; close({ timeoutMs }) says how long to wait.`,
+      { cause, details: { topic: this.topic, unacknowledged } },
+    )
+  }
+
+  #late(call: string): HermesError {
+    const { topic, unacknowledged } = this
+    return new HermesError(
+      'TIMED_OUT',
+      `${call} of the publisher of '${topic}' has waited as long as it may; ${unacknowledged} messages are not acknowledged. They may still be: what was published stays published.`,
+      { details: { topic, unacknowledged } },
+    )
+  }
+
+  #unsupported(durability: Durability): HermesError {
+    const { topic } = this
+    return new HermesError(
+      'UNSUPPORTED',
+      `Topic '${topic}' lives in memory alone, so no message in it is ever '${durability}'. Leave 'durability' out, or use a directory.`,
+      { details: { topic, durability } },
+    )
+  }
+
+  /** The encoded value stands in the memory that every publish uses: one that the codec makes meanwhile would mix with it, and is refused. */
+  #encode(value: In): number {
+    this.#accepts = false
+    let length: number
+    // (`finally` would cost another half of a nanosecond)
+    try {
+      length = this.#codec.encode(value, this.#port.region, this.#payloadOffset, this.#payloadLimit)
+    } catch (error) {
+      this.#accepts = this.#state === 'open'
+      throw this.#explained(error)
+    }
+    this.#accepts = this.#state === 'open'
+    return length
+  }
+
+  /** A codec knows neither the topic nor that its limit is fixed. */
+  #explained(error: unknown): unknown {
+    if (!(error instanceof HermesError)) return error
+    const { code, details, message } = error
+    const { topic } = this
+    if (code === 'VALIDATION_FAILED' || code === 'ENCODE_FAILED') {
+      return new HermesError(code, message, { cause: error.cause, details: { ...details, topic } })
+    }
+    if (code !== 'PAYLOAD_TOO_LARGE') return error
+    const { maxPayloadBytes } = this.#port
+    const size =
+      typeof details['needed'] === 'number' ? `${details['needed']} bytes` : `more than ${maxPayloadBytes} bytes`
+    return new HermesError(
+      code,
+      `The value has ${size} encoded; topic '${topic}' takes ${maxPayloadBytes} at most, which was fixed when it was made. Split the value, or make another topic with a larger 'maxPayloadBytes'.`,
+      { cause: error, details: { ...details, topic, maxPayloadBytes } },
+    )
+  }
+
+  /** How far this publisher is, in the numbers that its port counts in. */
+  #accepted(): number {
+    return this.#port.accepted ?? this.#port.lastSequence
+  }
+
+  #underway(): number {
+    return this.#accepted() - this.#synced
+  }
+
+  /** Keeps one sync under way while a `synced` publisher publishes without awaiting. */
+  #syncSoon(): boolean {
+    if (this.#failed !== undefined) throw this.#failed
+    if (!this.#syncing) {
+      this.#syncing = true
+      if (this.#synced === 0) this.#synced = this.#accepted() - 1
+      void this.#syncAll()
+    }
+    return this.#underway() <= unsyncedLimit
+  }
+
+  async #syncAll(): Promise<void> {
+    try {
+      while (this.#state === 'open' && this.#accepted() > this.#synced) {
+        const upto = this.#accepted()
+        await this.#port.reached(upto, 'synced', undefined)
+        this.#synced = upto
+      }
+    } catch (error) {
+      // The next call reports it: nobody awaits this one.
+      if (this.#state === 'open') this.#failed = error
+    } finally {
+      this.#syncing = false
+    }
+  }
+
+  #refusal(): HermesError {
+    if (this.#state !== 'open') return this.#closedError()
+    return new HermesError(
+      'BUSY',
+      `The publisher of '${this.topic}' is in use: it is encoding a value or taking those of a batch. Publish afterwards, or with another publisher.`,
+    )
+  }
+
+  #closedError(): HermesError {
+    return new HermesError(
+      'CLOSED',
+      `The publisher of '${this.topic}' is closed. Make a new one with topic.publisher().`,
+    )
+  }
+}
+
+/** @throws HermesError `INVALID_ARGUMENT`, `UNKNOWN_OPTION` */
+export function checkCloseOptions(options: CloseOptions): void {
+  checkOptions('close()', options, ['signal', 'timeoutMs'])
+  const { signal, timeoutMs } = options
+  if (timeoutMs !== undefined) checkInteger('timeoutMs', timeoutMs, 0, mostTimeoutMs)
+  // One that has fired is no error here: it says not to wait.
+  if (signal !== undefined && !(signal instanceof AbortSignal)) {
+    throw invalid(`'signal' must be an AbortSignal, not ${show(signal)}.`)
+  }
+}

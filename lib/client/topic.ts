@@ -1,0 +1,217 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { bounded, checkWaitOptions, type WaitOptions } from '../base/abort.js'
+import { HermesError } from '../base/errors.js'
+import {
+  aborted,
+  checkBoolean,
+  checkChoice,
+  checkInteger,
+  checkOptions,
+  checkSignal,
+  invalid,
+} from '../base/options.js'
+import type { Codec } from '../codec/codec.js'
+import { guarded } from '../codec/guarded.js'
+import {
+  type Durability,
+  durabilities,
+  type From,
+  type Overflow,
+  overflows,
+  type TopicInfo,
+  type TopicSettings,
+} from '../model/topic.js'
+import type { Placement } from '../placement/port.js'
+import { type CloseOptions, Publisher } from './publisher.js'
+import { checkFrom, Subscriber } from './subscriber.js'
+import { type Wait, waits } from './wait.js'
+
+export interface PublisherOptions {
+  /** What an acknowledgement means. Default `written`: the message survives the end of any process, not of the machine. */
+  readonly durability?: Durability
+  /** Be the only publisher of the topic, in all processes, or fail with `EXCLUSIVE_HELD`. Somewhat faster. Default false. */
+  readonly exclusive?: boolean
+  /**
+   * In a `ring:` place, what to do when the ring is full. Default `block`: `publish` throws `BACK_PRESSURE`. `drop-newest` gives the new message
+   * up, which `info().ring` counts; `publish` then returns false.
+   */
+  readonly overflow?: Overflow
+  /**
+   * Sync what was written so many milliseconds after it was, at most, without anyone awaiting it: 1 to 3,600,000. That bounds what a loss of
+   * power can take, at the price of a sync per interval while messages come. Not over TCP, and not in a `ring:` place (`UNSUPPORTED`).
+   */
+  readonly syncIntervalMs?: number
+  /** Gives up the opening with an `ABORTED` error. A publisher that is open goes on. */
+  readonly signal?: AbortSignal | undefined
+}
+
+export interface SubscriberOptions {
+  /** Where to begin. Default `latest`: what is published from now on; in a `ring:` place `earliest`: what waits to be consumed. */
+  readonly from?: From
+  /** How to wait for messages. Default `adaptive`. */
+  readonly wait?: Wait
+  /** Ends waits and iterations with an `ABORTED` error. */
+  readonly signal?: AbortSignal
+  /** What a signal does to an iteration: `throw` (default) an `ABORTED` error, or `end` it, as closing does. */
+  readonly onAbort?: 'throw' | 'end'
+  /**
+   * Called by iterations with the error of a message that can't be decoded or is not valid, in place of throwing it: the iteration goes on with the
+   * next one. `details` has its `topic` and `sequence`.
+   */
+  readonly onError?: (error: HermesError) => void
+  /** Check every message's CRC as it is read. Default true. */
+  readonly verify?: boolean
+  /** What to do at damage in the log: `error` (default) throws `CORRUPT` there, `skip` goes on with the next message that is whole. */
+  readonly onDamage?: 'error' | 'skip'
+  /**
+   * Make the topic, with the settings given to `hermes.topic()`, if there is none, and set the retention that they name. Default false: the subscriber waits for the first publisher, who says
+   * what the topic is; with `create: false` in the topic's options it is refused (`NOT_FOUND`).
+   */
+  readonly create?: boolean
+}
+
+/** Between two looks for a topic that is waited for: at first, and at most. */
+const firstLookMs = 10
+const mostLookMs = 250
+
+/** What a topic needs of the one that made it. */
+export interface TopicOwner {
+  readonly transport: Placement
+  /** Notes what is to be closed with it. Throws if it's closed. */
+  adopt<T extends { close(options?: CloseOptions): Promise<void>; closed(): Promise<void> }>(child: T): T
+  checkOpen(): void
+}
+
+/**
+ * One topic. Made by `hermes.topic()`, which touches no file: the first publisher makes the topic, and a subscriber waits for it.
+ *
+ * @typeParam In   what `publish` takes
+ * @typeParam Out  what iterators yield
+ * @typeParam View what `poll` hands out
+ */
+export class Topic<In, Out = In, View = Out> {
+  readonly name: string
+  readonly codec: Codec<In, Out, View>
+  readonly #settings: TopicSettings
+  readonly #owner: TopicOwner
+
+  /** @internal */
+  constructor(name: string, codec: Codec<In, Out, View>, settings: TopicSettings, owner: TopicOwner) {
+    this.name = name
+    this.codec = codec
+    this.#settings = settings
+    this.#owner = owner
+  }
+
+  /**
+   * Opens a publisher. The first one after a crash recovers the topic: see `publisher.recovery`.
+   *
+   * @throws HermesError `EXCLUSIVE_HELD`, `TOO_MANY_PUBLISHERS`, `CODEC_MISMATCH`, `CONFIG_MISMATCH`, `ACCESS_DENIED`, `CORRUPT`, …
+   */
+  async publisher(options: PublisherOptions = {}): Promise<Publisher<In>> {
+    checkOptions('publisher()', options, ['durability', 'exclusive', 'overflow', 'syncIntervalMs', 'signal'])
+    const { durability = 'written', exclusive = false, overflow = 'block', syncIntervalMs, signal } = options
+    checkSignal(signal)
+    checkChoice('durability', durability, durabilities)
+    checkBoolean('exclusive', exclusive)
+    checkChoice('overflow', overflow, overflows)
+    if (syncIntervalMs !== undefined) checkInteger('syncIntervalMs', syncIntervalMs, 1, 3_600_000)
+    this.#owner.checkOpen()
+    const { transport } = this.#owner
+    if (overflow !== 'block' && transport.isBounded !== true) {
+      throw new HermesError(
+        'UNSUPPORTED',
+        `Topic '${this.name}' is a log: it grows and never overflows. Leave 'overflow' out, or use a ring.`,
+      )
+    }
+    const port = await transport.publisher(this.name, this.#settings, {
+      exclusive,
+      durability,
+      overflow,
+      syncIntervalMs,
+      signal,
+    })
+    const settled = syncIntervalMs === undefined ? durability : 'synced'
+    return this.#owner.adopt(new Publisher<In>(this.name, guarded(this.codec), port, durability, settled))
+  }
+
+  /**
+   * Opens a subscriber.
+   *
+   * @throws HermesError `CODEC_MISMATCH`, `BEHIND_RETENTION`, `OUT_OF_RANGE`, `ACCESS_DENIED`, `CORRUPT`, …
+   */
+  async subscriber(options: SubscriberOptions = {}): Promise<Subscriber<Out, View>> {
+    checkOptions('subscriber()', options, [
+      'from',
+      'wait',
+      'signal',
+      'verify',
+      'onDamage',
+      'create',
+      'onAbort',
+      'onError',
+    ])
+    const {
+      from = this.#owner.transport.defaultFrom ?? 'latest',
+      wait = 'adaptive',
+      signal,
+      verify = true,
+      onDamage = 'error',
+      create = false,
+      onAbort = 'throw',
+      onError,
+    } = options
+    checkFrom("'from'", from)
+    checkChoice('wait', wait, waits)
+    checkSignal(signal)
+    checkBoolean('verify', verify)
+    checkChoice('onDamage', onDamage, ['error', 'skip'])
+    checkBoolean('create', create)
+    checkChoice('onAbort', onAbort, ['throw', 'end'])
+    if (onError !== undefined && typeof onError !== 'function') throw invalid("'onError' must be a function.")
+    this.#owner.checkOpen()
+    const port = await this.#owner.transport.subscriber(this.name, this.#settings, { from, verify, signal, create })
+    const codec = guarded(this.codec) as unknown as Codec<never, Out, View>
+    return this.#owner.adopt(
+      new Subscriber<Out, View>(this.name, codec, port, wait, signal, onDamage === 'skip', onAbort, onError),
+    )
+  }
+
+  /**
+   * Resolves once the topic exists, with what is known of it. Looks again and again, a few times per second at last.
+   *
+   * @throws HermesError `ABORTED`, `TIMED_OUT`, `CLOSED`; and what `info` throws, but for `NOT_FOUND`
+   */
+  async waitUntilExists(options: WaitOptions = {}): Promise<TopicInfo> {
+    checkWaitOptions('waitUntilExists()', options)
+    const late = () =>
+      new HermesError('TIMED_OUT', `Nobody has made topic '${this.name}' within ${options.timeoutMs} ms.`, {
+        details: { topic: this.name },
+      })
+    return bounded(options, (signal) => this.#untilExists(signal), late)
+  }
+
+  async #untilExists(signal: AbortSignal | undefined): Promise<TopicInfo> {
+    for (let delayMs = firstLookMs; ; delayMs = Math.min(2 * delayMs, mostLookMs)) {
+      this.#owner.checkOpen()
+      try {
+        return await this.#owner.transport.info(this.name, signal)
+      } catch (error) {
+        if (!(error instanceof HermesError) || error.code !== 'NOT_FOUND') throw error
+      }
+      await sleep(delayMs, undefined, { signal }).catch(() => {})
+      if (signal?.aborted) throw aborted(signal)
+    }
+  }
+
+  /** What is known of the topic now. Rejects with `NOT_FOUND` before somebody has made it. */
+  async info(options: WaitOptions = {}): Promise<TopicInfo> {
+    checkWaitOptions('info()', options)
+    this.#owner.checkOpen()
+    const late = () =>
+      new HermesError('TIMED_OUT', `info() of topic '${this.name}' was not answered within ${options.timeoutMs} ms.`, {
+        details: { topic: this.name },
+      })
+    return bounded(options, (signal) => this.#owner.transport.info(this.name, signal), late)
+  }
+}

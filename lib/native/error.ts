@@ -1,0 +1,53 @@
+import { constants } from 'node:os'
+import { type ErrorCode, errorCodes, HermesError } from '../base/errors.js'
+
+const known: ReadonlySet<string> = new Set(errorCodes)
+
+/** What to do about a native failure, where that does not follow from its text. */
+const advice: Partial<Record<ErrorCode, string>> = {
+  ACCESS_DENIED: 'Run as the owner of the directory, or have it made with a wider `mode`.',
+  DISK_FULL: 'Make room or move the directory; nothing was half-written, and publishing works again once room is back.',
+  EXCLUSIVE_HELD: 'Close the other publisher first. A killed one gives way at once.',
+  CORRUPT:
+    'Close the publishers and subscribers of the topic, then run `hermes repair <topic>`: it keeps the damaged bytes in `quarantine/` and goes on with the rest. Or restore a backup.',
+  IO_FAILED: 'Look at the kernel log; the device may be failing.',
+}
+
+/** Of system errors that say better than the code what to do, by their number. */
+const byNumber: Readonly<Record<number, string>> = {
+  [constants.errno.EMFILE]:
+    'This process has as many files open as it may: close some, or raise the limit (`ulimit -n`).',
+  [constants.errno.ENFILE]: 'The system has as many files open as it may: close some, or raise fs.file-max.',
+}
+
+/** What to do about an error of the system, from the addon or from node:fs, where the number of open files is the cause. */
+export function systemAdvice(error: Error): string | undefined {
+  const { errno } = error as NodeJS.ErrnoException
+  // (node:fs has them negative)
+  return errno === undefined ? undefined : byNumber[Math.abs(errno)]
+}
+
+/** Makes a HermesError of what the addon threw; anything else is returned as it is. */
+export function fromNative(error: unknown, details: Readonly<Record<string, unknown>> = {}, hints = advice): unknown {
+  if (!(error instanceof Error) || error instanceof HermesError) return error
+  const { code, errno } = error as Error & { code?: string; errno?: number }
+  if (code === undefined || !known.has(code)) return error
+  // A text that says itself what to close needs no other advice.
+  const general = code === 'CORRUPT' && error.message.includes('. Close ') ? undefined : hints[code as ErrorCode]
+  const hint = systemAdvice(error) ?? general
+  const text = error.message.endsWith('.') ? error.message : `${error.message}.`
+  const message = text.charAt(0).toUpperCase() + text.slice(1)
+  return new HermesError(code as ErrorCode, hint === undefined ? message : `${message} ${hint}`, {
+    cause: error,
+    details: errno === undefined ? details : { ...details, errno },
+  })
+}
+
+/** Calls the addon; its failures come out as HermesErrors. */
+export function callNative<T>(call: () => T, details?: Readonly<Record<string, unknown>>, hints = advice): T {
+  try {
+    return call()
+  } catch (error) {
+    throw fromNative(error, details, hints)
+  }
+}

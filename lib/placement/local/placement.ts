@@ -1,0 +1,165 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { getSystemErrorName } from 'node:util'
+import { HermesError } from '../../base/errors.js'
+import type { From, Retention, TopicInfo, TopicSettings } from '../../model/topic.js'
+import { native } from '../../native/addon.js'
+import { callNative, fromNative } from '../../native/error.js'
+import type { NativeLog } from '../../native/types.js'
+import { checkDefinition, defineTopic, topicRevision } from '../../store/definition.js'
+import { type Directory, diskRoom, isShort, topicFolder } from '../../store/directory.js'
+import { fromHeld } from '../../store/holders.js'
+import { listTopics, openTopicFile, readTopicFile, type TopicFile } from '../../store/topic-file.js'
+import { AwaitedSubscriber, topicDefined } from '../awaited-subscriber.js'
+import type { Placement, PortOptions, SubscriberPort, SubscriberPortOptions } from '../port.js'
+import { LogMaintenance } from './maintenance.js'
+import { LocalPublisher } from './publisher.js'
+import { LocalSubscriber } from './subscriber.js'
+
+/** Topics in a directory on this host, durable or in shared memory. Every publisher and subscriber maps the files for itself. */
+export class LocalPlacement implements Placement {
+  readonly maintenance: LogMaintenance
+  readonly #directory: Directory
+
+  constructor(directory: Directory) {
+    this.#directory = directory
+    this.maintenance = new LogMaintenance(directory)
+  }
+
+  topics(): Promise<string[]> {
+    return listTopics(this.#directory)
+  }
+
+  async info(name: string): Promise<TopicInfo> {
+    const file = await readTopicFile(this.#directory, name)
+    if (file === undefined) {
+      throw new HermesError('NOT_FOUND', `There is no topic '${name}' in ${this.#directory.path}.`, {
+        details: { topic: name },
+      })
+    }
+    const room = await diskRoom(this.#directory.path)
+    const log = this.#openLog(file, {})
+    try {
+      const info = callNative(() => log.info(), { topic: name })
+      const segments = info.activeSegment === 0 ? 0 : info.activeSegment - info.firstSegment + 1
+      return {
+        name,
+        codec: file.codec,
+        createdMs: info.createdMs,
+        firstSequence: info.firstSequence,
+        nextSequence: info.nextSequence,
+        syncedSequence: info.syncedSequence,
+        watermarks: { claimed: info.claimedSequence, written: info.nextSequence, synced: info.syncedSequence },
+        segments,
+        bytes: segments * info.segmentBytes,
+        usedBytes: segments === 0 ? 0 : (segments - 1) * info.segmentBytes + info.tailOffset,
+        segmentBytes: info.segmentBytes,
+        maxPayloadBytes: info.maxPayloadBytes,
+        retention: toRetention(info.retentionBytes, info.retentionAgeMs),
+        publishers: info.publishers,
+        diskAlarm: isShort(room, info.diskAlarm),
+        ...(info.syncFailure !== 0 && { syncFailure: getSystemErrorName(-info.syncFailure) }),
+      }
+    } finally {
+      log.close()
+    }
+  }
+
+  async publisher(
+    topic: string,
+    settings: TopicSettings,
+    options: Pick<PortOptions, 'exclusive' | 'syncIntervalMs'>,
+  ): Promise<LocalPublisher> {
+    const file = await defineTopic(this.#directory, topic, settings)
+    const log = this.#openLog(file, settings)
+    try {
+      const { exclusive, syncIntervalMs = 0 } = options
+      const appender = await log.openAppender(exclusive, syncIntervalMs)
+      try {
+        // From here on nobody gives the topic another codec; until here somebody could.
+        checkDefinition(this.#directory, topic, settings)
+        this.#retain(log, settings)
+        await topicDefined(topicFolder(this.#directory, topic))
+      } catch (error) {
+        appender.close()
+        throw error
+      }
+      return new LocalPublisher(topic, log, appender, file, syncIntervalMs > 0)
+    } catch (error) {
+      const known = fromHeld(error, topic, log)
+      log.close()
+      throw known
+    }
+  }
+
+  async subscriber(topic: string, settings: TopicSettings, options: SubscriberPortOptions): Promise<SubscriberPort> {
+    // One that may make the topic does so now; one that must not wait for it is told now.
+    if (options.create === true || !settings.create) {
+      const file = await openTopicFile(this.#directory, topic, { ...settings, create: options.create === true })
+      if (options.create === true && settings.retention !== undefined) {
+        const log = this.#openLog(file, settings)
+        try {
+          this.#retain(log, settings)
+        } finally {
+          log.close()
+        }
+      }
+    }
+    const wanted = { ...settings, create: false }
+    const awaited = {
+      key: topicFolder(this.#directory, topic),
+      topic,
+      open: (from: From) => this.#subscribe(topic, wanted, from, options.verify),
+      revision: () => topicRevision(this.#directory, topic),
+      check: () => checkDefinition(this.#directory, topic, wanted),
+    }
+    return AwaitedSubscriber.open(awaited, options.from)
+  }
+
+  async #subscribe(topic: string, settings: TopicSettings, from: From, verify: boolean): Promise<LocalSubscriber> {
+    let file: TopicFile
+    try {
+      file = await openTopicFile(this.#directory, topic, settings)
+    } catch (error) {
+      throw await this.#asEmpty(topic, error)
+    }
+    const log = this.#openLog(file, settings)
+    try {
+      return new LocalSubscriber(topic, log, verify, from)
+    } catch (error) {
+      log.close()
+      throw fromNative(error, { topic })
+    }
+  }
+
+  async close(): Promise<void> {}
+
+  /** A topic of another codec that is empty, without a publisher, is as good as none: who comes to publish says what it will be. */
+  async #asEmpty(topic: string, error: unknown): Promise<unknown> {
+    if (!(error instanceof HermesError) || error.code !== 'CODEC_MISMATCH') return error
+    // A publisher that is there may be about to define the topic anew, which takes it some milliseconds.
+    const revision = topicRevision(this.#directory, topic)
+    for (let looks = 0; looks < 10; looks++) {
+      const { nextSequence, publishers } = await this.info(topic)
+      if (nextSequence > 1) return error
+      if (publishers === 0 || topicRevision(this.#directory, topic) !== revision) break
+      if (looks === 9) return error
+      await sleep(5)
+    }
+    return new HermesError('NOT_FOUND', `Topic '${topic}' is empty, and nobody publishes there yet.`, { cause: error })
+  }
+
+  #retain(log: NativeLog, { retention }: TopicSettings): void {
+    if (retention !== undefined) log.setRetention(retention.bytes ?? 0, retention.ageMs ?? 0)
+  }
+
+  #openLog(file: TopicFile, settings: { readonly lowWaterBytes?: number | undefined }): NativeLog {
+    const { segmentBytes, maxPayloadBytes, name } = file
+    const create = { segmentBytes, maxPayloadBytes, fileMode: this.#directory.fileMode }
+    const options = settings.lowWaterBytes === undefined ? {} : { lowWaterBytes: settings.lowWaterBytes }
+    return callNative(() => new native.openLog(topicFolder(this.#directory, name), create, options), { topic: name })
+  }
+}
+
+function toRetention(bytes: number, ageMs: number): Retention {
+  return { ...(bytes === 0 ? {} : { bytes }), ...(ageMs === 0 ? {} : { ageMs }) }
+}

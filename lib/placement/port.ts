@@ -1,0 +1,116 @@
+import type { Region } from '../codec/codec.js'
+import type { RecoveryReport } from '../model/recovery.js'
+import type { Maintenance } from '../model/reports.js'
+import type { BrokerHealth, Durability, From, Overflow, TopicInfo, TopicSettings } from '../model/topic.js'
+
+/*
+ * The contract between the public classes and the placements (local log, shared memory, ring, TCP). A placement moves
+ * payload bytes; codecs, handlers and iterators are the same over all of them. test/contract/ is run against each.
+ */
+
+/** What a publisher's port is told. */
+export interface PortOptions {
+  /** Gives the opening up. */
+  readonly signal?: AbortSignal | undefined
+  readonly exclusive: boolean
+  readonly durability?: Durability
+  readonly overflow?: Overflow
+  /** Sync what was written so long after it was, unasked. */
+  readonly syncIntervalMs?: number | undefined
+}
+
+/** What a subscriber's port is told. */
+export interface SubscriberPortOptions {
+  readonly from: From
+  readonly verify: boolean
+  /** Make the topic with the settings given if there is none. Else it is waited for, unless the settings say not to create it: then `NOT_FOUND`. */
+  readonly create?: boolean
+  /** Gives the opening up. */
+  readonly signal?: AbortSignal | undefined
+}
+
+export interface Placement {
+  /** Where a subscriber begins that was not told; `latest` unless given. */
+  readonly defaultFrom?: From
+  /** Topics can be full, and take an `overflow`. */
+  readonly isBounded?: boolean
+  /** Where the files are at hand. */
+  readonly maintenance?: Maintenance
+  /** The names of all topics, sorted. */
+  topics(signal?: AbortSignal): Promise<string[]>
+  /** What is known of a topic. Rejects with `NOT_FOUND` if there is none of this name. */
+  info(name: string, signal?: AbortSignal): Promise<TopicInfo>
+  /** Of a broker only. */
+  health?(signal?: AbortSignal): Promise<BrokerHealth>
+  publisher(topic: string, settings: TopicSettings, options: PortOptions): Promise<PublisherPort>
+  subscriber(topic: string, settings: TopicSettings, options: SubscriberPortOptions): Promise<SubscriberPort>
+  close(): Promise<void>
+}
+
+/** One publisher's way out. All methods throw HermesErrors. */
+export interface PublisherPort {
+  /** Memory to encode into. */
+  readonly region: Region
+  /** Where the payload of a single message is encoded. */
+  readonly payloadOffset: number
+  /** Where the frames of a batch begin; each is a 32-byte header, of which only the length matters, the payload, and zeros up to 8 bytes. */
+  readonly batchOffset: number
+  /** No batch goes beyond. */
+  readonly batchLimit: number
+  readonly maxPayloadBytes: number
+  readonly recovery: RecoveryReport | undefined
+  /** Of the newest message that was accepted; 0 before the first. */
+  readonly lastSequence: number
+  /** Its time, in nanoseconds since 1970. */
+  readonly lastTimestampNs: bigint
+  /**
+   * Only where sequences are given out elsewhere (TCP), so that `lastSequence` is of the newest message that was acknowledged: how many messages
+   * this port has accepted. `reached` is then asked for that number in place of a sequence.
+   */
+  readonly accepted?: number
+  /** There too: how many of them are not acknowledged. */
+  readonly unacknowledged?: number
+  /** What `reached` can be asked for. */
+  readonly durabilities: readonly Durability[]
+  /** There too: resolves once the newest accepted message has reached the publisher's durability, and says what it got. */
+  receipt?(signal: AbortSignal | undefined): Promise<{ readonly sequence: number; readonly timestampNs: bigint }>
+
+  /** Accepts the payload of `length` bytes at `payloadOffset`, or throws. False: rather await `ready` before more. */
+  append(length: number): boolean
+  /** Accepts `count` frames of `bytes` in all, which become visible together. */
+  appendBatch(count: number, bytes: number): boolean
+  ready(signal: AbortSignal | undefined): Promise<void>
+  /** Resolves once everything up to `sequence` has reached `durability`. */
+  reached(sequence: number, durability: Durability, signal: AbortSignal | undefined): Promise<void>
+  /** Gives the publisher's place back. Once the signal fires, without waiting for anyone's confirmation. */
+  close(signal?: AbortSignal): Promise<void>
+}
+
+/**
+ * One subscriber's way in. `fetch` makes a run of whole, checked frames readable at [`offset`, `end`) of `region`; the caller walks it, moving `offset`
+ * and `sequence` forward, and fetches again when it has reached `end`.
+ */
+export interface SubscriberPort {
+  readonly region: Region
+  offset: number
+  end: number
+  /** Expected at `offset`. */
+  sequence: number
+  /** The port that takes this one's place from now on, where the topic had to be waited for. */
+  readonly opened?: SubscriberPort | undefined
+  /** True where messages arrive only between turns of the event loop (TCP): to spin in place would wait in vain. */
+  readonly arrivesByTurn?: boolean
+
+  /** Looks for up to `limit` more messages. Returns how many there are now in [`offset`, `end`). Throws `CORRUPT`, `BEHIND_RETENTION`, … */
+  fetch(limit: number): number
+  /** Where space is given back: the caller is done with everything before `offset`. Called after each poll. */
+  release?(): void
+  /** Resolves when `fetch` may find something, the signal fires, or after `timeoutMs`. Sleeps in the kernel. */
+  park(timeoutMs: number, signal: AbortSignal | undefined): Promise<void>
+  seek(target: From): void
+  /** Goes behind damage at the position, to the next message that is whole. Returns how many sequences were skipped. */
+  skipDamage(): number
+  /** What the next message of the topic will get. */
+  nextSequence(): number
+  close(): void
+}

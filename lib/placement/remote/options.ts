@@ -1,0 +1,168 @@
+import { isIP } from 'node:net'
+import { checkBoolean, checkChoice, checkInteger, checkOptions, checkSignal, invalid } from '../../base/options.js'
+import { type Compression, compressions } from '../../wire/compression.js'
+
+/** What happens to the connection, as it happens. */
+export type Status = {
+  readonly url: string
+  /** Which of the connections it happens to, from 1 on: see `connections` in `TcpOptions`. */
+  readonly connection: number
+} & Happening
+
+export type Happening =
+  | { readonly type: 'connected'; readonly server: string }
+  | { readonly type: 'disconnected'; readonly reason: Error }
+  | { readonly type: 'reconnecting'; readonly attempt: number; readonly delayMs: number }
+  /** A subscriber is behind by this many messages, and takes nothing. */
+  | { readonly type: 'lagging'; readonly topic: string; readonly behind: number }
+
+/** PEM texts; what is left out is as Node has it: the system's authorities, no certificate of our own. */
+export interface ClientTls {
+  readonly ca?: string | Buffer
+  readonly cert?: string | Buffer
+  readonly key?: string | Buffer
+  /** The name that the broker's certificate has to have, if it is not the URL's host. */
+  readonly servername?: string
+}
+
+/** Options of `open()` for `tcp:` and `tls:` places. */
+export interface TcpOptions {
+  /** What the broker asks for. */
+  readonly token?: string
+  readonly tls?: ClientTls
+  /** How long to wait for the first connection, and for a connection while there is none. Default 10 s. */
+  readonly connectTimeoutMs?: number
+  /**
+   * How long to wait for the answer to a question: `topics()`, `info()`, `publisher()`, `subscriber()`. Then `TIMED_OUT`. Default 30 s: a publisher may have to
+   * wait for a recovery.
+   */
+  readonly requestTimeoutMs?: number
+  /** Gives up `open()`. What is open already goes on. */
+  readonly signal?: AbortSignal | undefined
+  /** Between two attempts to connect again: at first, and at most. A random part of it is left out. Default 50 ms and 5 s. */
+  readonly reconnect?: { readonly minMs?: number; readonly maxMs?: number } | false
+  /** What a publisher holds until it is acknowledged, in bytes. Beyond, publish() throws BACK_PRESSURE. Default 8 MiB. */
+  readonly publishBuffer?: number
+  /** What a subscriber has sent to it ahead of its reading, in bytes. Default 4 MiB. */
+  readonly subscribeBuffer?: number
+  /** How long messages may be held back so that more go together. Default 0: what is there at the end of a turn is sent. */
+  readonly maxDelayMs?: number
+  /**
+   * How many connections to make, 1 to 64. Each publisher and each subscriber uses one of them, those with the fewest first, and stays with it; each
+   * connection is made again by itself. Default 1.
+   */
+  readonly connections?: number
+  /** `deflate` compresses batches of a kilobyte and more, where the broker does too. Default `none`. */
+  readonly compression?: Compression
+  readonly onStatus?: (status: Status) => void
+}
+
+export interface TcpSettings {
+  readonly url: string
+  readonly host: string
+  readonly port: number
+  readonly secure: boolean
+  readonly token: string | undefined
+  readonly tls: ClientTls
+  readonly connectTimeoutMs: number
+  readonly requestTimeoutMs: number
+  readonly signal: AbortSignal | undefined
+  readonly reconnect: { readonly minMs: number; readonly maxMs: number } | undefined
+  readonly publishBuffer: number
+  readonly subscribeBuffer: number
+  readonly maxDelayMs: number
+  readonly connections: number
+  readonly compression: Compression
+  readonly onStatus: (status: Status) => void
+}
+
+export const tcpOptionNames = [
+  'token',
+  'tls',
+  'connectTimeoutMs',
+  'requestTimeoutMs',
+  'signal',
+  'reconnect',
+  'publishBuffer',
+  'subscribeBuffer',
+  'maxDelayMs',
+  'connections',
+  'compression',
+  'onStatus',
+] as const
+
+const defaultPort = 9000
+
+/** @throws HermesError `INVALID_ARGUMENT`, `UNKNOWN_OPTION` */
+export function checkTcpOptions(place: string, options: TcpOptions): TcpSettings {
+  checkOptions('open()', options, tcpOptionNames)
+  let url: URL
+  try {
+    url = new URL(place)
+  } catch (cause) {
+    throw invalid(`'${place}' is no URL: use tcp://host:port or tls://host:port.`, { cause: String(cause) })
+  }
+  if (
+    url.hostname === '' ||
+    url.username !== '' ||
+    url.password !== '' ||
+    !['', '/'].includes(url.pathname) ||
+    url.search !== '' ||
+    url.hash !== ''
+  ) {
+    throw invalid(
+      `'${url.protocol}//${url.host}' has to be tcp://host:port or tls://host:port and nothing more; a token is an option.`,
+    )
+  }
+  const { token, tls = {}, connectTimeoutMs = 10_000, reconnect = {}, publishBuffer = 8 * 1024 * 1024 } = options
+  const { subscribeBuffer = 4 * 1024 * 1024, maxDelayMs = 0, onStatus = () => {} } = options
+  const { connections = 1, compression = 'none', requestTimeoutMs = 30_000, signal } = options
+  if (token !== undefined && (typeof token !== 'string' || token === '' || token.length > 4096))
+    throw invalid("'token' must be a string of 1 to 4096 characters.")
+  checkOptions("'tls'", tls, ['ca', 'cert', 'key', 'servername'])
+  checkInteger('connectTimeoutMs', connectTimeoutMs, 1, 3_600_000)
+  checkInteger('requestTimeoutMs', requestTimeoutMs, 1, 3_600_000)
+  checkSignal(signal)
+  checkInteger('publishBuffer', publishBuffer, 64 * 1024, 1024 * 1024 * 1024)
+  checkInteger('subscribeBuffer', subscribeBuffer, 64 * 1024, 512 * 1024 * 1024)
+  checkInteger('maxDelayMs', maxDelayMs, 0, 10_000)
+  checkInteger('connections', connections, 1, 64)
+  checkChoice('compression', compression, compressions)
+  if (typeof onStatus !== 'function') throw invalid("'onStatus' must be a function.")
+  if (reconnect === false) checkBoolean('reconnect', reconnect)
+  else checkOptions("'reconnect'", reconnect, ['minMs', 'maxMs'])
+  const { minMs = 50, maxMs = 5000 } = reconnect === false ? {} : reconnect
+  checkInteger('reconnect.minMs', minMs, 1, 3_600_000)
+  checkInteger('reconnect.maxMs', maxMs, minMs, 3_600_000)
+  const secure = url.protocol === 'tls:'
+  if (!secure && options.tls !== undefined) {
+    throw invalid(
+      `'tls' is given, but ${url.protocol}//${url.host} is a connection in clear text. Use tls://${url.host}, or leave 'tls' out.`,
+    )
+  }
+  for (const name of ['ca', 'cert', 'key'] as const) {
+    // Node takes any text for `ca`, and then trusts nobody.
+    if (tls[name] !== undefined && !String(tls[name]).includes('-----BEGIN '))
+      throw invalid(`'tls.${name}' must be a PEM text, not a path: read the file first.`)
+  }
+  const host = url.hostname.replace(/^\[(.*)\]$/, '$1')
+  return {
+    url: `${url.protocol}//${url.hostname}:${url.port || defaultPort}`,
+    host,
+    port: Number(url.port || defaultPort),
+    secure,
+    token,
+    // Names, not addresses, go into a TLS greeting.
+    tls: tls.servername !== undefined || isIP(host) !== 0 ? tls : { ...tls, servername: host },
+    connectTimeoutMs,
+    requestTimeoutMs,
+    signal,
+    reconnect: reconnect === false ? undefined : { minMs, maxMs },
+    publishBuffer,
+    subscribeBuffer,
+    maxDelayMs,
+    connections,
+    compression,
+    onStatus,
+  }
+}

@@ -1,0 +1,149 @@
+import { abortable } from '../../base/abort.js'
+import { Deferred } from '../../base/deferred.js'
+import { HermesError } from '../../base/errors.js'
+import type { BrokerHealth, TopicInfo, TopicSettings } from '../../model/topic.js'
+import { parseJson } from '../../wire/messages.js'
+import { jsonPacket, packetType, protocolError } from '../../wire/packet.js'
+import type { Placement, PortOptions, SubscriberPortOptions } from '../port.js'
+import { Link, type LinkUser } from './link.js'
+import type { TcpSettings } from './options.js'
+import { RemotePublisher } from './publisher.js'
+import { RemoteSubscriber } from './subscriber.js'
+
+/** Topics behind a broker. */
+export class RemotePlacement implements Placement {
+  readonly #links: readonly Link[]
+
+  private constructor(links: readonly Link[]) {
+    this.#links = links
+  }
+
+  /** @throws HermesError `CONNECTION_FAILED`, `UNAUTHORIZED`, `VERSION_MISMATCH`, `PROTOCOL` */
+  static async connect(settings: TcpSettings): Promise<RemotePlacement> {
+    const links = Array.from({ length: settings.connections }, (_, index) => new Link(settings, index + 1))
+    try {
+      await abortable(Promise.all(links.map((link) => link.connect())), settings.signal)
+    } catch (error) {
+      for (const link of links) link.close()
+      throw error
+    }
+    return new RemotePlacement(links)
+  }
+
+  /**
+   * The connection for whoever comes next: of those that are there, the one that the fewest share. One that is being made again will do where
+   * there is no better; one that was given up for good only serves to say why.
+   */
+  get #link(): Link {
+    let best = this.#links.filter((link) => link.ready)
+    if (best.length === 0) best = this.#links.filter((link) => !link.hasFailed)
+    if (best.length === 0) best = [...this.#links]
+    return best.reduce((least, link) => (link.users < least.users ? link : least))
+  }
+
+  async topics(signal?: AbortSignal): Promise<string[]> {
+    const { topics } = await this.#request({ op: 'topics' }, 'its topics', signal)
+    if (!Array.isArray(topics) || !topics.every((one) => typeof one === 'string'))
+      throw protocolError('The broker sent no list of topics.')
+    return topics
+  }
+
+  async info(name: string, signal?: AbortSignal): Promise<TopicInfo> {
+    const { info } = await this.#request({ op: 'info', topic: name }, `what it knows of '${name}'`, signal)
+    if (typeof info !== 'object' || info === null) throw protocolError('The broker sent no description of the topic.')
+    const { bytes, usedBytes = bytes } = info as TopicInfo
+    return { ...(info as TopicInfo), usedBytes }
+  }
+
+  async health(signal?: AbortSignal): Promise<BrokerHealth> {
+    const { health } = await this.#request({ op: 'health' }, 'its health', signal)
+    const { canPublish, problems } = (health ?? {}) as Partial<BrokerHealth>
+    if (
+      typeof canPublish !== 'boolean' ||
+      !Array.isArray(problems) ||
+      !problems.every((one) => typeof one === 'string')
+    )
+      throw protocolError('The broker sent no description of its health.')
+    return { canPublish, problems }
+  }
+
+  async publisher(topic: string, settings: TopicSettings, options: PortOptions): Promise<RemotePublisher> {
+    this.#refuseLocal(settings)
+    if (options.syncIntervalMs !== undefined) {
+      throw new HermesError(
+        'UNSUPPORTED',
+        "'syncIntervalMs' is for publishers on the machine that has the files. Call flush('synced') now and then, or publish 'synced'.",
+      )
+    }
+    const publisher = await RemotePublisher.open(this.#link, topic, settings, {
+      exclusive: options.exclusive,
+      durability: options.durability ?? 'written',
+      signal: options.signal,
+    })
+    for (const link of this.#links) link.topicMade(topic)
+    return publisher
+  }
+
+  async subscriber(topic: string, settings: TopicSettings, options: SubscriberPortOptions): Promise<RemoteSubscriber> {
+    this.#refuseLocal(settings)
+    return RemoteSubscriber.open(this.#link, topic, settings, options)
+  }
+
+  async close(): Promise<void> {
+    for (const link of this.#links) link.close()
+  }
+
+  #refuseLocal(settings: TopicSettings): void {
+    if (settings.lowWaterBytes === undefined) return
+    throw new HermesError('UNSUPPORTED', "'lowWaterBytes' is configured on the broker. Leave it out.")
+  }
+
+  async #request(
+    content: Readonly<Record<string, unknown>>,
+    what: string,
+    signal: AbortSignal | undefined,
+  ): Promise<Readonly<Record<string, unknown>>> {
+    const link = this.#link
+    const request = new Request(link, content)
+    await link.open(request, request.answered, what, () => request.isAsked, signal)
+    return request.reply
+  }
+}
+
+/** A question to the broker. Asked again if the connection is lost before the answer. */
+class Request implements LinkUser {
+  readonly answered = new Deferred<void>()
+  readonly #link: Link
+  readonly #content: Readonly<Record<string, unknown>>
+  reply: Readonly<Record<string, unknown>> = {}
+  isAsked = false
+
+  constructor(link: Link, content: Readonly<Record<string, unknown>>) {
+    this.#link = link
+    this.#content = content
+  }
+
+  get idle(): boolean {
+    return false
+  }
+
+  connected(channel: number): void {
+    this.isAsked = true
+    this.#link.send(jsonPacket(packetType.request, channel, this.#content))
+  }
+
+  disconnected(): void {
+    this.isAsked = false
+  }
+
+  failed(error: HermesError): void {
+    this.answered.reject(error)
+  }
+
+  packet(type: number, bytes: Buffer, start: number, end: number): void {
+    if (type !== packetType.reply) throw protocolError(`A packet of type ${type} came in place of a reply.`)
+    this.reply = parseJson(bytes, start, end)
+    this.#link.remove(this)
+    this.answered.resolve()
+  }
+}

@@ -1,0 +1,454 @@
+import { onAbort } from '../../base/abort.js'
+import { Deferred } from '../../base/deferred.js'
+import { HermesError } from '../../base/errors.js'
+import type { Region } from '../../codec/codec.js'
+import { frameBytes, frameHeaderBytes, frameMagic, frameOffset } from '../../frame/frame.js'
+import type { From, TopicSettings } from '../../model/topic.js'
+import { native } from '../../native/addon.js'
+import { fromToWire, parseJson, parseSubscribed, type Subscribed, settingsToWire } from '../../wire/messages.js'
+import {
+  creditPacket,
+  deliverHeadBytes,
+  jsonPacket,
+  packetType,
+  protocolError,
+  readDeliverHead,
+  readSequence,
+} from '../../wire/packet.js'
+import type { SubscriberPort, SubscriberPortOptions } from '../port.js'
+import { closePacket, type Link, type LinkUser } from './link.js'
+
+/** Between two looks for a topic that nobody has made yet: at first, and at most. */
+const firstLookMs = 20
+const mostLookMs = 500
+
+// The scratch memory: see native/binding/ingest_frames.h.
+const scratchOffset = 0
+const scratchEnd = 1
+const scratchLimit = 2
+const scratchMessages = 3
+const scratchFound = 4
+const scratchDamage = 5
+const scratchSequence = 3
+const scratchSize = 64
+
+/**
+ * Receives through a broker. Frames come as they lie in the log, into one buffer in which they are read in place. The broker sends ahead
+ * by as much as it has credit for; what was read gives it more.
+ */
+export class RemoteSubscriber implements SubscriberPort, LinkUser {
+  region: Region = { bytes: new Uint8Array(0), data: new DataView(new ArrayBuffer(0)) }
+  offset = 0
+  end = 0
+  sequence = 1
+  readonly arrivesByTurn = true
+
+  readonly #link: Link
+  readonly #topic: string
+  readonly #settings: TopicSettings
+  readonly #verify: boolean
+  readonly #opened = new Deferred<void>()
+  #channel = 0
+  /** Where to begin on the next connection. */
+  #from: From
+  /** Go there as soon as the broker has answered: it was asked for another place. */
+  #again: From | 'damage' | undefined
+  #epoch = 0
+  /** Begin there, too, as long as no message has come: what comes before the first one stamped then is not to be delivered. */
+  #awaited: Date | undefined
+  /** A SEEK or SUBSCRIBE is under way: where we stand is not known. */
+  #unsettled = true
+  #failure: HermesError | undefined
+  /** A topic that is not there is waited for. */
+  #awaits = false
+  #lookMs = firstLookMs
+
+  /** Frames lie in [offset, #tail) of the buffer; those up to `end` are checked. */
+  #tail = 0
+  #tailSequence = 1
+  #knownNext = 1
+  #window = 0
+  /** Up to where in the buffer credit was given back. */
+  #credited = 0
+  #owed = 0
+  #maxPayloadBytes = 0
+  #scan: () => void = () => {}
+  readonly #words: Int32Array
+  readonly #numbers: Float64Array
+  #wake: Deferred<void> | undefined
+  #wakeDue = 0
+  #timer: NodeJS.Timeout | undefined
+  #timerDue = 0
+  #closed = false
+
+  private constructor(link: Link, topic: string, settings: TopicSettings, from: From, verify: boolean) {
+    this.#link = link
+    this.#topic = topic
+    this.#settings = settings
+    this.#from = from
+    if (from instanceof Date) this.#awaited = from
+    this.#verify = verify
+    const scratch = new ArrayBuffer(scratchSize)
+    this.#words = new Int32Array(scratch)
+    this.#numbers = new Float64Array(scratch)
+  }
+
+  /**
+   * Without `create`, a topic that nobody has made is waited for: the subscriber is open, and asks again now and then.
+   *
+   * @throws HermesError what the broker refuses with; `CONNECTION_FAILED`, `TIMED_OUT`, `ABORTED`
+   */
+  static async open(
+    link: Link,
+    topic: string,
+    settings: TopicSettings,
+    options: SubscriberPortOptions,
+  ): Promise<RemoteSubscriber> {
+    const create = options.create === true
+    // What the topic is, and how much of it is kept, is for its publishers to say.
+    const told = create ? { ...settings, create } : { ...settings, create, retention: undefined }
+    const subscriber = new RemoteSubscriber(link, topic, told, options.from, options.verify)
+    subscriber.#awaits = settings.create && !create
+    const isAsked = () => subscriber.#channel !== 0
+    await link.open(subscriber, subscriber.#opened, `a subscriber of '${topic}'`, isAsked, options.signal)
+    return subscriber
+  }
+
+  get idle(): boolean {
+    return true
+  }
+
+  fetch(limit: number): number {
+    for (;;) {
+      if (this.offset >= this.#tail) {
+        if (this.offset > 0) this.#rewind()
+        if (this.#failure !== undefined) throw this.#failure
+        return 0
+      }
+      if (this.offset - this.#credited > this.#window / 4) this.#giveCredit()
+      const words = this.#words
+      words[scratchOffset] = this.offset
+      words[scratchEnd] = this.#tail
+      words[scratchLimit] = limit
+      this.#numbers[scratchSequence] = this.sequence
+      this.#scan()
+      const messages = words[scratchMessages] as number
+      this.end = words[scratchFound] as number
+      if (messages > 0) return messages
+      if (words[scratchDamage] !== 0 && this.end === this.offset) throw this.#damaged()
+      // Only voids: take them as read.
+      this.offset = this.end
+      this.sequence = this.#numbers[scratchSequence] as number
+    }
+  }
+
+  /** Everything was read: the buffer is free again from its beginning. */
+  #rewind(): void {
+    this.#giveCredit()
+    this.offset = 0
+    this.end = 0
+    this.#tail = 0
+    this.#credited = 0
+  }
+
+  #giveCredit(): void {
+    const bytes = this.offset - this.#credited
+    this.#credited = this.offset
+    this.#credit(bytes)
+  }
+
+  /**
+   * Credit goes back in quarters of the window, as a packet for every read would cost more than the read. No frame takes more than half
+   * of the window, so the broker never has too little for the next one.
+   */
+  #credit(bytes: number): void {
+    if (this.#channel === 0 || !this.#isSubscribed) return
+    this.#owed += bytes
+    if (this.#owed < this.#window / 4) return
+    this.#link.send(creditPacket(this.#channel, this.#owed))
+    this.#owed = 0
+  }
+
+  /** The broker has answered on this connection; before that there's no credit to give back. */
+  #isSubscribed = false
+
+  async park(timeoutMs: number, signal: AbortSignal | undefined): Promise<void> {
+    if (this.#closed || this.offset < this.#tail || this.#failure !== undefined || signal?.aborted) return
+    if (this.#wake !== undefined)
+      throw new HermesError('BUSY', `The subscriber of '${this.#topic}' is waiting already.`)
+    const wake = new Deferred<void>()
+    this.#wake = wake
+    const { promise, resolve } = wake
+    this.#wakeBy(performance.now() + timeoutMs)
+    const forget = signal && onAbort(signal, () => resolve())
+    try {
+      await promise
+    } finally {
+      // A wait that is over must not stand in for the next one.
+      if (this.#wake === wake) this.#wake = undefined
+      forget?.()
+    }
+  }
+
+  /**
+   * Ends the wait at this time, if nothing does before. Most waits end long before: so one timer serves many, and looks when it
+   * fires whether somebody waits and until when. A timer for each wait costs 4 µs of a parked message's 40.
+   */
+  #wakeBy(due: number): void {
+    this.#wakeDue = due
+    if (this.#timer !== undefined && this.#timerDue <= due) return
+    clearTimeout(this.#timer)
+    this.#timerDue = due
+    this.#timer = setTimeout(() => this.#timeUp(), Math.ceil(due - performance.now()))
+  }
+
+  #timeUp(): void {
+    this.#timer = undefined
+    if (this.#wake === undefined) return
+    if (performance.now() < this.#wakeDue) this.#wakeBy(this.#wakeDue)
+    else this.#rouse()
+  }
+
+  #rouse(): void {
+    this.#wake?.resolve()
+    this.#wake = undefined
+  }
+
+  /** What is wrong with the place is told by the next fetch: nobody can know it at once. */
+  seek(target: From): void {
+    if (typeof target === 'number') {
+      this.sequence = target
+      this.#tailSequence = target
+    }
+    this.#move(target)
+  }
+
+  #move(target: From | 'damage'): void {
+    // What was buffered is used up; what's still under way will be thrown away when it arrives.
+    this.offset = this.#tail
+    this.#rewind()
+    const failed = this.#failure !== undefined
+    this.#failure = undefined
+    this.#from = target === 'damage' ? this.#tailSequence : target
+    if (target !== 'damage') this.#awaited = target instanceof Date ? target : undefined
+    this.#unsettled = true
+    if (this.#channel !== 0 && this.#isSubscribed) {
+      this.#epoch++
+      this.#link.send(
+        jsonPacket(packetType.seek, this.#channel, {
+          epoch: this.#epoch,
+          from: target === 'damage' ? target : fromToWire(target),
+        }),
+      )
+      return
+    }
+    this.#again = target === 'damage' || this.#channel !== 0 ? target : undefined
+    if (failed) this.#link.renew(this)
+  }
+
+  skipDamage(): number {
+    if (this.#failure !== undefined) {
+      // The broker could not go on: it has to find the way.
+      this.#move('damage')
+      return 1
+    }
+    // The broker has gone on by this header, so its length is right.
+    const { data } = this.region
+    const { offset } = this
+    if (offset + frameHeaderBytes > this.#tail || data.getUint32(offset, true) !== frameMagic) return 0
+    const next = offset + frameBytes(data.getUint32(offset + frameOffset.payloadLength, true))
+    if (next > this.#tail) return 0
+    this.offset = next
+    this.end = next
+    this.sequence++
+    return 1
+  }
+
+  /** @internal What has arrived is everything before this sequence. For tests that poll once. */
+  get arrived(): number {
+    return this.#tailSequence
+  }
+
+  nextSequence(): number {
+    return Math.max(this.#knownNext, this.#tailSequence)
+  }
+
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    if (this.#channel !== 0) this.#link.send(closePacket(this.#channel))
+    this.#link.remove(this)
+    clearTimeout(this.#timer)
+    this.#rouse()
+    this.offset = 0
+    this.end = 0
+    this.#tail = 0
+    // Views that somebody has kept fail from now on, as they do in local placements. (Node 20 has no transfer() of its own.)
+    const { buffer } = this.region.bytes
+    if (buffer.byteLength > 0) structuredClone(buffer, { transfer: [buffer as ArrayBuffer] })
+  }
+
+  /* ---- what the link tells ---- */
+
+  connected(channel: number): void {
+    this.#channel = channel
+    this.#isSubscribed = false
+    this.#epoch = 0
+    if (this.#awaited !== undefined && !this.#unsettled) {
+      // Only voids have come, which stand for what is earlier.
+      this.offset = this.#tail
+      this.#rewind()
+      this.#unsettled = true
+      this.#from = this.#awaited
+    }
+    const from = this.#unsettled ? this.#from : this.#tailSequence
+    const settings = settingsToWire(this.#settings)
+    this.#link.send(
+      jsonPacket(packetType.subscribe, channel, { topic: this.#topic, settings, from: fromToWire(from), credit: 0 }),
+    )
+  }
+
+  disconnected(): void {
+    this.#channel = 0
+    this.#isSubscribed = false
+  }
+
+  failed(error: HermesError): void {
+    if (this.#awaits && error.code === 'NOT_FOUND' && !this.#closed) {
+      this.#awaitTopic()
+      return
+    }
+    this.#channel = 0
+    this.#isSubscribed = false
+    this.#failure = error
+    this.#opened.reject(error)
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    this.#rouse()
+  }
+
+  /** Nobody has made the topic yet: what comes first of all is published from now on. */
+  #awaitTopic(): void {
+    this.disconnected()
+    const from = this.#from
+    if (typeof from === 'number' && from > 1) {
+      this.#awaits = false
+      this.failed(
+        new HermesError(
+          'OUT_OF_RANGE',
+          `Sequence ${from} of topic '${this.#topic}' does not exist yet: nobody has published there.`,
+          { details: { topic: this.#topic, sequence: from, nextSequence: 1 } },
+        ),
+      )
+      return
+    }
+    if (from === 'latest') this.#from = 'earliest'
+    this.#link.renewSoon(this, this.#lookMs)
+    this.#lookMs = Math.min(this.#lookMs * 1.5, mostLookMs)
+    this.#opened.resolve()
+  }
+
+  /** A publisher of this process has made a topic. */
+  topicMade(topic: string): void {
+    if (this.#awaits && topic === this.#topic && this.#channel === 0 && this.#unsettled) this.#link.renew(this)
+  }
+
+  packet(type: number, bytes: Buffer, start: number, end: number): void {
+    if (this.#closed) return
+    switch (type) {
+      case packetType.deliver:
+        this.#deliver(bytes, start, end)
+        return
+      case packetType.subscribed:
+        this.#subscribed(parseSubscribed(parseJson(bytes, start, end)))
+        return
+      case packetType.tail:
+        this.#knownNext = readSequence(bytes, start)
+        this.#link.lagging(this.#topic, this.#knownNext - this.sequence)
+        return
+      case packetType.closed:
+        return
+      default:
+        throw protocolError(`A packet of type ${type} came for a subscriber.`)
+    }
+  }
+
+  #subscribed(subscribed: Subscribed): void {
+    this.#awaits = false
+    if (!this.#isSubscribed) {
+      this.#isSubscribed = true
+      this.#grow(subscribed.maxPayloadBytes)
+      // Not what still lies here unread.
+      this.#credited = this.offset
+      this.#owed = 0
+      const credit = this.#window - (this.#tail - this.offset)
+      if (credit > 0) this.#link.send(creditPacket(this.#channel, credit))
+    }
+    if (subscribed.epoch !== this.#epoch) return
+    const again = this.#again
+    if (again !== undefined) {
+      this.#again = undefined
+      this.#move(again)
+      return
+    }
+    this.#knownNext = subscribed.nextSequence
+    if (this.#unsettled) {
+      this.#unsettled = false
+      this.#tailSequence = subscribed.sequence
+      this.sequence = subscribed.sequence
+    } else if (subscribed.sequence !== this.#tailSequence) {
+      throw protocolError('The broker has gone on at another place than it was asked to.')
+    }
+    this.#opened.resolve()
+  }
+
+  #grow(maxPayloadBytes: number): void {
+    if (this.#window > 0) return
+    this.#maxPayloadBytes = maxPayloadBytes
+    this.#window = Math.max(this.#link.settings.subscribeBuffer, 2 * frameBytes(maxPayloadBytes))
+    // Twice the window, so that what is unread has to be moved rarely.
+    const buffer = new ArrayBuffer(Math.ceil((2 * this.#window) / 8) * 8)
+    this.region = { bytes: new Uint8Array(buffer), data: new DataView(buffer) }
+    this.#scan = native.frameScanner(buffer, this.#words.buffer as ArrayBuffer, this.#maxPayloadBytes, this.#verify)
+  }
+
+  #deliver(bytes: Buffer, start: number, end: number): void {
+    const head = readDeliverHead(bytes, start)
+    const from = start + deliverHeadBytes
+    const size = end - from
+    if (head.epoch !== this.#epoch || this.#unsettled) {
+      this.#credit(size)
+      return
+    }
+    if (head.sequence !== this.#tailSequence || head.endSequence < head.sequence) {
+      throw protocolError(`The broker sent sequence ${head.sequence} where ${this.#tailSequence} was due.`)
+    }
+    const { bytes: buffer } = this.region
+    if (this.#tail + size > buffer.length) this.#compact()
+    if (this.#tail + size > buffer.length) throw protocolError('The broker sent more than it had credit for.')
+    buffer.set(bytes.subarray(from, end), this.#tail)
+    this.#tail += size
+    this.#tailSequence = head.endSequence
+    if (head.messages > 0) this.#awaited = undefined
+    if (head.nextSequence > this.#knownNext) this.#knownNext = head.nextSequence
+    this.#rouse()
+  }
+
+  /** Moves what is unread to the buffer's beginning. Nobody is reading: this runs in a turn of its own. */
+  #compact(): void {
+    this.#giveCredit()
+    this.region.bytes.copyWithin(0, this.offset, this.#tail)
+    this.#tail -= this.offset
+    this.end = Math.max(0, this.end - this.offset)
+    this.offset = 0
+    this.#credited = 0
+  }
+
+  #damaged(): HermesError {
+    return new HermesError(
+      'CORRUPT',
+      `Topic '${this.#topic}' is damaged at sequence ${this.sequence}. Go on behind it with seek(), or subscribe with onDamage: 'skip'.`,
+      { details: { topic: this.#topic, sequence: this.sequence } },
+    )
+  }
+}

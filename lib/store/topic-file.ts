@@ -1,0 +1,184 @@
+import { access, readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { HermesError } from '../base/errors.js'
+import { schemaDifference, shownDifferences } from '../model/schema-difference.js'
+import type { TopicSettings } from '../model/topic.js'
+import { native } from '../native/addon.js'
+import { createWhole, type Directory, diskBytes, fromFs, readMarked, topicFolder } from './directory.js'
+import { makeFolderWithin } from './folder.js'
+
+/** What `topic.json` says: the topic's fixed settings and its codec. */
+export interface TopicFile {
+  readonly name: string
+  readonly createdMs: number
+  readonly segmentBytes: number
+  readonly maxPayloadBytes: number
+  readonly codec: { readonly name: string; readonly fingerprint: string; readonly schema: unknown }
+}
+
+const format = 'hermes-topic'
+
+/** What to do when the description is gone and the messages are there: nothing else says which codec they have. */
+export function codecRemedy(topic: string): string {
+  return `Restore the file, or say what it was: \`hermes repair ${topic} --codec json\` (or text, raw, msgpack, struct with --schema), with the codec that the messages were published with.`
+}
+
+/** The names of all topics, sorted. */
+export async function listTopics(directory: Directory): Promise<string[]> {
+  const folder = join(directory.path, 'topics')
+  try {
+    const entries = await readdir(folder, { withFileTypes: true })
+    const names = entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name)
+    // A folder without a description is one whose making was cut short, unless it holds segments: then the description is lost, and
+    // who looks at all topics must come upon it. What a description says is not looked at: one that is damaged must not hide the others.
+    const described = await Promise.all(
+      names.map(async (name) => (await isDescribed(directory, name)) || (await hasSegments(directory, name))),
+    )
+    return names.filter((_, index) => described[index]).sort()
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
+    throw fromFs(error, `list the topics in ${directory.path}`)
+  }
+}
+
+/** Whether the topic has a description, good or bad. */
+export async function isDescribed(directory: Directory, name: string): Promise<boolean> {
+  try {
+    await access(join(topicFolder(directory, name), 'topic.json'))
+    return true
+  } catch (error) {
+    // One that may not be looked at is there all the same.
+    return (error as NodeJS.ErrnoException).code === 'EACCES'
+  }
+}
+
+/** Whether the topic's folder holds segments. */
+async function hasSegments(directory: Directory, name: string): Promise<boolean> {
+  try {
+    return (await readdir(topicFolder(directory, name))).some((file) => /^\d{10}\.seg$/.test(file))
+  } catch {
+    return false
+  }
+}
+
+/**
+ * `undefined` if the directory has no such topic.
+ *
+ * @throws HermesError `CORRUPT` also if the description is lost and messages are there: what codec they are of can't be guessed
+ */
+export async function readTopicFile(directory: Directory, name: string): Promise<TopicFile | undefined> {
+  const path = join(topicFolder(directory, name), 'topic.json')
+  const remedy = ` ${codecRemedy(name)}`
+  let content = await readMarked(path, format, remedy)
+  if (content === undefined && (await hasSegments(directory, name))) {
+    // Somebody may have made the topic between the two looks: the description comes before the first segment.
+    content = await readMarked(path, format, remedy)
+    if (content === undefined) {
+      throw new HermesError(
+        'CORRUPT',
+        `topic.json is lost in ${topicFolder(directory, name)}, and with it the codec of its messages. ${codecRemedy(name)}`,
+        { details: { topic: name } },
+      )
+    }
+  }
+  if (content === undefined) return undefined
+  const codec = content.codec as Partial<TopicFile['codec']> | undefined
+  if (
+    typeof content.segmentBytes !== 'number' ||
+    typeof content.maxPayloadBytes !== 'number' ||
+    typeof content.createdMs !== 'number' ||
+    typeof codec?.name !== 'string' ||
+    typeof codec.fingerprint !== 'string'
+  ) {
+    throw new HermesError('CORRUPT', `${path} is damaged: settings are missing.${remedy}`)
+  }
+  return {
+    name,
+    createdMs: content.createdMs,
+    segmentBytes: content.segmentBytes,
+    maxPayloadBytes: content.maxPayloadBytes,
+    codec: { name: codec.name, fingerprint: codec.fingerprint, schema: codec.schema ?? null },
+  }
+}
+
+/** Opens the topic's description, or makes it; refuses one that was made with other settings. */
+export async function openTopicFile(directory: Directory, name: string, wanted: TopicSettings): Promise<TopicFile> {
+  let found = await readTopicFile(directory, name)
+  if (found === undefined) {
+    if (!wanted.create) {
+      throw new HermesError('NOT_FOUND', `There is no topic '${name}' in ${directory.path}.`, {
+        details: { topic: name },
+      })
+    }
+    const made = await makeTopicFile(directory, name, wanted)
+    // Somebody may have been faster: what stands there now is what counts.
+    found = (await readTopicFile(directory, name)) ?? made
+  }
+  checkSame(found, wanted)
+  return found
+}
+
+export function topicFileText(file: TopicFile): string {
+  return `${JSON.stringify({ format, version: 1, ...file }, undefined, 2)}\n`
+}
+
+export async function makeTopicFile(directory: Directory, name: string, wanted: TopicSettings): Promise<TopicFile> {
+  const { defaultSegmentBytes, defaultMaxPayload } = native.constants
+  const segmentBytes = wanted.segmentBytes ?? defaultSegmentBytes
+  const file: TopicFile = {
+    name,
+    createdMs: Date.now(),
+    segmentBytes,
+    maxPayloadBytes: wanted.maxPayloadBytes ?? Math.min(defaultMaxPayload, segmentBytes / 4),
+    codec: wanted.codec,
+  }
+  const folder = topicFolder(directory, name)
+  try {
+    const total = await diskBytes(directory.path)
+    if (segmentBytes * 2 > total) {
+      throw new HermesError(
+        'DISK_FULL',
+        `The file system of ${directory.path} has ${total} bytes in all, too few for two segments of ${segmentBytes}. ` +
+          'Set a smaller segmentBytes, or enlarge it (in Docker, /dev/shm has 64 MiB unless --shm-size says more).',
+        { details: { total, segmentBytes } },
+      )
+    }
+    await makeFolderWithin(folder, directory.fileMode)
+    await createWhole(join(folder, 'topic.json'), topicFileText(file), directory.fileMode)
+  } catch (error) {
+    throw fromFs(error, `make the topic '${name}' in ${directory.path}`)
+  }
+  return file
+}
+
+/** @throws HermesError `CODEC_MISMATCH`, which names the fields that differ */
+export function checkCodec(name: string, found: TopicFile['codec'], wanted: TopicSettings): void {
+  const { codec } = wanted
+  if (found.fingerprint === codec.fingerprint) return
+  const differences = schemaDifference(found.schema, codec.schema)
+  // Of two layouts the fields tell more than the fingerprints.
+  const print = (one: TopicFile['codec']) => (differences.length === 0 ? ` (${one.fingerprint})` : '')
+  const what =
+    found.name === codec.name && differences.length > 0
+      ? `was made with another layout of codec '${found.name}'.`
+      : `was made with codec '${found.name}'${print(found)}, not with '${codec.name}'${print(codec)}.`
+  throw new HermesError(
+    'CODEC_MISMATCH',
+    `Topic '${name}' ${what}${shownDifferences(differences)} Use the codec it was made with, or another topic.`,
+    { details: { topic: name, found, wanted: codec, differences } },
+  )
+}
+
+function checkSame(found: TopicFile, wanted: TopicSettings): void {
+  const { name } = found
+  checkCodec(name, found.codec, wanted)
+  for (const setting of ['segmentBytes', 'maxPayloadBytes'] as const) {
+    const value = wanted[setting]
+    if (value === undefined || value === found[setting]) continue
+    throw new HermesError(
+      'CONFIG_MISMATCH',
+      `Topic '${name}' was made with ${setting} ${found[setting]}, which is fixed, not ${value}. Leave the option out.`,
+      { details: { topic: name, setting, found: found[setting], wanted: value } },
+    )
+  }
+}
