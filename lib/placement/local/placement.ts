@@ -116,11 +116,12 @@ export class LocalPlacement implements Placement {
   }
 
   async #subscribe(topic: string, settings: TopicSettings, from: From, verify: boolean): Promise<LocalSubscriber> {
+    const revision = topicRevision(this.#directory, topic)
     let file: TopicFile
     try {
       file = await openTopicFile(this.#directory, topic, settings)
     } catch (error) {
-      throw await this.#asEmpty(topic, error)
+      throw await this.#asEmpty(topic, error, revision)
     }
     const log = this.#openLog(file, settings)
     try {
@@ -133,19 +134,21 @@ export class LocalPlacement implements Placement {
 
   async close(): Promise<void> {}
 
-  /** A topic of another codec that is empty, without a publisher, is as good as none: who comes to publish says what it will be. */
-  async #asEmpty(topic: string, error: unknown): Promise<unknown> {
+  /**
+   * A topic of another codec that is empty, without a publisher, is as good as none: who comes to publish says what it will be.
+   *
+   * @param revision that of the description before it was read: the error is about this one or a later one, so it counts only while nothing changed
+   */
+  async #asEmpty(topic: string, error: unknown, revision: string): Promise<unknown> {
     if (!(error instanceof HermesError) || error.code !== 'CODEC_MISMATCH') return error
     // A publisher that is there may be about to define the topic anew, which takes it some milliseconds.
-    const revision = topicRevision(this.#directory, topic)
     for (let looks = 0; looks < 10; looks++) {
       const { nextSequence, publishers } = await this.info(topic)
-      if (nextSequence > 1) return error
-      if (publishers === 0 || topicRevision(this.#directory, topic) !== revision) break
-      if (looks === 9) return error
+      if (topicRevision(this.#directory, topic) !== revision || (nextSequence === 1 && publishers === 0)) break
+      if (nextSequence > 1 || looks === 9) return error
       await sleep(5)
     }
-    return new HermesError('NOT_FOUND', `Topic '${topic}' is empty, and nobody publishes there yet.`, { cause: error })
+    return new HermesError('NOT_FOUND', `Topic '${topic}' is empty, and nobody publishes there yet, or is being defined.`, { cause: error })
   }
 
   #retain(log: NativeLog, { retention }: TopicSettings): void {
