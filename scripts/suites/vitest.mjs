@@ -8,7 +8,7 @@ const report = join(root, 'build', 'vitest.json')
 
 export const suite = {
   name: 'vitest',
-  timeoutMinutes: 10,
+  timeoutMinutes: 25,
   async run({ log, timeoutMs }) {
     rmSync(report, { force: true })
     const args = ['run', '--reporter=default', '--reporter=json', `--outputFile.json=${report}`]
