@@ -23,6 +23,8 @@ export {
   ascii,
   bool,
   bytes,
+  type DefaultField,
+  type DefaultFields,
   enumeration,
   type Field,
   type Fields,
@@ -42,9 +44,11 @@ export {
   varArray,
   varBytes,
   varUtf8,
+  withDefault,
 } from './codec/struct/field.js'
 export type { StructSchema } from './codec/struct/schema.js'
 export {
+  type GrownStruct,
   type StructCodec,
   type StructInput,
   type StructOptions,

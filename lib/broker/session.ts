@@ -391,7 +391,8 @@ export class Session implements SubscriberHost {
   async #openPublisher(channel: number, fields: Readonly<Record<string, unknown>>): Promise<void> {
     const open = parseOpenPublisher(fields)
     if (!this.#rights?.mayPublish(open.topic)) throw this.#denied('publish to', open.topic)
-    await this.#inTopic(open.topic, open.settings, async (topic) => {
+    const growth = this.#rights.administer ? 'allowed' : 'denied'
+    await this.#inTopic(open.topic, { ...open.settings, growth }, async (topic) => {
       if (this.#isGone(channel)) return
       const inlet = await topic.enter(open.producer, open.exclusive, (producer) => {
         const quota = this.#host.quota(topic, this.#rights as Rights)

@@ -4,9 +4,9 @@ import type { Durability, TopicSettings } from '../model/topic.js'
 import { native } from '../native/addon.js'
 import { callNative, fromNative } from '../native/error.js'
 import type { NativeLog } from '../native/types.js'
-import { defineTopic } from '../store/definition.js'
+import { defineTopic, grownTopic } from '../store/definition.js'
 import { type Directory, topicFolder } from '../store/directory.js'
-import { openTopicFile, type TopicFile } from '../store/topic-file.js'
+import type { TopicFile } from '../store/topic-file.js'
 import { packetHeaderBytes, protocolError, publishHeadBytes, type Run } from '../wire/packet.js'
 import { RetryError } from '../wire/retry.js'
 import { LogTail } from './log-tail.js'
@@ -184,9 +184,9 @@ export class BrokerTopic {
     for (const outlet of this.#outlets) outlet.fail(forSubscribers)
   }
 
-  /** Checks another client's settings against the topic's. */
+  /** Checks another client's settings against the topic's, whose layout may grow by them. */
   async check(settings: TopicSettings): Promise<void> {
-    await openTopicFile(this.#host.directory, this.name, settings)
+    await grownTopic(this.#host.directory, this.name, settings)
   }
 
   setRetention(settings: TopicSettings): void {

@@ -1,6 +1,7 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { HermesError } from '../base/errors.js'
 import type { Codec, Reader, Region } from './codec.js'
+import type { VersionSchema } from './evolution.js'
 import { describe, invalidArgument, messageOf } from './failures.js'
 import { guarded, sealed } from './guarded.js'
 
@@ -10,6 +11,15 @@ export interface ValidatedOptions<On extends 'both' | 'publish' | 'receive' = 'b
    * accept, such as one that turns strings into numbers: on receipt it would be given its own output.
    */
   readonly on?: On
+  /**
+   * The version of the values, from 1 on, for codecs whose bytes describe themselves (`json`, `msgpack`). The topic keeps it, and refuses who can't read what it
+   * holds, or whose messages others can't read. Who names no version is not asked.
+   */
+  readonly version?: number
+  /** With `version`: the oldest version whose messages this one reads. Default 1. */
+  readonly reads?: number
+  /** With `version`: the oldest version that reads messages of this one. Default 1: what was added since may be missed. */
+  readonly readBy?: number
 }
 
 /**
@@ -58,7 +68,7 @@ export function validated(
   return sealed({
     name: codec.name,
     fingerprint: codec.fingerprint,
-    schema: codec.schema,
+    schema: versionSchema(codec, options) ?? codec.schema,
     maxBytes: codec.maxBytes,
     encode(value: unknown, target: Region, offset: number, limit: number): number {
       return codec.encode(publish ? validate(standard, value, 'published') : value, target, offset, limit)
@@ -70,6 +80,28 @@ export function validated(
       return receive ? reader : codec.reader()
     },
   })
+}
+
+const optionNames = ['on', 'version', 'reads', 'readBy']
+
+/** @throws HermesError `INVALID_ARGUMENT` */
+function versionSchema(codec: Codec<unknown>, options: ValidatedOptions): VersionSchema | undefined {
+  const { version, reads = 1, readBy = 1 } = options
+  if (version === undefined) {
+    if (options.reads === undefined && options.readBy === undefined) return undefined
+    throw invalidArgument("The options 'reads' and 'readBy' of validated() say nothing without 'version'.")
+  }
+  if (codec.schema !== null) {
+    throw invalidArgument(
+      `A ${codec.name} codec says by its layout what it reads: it takes no 'version'. A struct grows by extend().`,
+    )
+  }
+  for (const [name, value] of Object.entries({ version, reads, readBy })) {
+    if (!Number.isSafeInteger(value) || value < 1 || value > version) {
+      throw invalidArgument(`'${name}' of validated() is a whole number from 1 to the version; got ${describe(value)}.`)
+    }
+  }
+  return Object.freeze({ format: 'hermes-version', version, reads, readBy })
 }
 
 interface Issue {
@@ -95,8 +127,11 @@ function checkedPlace(options: ValidatedOptions): 'both' | 'publish' | 'receive'
     throw invalidArgument(`validated() takes an object of options as its third argument; got ${describe(options)}.`)
   }
   for (const key of Object.keys(options)) {
-    if (key !== 'on') {
-      throw new HermesError('UNKNOWN_OPTION', `validated() has no option ${describe(key)}. Its one option is 'on'.`)
+    if (!optionNames.includes(key)) {
+      throw new HermesError(
+        'UNKNOWN_OPTION',
+        `validated() has no option ${describe(key)}. It has ${optionNames.map((name) => `'${name}'`).join(', ')}.`,
+      )
     }
   }
   const on = options.on ?? 'both'

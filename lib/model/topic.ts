@@ -16,12 +16,20 @@ export interface TopicSettings {
   readonly lowWaterBytes: number | undefined
   /** False: a topic that doesn't exist is an error. */
   readonly create: boolean
+  /**
+   * What to do if the codec has grown from the topic's. A publisher makes it the topic's (`allowed`), or is refused (`denied`). A subscriber (absent) reads
+   * older messages, and leaves the topic as it is.
+   */
+  readonly growth?: 'allowed' | 'denied'
 }
 
 /** What is known of a topic. Sequences are those of messages: dense, from 1. */
 export interface TopicInfo {
   readonly name: string
+  /** That of the newest publisher, where the layout has grown. */
   readonly codec: { readonly name: string; readonly fingerprint: string; readonly schema: unknown }
+  /** The codecs that the topic had before, from the oldest on. Absent where its layout has not grown. */
+  readonly history?: readonly { readonly name: string; readonly fingerprint: string; readonly schema: unknown }[]
   readonly createdMs: number
   /** The first message that is still there (or would be, if the topic is empty). */
   readonly firstSequence: number

@@ -1,13 +1,14 @@
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { open, rename, rm } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { HermesError } from '../base/errors.js'
 import type { TopicSettings } from '../model/topic.js'
 import { native } from '../native/addon.js'
 import { fromNative } from '../native/error.js'
 import type { NativeLog } from '../native/types.js'
 import { type Directory, fromFs, topicFolder } from './directory.js'
-import { inheritOwnership } from './folder.js'
+import { inheritOwnership, syncFolder } from './folder.js'
 import { checkCodec, openTopicFile, readTopicFile, type TopicFile, topicFileText } from './topic-file.js'
 
 /*
@@ -27,7 +28,7 @@ export async function defineTopic(
   isBroker = false,
 ): Promise<TopicFile> {
   try {
-    return await openTopicFile(directory, name, wanted)
+    return await grownTopic(directory, name, wanted)
   } catch (error) {
     const isOther = error instanceof HermesError && error.code === 'CODEC_MISMATCH'
     if (!isOther || !wanted.create) throw error
@@ -77,6 +78,70 @@ async function redefine(directory: Directory, name: string, wanted: TopicSetting
   }
 }
 
+/**
+ * As `openTopicFile`; and a topic whose layout the wanted one has grown from grows, if the settings allow it.
+ *
+ * @throws HermesError `ACCESS_DENIED` if they deny it
+ */
+export async function grownTopic(directory: Directory, name: string, wanted: TopicSettings): Promise<TopicFile> {
+  const file = await openTopicFile(directory, name, wanted)
+  if (wanted.growth === undefined || checkCodec(name, file, wanted) !== 'newer') return file
+  if (wanted.growth === 'allowed') return growTopic(directory, name, wanted)
+  throw new HermesError(
+    'ACCESS_DENIED',
+    `This layout has grown from that of topic '${name}', and only administrators may let a topic grow. Have one open a publisher with this layout first.`,
+    { details: { topic: name, found: file.codec, wanted: wanted.codec } },
+  )
+}
+
+/** How long another process may take to grow the topic. */
+const mostGrowMs = 5_000
+
+/**
+ * Makes the wanted codec, which has grown from the topic's, the topic's. One process at a time does so, and looks again first: of two that come with
+ * different additions, the second is refused.
+ *
+ * @throws HermesError `CODEC_MISMATCH`, `TIMED_OUT`
+ */
+async function growTopic(directory: Directory, name: string, wanted: TopicSettings): Promise<TopicFile> {
+  const folder = topicFolder(directory, name)
+  const path = join(folder, 'topic.lock')
+  try {
+    const lock = await heldLock(path, directory.fileMode, name)
+    try {
+      const found = await openTopicFile(directory, name, { ...wanted, create: false })
+      // Somebody may have been faster.
+      if (checkCodec(name, found, wanted) !== 'newer') return found
+      const grown: TopicFile = { ...found, codec: wanted.codec, history: [...(found.history ?? []), found.codec] }
+      await replaceWhole(join(folder, 'topic.json'), topicFileText(grown), directory.fileMode)
+      return grown
+    } finally {
+      lock.release()
+    }
+  } catch (error) {
+    throw fromNative(fromFs(error, `let topic '${name}' grow in ${directory.path}`), { topic: name })
+  }
+}
+
+async function heldLock(path: string, mode: number, topic: string): Promise<{ release(): void }> {
+  const file = await open(path, 'a', mode)
+  await file.close()
+  for (const until = performance.now() + mostGrowMs; ; ) {
+    const lock = native.holdLock(path)
+    if (lock !== null) return lock
+    if (performance.now() > until) {
+      throw new HermesError(
+        'TIMED_OUT',
+        `Another process holds ${path} for more than ${mostGrowMs} ms. If it is stopped, end it or let it go on.`,
+        {
+          details: { topic },
+        },
+      )
+    }
+    await sleep(5)
+  }
+}
+
 async function replaceWhole(path: string, text: string, mode: number): Promise<void> {
   const temporary = `${path}.tmp-${process.pid}-${Math.random().toString(36).slice(2)}`
   const file = await open(temporary, 'wx', mode)
@@ -90,6 +155,7 @@ async function replaceWhole(path: string, text: string, mode: number): Promise<v
   try {
     await inheritOwnership(temporary)
     await rename(temporary, path)
+    await syncFolder(dirname(path))
   } finally {
     await rm(temporary, { force: true })
   }
@@ -109,6 +175,5 @@ export function checkDefinition(directory: Directory, name: string, wanted: Topi
   } catch (error) {
     throw fromFs(error, `read the description of topic '${name}'`)
   }
-  const { codec } = content as Pick<TopicFile, 'codec'>
-  checkCodec(name, codec, wanted)
+  checkCodec(name, content as Pick<TopicFile, 'codec' | 'history'>, wanted)
 }

@@ -1,6 +1,7 @@
 import { access, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { HermesError } from '../base/errors.js'
+import { type CodecIdentity, type Standing, standingOf } from '../codec/evolution.js'
 import { schemaDifference, shownDifferences } from '../model/schema-difference.js'
 import type { TopicSettings } from '../model/topic.js'
 import { native } from '../native/addon.js'
@@ -13,7 +14,10 @@ export interface TopicFile {
   readonly createdMs: number
   readonly segmentBytes: number
   readonly maxPayloadBytes: number
-  readonly codec: { readonly name: string; readonly fingerprint: string; readonly schema: unknown }
+  /** That of the newest publisher, if the layout has grown. */
+  readonly codec: CodecIdentity
+  /** The codecs that the topic had before, from the oldest on. Absent until its layout grows. */
+  readonly history?: readonly CodecIdentity[]
 }
 
 const format = 'hermes-topic'
@@ -92,17 +96,40 @@ export async function readTopicFile(directory: Directory, name: string): Promise
   ) {
     throw new HermesError('CORRUPT', `${path} is damaged: settings are missing.${remedy}`)
   }
+  const history = readHistory(content.history)
+  if (history === undefined)
+    throw new HermesError('CORRUPT', `${path} is damaged: its history is no list of codecs.${remedy}`)
   return {
     name,
     createdMs: content.createdMs,
     segmentBytes: content.segmentBytes,
     maxPayloadBytes: content.maxPayloadBytes,
     codec: { name: codec.name, fingerprint: codec.fingerprint, schema: codec.schema ?? null },
+    ...(history.length === 0 ? {} : { history }),
   }
 }
 
-/** Opens the topic's description, or makes it; refuses one that was made with other settings. */
-export async function openTopicFile(directory: Directory, name: string, wanted: TopicSettings): Promise<TopicFile> {
+/** `undefined` if it is no list of codecs. */
+function readHistory(given: unknown): CodecIdentity[] | undefined {
+  if (given === undefined) return []
+  if (!Array.isArray(given)) return undefined
+  const isCodec = (one: Partial<CodecIdentity> | null) =>
+    typeof one?.name === 'string' && typeof one.fingerprint === 'string'
+  if (!given.every(isCodec)) return undefined
+  return given.map(({ name, fingerprint, schema }: CodecIdentity) => ({ name, fingerprint, schema: schema ?? null }))
+}
+
+/**
+ * Opens the topic's description, or makes it; refuses one that was made with other settings.
+ *
+ * @param grows false: the codec must be the very one of the topic. True: it may also be one that the topic's has grown from, or that has grown from it
+ */
+export async function openTopicFile(
+  directory: Directory,
+  name: string,
+  wanted: TopicSettings,
+  grows = true,
+): Promise<TopicFile> {
   let found = await readTopicFile(directory, name)
   if (found === undefined) {
     if (!wanted.create) {
@@ -114,7 +141,7 @@ export async function openTopicFile(directory: Directory, name: string, wanted: 
     // Somebody may have been faster: what stands there now is what counts.
     found = (await readTopicFile(directory, name)) ?? made
   }
-  checkSame(found, wanted)
+  checkSame(found, wanted, grows)
   return found
 }
 
@@ -151,10 +178,25 @@ export async function makeTopicFile(directory: Directory, name: string, wanted: 
   return file
 }
 
-/** @throws HermesError `CODEC_MISMATCH`, which names the fields that differ */
-export function checkCodec(name: string, found: TopicFile['codec'], wanted: TopicSettings): void {
+/**
+ * @returns how the wanted codec stands to the topic's: never `other`
+ * @throws HermesError `CODEC_MISMATCH`, which names the fields that differ
+ */
+export function checkCodec(
+  name: string,
+  file: Pick<TopicFile, 'codec' | 'history'>,
+  wanted: TopicSettings,
+  grows = true,
+): Standing['relation'] {
   const { codec } = wanted
-  if (found.fingerprint === codec.fingerprint) return
+  const found = file.codec
+  const { relation, reason } = standingOf(file, codec)
+  if (relation === 'same' || (grows && relation !== 'other')) return relation
+  if (reason !== '') {
+    throw new HermesError('CODEC_MISMATCH', `Topic '${name}' does not take this version of its values. ${reason}`, {
+      details: { topic: name, found, wanted: codec, differences: [] },
+    })
+  }
   const differences = schemaDifference(found.schema, codec.schema)
   // Of two layouts the fields tell more than the fingerprints.
   const print = (one: TopicFile['codec']) => (differences.length === 0 ? ` (${one.fingerprint})` : '')
@@ -169,9 +211,9 @@ export function checkCodec(name: string, found: TopicFile['codec'], wanted: Topi
   )
 }
 
-function checkSame(found: TopicFile, wanted: TopicSettings): void {
+function checkSame(found: TopicFile, wanted: TopicSettings, grows: boolean): void {
   const { name } = found
-  checkCodec(name, found.codec, wanted)
+  checkCodec(name, found, wanted, grows)
   for (const setting of ['segmentBytes', 'maxPayloadBytes'] as const) {
     const value = wanted[setting]
     if (value === undefined || value === found[setting]) continue

@@ -10,7 +10,7 @@ import { type DynamicStructView, type StructCodec, struct, structFromSchema } fr
 import type { Random } from '../../lib/testkit/random.js'
 
 type Record = { [name: string]: unknown }
-type AnyStruct = StructCodec<Record, Record, DynamicStructView>
+export type AnyStruct = StructCodec<Record, Record, DynamicStructView>
 
 export interface FuzzCounts {
   structs: number
@@ -25,7 +25,7 @@ const room = 6000
 
 /* ---- structs ---- */
 
-function fixedType(random: Random, depth: number): f.Field {
+export function fixedType(random: Random, depth: number): f.Field {
   const kind = random.below(depth > 0 ? 20 : 17)
   const scalars = [f.u8, f.i8, f.u16, f.i16, f.u32, f.i32, f.u64, f.i64, f.u53, f.i53, f.f32, f.f64, f.bool]
   if (kind < scalars.length) return scalars[kind] as f.Field
@@ -42,7 +42,7 @@ function trailingType(random: Random): f.Field {
   return kind === 0 ? f.varBytes() : kind === 1 ? f.varUtf8() : f.varArray(fixedType(random, 1))
 }
 
-function structOf(random: Random, depth: number, mayTrail: boolean): AnyStruct {
+export function structOf(random: Random, depth: number, mayTrail: boolean): AnyStruct {
   const fields: { [name: string]: f.Field } = {}
   for (let n = random.below(6); n >= 0; n--) fields[`f${n}`] = fixedType(random, depth)
   if (mayTrail && random.chance(0.5)) fields['rest'] = trailingType(random)
@@ -79,7 +79,7 @@ function wideOf(random: Random, least: bigint, most: bigint): bigint {
   return least + (((BigInt(random.next()) << 32n) | BigInt(random.next())) % (most - least + 1n))
 }
 
-function fieldOf(type: Layout, random: Random): unknown {
+export function fieldOf(type: Layout, random: Random): unknown {
   switch (type.kind) {
     case 'u8':
     case 'i8':
@@ -120,7 +120,7 @@ function fieldOf(type: Layout, random: Random): unknown {
   }
 }
 
-function recordOf(layout: RecordLayout, random: Random): Record {
+export function recordOf(layout: RecordLayout, random: Random): Record {
   const value: Record = {}
   for (const { name, type } of layout.fields) value[name] = fieldOf(type, random)
   if (layout.trailing !== undefined) value[layout.trailing.name] = partOf(layout.trailing.type, random)
@@ -208,7 +208,7 @@ interface Outcome {
 }
 
 /** What does the work where the process forbids code generation. */
-function interpreterOf(layout: RecordLayout): ReturnType<typeof interpreted> {
+export function interpreterOf(layout: RecordLayout): ReturnType<typeof interpreted> {
   return interpreted(layout, {
     slowEncode: (value, target, at, limit) => encodeRecord(layout, value, target, at, limit),
     checkLength: (length) => checkLength(layout, length),

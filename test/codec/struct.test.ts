@@ -177,11 +177,12 @@ describe('reading a struct', () => {
   const payload = encodeBytes(Trade, { symbol: 'BTC', price: 50_000, size: 3 })
 
   it('refuses payloads of another length', () => {
-    for (const length of [0, 1, 23, 25, 48]) {
+    for (const length of [0, 1, 23, 25, 47]) {
       const other = new Uint8Array(length)
       failure('DECODE_FAILED', () => decodeBytes(Trade, other))
       failure('DECODE_FAILED', () => viewBytes(Trade, other))
     }
+    // (48 is a length that a struct grown from it has: see growth.test.ts)
     const Rows = struct({ a: u32, rows: varArray(u64) })
     for (const length of [0, 7, 9, 15, 17]) failure('DECODE_FAILED', () => viewBytes(Rows, new Uint8Array(length)))
     expect(viewBytes(Rows, new Uint8Array(24)).rows).toEqual([0n, 0n])

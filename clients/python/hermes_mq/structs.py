@@ -16,6 +16,7 @@ from .struct_types import (
     Array,
     Bool,
     Bytes,
+    Entry,
     Enum,
     Float,
     Integer,
@@ -48,7 +49,7 @@ class StructCodec(Codec[Value]):
             raise AssertionError("the format and the layout differ in size")
         shape = layout.shape()
         self.fingerprint = fingerprint_of(_compact(shape))
-        head: Value = {"format": "hermes-struct", "version": 1}
+        head: Value = {"format": "hermes-struct", "version": 2 if _has_grown(layout) else 1}
         if layout.name is not None:
             head["name"] = layout.name
         self.schema: Value = {**head, "fingerprint": self.fingerprint, **shape}
@@ -56,6 +57,7 @@ class StructCodec(Codec[Value]):
         # The common case at the cost of one dict: every value is what it's read as.
         flat = layout.trailing is None and all(kind.plain for _, _, kind in layout.placed)
         self._names = tuple(field for field, _, _ in layout.placed) if flat else None
+        self._template = layout.template() if layout.has_grown else b""
 
     @property
     def byte_length(self) -> int:
@@ -89,7 +91,7 @@ class StructCodec(Codec[Value]):
         size = layout.size
         if layout.trailing is None:
             if len(payload) != size:
-                raise self._wrong_length(len(payload))
+                payload = self._of_this_size(payload)
             values = self._struct.unpack(payload)
             if self._names is not None:
                 return dict(zip(self._names, values))
@@ -101,9 +103,19 @@ class StructCodec(Codec[Value]):
         value[field] = trailing.read(payload[size:])
         return value
 
+    def _of_this_size(self, payload: bytes) -> bytes:
+        """The known front of a payload of a struct that has grown further, or an older payload with the fallbacks behind it."""
+        layout = self._layout
+        length = len(payload)
+        if length > layout.size and length % layout.align == 0:
+            return payload[: layout.size]
+        if length in layout.sizes:
+            return bytes(payload) + self._template[length:]
+        raise self._wrong_length(length)
+
     def _wrong_length(self, length: int) -> HermesError:
         trailing = self._layout.trailing
-        expected = f"{self._layout.size} bytes"
+        expected = " or ".join(f"{size} bytes" for size in self._layout.sizes) or "0 bytes"
         if trailing is not None:
             expected += " and more" + (f", in steps of {trailing[1].stride}" if trailing[1].stride > 1 else "")
         return HermesError(
@@ -158,8 +170,8 @@ def _layout(schema: Any) -> Record:
     top = _object(schema, "the schema")
     if top.get("format") != "hermes-struct":
         raise no_schema(f"its format is {described(top.get('format'))}, and 'hermes-struct' was expected")
-    if top.get("version") != 1 or isinstance(top.get("version"), bool):
-        raise no_schema(f"its version is {described(top.get('version'))}, and this package reads version 1")
+    if top.get("version") not in (1, 2) or isinstance(top.get("version"), bool):
+        raise no_schema(f"its version is {described(top.get('version'))}, and this package reads versions 1 and 2")
     name = top.get("name")
     if "name" in top and not isinstance(name, str):
         raise no_schema(f"its name is {described(name)}")
@@ -168,6 +180,7 @@ def _layout(schema: Any) -> Record:
         raise no_schema(f"it has more than {MAX_FIELDS} fields")
     if layout.depth() > MAX_NESTING:
         raise no_schema(f"it is nested more than {MAX_NESTING} deep")
+    _compare("version", top.get("version"), 2 if _has_grown(layout) else 1, "the schema")
     fingerprint = fingerprint_of(_compact(layout.shape()))
     if top.get("fingerprint") != fingerprint:
         raise no_schema(f"its fingerprint is {described(top.get('fingerprint'))}, and its layout has {fingerprint}")
@@ -182,14 +195,18 @@ def _record(given: Mapping[str, Any], name: Optional[str], path: str, budget: _B
     if not isinstance(entries, list):
         raise no_schema(f"the fields of {where} are {described(entries)}")
     budget.take(len(entries))
-    fields: List[Tuple[str, Union[Type, Trailing]]] = []
+    fields: List[Entry] = []
     for entry in entries:
         one = _object(entry, f"a field of {where}")
         field = one.get("name")
         if not isinstance(field, str):
             raise no_schema(f"a field of {where} has the name {described(field)}")
-        fields.append((field, _any_type(one, f"{path}.{field}" if path else field, budget, depth)))
-    layout = Record(name, fields)
+        kind = _any_type(one, f"{path}.{field}" if path else field, budget, depth)
+        fields.append((field, kind, _fallback(one, kind, f"field {field} of {where}")))
+    sizes = given.get("sizes") if "sizes" in given else None
+    layout = Record(name, _steps(fields, entries, sizes, where))
+    if "sizes" in given and layout.sizes != sizes:
+        raise no_schema(f"the sizes of {where} are {described(sizes)}, and {layout.sizes} follow from its types")
     _compare("size", given.get("size"), layout.size, where)
     _compare("align", given.get("align"), layout.align, where)
     for entry, (field, offset, _) in zip(entries, layout.placed):
@@ -197,6 +214,57 @@ def _record(given: Mapping[str, Any], name: Optional[str], path: str, budget: _B
     if layout.trailing is not None:
         _compare("offset", entries[-1].get("offset"), layout.size, f"field {layout.trailing[0]} of {where}")
     return layout
+
+
+def _has_grown(kind: Union[Type, Trailing, None]) -> bool:
+    if isinstance(kind, (Array, Trailing)):
+        return _has_grown(kind.element)
+    if not isinstance(kind, Record):
+        return False
+    trailing = kind.trailing
+    return kind.has_grown or any(_has_grown(one) for _, _, one in kind.placed) or (trailing is not None and _has_grown(trailing[1]))
+
+
+def _fallback(given: Mapping[str, Any], kind: Union[Type, Trailing], where: str) -> Optional[bytes]:
+    """The bytes that stand for the field where a payload does not have it; None for one that was there from the beginning."""
+    if "fallback" not in given:
+        return None
+    written = given["fallback"]
+    if isinstance(kind, Trailing) or (isinstance(kind, Record) and kind.trailing is not None):
+        raise no_schema(f"{where} was added later and has no fixed size")
+    if not isinstance(written, str) or len(written) != 2 * kind.size or not re.fullmatch("[0-9a-f]+", written):
+        raise no_schema(f"the fallback of {where} is {described(written)}, and {kind.size} bytes in hexadecimal were expected")
+    fallback = bytes.fromhex(written)
+    try:
+        kind.read(iter(Struct("<" + kind.format).unpack(fallback)))
+    except HermesError as error:
+        raise no_schema(f"the fallback of {where} is no value of it ({error})") from None
+    return fallback
+
+
+def _steps(fields: List[Entry], entries: List[Any], sizes: Any, where: str) -> List[List[Entry]]:
+    """The fields by the steps in which they came."""
+    if sizes is None:
+        for field, _, fallback in fields:
+            if fallback is not None:
+                raise no_schema(f"field {field} of {where} has a fallback, and nothing says that it was added")
+        return [fields]
+    if not isinstance(sizes, list) or not 2 <= len(sizes) <= len(fields) or not all(_is_integer(size) for size in sizes):
+        raise no_schema(f"the sizes of {where} are {described(sizes)}")
+    steps: List[List[Entry]] = []
+    at = 0
+    for size in sizes:
+        first = at
+        while at < len(fields) and _is_integer(entries[at].get("offset")) and entries[at]["offset"] < size:
+            at += 1
+        steps.append(fields[first:at])
+    if at < len(fields):
+        raise no_schema(f"fields of {where} lie behind its size")
+    for number, step in enumerate(steps):
+        for field, kind, fallback in step:
+            if (fallback is None) != (number == 0) or (number > 0 and isinstance(kind, Trailing)):
+                raise no_schema(f"the fallback of field {field} of {where} does not fit the step in which it came")
+    return steps
 
 
 def _any_type(given: Mapping[str, Any], path: str, budget: _Budget, depth: int) -> Union[Type, Trailing]:

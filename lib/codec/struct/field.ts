@@ -34,6 +34,16 @@ export interface TrailingField<In = unknown, Out = In> extends Field<In, Out> {
   readonly trailing: true
 }
 
+/** Under this key a field has the value that stands for it where it is missing. */
+export const defaultKey: unique symbol = Symbol.for('hermes-mq.default') as never
+
+/** A field that a struct may gain later: see `withDefault`. */
+export interface DefaultField<In = unknown, Out = In, View = Out> extends Field<In, Out, View> {
+  readonly [defaultKey]: unknown
+}
+
+export type DefaultFields = Readonly<Record<string, DefaultField>>
+
 export type FieldInput<F> = F extends Field ? NonNullable<F[typeof fieldTypes]>['in'] : never
 export type FieldValue<F> = F extends Field ? NonNullable<F[typeof fieldTypes]>['out'] : never
 export type FieldView<F> = F extends Field ? NonNullable<F[typeof fieldTypes]>['view'] : never
@@ -137,4 +147,20 @@ export function varUtf8(): TrailingField<string, string> {
 /** Any number of elements, up to the end of the payload. Only as the last field. Views and values give a new array. */
 export function varArray<F extends Field>(element: F): TrailingField<ArrayLike<FieldInput<F>>, FieldValue<F>[]> {
   return trailingField(trailing('varArray', elementLayout(element, 'varArray(type)')))
+}
+
+/**
+ * A field for `extend()`: older messages, and values that are published without it, have `value`. The type must have a fixed size.
+ *
+ * @throws HermesError `INVALID_ARGUMENT` if the type has no fixed size. Whether `value` is one of the type is checked by `extend()`
+ */
+export function withDefault<F extends Field>(
+  type: F,
+  value: FieldInput<F>,
+): DefaultField<FieldInput<F>, FieldValue<F>, FieldView<F>> {
+  const layout = layoutOf(type, 'withDefault(): the type')
+  if (isTrailing(layout) || (layout.kind === 'struct' && layout.trailing !== undefined)) {
+    throw invalidArgument('withDefault() takes a type of fixed size.')
+  }
+  return Object.freeze({ [layoutKey]: layout, [defaultKey]: value })
 }

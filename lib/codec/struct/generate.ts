@@ -13,7 +13,7 @@ import type { Region } from '../codec.js'
 import { copyOut } from '../region.js'
 import { readAscii, readAscii8, readUtf8, readUtf8Field, writeUtf8, writeUtf8Field } from '../strings.js'
 import type { StructCode, ViewBinder } from './code.js'
-import { labelAt, readSafe } from './interpret.js'
+import { labelAt, readSafe, readValue } from './interpret.js'
 import { type AnyLayout, isTrailing, type Layout, type RecordLayout } from './layout.js'
 
 /** What the generated code may call. */
@@ -145,15 +145,22 @@ function address(base: string, offset: number): string {
 
 function emitWriteRecord(source: Source, layout: RecordLayout, value: string, base: string, start: number): string[] {
   const lines: string[] = []
-  for (const { name, offset, type } of layout.fields) {
+  for (const { name, offset, type, fallback } of layout.fields) {
     const local = source.name('v')
     lines.push(
-      `const ${local} = ${value}[${JSON.stringify(name)}]`,
+      `${fallback === undefined ? 'const' : 'let'} ${local} = ${value}[${JSON.stringify(name)}]`,
+      ...(fallback === undefined
+        ? []
+        : [`if (${local} === undefined) ${local} = ${source.constant(fallbackValue(type, fallback))}`]),
       ...emitWrite(source, type, local, base, start + offset),
     )
   }
   for (const gap of layout.gaps) lines.push(...emitZeros(base, start + gap.offset, gap.length))
   return lines
+}
+
+function fallbackValue(type: Layout, bytes: Uint8Array): unknown {
+  return readValue(type, { bytes, data: new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength) }, 0)
 }
 
 function emitZeros(base: string, offset: number, length: number): string[] {

@@ -6,7 +6,7 @@
 import { isUint8Array } from 'node:util/types'
 import { HermesError } from '../../base/errors.js'
 import type { Region } from '../codec.js'
-import { describe, payloadTooLarge } from '../failures.js'
+import { describe, invalidArgument, payloadTooLarge } from '../failures.js'
 import { copyOut } from '../region.js'
 import {
   illFormed,
@@ -18,7 +18,14 @@ import {
   writeUtf8,
   writeUtf8Field,
 } from '../strings.js'
-import type { EnumLayout, Layout, RecordLayout, ScalarKind, TrailingLayout } from './layout.js'
+import {
+  type EnumLayout,
+  type Layout,
+  type RecordLayout,
+  type ScalarKind,
+  sizesOf,
+  type TrailingLayout,
+} from './layout.js'
 
 const two32 = 0x1_0000_0000
 /** The largest finite float of 32 bits is 3.4e38; from here on numbers round to infinity. */
@@ -108,7 +115,9 @@ function writeRecord(layout: RecordLayout, value: unknown, target: Region, offse
   const record = value as Readonly<Record<string, unknown>>
   for (const field of layout.fields) {
     try {
-      writeValue(field.type, record[field.name], target, offset + field.offset)
+      const own = record[field.name]
+      if (own === undefined && field.fallback !== undefined) target.bytes.set(field.fallback, offset + field.offset)
+      else writeValue(field.type, own, target, offset + field.offset)
     } catch (error) {
       throw located(error, field.name)
     }
@@ -274,6 +283,19 @@ function writeTrailing(
   return written
 }
 
+/** The bytes of one field's value. Throws `INVALID_ARGUMENT`. */
+export function fieldBytes(name: string, type: Layout, value: unknown): Uint8Array {
+  const bytes = new Uint8Array(type.size)
+  try {
+    writeValue(type, value, { bytes, data: new DataView(bytes.buffer) }, 0)
+  } catch (error) {
+    const reason = error instanceof Refused ? error.reason : error instanceof Error ? error.message : String(error)
+    const where = error instanceof Refused ? pathText([name, ...error.path]) : name
+    throw invalidArgument(`withDefault(): the default of field '${where}' ${reason}.`)
+  }
+  return bytes
+}
+
 /** An owned value. The caller has checked the length with `checkLength`. */
 export function readRecord(
   layout: RecordLayout,
@@ -365,14 +387,23 @@ function damaged(reason: string): HermesError {
   return new HermesError('DECODE_FAILED', `Can't decode a struct: ${reason}.`, { details: { codec: 'struct' } })
 }
 
-/** Throws `DECODE_FAILED` for a payload length that no value of the struct has. */
+/**
+ * Throws `DECODE_FAILED` for a payload length that no value of the struct has. A longer one is of a struct that has grown from this one: what lies
+ * behind the known fields is not looked at.
+ */
 export function checkLength(layout: RecordLayout, length: number): void {
-  if (layout.trailing === undefined ? length === layout.size : trailingFits(layout, layout.trailing.type, length))
-    return
+  if (layout.trailing === undefined ? fits(layout, length) : trailingFits(layout, layout.trailing.type, length)) return
+  wrongLength(layout, length)
+}
+
+/** @throws HermesError `DECODE_FAILED` */
+export function wrongLength(layout: RecordLayout, length: number): never {
   const stride = layout.trailing?.type.stride ?? 0
   const expected =
     stride === 0
-      ? `${layout.size} bytes`
+      ? sizesOf(layout)
+          .map((size) => `${size} bytes`)
+          .join(' or ')
       : `${layout.size} bytes and more${stride > 1 ? `, in steps of ${stride}` : ''}`
   throw new HermesError(
     'DECODE_FAILED',
@@ -381,6 +412,10 @@ export function checkLength(layout: RecordLayout, length: number): void {
       details: { codec: 'struct', struct: titleOf(layout), size: layout.size, length },
     },
   )
+}
+
+function fits({ size, align }: RecordLayout, length: number): boolean {
+  return length >= size && length % align === 0
 }
 
 function trailingFits(layout: RecordLayout, type: TrailingLayout, length: number): boolean {

@@ -64,6 +64,8 @@ export interface RecordLayout {
   readonly trailing: TrailingFieldLayout | undefined
   /** Stretches of padding, which are written as zeros. */
   readonly gaps: readonly Gap[]
+  /** The layout that this one has grown from: its fields come first, at the same offsets, and its payloads are shorter. */
+  readonly parent: RecordLayout | undefined
 }
 
 /** The part of variable length at the end: its length is what remains of the payload. */
@@ -82,6 +84,8 @@ export interface FieldLayout {
   readonly name: string
   readonly offset: number
   readonly type: Layout
+  /** What the field is where a payload, or a value that is published, does not have it: its bytes. Only of fields that were added later. */
+  readonly fallback?: Uint8Array
 }
 
 export interface TrailingFieldLayout {
@@ -195,7 +199,57 @@ export function recordOf(fields: readonly (readonly [string, AnyLayout])[], name
     fields: Object.freeze(placed),
     trailing: rest,
     gaps: Object.freeze(gaps),
+    parent: undefined,
   })
+  checkExtent(record, title)
+  return record
+}
+
+/** A field that a layout gains, with the bytes that stand for it in older payloads. */
+export type AddedField = readonly [name: string, type: Layout, fallback: Uint8Array]
+
+/** Lays further fields out behind the end of `parent`, so that the length of a payload tells which of them it has. */
+export function grownFrom(parent: RecordLayout, added: readonly AddedField[]): RecordLayout {
+  const title = parent.name === undefined ? 'extend()' : `extend() of struct ${describe(parent.name)}`
+  if (parent.trailing !== undefined) {
+    throw invalidArgument(
+      `${title}: field ${parent.trailing.name} has variable length, so no field can follow it. Make another topic for the new layout.`,
+    )
+  }
+  if (added.length === 0) throw invalidArgument(`${title} was given no fields.`)
+  const fields = [...parent.fields]
+  const gaps = [...parent.gaps]
+  const names = new Set(fields.map(({ name }) => name))
+  let at = parent.size
+  let { align } = parent
+  for (const [name, type, fallback] of added) {
+    checkFieldName(title, name, names)
+    align = Math.max(align, type.align)
+    const offset = alignUp(at, type.align)
+    if (offset > at) gaps.push({ offset: at, length: offset - at })
+    fields.push({ name, offset, type, fallback })
+    at = offset + type.size
+    if (at > maxStructBytes) {
+      throw invalidArgument(`${title}: the struct is larger than ${maxStructBytes} bytes, from field ${name} on.`)
+    }
+  }
+  const size = alignUp(at, align)
+  if (size > at) gaps.push({ offset: at, length: size - at })
+  const record: RecordLayout = Object.freeze({
+    kind: 'struct',
+    name: parent.name,
+    size,
+    align,
+    fields: Object.freeze(fields),
+    trailing: undefined,
+    gaps: Object.freeze(gaps),
+    parent,
+  })
+  checkExtent(record, title)
+  return record
+}
+
+function checkExtent(record: RecordLayout, title: string): void {
   const fieldCount = countFields(record)
   if (fieldCount > maxFields) {
     throw invalidArgument(
@@ -203,7 +257,20 @@ export function recordOf(fields: readonly (readonly [string, AnyLayout])[], name
     )
   }
   if (depthOf(record) > maxDepth) throw invalidArgument(`${title} is nested more than ${maxDepth} deep.`)
-  return record
+}
+
+/** The sizes that payloads of the layout and of those that it has grown from have, from the oldest on. */
+export function sizesOf(layout: RecordLayout): number[] {
+  const sizes: number[] = []
+  for (let one: RecordLayout | undefined = layout; one !== undefined; one = one.parent) sizes.unshift(one.size)
+  return sizes
+}
+
+/** A payload in which every added field has its fallback. */
+export function fallbacksOf(layout: RecordLayout): Uint8Array {
+  const bytes = new Uint8Array(layout.size)
+  for (const { offset, fallback } of layout.fields) if (fallback !== undefined) bytes.set(fallback, offset)
+  return bytes
 }
 
 export function isTrailing(type: AnyLayout): type is TrailingLayout {

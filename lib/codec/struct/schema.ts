@@ -1,10 +1,13 @@
 import { describe, invalidArgument } from '../failures.js'
 import { fingerprintOf } from '../fingerprint.js'
+import { readValue } from './interpret.js'
 import {
+  type AddedField,
   type AnyLayout,
   arrayOf,
   enumOf,
   fixedString,
+  grownFrom,
   isTrailing,
   type Layout,
   maxFields,
@@ -13,6 +16,7 @@ import {
   type ScalarKind,
   scalar,
   scalarBytes,
+  sizesOf,
   type TrailingLayout,
   trailing,
 } from './layout.js'
@@ -29,6 +33,8 @@ export interface TypeSchema {
   readonly count?: number
   /** For `array` and `varArray`. */
   readonly element?: TypeSchema
+  /** For a `struct` that has grown: its size before each step, and now. */
+  readonly sizes?: readonly number[]
   /** For `struct`. */
   readonly fields?: readonly FieldSchema[]
 }
@@ -37,26 +43,46 @@ export interface FieldSchema extends TypeSchema {
   readonly name: string
   /** Bytes from the start of the struct that holds the field. */
   readonly offset: number
+  /** Of a field that was added later: its bytes where a payload does not have it, in hexadecimal. */
+  readonly fallback?: string
 }
 
 /** A struct's layout as JSON: enough to read its payloads in any language. */
 export interface StructSchema {
   readonly format: 'hermes-struct'
-  readonly version: 1
+  /** 2 if the struct has grown, or holds one that has. */
+  readonly version: 1 | 2
   readonly name?: string
   readonly fingerprint: string
   /** The fixed part in bytes. */
   readonly size: number
   readonly align: number
+  /** If it has grown: its size before each step, and now. */
+  readonly sizes?: readonly number[]
   readonly fields: readonly FieldSchema[]
 }
 
 /** What the fingerprint covers, with its keys in this order: everything but the struct's name. */
-function shape(layout: RecordLayout): Pick<StructSchema, 'size' | 'align' | 'fields'> {
-  const fields = layout.fields.map(({ name, offset, type }) => ({ name, offset, ...typeSchema(type) }))
+function shape(layout: RecordLayout): Pick<StructSchema, 'size' | 'align' | 'sizes' | 'fields'> {
+  const fields: FieldSchema[] = layout.fields.map(({ name, offset, type, fallback }) => ({
+    name,
+    offset,
+    ...typeSchema(type),
+    ...(fallback === undefined ? {} : { fallback: Buffer.from(fallback).toString('hex') }),
+  }))
   const rest = layout.trailing
   if (rest !== undefined) fields.push({ name: rest.name, offset: layout.size, ...typeSchema(rest.type) })
-  return { size: layout.size, align: layout.align, fields }
+  const { size, align } = layout
+  return layout.parent === undefined ? { size, align, fields } : { size, align, sizes: sizesOf(layout), fields }
+}
+
+function hasGrown(type: AnyLayout): boolean {
+  if (isTrailing(type)) return type.element !== undefined && hasGrown(type.element)
+  if (type.kind === 'array') return hasGrown(type.element)
+  if (type.kind !== 'struct') return false
+  const parts: AnyLayout[] = type.fields.map((field) => field.type)
+  if (type.trailing !== undefined) parts.push(type.trailing.type)
+  return type.parent !== undefined || parts.some(hasGrown)
 }
 
 function typeSchema(type: AnyLayout): TypeSchema {
@@ -79,7 +105,7 @@ export function schemaOf(layout: RecordLayout): StructSchema {
   const described = shape(layout)
   return deepFreeze({
     format: 'hermes-struct',
-    version: 1,
+    version: hasGrown(layout) ? 2 : 1,
     ...(layout.name === undefined ? {} : { name: layout.name }),
     fingerprint: fingerprintOf(JSON.stringify(described)),
     ...described,
@@ -100,12 +126,14 @@ export function layoutFromSchema(schema: unknown): RecordLayout {
   if (top['format'] !== 'hermes-struct') {
     throw refused(`its format is ${describe(top['format'])}, and 'hermes-struct' was expected`)
   }
-  if (top['version'] !== 1)
-    throw refused(`its version is ${describe(top['version'])}, and this package reads version 1`)
+  if (top['version'] !== 1 && top['version'] !== 2) {
+    throw refused(`its version is ${describe(top['version'])}, and this package reads versions 1 and 2`)
+  }
   const name = top['name']
   if (name !== undefined && typeof name !== 'string') throw refused(`its name is ${describe(name)}`)
   const layout = parseRecord(top, name, '', { left: maxFields }, 0)
-  const { fingerprint } = schemaOf(layout)
+  const { fingerprint, version } = schemaOf(layout)
+  compare('version', top['version'], version, 'the schema')
   if (top['fingerprint'] !== fingerprint) {
     throw refused(`its fingerprint is ${describe(top['fingerprint'])}, and its layout has ${fingerprint}`)
   }
@@ -132,14 +160,15 @@ function parseRecord(
   if (!Array.isArray(list)) throw refused(`the fields of ${where} are ${describe(list)}`)
   if (list.length > budget.left) throw refused(`it has more than ${maxFields} fields`)
   budget.left -= list.length
-  const fields: [string, AnyLayout][] = []
+  const fields: ParsedField[] = []
   for (const entry of list as readonly unknown[]) {
     const one = asObject(entry, `A field of ${where}`)
     const fieldName = one['name']
     if (typeof fieldName !== 'string') throw refused(`a field of ${where} has the name ${describe(fieldName)}`)
-    fields.push([fieldName, parseType(one, path === '' ? fieldName : `${path}.${fieldName}`, budget, depth)])
+    const type = parseType(one, path === '' ? fieldName : `${path}.${fieldName}`, budget, depth)
+    fields.push({ name: fieldName, type, offset: one['offset'], fallback: one['fallback'] })
   }
-  const layout = recordOf(fields, name)
+  const layout = placed(fields, given['sizes'], name, where)
   compare('size', given['size'], layout.size, where)
   compare('align', given['align'], layout.align, where)
   for (const [index, { name: fieldName, offset }] of layout.fields.entries()) {
@@ -150,6 +179,67 @@ function parseRecord(
     compare('offset', last['offset'], layout.size, `field ${layout.trailing.name} of ${where}`)
   }
   return layout
+}
+
+interface ParsedField {
+  readonly name: string
+  readonly type: AnyLayout
+  readonly offset: unknown
+  readonly fallback: unknown
+}
+
+/** The layout of the fields, which has grown in as many steps as `sizes` says. */
+function placed(fields: readonly ParsedField[], sizes: unknown, name: string | undefined, where: string): RecordLayout {
+  if (sizes === undefined) {
+    const early = fields.find(({ fallback }) => fallback !== undefined)
+    if (early !== undefined)
+      throw refused(`field ${early.name} of ${where} has a fallback, and nothing says that it was added`)
+    return recordOf(
+      fields.map(({ name, type }) => [name, type]),
+      name,
+    )
+  }
+  if (!Array.isArray(sizes) || sizes.length < 2 || sizes.length > fields.length) {
+    throw refused(`the sizes of ${where} are ${describe(sizes)}`)
+  }
+  let layout: RecordLayout | undefined
+  let next = 0
+  for (const size of sizes as readonly unknown[]) {
+    if (typeof size !== 'number') throw refused(`the sizes of ${where} hold ${describe(size)}`)
+    const from = next
+    while (next < fields.length && isBefore(fields[next] as ParsedField, size)) next++
+    const step = fields.slice(from, next)
+    if (step.length === 0) throw refused(`no field of ${where} lies in front of size ${size}`)
+    if (layout === undefined) layout = placed(step, undefined, name, where)
+    else
+      layout = grownFrom(
+        layout,
+        step.map((field) => addedField(field, where)),
+      )
+    compare('size', size, layout.size, where)
+  }
+  if (next < fields.length) throw refused(`fields of ${where} lie behind its size`)
+  return layout as RecordLayout
+}
+
+function isBefore({ offset }: ParsedField, size: number): boolean {
+  return typeof offset === 'number' && offset < size
+}
+
+function addedField({ name, type, fallback }: ParsedField, where: string): AddedField {
+  if (isTrailing(type)) throw refused(`field ${name} of ${where} was added later and has no fixed size`)
+  if (typeof fallback !== 'string' || fallback.length !== 2 * type.size || !/^[0-9a-f]+$/.test(fallback)) {
+    throw refused(
+      `the fallback of field ${name} of ${where} is ${describe(fallback)}, and ${type.size} bytes in hexadecimal were expected`,
+    )
+  }
+  const bytes = new Uint8Array(Buffer.from(fallback, 'hex'))
+  try {
+    readValue(type, { bytes, data: new DataView(bytes.buffer) }, 0)
+  } catch (error) {
+    throw refused(`the fallback of field ${name} of ${where} is no value of it (${(error as Error).message})`)
+  }
+  return [name, type, bytes]
 }
 
 function parseType(given: Readonly<Record<string, unknown>>, path: string, budget: Budget, depth: number): AnyLayout {

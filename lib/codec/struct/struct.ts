@@ -5,6 +5,8 @@ import { closedError, describe, invalidArgument } from '../failures.js'
 import { sealed } from '../guarded.js'
 import type { StructCode } from './code.js'
 import {
+  type DefaultFields,
+  defaultKey,
   type Field,
   type FieldInput,
   type Fields,
@@ -14,9 +16,9 @@ import {
   layoutOf,
 } from './field.js'
 import { canGenerate, type GenerateHooks, generate } from './generate.js'
-import { checkLength, encodeRecord, readError, toJsonRecord } from './interpret.js'
+import { checkLength, encodeRecord, fieldBytes, readError, toJsonRecord, wrongLength } from './interpret.js'
 import { interpreted } from './interpreted.js'
-import { type RecordLayout, recordOf } from './layout.js'
+import { type AddedField, fallbacksOf, grownFrom, isTrailing, type RecordLayout, recordOf, sizesOf } from './layout.js'
 import { layoutFromSchema, type StructSchema, schemaOf } from './schema.js'
 
 /** What `publish` takes: an object with these properties. Further properties are ignored. */
@@ -50,9 +52,27 @@ export interface StructCodec<Input, Value, View> extends Codec<Input, Value, Vie
   readonly name: 'struct'
   /** The layout for other programs and languages: `structFromSchema` makes a codec of it. */
   readonly schema: StructSchema
-  /** Size of the fixed part in bytes. A payload has exactly this size, or more if the struct has a trailing part. */
+  /** Size of the fixed part in bytes. A payload that this codec writes has exactly this size, or more if the struct has a trailing part. */
   readonly byteLength: number
+  /**
+   * The struct with further fields behind the present ones. A topic of either takes publishers and subscribers of both: who has the
+   * old one passes over what was added, and who has the new one finds the defaults in old messages. `withDefault()` makes the fields.
+   *
+   * @throws HermesError `INVALID_ARGUMENT`, also for a struct with a part of variable length, which can't grow
+   */
+  extend<const F extends DefaultFields>(fields: F): GrownStruct<Input, Value, View, F>
 }
+
+/** A struct with further fields, which may be left out when a value is published. */
+export type GrownStruct<Input, Value, View, F extends DefaultFields> = StructCodec<
+  Shown<Input & { readonly [K in keyof F]?: FieldInput<F[K]> | undefined }>,
+  Shown<Value & StructValue<F>>,
+  Shown<
+    Omit<View, keyof StructViewMethods<unknown>> & { readonly [K in keyof F]: FieldView<F[K]> } & StructViewMethods<
+        Shown<Value & StructValue<F>>
+      >
+  >
+>
 
 export interface StructOptions {
   /** For messages and for people. Not part of the fingerprint: topics stay compatible when it changes. */
@@ -150,11 +170,74 @@ function codecOf<Input, Value, View>(layout: RecordLayout): StructCodec<Input, V
     byteLength: layout.size,
     maxBytes: layout.trailing === undefined ? layout.size : undefined,
     encode: code.encode,
-    decode: code.decode,
+    decode: decoderOf(layout, code),
     reader: (): Reader<object> => readerOf(layout, code),
+    extend: (fields: unknown) => codecOf(grownFrom(layout, addedFields(fields))),
   }
   // The layout says at run time what the type parameters say to the compiler.
   return sealed(codec) as unknown as StructCodec<Input, Value, View>
+}
+
+function addedFields(fields: unknown): AddedField[] {
+  if (typeof fields !== 'object' || fields === null || Array.isArray(fields)) {
+    throw invalidArgument(
+      `extend() takes an object of fields, such as { venue: withDefault(ascii(4), '') }; got ${describe(fields)}.`,
+    )
+  }
+  return Object.entries(fields).map(([name, field]) => {
+    const type = layoutOf(field, `extend(): the type of field ${describe(name)}`)
+    if (typeof field !== 'object' || !(defaultKey in field) || isTrailing(type)) {
+      throw invalidArgument(
+        `extend(): field ${describe(name)} needs a default for older messages: ${name}: withDefault(…, value).`,
+      )
+    }
+    return [name, type, fieldBytes(name, type, field[defaultKey])]
+  })
+}
+
+/**
+ * Older messages of a struct that has grown are shorter: what they do not have is filled in. Longer ones come from a struct that has grown
+ * further: what lies behind the known fields is not looked at.
+ */
+class Growth {
+  readonly region: Region
+  readonly #layout: RecordLayout
+  readonly #sizes: readonly number[]
+  readonly #fallbacks: Uint8Array
+
+  constructor(layout: RecordLayout) {
+    this.#layout = layout
+    this.#sizes = sizesOf(layout)
+    this.#fallbacks = fallbacksOf(layout)
+    const bytes = new Uint8Array(layout.size)
+    this.region = { bytes, data: new DataView(bytes.buffer) }
+  }
+
+  /** Makes a whole payload of an older one, at the beginning of `region`. @throws HermesError `DECODE_FAILED` for a length that none has */
+  fill(source: Region, offset: number, length: number): void {
+    if (!this.#sizes.includes(length)) wrongLength(this.#layout, length)
+    const { bytes } = this.region
+    try {
+      // (Throws where the memory was released, of which a copy of nothing would not tell.)
+      source.data.byteLength
+    } catch (error) {
+      throw closedError(error)
+    }
+    bytes.set(source.bytes.subarray(offset, offset + length))
+    bytes.set(this.#fallbacks.subarray(length), length)
+  }
+}
+
+function decoderOf(layout: RecordLayout, code: StructCode): StructCode['decode'] {
+  if (layout.trailing !== undefined) return code.decode
+  const { size } = layout
+  let growth: Growth | undefined
+  return (source, offset, length) => {
+    if (length >= size) return code.decode(source, offset, length)
+    growth ??= new Growth(layout)
+    growth.fill(source, offset, length)
+    return code.decode(growth.region, 0, size)
+  }
 }
 
 function readerOf(layout: RecordLayout, code: StructCode): Reader<object> {
@@ -162,8 +245,15 @@ function readerOf(layout: RecordLayout, code: StructCode): Reader<object> {
   const { bind } = code
   const { size } = layout
   const fixed = layout.trailing === undefined
+  let growth: Growth | undefined
   return {
     read(region: Region, offset: number, length: number): object {
+      if (fixed && length < size) {
+        growth ??= new Growth(layout)
+        growth.fill(region, offset, length)
+        bind(view, growth.region, 0, size)
+        return view
+      }
       if (!fixed || length !== size) checkLength(layout, length)
       bind(view, region, offset, length)
       return view

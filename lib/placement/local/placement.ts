@@ -44,6 +44,7 @@ export class LocalPlacement implements Placement {
       return {
         name,
         codec: file.codec,
+        ...(file.history !== undefined && { history: file.history }),
         createdMs: info.createdMs,
         firstSequence: info.firstSequence,
         nextSequence: info.nextSequence,
@@ -69,7 +70,7 @@ export class LocalPlacement implements Placement {
     settings: TopicSettings,
     options: Pick<PortOptions, 'exclusive' | 'syncIntervalMs'>,
   ): Promise<LocalPublisher> {
-    const file = await defineTopic(this.#directory, topic, settings)
+    const file = await defineTopic(this.#directory, topic, { ...settings, growth: 'allowed' })
     const log = this.#openLog(file, settings)
     try {
       const { exclusive, syncIntervalMs = 0 } = options
@@ -148,7 +149,11 @@ export class LocalPlacement implements Placement {
       if (nextSequence > 1 || looks === 9) return error
       await sleep(5)
     }
-    return new HermesError('NOT_FOUND', `Topic '${topic}' is empty, and nobody publishes there yet, or is being defined.`, { cause: error })
+    return new HermesError(
+      'NOT_FOUND',
+      `Topic '${topic}' is empty, and nobody publishes there yet, or is being defined.`,
+      { cause: error },
+    )
   }
 
   #retain(log: NativeLog, { retention }: TopicSettings): void {

@@ -65,13 +65,13 @@ export async function describeRing(directory: Directory, name: string, wanted: T
       )
     }
     try {
-      return await openTopicFile(directory, name, { ...wanted, segmentBytes: capacity, maxPayloadBytes })
+      return await openTopicFile(directory, name, { ...wanted, segmentBytes: capacity, maxPayloadBytes }, false)
     } catch (error) {
       // Somebody was faster, and chose other sizes than our defaults: that is no conflict with what we were asked for.
       if (!(error instanceof HermesError) || error.code !== 'CONFIG_MISMATCH') throw error
     }
   }
-  return openTopicFile(directory, name, wanted)
+  return openTopicFile(directory, name, wanted, false)
 }
 
 /** Opens the topic's ring, and makes it if it isn't there. */
