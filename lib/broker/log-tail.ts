@@ -1,24 +1,8 @@
-import { HermesError } from '../base/errors.js'
-import { nanosecondsOf } from '../base/timestamp.js'
 import { frameBytes, frameHeaderBytes, frameOffset, frameType, sealFrame } from '../frame/frame.js'
 import type { From } from '../model/topic.js'
-import { native } from '../native/addon.js'
-import { callNative, fromNative } from '../native/error.js'
-import { parked } from '../native/parked.js'
-import type { NativeLog, NativePosition, NativeReader } from '../native/types.js'
+import type { NativeLog } from '../native/types.js'
+import { LogCursor } from '../store/log-cursor.js'
 
-// The scratch memory: see native/binding/reader_handle.h.
-const scratchOffset = 0
-const scratchLimit = 1
-const scratchMessages = 2
-const scratchEnd = 3
-const scratchStop = 4
-const scratchSequence = 3
-const scratchBeginSequence = 4
-const scratchBytes = 64
-
-const { segmentHeaderBytes, stopClaim, stopSegmentEnd, stopDamage } = native.constants
-const patienceMs = 20
 /** Why a void stands for messages: see docs/wire-protocol.md, DELIVER. */
 const voidPassed = 3
 /** Looks at an empty word before the core is asked what it is. */
@@ -43,32 +27,16 @@ export class LogTail {
   sequence = 1
   endSequence = 1
 
-  readonly #topic: string
-  readonly #log: NativeLog
-  readonly #reader: NativeReader
-  readonly #scan: () => void
-  readonly #words: Int32Array
-  readonly #numbers: Float64Array
-  #region = new Uint8Array(0)
-  #commits = new Int32Array(0)
-  #segment = 0
-  #offset = segmentHeaderBytes
-  #end = segmentHeaderBytes
+  readonly #cursor: LogCursor
+  #end = 0
   #averageBytes = 128
   #pins = 0
-  #stuckSince = 0
   #looksLeft = 0
   #closed = false
 
   constructor(topic: string, log: NativeLog) {
-    this.#topic = topic
-    this.#log = log
     // The client checks: see docs/wire-protocol.md, DELIVER.
-    this.#reader = callNative(() => log.openReader(false))
-    const scratch = new ArrayBuffer(scratchBytes)
-    this.#words = new Int32Array(scratch)
-    this.#numbers = new Float64Array(scratch)
-    this.#scan = this.#reader.scanFunction(scratch)
+    this.#cursor = new LogCursor(topic, log, false)
   }
 
   pin(): void {
@@ -82,48 +50,24 @@ export class LogTail {
 
   /** The segment that is mapped; 0 = none. */
   get segment(): number {
-    return this.#segment
+    return this.#cursor.segment
   }
 
   get isPinned(): boolean {
     return this.#pins > 0
   }
 
-  /** Goes there. REQUIRES: nothing is pinned. */
+  /** Goes there. REQUIRES: nothing is pinned. @throws HermesError `BEHIND_RETENTION`, `OUT_OF_RANGE`, … */
   seek(target: From | 'damage'): void {
-    if (target === 'damage') {
-      this.#store()
-      const at = callNative(() => this.#reader.skipDamage(), { topic: this.#topic })
-      if (at === null) throw this.#damaged()
-      this.#enter(at)
-      return
-    }
-    const where = target instanceof Date ? nanosecondsOf(target) : target
-    const sequence = typeof where === 'number' ? where : this.sequence
-    let at: NativePosition | null
-    try {
-      at = this.#reader.seek(where)
-    } catch (error) {
-      throw this.#where(fromNative(error, { topic: this.#topic, sequence }))
-    }
-    if (at !== null) {
-      this.#enter(at)
-    } else if (typeof where === 'number' && where > 1) {
-      throw new HermesError('OUT_OF_RANGE', `Topic '${this.#topic}' is empty: there is no sequence ${where} yet.`, {
-        details: { topic: this.#topic, sequence: where, nextSequence: 1 },
-      })
-    }
+    if (target !== 'damage') this.#cursor.seek(target)
+    else if (!this.#cursor.passDamage()) throw this.#cursor.damaged()
+    this.#entered()
   }
 
-  /** Adds where the log begins and ends now, so that the client can choose where to go. */
-  #where(error: unknown): unknown {
-    if (!(error instanceof HermesError) || (error.code !== 'BEHIND_RETENTION' && error.code !== 'OUT_OF_RANGE'))
-      return error
-    const { firstSequence, nextSequence } = callNative(() => this.#log.info(), { topic: this.#topic })
-    return new HermesError(error.code, error.message, {
-      cause: error,
-      details: { ...error.details, firstSequence, nextSequence },
-    })
+  #entered(): void {
+    this.#end = this.#cursor.offset
+    this.sequence = this.#cursor.sequence
+    this.endSequence = this.#cursor.sequence
   }
 
   /**
@@ -132,18 +76,14 @@ export class LogTail {
    * @throws HermesError `CORRUPT`, `BEHIND_RETENTION`, …
    */
   read(most: number): Found {
+    const cursor = this.#cursor
     for (;;) {
-      const offset = this.#offset
+      const { offset } = cursor
       // Now and then the core is asked all the same: zeros may be a page that was lost.
-      if (
-        offset + frameHeaderBytes <= this.#region.length &&
-        Atomics.load(this.#commits, offset >> 2) === 0 &&
-        --this.#looksLeft > 0
-      )
-        return 'none'
+      if (cursor.seesNothing && --this.#looksLeft > 0) return 'none'
       this.#looksLeft = emptyLooks
       this.#look(Math.min(mostMessages, Math.max(1, Math.floor(most / this.#averageBytes))))
-      if ((this.#words[scratchOffset] as number) !== offset) {
+      if (cursor.begin !== offset) {
         this.#takePassed()
         return 'some'
       }
@@ -155,43 +95,38 @@ export class LogTail {
         if (this.messages > 0) this.#averageBytes = Math.max(frameHeaderBytes, this.bytes.length / this.messages)
         return 'some'
       }
-      const stop = this.#words[scratchStop] as number
-      if (stop === stopDamage) throw this.#damaged()
-      if (stop === stopClaim) {
-        this.#stuck()
-        return 'none'
+      switch (cursor.stop) {
+        case 'damage':
+          throw this.#cursor.damaged()
+        case 'claim':
+          cursor.lookIntoClaim()
+          return 'none'
+        case 'nothing':
+          return 'none'
+        case 'segment-end':
+          if (this.#pins > 0) return 'pinned'
+          if (!cursor.enterNext()) return 'none'
+          this.#entered()
       }
-      const empty = this.#region.length === 0
-      if (!empty && stop !== stopSegmentEnd) return 'none'
-      if (this.#pins > 0) return 'pinned'
-      let next: NativePosition | null
-      try {
-        next = this.#reader.nextSegment()
-      } catch (error) {
-        throw this.#where(fromNative(error, { topic: this.#topic, sequence: this.sequence }))
-      }
-      if (next === null) return 'none'
-      this.#enter(next)
     }
   }
 
   /** Takes the run as sent. */
   advance(): void {
-    this.#offset = this.#end
+    this.#cursor.offset = this.#end
+    this.#cursor.sequence = this.endSequence
+    this.#cursor.noteProgress()
     this.sequence = this.endSequence
-    this.#stuckSince = 0
   }
 
   /** Resolves when there may be more than at the position, or after `timeoutMs`. One at a time. */
   async wait(timeoutMs: number): Promise<void> {
-    this.#store()
-    await parked(() => this.#reader.wait(timeoutMs))
-    if (!this.#closed) callNative(() => this.#reader.check(), { topic: this.#topic })
+    await this.#cursor.wait(timeoutMs)
     this.#looksLeft = 0
   }
 
   cancel(): void {
-    this.#reader.cancel()
+    this.#cursor.cancel()
   }
 
   close(): void {
@@ -201,36 +136,31 @@ export class LogTail {
   }
 
   #release(): void {
-    if (this.#pins > 0) return
-    this.#reader.close()
-    this.#region = new Uint8Array(0)
-    this.#commits = new Int32Array(0)
+    if (this.#pins === 0) this.#cursor.close()
   }
 
   #look(limit: number): void {
-    this.#store()
-    this.#words[scratchLimit] = limit
-    this.#scan()
-    this.messages = this.#words[scratchMessages] as number
-    this.#end = this.#words[scratchEnd] as number
-    this.endSequence = this.#numbers[scratchSequence] as number
-    this.bytes = this.#region.subarray(this.#offset, this.#end)
+    const cursor = this.#cursor
+    this.messages = cursor.scan(limit)
+    this.#end = cursor.end
+    this.endSequence = cursor.endSequence
+    this.bytes = cursor.region.bytes.subarray(cursor.offset, this.#end)
   }
 
   /** The first frame alone, if it is a void; one that is too large is sent as a small one that says the same. */
   #takeOneVoid(most: number): boolean {
-    const data = new DataView(this.#region.buffer)
-    const at = this.#offset
+    const { region, offset: at } = this.#cursor
+    const { bytes, data } = region
     if (data.getUint8(at + frameOffset.type) !== frameType.void) return false
     const length = data.getUint32(at + frameOffset.payloadLength, true)
     const count = length >= 8 ? data.getUint32(at + frameOffset.payload, true) : 1
     this.#end = at + frameBytes(length)
     this.messages = 0
     this.endSequence = this.sequence + count
-    this.bytes = this.#region.subarray(at, this.#end)
+    this.bytes = bytes.subarray(at, this.#end)
     if (this.bytes.length > most) {
       const short = new Uint8Array(frameBytes(8))
-      short.set(this.#region.subarray(at, at + short.length))
+      short.set(bytes.subarray(at, at + short.length))
       const low = data.getUint32(at + frameOffset.timestampNs, true)
       const high = data.getUint32(at + frameOffset.timestampNs + 4, true)
       sealFrame(short, new DataView(short.buffer), 0, frameType.void, 0, this.sequence, low, high, 8)
@@ -241,54 +171,13 @@ export class LogTail {
 
   /** A message from a time on is awaited, and earlier ones were passed over: a void in their place keeps the sequences dense. */
   #takePassed(): void {
-    this.#end = this.#words[scratchOffset] as number
-    this.endSequence = this.#numbers[scratchBeginSequence] as number
+    this.#end = this.#cursor.begin
+    this.endSequence = this.#cursor.beginSequence
     this.messages = 0
     this.bytes = new Uint8Array(frameBytes(8))
     const data = new DataView(this.bytes.buffer)
     data.setUint32(frameOffset.payload, this.endSequence - this.sequence, true)
     data.setUint32(frameOffset.payload + 4, voidPassed, true)
     sealFrame(this.bytes, data, 0, frameType.void, 0, this.sequence, 0, 0, 8)
-  }
-
-  /** A claim stands here: its owner is writing, or dead. */
-  #stuck(): void {
-    const now = performance.now()
-    if (this.#stuckSince === 0) this.#stuckSince = now
-    if (now - this.#stuckSince < patienceMs) return
-    this.#stuckSince = 0
-    try {
-      this.#reader.repair()
-    } catch (error) {
-      throw this.#where(fromNative(error, { topic: this.#topic, sequence: this.sequence }))
-    }
-  }
-
-  #store(): void {
-    this.#words[scratchOffset] = this.#offset
-    this.#numbers[scratchSequence] = this.sequence
-  }
-
-  #enter(at: NativePosition): void {
-    if (at.segment !== this.#segment) {
-      // Detaches the old segment's buffer.
-      const buffer = callNative(() => this.#reader.region())
-      if (buffer === null) return
-      this.#region = new Uint8Array(buffer)
-      this.#commits = new Int32Array(buffer)
-      this.#segment = at.segment
-    }
-    this.#offset = at.offset
-    this.#end = at.offset
-    this.sequence = at.sequence
-    this.endSequence = at.sequence
-    this.#stuckSince = 0
-    this.#store()
-  }
-
-  #damaged(): HermesError {
-    return new HermesError('CORRUPT', `Topic '${this.#topic}' is damaged at sequence ${this.sequence}.`, {
-      details: { topic: this.#topic, sequence: this.sequence },
-    })
   }
 }

@@ -1,25 +1,15 @@
 import { HermesError } from '../base/errors.js'
 import { fromNative } from '../native/error.js'
+import { IngestScratch } from '../native/scratch.js'
 import type { NativeAppender, NativeLog } from '../native/types.js'
 import { fromHeld } from '../store/holders.js'
 import { protocolError } from '../wire/packet.js'
-
-// The scratch memory: see native/binding/ingest.cc.
-const scratchOffset = 0
-const scratchBytes = 1
-const scratchCount = 2
-const scratchSlot = 3
-const scratchStatus = 4
-const scratchSequence = 3
-const scratchSize = 64
 
 /** The place in a topic's log that all its remote publishers share. Open while there are any, so that others may have the topic to themselves. */
 export class TopicAppender {
   readonly #topic: string
   readonly #log: NativeLog
-  readonly #words: Int32Array
-  readonly #numbers: Float64Array
-  readonly #scratch = new ArrayBuffer(scratchSize)
+  readonly #scratch = new IngestScratch()
   #appender: NativeAppender | undefined
   #ingest: (bytes: Uint8Array) => void = closed
   #exclusive = false
@@ -27,8 +17,6 @@ export class TopicAppender {
   constructor(topic: string, log: NativeLog) {
     this.#topic = topic
     this.#log = log
-    this.#words = new Int32Array(this.#scratch)
-    this.#numbers = new Float64Array(this.#scratch)
   }
 
   get isOpen(): boolean {
@@ -48,7 +36,7 @@ export class TopicAppender {
       throw fromHeld(error, this.#topic, this.#log)
     }
     this.#exclusive = exclusive
-    this.#ingest = this.#appender.ingestFunction(this.#scratch)
+    this.#ingest = this.#appender.ingestFunction(this.#scratch.buffer)
   }
 
   /**
@@ -58,14 +46,10 @@ export class TopicAppender {
    * @throws HermesError `PROTOCOL`, `PAYLOAD_TOO_LARGE`, `DISK_FULL`, …
    */
   append(bytes: Uint8Array, start: number, end: number, count: number, slot: number): number {
-    const words = this.#words
-    words[scratchOffset] = start
-    words[scratchBytes] = end - start
-    words[scratchCount] = count
-    words[scratchSlot] = slot
+    this.#scratch.setBatch(start, end, count, slot)
     this.#ingest(bytes)
-    if ((words[scratchStatus] as number) < 0) this.#throwLastError()
-    return this.#numbers[scratchSequence] as number
+    if (this.#scratch.status < 0) this.#throwLastError()
+    return this.#scratch.sequence
   }
 
   #throwLastError(): never {

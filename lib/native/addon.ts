@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join, resolve } from 'node:path'
 import { HermesError } from '../base/errors.js'
+import { scratchDifference } from './scratch.js'
 import type { NativeAddon } from './types.js'
 
 /**
@@ -54,6 +55,13 @@ const bundlerAdvice =
   '  esbuild --external:hermes-mq --external:hermes-mq/*\n' +
   "  webpack { externals: [/^hermes-mq(\\/|$)/], target: 'node20', externalsType: 'import' }\n"
 
+/** An addon of other sources than these files would read arguments, and write results, in the wrong places. */
+function checked(addon: NativeAddon): NativeAddon {
+  const difference = scratchDifference(addon.constants?.scratch)
+  if (difference !== undefined) throw new Error(`it is of another version of hermes-mq: ${difference}`)
+  return addon
+}
+
 function load(): NativeAddon {
   const platform = platformName()
   const tried = candidates(platform)
@@ -61,7 +69,7 @@ function load(): NativeAddon {
   let cause: unknown
   try {
     // (Of an absolute path: where this file is doesn't matter.)
-    if (file !== undefined) return createRequire(file)(file) as NativeAddon
+    if (file !== undefined) return checked(createRequire(file)(file) as NativeAddon)
   } catch (error) {
     // No second choice here: an addon that is present and does not load is a fault to see, not to pass over.
     cause = error

@@ -1,4 +1,5 @@
 import type { RecoveryReport, SegmentReport } from '../model/recovery.js'
+import type { ScratchLayouts } from './scratch.js'
 
 /** What the addon exports. Types only: `addon.ts` loads it, and native/binding/ is the other side. */
 export interface NativeAddon {
@@ -33,7 +34,7 @@ export interface NativeAddon {
     populate: boolean,
   ) => NativeFileMapping
   readonly mappingConstants: NativeMappingConstants
-  /** Work on frames in a buffer, for the network: see native/binding/ingest_frames.h. The functions work through `scratch`. */
+  /** Work on frames in a buffer, for the network: see native/binding/ingest_frames.h. The functions work through a `SealScratch` and a `FrameScanScratch`. */
   frameSealer(buffer: ArrayBuffer, scratch: ArrayBuffer): () => void
   frameScanner(buffer: ArrayBuffer, scratch: ArrayBuffer, maxPayload: number, verify: boolean): () => void
   /** Locks byte 0 of an existing file until release, or the end of the process. `null` if another one holds it. */
@@ -117,6 +118,8 @@ export interface NativeConstants {
   readonly stopClaim: number
   readonly stopSegmentEnd: number
   readonly stopDamage: number
+  /** Checked when the addon is loaded: see scratch.ts. */
+  readonly scratch: ScratchLayouts
 }
 
 export interface NativeSettings {
@@ -173,8 +176,9 @@ export interface NativeLogInfo {
 export interface NativeAppender {
   /** What recovery did while this publisher was opened. */
   readonly recovery: RecoveryReport
+  /** The functions work through an `AppendScratch`. */
   attach(scratch: ArrayBuffer): { append: () => void; appendBatch: () => void }
-  /** Checks and appends a batch from a network, through `scratch`: see native/binding/ingest.cc. */
+  /** Checks and appends a batch from a network, through an `IngestScratch`: see native/binding/ingest.cc. */
   ingestFunction(scratch: ArrayBuffer): (bytes: Uint8Array) => void
   /** Throws what made the last append fail. */
   lastError(): void
@@ -195,6 +199,7 @@ export interface NativePosition {
 }
 
 export interface NativeReader {
+  /** The function works through a `ScanScratch`. */
   scanFunction(scratch: ArrayBuffer): () => void
   region(): ArrayBuffer | null
   seek(target: 'earliest' | 'latest' | number | bigint): NativePosition | null

@@ -2,20 +2,13 @@
 
 #include "binding/addon.h"
 #include "binding/errors.h"
+#include "binding/scratch_layout.h"
 #include "core/log/settle.h"
 #include "core/log/syncer.h"
 
 namespace hermes::binding {
-namespace {
 
-constexpr size_t kLengthAt = 0;
-constexpr size_t kBytesAt = 4;
-constexpr size_t kStatusAt = 8;
-constexpr size_t kSequenceAt = 16;
-constexpr size_t kTimestampAt = 24;
-constexpr size_t kFramesAt = 64;
-
-}  // namespace
+using namespace append_scratch;
 
 napi_value AppenderHandle::define(napi_env env) {
   return define_class(env, "Appender",

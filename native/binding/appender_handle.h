@@ -13,15 +13,7 @@
 namespace hermes::binding {
 
 /// A publisher's native half. `append` and `appendBatch` take no arguments and return nothing: all goes through the
-/// scratch memory given to `attach`, because each argument would cost as much as the append itself.
-///
-///   0  i32 in   payload length, or count of a batch
-///   4  i32 in   bytes of a batch
-///   8  i32 out  0 accepted, 1 accepted but rather wait for room, else minus the code
-///  16  f64 out  sequence of the (last) message
-///  24  u64 out  its timestamp, ns
-///
-/// Frames begin at 64, so the payload of a single message at 96.
+/// scratch memory given to `attach` (append_scratch in scratch_layout.h), because each argument would cost as much as the append itself.
 class AppenderHandle final : public Wrapped<AppenderHandle> {
  public:
   static napi_value define(napi_env env);

@@ -2,12 +2,55 @@
 
 #include <napi.h>
 
+#include <initializer_list>
+
 #include "binding/js.h"
+#include "binding/scratch_layout.h"
 #include "core/frame/frame_layout.h"
 #include "core/log/layout.h"
 #include "core/log/reader.h"
 
 namespace hermes::binding {
+
+/// The scratch layouts, for lib/native/scratch.ts to compare its own with.
+inline napi_value make_scratch_layouts(napi_env env) {
+  struct Field {
+    const char* name;
+    size_t at;
+  };
+  ObjectBuilder layouts(env);
+  const auto add = [&](const char* name, std::initializer_list<Field> fields) {
+    ObjectBuilder layout(env);
+    for (const Field& field : fields) layout.set(field.name, to_number(env, static_cast<double>(field.at)));
+    layouts.set(name, layout.value());
+  };
+  {
+    using namespace append_scratch;
+    add("append", {{"length", kLengthAt}, {"bytes", kBytesAt}, {"status", kStatusAt}, {"sequence", kSequenceAt},
+                   {"timestamp", kTimestampAt}, {"frames", kFramesAt}});
+  }
+  {
+    using namespace scan_scratch;
+    add("scan", {{"offset", kOffsetAt}, {"limit", kLimitAt}, {"messages", kMessagesAt}, {"end", kEndAt}, {"stop", kStopAt},
+                 {"sequence", kSequenceAt}, {"beginSequence", kBeginSequenceAt}, {"size", kBytes}});
+  }
+  {
+    using namespace ingest_scratch;
+    add("ingest", {{"offset", kOffsetAt}, {"bytes", kBytesAt}, {"count", kCountAt}, {"slot", kSlotAt}, {"status", kStatusAt},
+                   {"sequence", kSequenceAt}, {"size", kBytes}});
+  }
+  {
+    using namespace seal_scratch;
+    add("seal", {{"offset", kOffsetAt}, {"bytes", kBytesAt}, {"count", kCountAt}, {"done", kDoneAt}, {"timestamp", kTimestampAt},
+                 {"size", kBytes}});
+  }
+  {
+    using namespace frame_scan_scratch;
+    add("frameScan", {{"offset", kOffsetAt}, {"end", kEndAt}, {"limit", kLimitAt}, {"messages", kMessagesAt}, {"found", kFoundAt},
+                      {"damage", kDamageAt}, {"sequence", kSequenceAt}, {"size", kBytes}});
+  }
+  return layouts.value();
+}
 
 /// Layouts and limits for TypeScript, which takes them from here instead of repeating them.
 inline napi_value make_constants(napi_env env) {
@@ -33,6 +76,7 @@ inline napi_value make_constants(napi_env env) {
   set("stopClaim", static_cast<double>(ScanStop::kClaim));
   set("stopSegmentEnd", static_cast<double>(ScanStop::kSegmentEnd));
   set("stopDamage", static_cast<double>(ScanStop::kDamage));
+  constants.set("scratch", make_scratch_layouts(env));
   return constants.value();
 }
 

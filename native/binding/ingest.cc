@@ -4,6 +4,7 @@
 #include "binding/appender_handle.h"
 #include "binding/errors.h"
 #include "binding/log_handle.h"
+#include "binding/scratch_layout.h"
 #include "binding/task.h"
 #include "core/log/producers.h"
 #include "core/platform/clock.h"
@@ -11,13 +12,7 @@
 namespace hermes::binding {
 namespace {
 
-constexpr size_t kOffsetAt = 0;
-constexpr size_t kBytesAt = 4;
-constexpr size_t kCountAt = 8;
-constexpr size_t kSlotAt = 12;
-constexpr size_t kStatusAt = 16;
-constexpr size_t kSequenceAt = 24;
-constexpr size_t kScratchBytes = 64;
+using namespace ingest_scratch;
 constexpr uint64_t kMostAhead = uint64_t{24} * 3600 * 1'000'000'000;
 
 /// Whether `bytes` holds `count` frames as the wire protocol wants them. Finds out the first one's
@@ -82,19 +77,12 @@ class TraceProducers final : public Task {
 
 }  // namespace
 
-/// ingestFunction(scratch: ArrayBuffer) → (bytes: Uint8Array) => void. The function must not
-/// outlive this object.
-///
-///   0  u32 in      offset of the frames in `bytes`
-///   4  u32 in      how many bytes they take
-///   8  u32 in      how many they are
-///  12  u32 in      producer slot
-///  16  i32 out     0, 1 (accepted, but rather wait for room) or minus the code; kInvalidArgument:
-///  not the frames that the protocol wants 24  f64 out     sequence of the first message
+/// ingestFunction(scratch: ArrayBuffer) → (bytes: Uint8Array) => void, through ingest_scratch in scratch_layout.h. The status is
+/// minus kInvalidArgument if the bytes are not the frames that the protocol wants. The function must not outlive this object.
 napi_value AppenderHandle::ingest_function(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (appender_ == nullptr) return throw_closed(env, "publisher");
-  if (!ingest_scratch_.hold(env, info[0], kScratchBytes)) {
+  if (!ingest_scratch_.hold(env, info[0], kBytes)) {
     return throw_usage(env, "ingestFunction(scratch: ArrayBuffer of 64 bytes)");
   }
   return to_function(env, "ingest", &AppenderHandle::ingest, this);

@@ -5,14 +5,13 @@
 
 #include "binding/errors.h"
 #include "binding/scratch.h"
+#include "binding/scratch_layout.h"
 #include "core/frame/frame.h"
 #include "core/platform/clock.h"
 #include "core/platform/lock_file.h"
 
 namespace hermes::binding {
 namespace {
-
-constexpr size_t kScratchBytes = 64;
 
 /// A buffer, the scratch memory of the function that works on it, and what else that needs.
 struct FrameMemory {
@@ -30,16 +29,17 @@ FrameMemory* memory_of(napi_env env, napi_callback_info info) {
 }
 
 napi_value seal(napi_env env, napi_callback_info info) {
+  using namespace seal_scratch;
   FrameMemory* const memory = memory_of(env, info);
   Scratch& scratch = memory->scratch;
-  const uint64_t offset = scratch.get<uint32_t>(0);
-  const uint64_t bytes = scratch.get<uint32_t>(4);
-  const uint32_t count = scratch.get<uint32_t>(8);
-  scratch.set<int32_t>(12, 0);
+  const uint64_t offset = scratch.get<uint32_t>(kOffsetAt);
+  const uint64_t bytes = scratch.get<uint32_t>(kBytesAt);
+  const uint32_t count = scratch.get<uint32_t>(kCountAt);
+  scratch.set<int32_t>(kDoneAt, 0);
   if (offset + bytes > memory->buffer.size()) return nullptr;
   FrameFields fields;
-  fields.timestamp_ns = std::max(scratch.get<uint64_t>(16), memory->clock.now_ns());
-  scratch.set<uint64_t>(16, fields.timestamp_ns);
+  fields.timestamp_ns = std::max(scratch.get<uint64_t>(kTimestampAt), memory->clock.now_ns());
+  scratch.set<uint64_t>(kTimestampAt, fields.timestamp_ns);
   uint64_t at = 0;
   for (uint32_t i = 0; i < count; ++i, ++fields.timestamp_ns) {
     if (at + kFrameHeaderBytes > bytes) return nullptr;
@@ -51,17 +51,18 @@ napi_value seal(napi_env env, napi_callback_info info) {
     encode_header(frame, fields, frame + kFrameHeaderBytes);
     at += span;
   }
-  scratch.set<int32_t>(12, at == bytes ? 1 : 0);
+  scratch.set<int32_t>(kDoneAt, at == bytes ? 1 : 0);
   return nullptr;
 }
 
 napi_value scan(napi_env env, napi_callback_info info) {
+  using namespace frame_scan_scratch;
   FrameMemory* const memory = memory_of(env, info);
   Scratch& scratch = memory->scratch;
-  const uint64_t end = scratch.get<uint32_t>(4);
-  const uint32_t limit = scratch.get<uint32_t>(8);
-  uint64_t at = scratch.get<uint32_t>(0);
-  auto sequence = static_cast<uint64_t>(scratch.get<double>(24));
+  const uint64_t end = scratch.get<uint32_t>(kEndAt);
+  const uint32_t limit = scratch.get<uint32_t>(kLimitAt);
+  uint64_t at = scratch.get<uint32_t>(kOffsetAt);
+  auto sequence = static_cast<uint64_t>(scratch.get<double>(kSequenceAt));
   uint32_t messages = 0;
   bool sound = end <= memory->buffer.size() && at <= end;
   while (sound && messages < limit && at < end) {
@@ -88,10 +89,10 @@ napi_value scan(napi_env env, napi_callback_info info) {
     sequence += count;
     at += span;
   }
-  scratch.set<uint32_t>(12, messages);
-  scratch.set<uint32_t>(16, static_cast<uint32_t>(at));
-  scratch.set<int32_t>(20, sound ? 0 : 1);
-  scratch.set<double>(24, static_cast<double>(sequence));
+  scratch.set<uint32_t>(kMessagesAt, messages);
+  scratch.set<uint32_t>(kFoundAt, static_cast<uint32_t>(at));
+  scratch.set<int32_t>(kDamageAt, sound ? 0 : 1);
+  scratch.set<double>(kSequenceAt, static_cast<double>(sequence));
   return nullptr;
 }
 
@@ -111,11 +112,11 @@ napi_value make_owning_function(napi_env env, const char* name, napi_callback ca
   return function;
 }
 
-template <napi_callback work>
+template <napi_callback work, size_t scratch_bytes>
 napi_value make_function(napi_env env, napi_callback_info raw) {
   const Napi::CallbackInfo info(env, raw);
   auto memory = std::make_unique<FrameMemory>();
-  if (!memory->buffer.hold(env, info[0], 0) || !memory->scratch.hold(env, info[1], kScratchBytes)) {
+  if (!memory->buffer.hold(env, info[0], 0) || !memory->scratch.hold(env, info[1], scratch_bytes)) {
     return throw_usage(env, "frameSealer or frameScanner(buffer: ArrayBuffer, scratch: ArrayBuffer of 64 bytes, ...)");
   }
   (void)read(env, info[2], &memory->max_payload);
@@ -149,8 +150,8 @@ napi_value hold_lock(napi_env env, napi_callback_info raw) {
 }  // namespace
 
 void define_ingest(napi_env env, ObjectBuilder& exports) {
-  exports.set("frameSealer", to_function(env, "frameSealer", make_function<&seal>));
-  exports.set("frameScanner", to_function(env, "frameScanner", make_function<&scan>));
+  exports.set("frameSealer", to_function(env, "frameSealer", make_function<&seal, seal_scratch::kBytes>));
+  exports.set("frameScanner", to_function(env, "frameScanner", make_function<&scan, frame_scan_scratch::kBytes>));
   exports.set("holdLock", to_function(env, "holdLock", hold_lock));
 }
 

@@ -1,22 +1,13 @@
 #include "binding/reader_handle.h"
 
 #include "binding/errors.h"
+#include "binding/scratch_layout.h"
 #include "binding/shared_memory.h"
 #include "core/log/repair.h"
 
 namespace hermes::binding {
-namespace {
 
-constexpr size_t kOffsetAt = 0;
-constexpr size_t kLimitAt = 4;
-constexpr size_t kMessagesAt = 8;
-constexpr size_t kEndAt = 12;
-constexpr size_t kStopAt = 16;
-constexpr size_t kSequenceAt = 24;
-constexpr size_t kBeginSequenceAt = 32;
-constexpr size_t kScratchBytes = 64;
-
-}  // namespace
+using namespace scan_scratch;
 
 napi_value ReaderHandle::define(napi_env env) {
   return define_class(env, "Reader",
@@ -41,7 +32,7 @@ void ReaderHandle::adopt(std::shared_ptr<Log> log, std::shared_ptr<Dispatcher> d
 /// scanFunction(scratch: ArrayBuffer) → the function. It must not outlive this object (lib/ keeps both together).
 napi_value ReaderHandle::scan_function(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  if (!scratch_.hold(env, info[0], kScratchBytes)) return throw_usage(env, "scanFunction(scratch: ArrayBuffer of 64 bytes)");
+  if (!scratch_.hold(env, info[0], kBytes)) return throw_usage(env, "scanFunction(scratch: ArrayBuffer of 64 bytes)");
   return to_function(env, "scan", &ReaderHandle::scan, this);
 }
 

@@ -12,15 +12,8 @@
 
 namespace hermes::binding {
 
-/// A subscriber's native half. `scan` takes no arguments and returns nothing: all goes through the scratch memory.
-///
-///   0  i32 in/out  offset in the segment; moved forward over messages that are earlier than the time that was asked for
-///   4  i32 in      limit of messages
-///   8  i32 out     messages found
-///  12  i32 out     offset behind them
-///  16  i32 out     why it stopped (constants.stop…)
-///  24  f64 in/out  sequence expected at the offset; afterwards, at the end
-///  32  f64 out     sequence expected at the offset, if that was moved
+/// A subscriber's native half. `scan` takes no arguments and returns nothing: all goes through the scratch memory (scan_scratch in
+/// scratch_layout.h).
 class ReaderHandle final : public Wrapped<ReaderHandle> {
  public:
   static napi_value define(napi_env env);

@@ -57,6 +57,23 @@ export function positionCase({ it }: Suite): void {
     expect(await first(new Date(Date.now() + 1e9))).toBe(5001)
   })
 
+  it('delivers nothing to who waits for a time beyond the timestamps of the log', async ({ hermes }) => {
+    for (const ms of [18_446_744_073_710, 8.64e15]) {
+      const topic = hermes.topic(`counts-${ms}`, { codec: count })
+      const before = await topic.subscriber({ from: new Date(ms) })
+      const publisher = await topic.publisher()
+      await publishMany(publisher, 1, 3)
+      const after = await topic.subscriber({ from: new Date(ms) })
+      const moved = await topic.subscriber({ from: 'earliest' })
+      await collect(moved, 3, same)
+      moved.seek(new Date(ms))
+      await publishMany(publisher, 4, 3)
+      // One that gets them all comes last, so the others would have got theirs before.
+      await collect(await topic.subscriber({ from: 'earliest' }), 6, same)
+      for (const subscriber of [before, after, moved]) expect(drain(subscriber, same)).toEqual([])
+    }
+  })
+
   it('begins at the only place there is while the topic is empty', async ({ hermes }) => {
     const topic = hermes.topic('counts', { codec: count })
     const subscribers = await Promise.all(

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -12,7 +12,7 @@ let folder: string
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'hermes-loader-'))
   writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
-  for (const name of ['native/addon.js', 'base/errors.js']) {
+  for (const name of ['native/addon.js', 'native/scratch.js', 'base/errors.js']) {
     cpSync(join(root, 'dist', name), join(folder, 'dist', name))
   }
 })
@@ -58,6 +58,33 @@ test('reports an addon that does not load instead of passing over it', () => {
   const { code, message } = load('')
   expect(code).toBe('NATIVE_UNAVAILABLE')
   expect(message).toContain(`${broken} does not load`)
+})
+
+test('refuses an addon whose scratch memory is laid out otherwise than these files say', () => {
+  const own = JSON.stringify(join(folder, 'own.node'))
+  const written = (name: string, change: string) => {
+    const file = join(folder, name)
+    writeFileSync(
+      file,
+      `const addon = require(${own}); const { scratch } = addon.constants; ${change}; module.exports = addon`,
+    )
+    return file
+  }
+  const built = join(root, 'build/Release/hermes.node')
+  const committed = join(root, 'prebuilds', `${process.platform}-${process.arch}`, 'hermes.node')
+  cpSync(existsSync(built) ? built : committed, join(folder, 'own.node'))
+  expect(load(written('same.cjs', '')).output).toBe('napi 9')
+  for (const [name, change, said] of [
+    ['moved.cjs', 'scratch.scan.end = 16', 'scan.end is at 12 here and at 16 in the addon'],
+    ['more.cjs', 'scratch.append.flags = 40', 'append.flags is at no offset here and at 40 in the addon'],
+    ['fewer.cjs', 'delete scratch.seal', 'seal.offset is at 0 here and at no offset in the addon'],
+    ['old.cjs', 'addon.constants = {}', 'append.length is at 0 here and at no offset in the addon'],
+  ] as const) {
+    const { code, message } = load(written(name, change))
+    expect(code).toBe('NATIVE_UNAVAILABLE')
+    expect(message).toContain(`${join(folder, name)} does not load: it is of another version of hermes-mq: ${said}`)
+    expect(message).toContain('npm run build:native')
+  }
 })
 
 test('loads in two worker threads and survives their end', () => {

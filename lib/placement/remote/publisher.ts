@@ -6,6 +6,7 @@ import type { Region } from '../../codec/codec.js'
 import { frameBytes, frameHeaderBytes, frameOffset } from '../../frame/frame.js'
 import { type Durability, durabilities, type TopicSettings } from '../../model/topic.js'
 import { native } from '../../native/addon.js'
+import { SealScratch } from '../../native/scratch.js'
 import { type PublisherOpened, parseJson, parsePublisherOpened, settingsToWire } from '../../wire/messages.js'
 import {
   compressedPacket,
@@ -30,13 +31,6 @@ const mostFrames = 65_535
 /** Of how many ranges of refused messages it is remembered why. */
 const mostDrops = 64
 const headBytes = packetHeaderBytes + publishHeadBytes
-// The scratch memory: see native/binding/ingest_frames.h.
-const scratchOffset = 0
-const scratchBytes = 1
-const scratchCount = 2
-const scratchDone = 3
-const scratchNumber = 2
-const scratchSize = 64
 
 const settled = Promise.resolve()
 
@@ -136,8 +130,7 @@ export class RemotePublisher implements PublisherPort, LinkUser {
   /** The highest number that any connection was given: none above it can have been stored. */
   #givenNumber = 0n
   #seal: () => void = () => {}
-  readonly #scratch: Int32Array
-  readonly #numbers: BigUint64Array
+  readonly #scratch = new SealScratch()
   #waiters: Waiter[] = []
   #syncs: { readonly number: bigint; readonly upto: number; readonly deferred: Deferred<void> }[] = []
   /** So many of the first messages are on stable storage for certain. */
@@ -153,9 +146,6 @@ export class RemotePublisher implements PublisherPort, LinkUser {
     this.#exclusive = options.exclusive
     this.#durability = options.durability
     this.#producer = randomBytes(8).toString('hex')
-    const scratch = new ArrayBuffer(scratchSize)
-    this.#scratch = new Int32Array(scratch)
-    this.#numbers = new BigUint64Array(scratch)
   }
 
   /** @throws HermesError what the broker refuses with; `CONNECTION_FAILED` */
@@ -186,7 +176,7 @@ export class RemotePublisher implements PublisherPort, LinkUser {
     this.#buffer = Buffer.from(buffer)
     this.#data = new DataView(buffer)
     this.#words = new Int32Array(buffer)
-    this.#seal = native.frameSealer(buffer, this.#scratch.buffer as ArrayBuffer)
+    this.#seal = native.frameSealer(buffer, this.#scratch.buffer)
   }
 
   get idle(): boolean {
@@ -299,15 +289,13 @@ export class RemotePublisher implements PublisherPort, LinkUser {
     const start = this.#start
     if (start < 0 || this.#count === 0) return
     const scratch = this.#scratch
-    scratch[scratchOffset] = start + headBytes
-    scratch[scratchBytes] = this.#filled
-    scratch[scratchCount] = this.#count
+    scratch.setFrames(start + headBytes, this.#filled, this.#count)
     this.#seal()
-    if (scratch[scratchDone] !== 1)
+    if (!scratch.isDone)
       throw new HermesError('INVALID_ARGUMENT', 'The frames of the batch are not laid out as they should be.')
-    const first = this.#numbers[scratchNumber] as bigint
+    const first = scratch.timestampNs
     // The next batch's numbers begin behind this one's, whatever the clock does.
-    this.#numbers[scratchNumber] = first + BigInt(this.#count)
+    scratch.timestampNs = first + BigInt(this.#count)
     const size = headBytes + this.#filled
     const held = size + this.#skipped
     const batch: Batch = {

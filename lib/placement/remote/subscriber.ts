@@ -5,6 +5,7 @@ import type { Region } from '../../codec/codec.js'
 import { frameBytes, frameHeaderBytes, frameMagic, frameOffset } from '../../frame/frame.js'
 import type { From, TopicSettings } from '../../model/topic.js'
 import { native } from '../../native/addon.js'
+import { FrameScanScratch } from '../../native/scratch.js'
 import { fromToWire, parseJson, parseSubscribed, type Subscribed, settingsToWire } from '../../wire/messages.js'
 import {
   creditPacket,
@@ -21,16 +22,6 @@ import { closePacket, type Link, type LinkUser } from './link.js'
 /** Between two looks for a topic that nobody has made yet: at first, and at most. */
 const firstLookMs = 20
 const mostLookMs = 500
-
-// The scratch memory: see native/binding/ingest_frames.h.
-const scratchOffset = 0
-const scratchEnd = 1
-const scratchLimit = 2
-const scratchMessages = 3
-const scratchFound = 4
-const scratchDamage = 5
-const scratchSequence = 3
-const scratchSize = 64
 
 /**
  * Receives through a broker. Frames come as they lie in the log, into one buffer in which they are read in place. The broker sends ahead
@@ -73,8 +64,7 @@ export class RemoteSubscriber implements SubscriberPort, LinkUser {
   #owed = 0
   #maxPayloadBytes = 0
   #scan: () => void = () => {}
-  readonly #words: Int32Array
-  readonly #numbers: Float64Array
+  readonly #scratch = new FrameScanScratch()
   #wake: Deferred<void> | undefined
   #wakeDue = 0
   #timer: NodeJS.Timeout | undefined
@@ -88,9 +78,6 @@ export class RemoteSubscriber implements SubscriberPort, LinkUser {
     this.#from = from
     if (from instanceof Date) this.#awaited = from
     this.#verify = verify
-    const scratch = new ArrayBuffer(scratchSize)
-    this.#words = new Int32Array(scratch)
-    this.#numbers = new Float64Array(scratch)
   }
 
   /**
@@ -126,19 +113,16 @@ export class RemoteSubscriber implements SubscriberPort, LinkUser {
         return 0
       }
       if (this.offset - this.#credited > this.#window / 4) this.#giveCredit()
-      const words = this.#words
-      words[scratchOffset] = this.offset
-      words[scratchEnd] = this.#tail
-      words[scratchLimit] = limit
-      this.#numbers[scratchSequence] = this.sequence
+      const scratch = this.#scratch
+      scratch.setFrames(this.offset, this.#tail, limit, this.sequence)
       this.#scan()
-      const messages = words[scratchMessages] as number
-      this.end = words[scratchFound] as number
+      const { messages } = scratch
+      this.end = scratch.end
       if (messages > 0) return messages
-      if (words[scratchDamage] !== 0 && this.end === this.offset) throw this.#damaged()
+      if (scratch.isDamaged && this.end === this.offset) throw this.#damaged()
       // Only voids: take them as read.
       this.offset = this.end
-      this.sequence = this.#numbers[scratchSequence] as number
+      this.sequence = scratch.endSequence
     }
   }
 
@@ -409,7 +393,7 @@ export class RemoteSubscriber implements SubscriberPort, LinkUser {
     // Twice the window, so that what is unread has to be moved rarely.
     const buffer = new ArrayBuffer(Math.ceil((2 * this.#window) / 8) * 8)
     this.region = { bytes: new Uint8Array(buffer), data: new DataView(buffer) }
-    this.#scan = native.frameScanner(buffer, this.#words.buffer as ArrayBuffer, this.#maxPayloadBytes, this.#verify)
+    this.#scan = native.frameScanner(buffer, this.#scratch.buffer, this.#maxPayloadBytes, this.#verify)
   }
 
   #deliver(bytes: Buffer, start: number, end: number): void {

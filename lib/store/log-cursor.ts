@@ -1,0 +1,256 @@
+import { HermesError } from '../base/errors.js'
+import { nanosecondsOf } from '../base/timestamp.js'
+import type { Region } from '../codec/codec.js'
+import type { From } from '../model/topic.js'
+import { native } from '../native/addon.js'
+import { callNative, fromNative } from '../native/error.js'
+import { parked } from '../native/parked.js'
+import { ScanScratch } from '../native/scratch.js'
+import type { NativeLog, NativePosition, NativeReader } from '../native/types.js'
+
+const { segmentHeaderBytes, frameHeaderBytes, stopLimit, stopEmpty, stopClaim, stopSegmentEnd } = native.constants
+/** How long a claim may stand in the way before its owner's life is looked into. */
+const claimWaitMs = 20
+const noRegion: Region = { bytes: new Uint8Array(0), data: new DataView(new ArrayBuffer(0)) }
+
+/** What stands where a scan found no more: nothing yet, a claim, the end of the segment, or damage. */
+export type LogStop = 'nothing' | 'claim' | 'segment-end' | 'damage'
+
+/**
+ * A place in a topic's log, and the segment around it, mapped: what reads the log stands on one, in a subscriber of this process as in the
+ * broker. The mapping is read-only and never leaves lib/.
+ *
+ * `offset` and `sequence` say where it is, and may be moved forward by whoever reads; `scan` looks what comes from there on.
+ */
+export class LogCursor {
+  /** The segment. Its buffer is detached when the cursor goes to another one: views that somebody kept fail instead of reading on. */
+  region: Region = noRegion
+  offset = segmentHeaderBytes
+  /** Behind what the last scan found. */
+  end = segmentHeaderBytes
+  /** Expected at `offset`. */
+  sequence = 1
+
+  readonly topic: string
+  readonly #log: NativeLog
+  readonly #reader: NativeReader
+  readonly #scan: () => void
+  readonly #scratch = new ScanScratch()
+  #commits = new Int32Array(0)
+  #segment = 0
+  #stuckSince = 0
+  /** In a topic without segments: the time to go to once there is one. */
+  #awaitedNs: bigint | undefined
+  #closed = false
+
+  /** @param verify whether checksums are looked at */
+  constructor(topic: string, log: NativeLog, verify: boolean) {
+    this.topic = topic
+    this.#log = log
+    this.#reader = callNative(() => log.openReader(verify), { topic })
+    this.#scan = this.#reader.scanFunction(this.#scratch.buffer)
+  }
+
+  get isClosed(): boolean {
+    return this.#closed
+  }
+
+  /** The number of the mapped segment; 0 = none. */
+  get segment(): number {
+    return this.#segment
+  }
+
+  /** Whether nothing is committed at the position: one atomic load says so, without a native call. Zeros may be a page that was lost. */
+  get seesNothing(): boolean {
+    const { offset } = this
+    return offset + frameHeaderBytes <= this.region.bytes.length && Atomics.load(this.#commits, offset >> 2) === 0
+  }
+
+  /**
+   * Looks for up to `limit` messages from the position on: they lie in [`begin`, `end`).
+   *
+   * @returns how many there are
+   * @throws HermesError `CORRUPT`, `IO_FAILED`, …
+   */
+  scan(limit: number): number {
+    this.#store()
+    this.#scratch.setLimit(limit)
+    try {
+      this.#scan()
+    } catch (error) {
+      throw fromNative(error, { topic: this.topic, sequence: this.sequence })
+    }
+    this.end = this.#scratch.end
+    return this.#scratch.messages
+  }
+
+  /** Where the last scan began: further on than the position if messages were passed over that are earlier than the time asked for. */
+  get begin(): number {
+    return this.#scratch.offset
+  }
+
+  /** Expected at `begin`, if that is further on than the position. */
+  get beginSequence(): number {
+    return this.#scratch.beginSequence
+  }
+
+  /** Expected at `end`. */
+  get endSequence(): number {
+    return this.#scratch.endSequence
+  }
+
+  /** Takes everything up to `end` as read. */
+  advance(): void {
+    this.offset = this.end
+    this.sequence = this.#scratch.endSequence
+    this.#store()
+  }
+
+  /** Why the last scan ended. A claim's owner is writing, or dead: call `lookIntoClaim` each time that one is met. */
+  get stop(): LogStop {
+    const { stop } = this.#scratch
+    if (this.region === noRegion || stop === stopSegmentEnd) return 'segment-end'
+    if (stop === stopEmpty || stop === stopLimit) {
+      this.#stuckSince = 0
+      return 'nothing'
+    }
+    return stop === stopClaim ? 'claim' : 'damage'
+  }
+
+  /** What is got on from is no claim that stands in the way. */
+  noteProgress(): void {
+    this.#stuckSince = 0
+  }
+
+  /** A claim has stood here for longer than a publisher needs: has it looked into whether its owner lives. */
+  lookIntoClaim(): void {
+    const now = performance.now()
+    if (this.#stuckSince === 0) this.#stuckSince = now
+    if (now - this.#stuckSince < claimWaitMs) return
+    this.#stuckSince = 0
+    this.#call(() => this.#reader.repair(), this.sequence)
+  }
+
+  /** Goes to the next segment, or to the first one. False if there is none yet. @throws HermesError `BEHIND_RETENTION`, … */
+  enterNext(): boolean {
+    const { sequence } = this
+    // Before the topic's first segment the position is a mere number: whether it is still there shows when there are segments.
+    const next = this.#call(
+      () => (this.region === noRegion ? this.#reader.seek(this.#awaitedNs ?? sequence) : this.#reader.nextSegment()),
+      sequence,
+    )
+    if (next === null) return false
+    this.#enter(next)
+    return true
+  }
+
+  /** @throws HermesError `OUT_OF_RANGE`, `BEHIND_RETENTION`, …; the position is the old one then */
+  seek(target: From): void {
+    const where = target instanceof Date ? nanosecondsOf(target) : target
+    this.#store()
+    const at = this.#call(() => this.#reader.seek(where), typeof where === 'number' ? where : this.sequence)
+    this.#awaitedNs = typeof where === 'bigint' && at === null ? where : undefined
+    // The first sequence of a topic exists before its first segment does.
+    if (at !== null) {
+      this.#enter(at)
+      // Who sleeps at the old position is to look at the new one.
+      this.#reader.cancel()
+    } else if (typeof where === 'number' && where > 1) {
+      throw new HermesError('OUT_OF_RANGE', `Topic '${this.topic}' is empty: there is no sequence ${where} yet.`, {
+        details: { topic: this.topic, sequence: where, nextSequence: 1 },
+      })
+    }
+  }
+
+  /** Goes behind damage at the position, to the next message that is whole. False if there is none yet. */
+  passDamage(): boolean {
+    this.#store()
+    this.check()
+    const at = callNative(() => this.#reader.skipDamage(), { topic: this.topic })
+    if (at === null) return false
+    this.#enter(at)
+    return true
+  }
+
+  /** What a reader is told that has come to damage. */
+  damaged(): HermesError {
+    return new HermesError(
+      'CORRUPT',
+      `Topic '${this.topic}' is damaged at sequence ${this.sequence}. Go on behind it with seek(), or subscribe with onDamage: 'skip'.`,
+      { details: { topic: this.topic, sequence: this.sequence, offset: this.offset } },
+    )
+  }
+
+  /** @throws HermesError `CORRUPT` if nothing will ever come here, since the topic's control file was made anew */
+  check(): void {
+    callNative(() => this.#reader.check(), { topic: this.topic })
+  }
+
+  /** Resolves when there may be more than at the position, after `timeoutMs`, or by `cancel`. Sleeps in the kernel. One at a time. */
+  async wait(timeoutMs: number): Promise<void> {
+    if (this.#closed) return
+    this.#store()
+    try {
+      await parked(() => this.#reader.wait(timeoutMs))
+    } catch (error) {
+      throw fromNative(error, { topic: this.topic })
+    }
+    if (!this.#closed) this.check()
+  }
+
+  /** Ends the wait that is under way, if one is. */
+  cancel(): void {
+    this.#reader.cancel()
+  }
+
+  /** What the next message of the topic will get. */
+  nextSequence(): number {
+    return callNative(() => this.#log.nextSequence(), { topic: this.topic })
+  }
+
+  /** Gives the mapping back. The log stays open. */
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#reader.close()
+    this.region = noRegion
+    this.#commits = new Int32Array(0)
+  }
+
+  /** Calls the addon. Its failure tells where the log begins and ends now, so that the caller can choose where to go. */
+  #call<T>(work: () => T, sequence: number): T {
+    try {
+      return work()
+    } catch (error) {
+      const failed = fromNative(error, { topic: this.topic, sequence })
+      if (!(failed instanceof HermesError) || (failed.code !== 'BEHIND_RETENTION' && failed.code !== 'OUT_OF_RANGE'))
+        throw failed
+      const { firstSequence, nextSequence } = callNative(() => this.#log.info(), { topic: this.topic })
+      throw new HermesError(failed.code, failed.message, {
+        cause: error,
+        details: { ...failed.details, firstSequence, nextSequence },
+      })
+    }
+  }
+
+  /** Calls that begin at the position look for it in scratch memory. */
+  #store(): void {
+    this.#scratch.setPosition(this.offset, this.sequence)
+  }
+
+  #enter(at: NativePosition): void {
+    if (at.segment !== this.#segment) {
+      // The old segment's buffer is detached by this.
+      const buffer = callNative(() => this.#reader.region())
+      if (buffer === null) return
+      this.region = { bytes: new Uint8Array(buffer), data: new DataView(buffer) }
+      this.#commits = new Int32Array(buffer)
+      this.#segment = at.segment
+    }
+    this.offset = at.offset
+    this.end = at.offset
+    this.sequence = at.sequence
+    this.#stuckSince = 0
+    this.#store()
+  }
+}
