@@ -39,10 +39,9 @@ export function invalid(message: string, details?: Readonly<Record<string, unkno
  * @throws HermesError `INVALID_ARGUMENT`, `UNKNOWN_OPTION`
  */
 export function checkOptions(where: string, options: unknown, allowed: readonly string[]): void {
-  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
-    throw invalid(`${where} takes an object of options.`)
-  }
-  for (const name of Object.keys(options)) {
+  const names = namesOfOptions(options)
+  if (names === undefined) throw invalid(`${where} takes an object of options.`)
+  for (const name of names) {
     if (allowed.includes(name)) continue
     const meant = likely(name, allowed)
     const hint = meant === undefined ? `It takes: ${allowed.join(', ')}.` : `Did you mean '${meant}'?`
@@ -50,6 +49,16 @@ export function checkOptions(where: string, options: unknown, allowed: readonly 
       details: { option: name, ...(meant === undefined ? {} : { likely: meant }) },
     })
   }
+}
+
+/** The names of what `options` has; `undefined` for what is no object, or can't be looked at, as a revoked Proxy. */
+export function namesOfOptions(options: unknown): string[] | undefined {
+  try {
+    if (typeof options === 'object' && options !== null && !Array.isArray(options)) return Object.keys(options)
+  } catch {
+    // a Proxy that refuses
+  }
+  return undefined
 }
 
 /** @throws HermesError `INVALID_ARGUMENT` */
@@ -74,8 +83,17 @@ export function checkChoice(name: string, value: unknown, choices: readonly stri
 /** @throws HermesError `INVALID_ARGUMENT`; `ABORTED` if it has fired already */
 export function checkSignal(signal: unknown): void {
   if (signal === undefined) return
-  if (!(signal instanceof AbortSignal)) throw invalid(`'signal' must be an AbortSignal, not ${show(signal)}.`)
+  if (!isSignal(signal)) throw invalid(`'signal' must be an AbortSignal, not ${show(signal)}.`)
   if (signal.aborted) throw aborted(signal)
+}
+
+/** `instanceof AbortSignal`, for any value: a revoked Proxy refuses even that. */
+export function isSignal(value: unknown): value is AbortSignal {
+  try {
+    return value instanceof AbortSignal
+  } catch {
+    return false
+  }
 }
 
 export function aborted(signal: AbortSignal): HermesError {

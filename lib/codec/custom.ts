@@ -1,4 +1,5 @@
 import { isUint8Array } from 'node:util/types'
+import { namesOfOptions } from '../base/options.js'
 import { lengthOf } from '../base/plain-bytes.js'
 import type { Codec, Reader, Region } from './codec.js'
 import {
@@ -35,7 +36,7 @@ const namePattern = /^[a-z][a-z0-9._-]{0,31}$/
  * @throws HermesError `INVALID_ARGUMENT`
  */
 export function custom<In, Out = In>(options: CustomCodecOptions<In, Out>): Codec<In, Out> {
-  if (typeof options !== 'object' || options === null) {
+  if (namesOfOptions(options) === undefined) {
     throw invalidArgument('custom() takes { name, fingerprint, encode, decode }.')
   }
   const { name, fingerprint, encode, decode } = options
@@ -89,7 +90,15 @@ export function custom<In, Out = In>(options: CustomCodecOptions<In, Out>): Code
       }
       const length = lengthOf(payload)
       if (length > limit - offset) throw payloadTooLarge(name, limit - offset, length)
-      target.bytes.set(payload, offset)
+      try {
+        target.bytes.set(payload, offset)
+      } catch (error) {
+        throw encodeFailed(
+          name,
+          'the buffer of the bytes that its encode() returned was transferred, or is too short now.',
+          error,
+        )
+      }
       return length
     },
 

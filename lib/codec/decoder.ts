@@ -220,7 +220,11 @@ export class Decoder<Out, View = Out> {
 
   #open(bytes: Uint8Array): Region {
     if (!isUint8Array(bytes)) throw invalidArgument(`A Decoder takes a Uint8Array or Buffer; got ${describe(bytes)}.`)
-    return regionOf(bytes)
+    try {
+      return regionOf(bytes)
+    } catch (error) {
+      throw closedError(error)
+    }
   }
 
   /**

@@ -1,4 +1,6 @@
+import { lengthOfBatch, valueOfBatch } from '../base/batch.js'
 import { HermesError } from '../base/errors.js'
+import { namesOfOptions } from '../base/options.js'
 import { defaultMaxPayloadBytes, frameAlignment, frameHeaderBytes, frameType, sealFrame } from '../frame/frame.js'
 import type { Codec, Region } from './codec.js'
 import { describe, invalidArgument, isOurs } from './failures.js'
@@ -20,7 +22,7 @@ export interface EncoderOptions {
   readonly timestamp?: 'wall' | 'none' | (() => bigint)
 }
 
-const optionNames: readonly string[] = ['capacity', 'maxPayload', 'sequence', 'timestamp']
+const encoderOptions: readonly string[] = ['capacity', 'maxPayload', 'sequence', 'timestamp']
 const maxCapacity = 2 ** 30
 const two32 = 0x1_0000_0000
 
@@ -51,7 +53,7 @@ export class Encoder<In> {
   /** @throws HermesError `INVALID_ARGUMENT`, `UNKNOWN_OPTION` */
   constructor(codec: Codec<In, unknown, unknown>, options: EncoderOptions = {}) {
     assertCodec(codec, 'new Encoder()')
-    checkOptionNames('Encoder', options, optionNames)
+    checkOptionNames('Encoder', options, encoderOptions)
     this.#codec = guarded(codec)
     this.#maxPayload = checkInteger('maxPayload', options.maxPayload ?? defaultMaxPayloadBytes, 0, maxCapacity)
     const capacity = checkInteger('capacity', options.capacity ?? 1_048_576, frameHeaderBytes, maxCapacity)
@@ -106,17 +108,15 @@ export class Encoder<In> {
    * one stay written, and `sequence` tells how many those are.
    */
   encodeBatch(values: ArrayLike<In>, start = 0): number {
-    if (typeof values !== 'object' || values === null) {
-      throw invalidArgument(`encodeBatch() takes an array of values; got ${describe(values)}.`)
-    }
     checkInteger('start', start, 0, Number.MAX_SAFE_INTEGER)
     this.#begin()
     let index = start
     try {
+      const count = lengthOfBatch('encodeBatch()', values)
       this.#stamp()
-      for (; index < values.length; index++) {
+      for (; index < count; index++) {
         if (this.#length + frameHeaderBytes > this.#capacity) break
-        const value = values[index] as In
+        const value = valueOfBatch('encodeBatch()', values, index)
         try {
           this.#append(value)
         } catch (error) {
@@ -222,10 +222,9 @@ export function checkInteger(name: string, value: number, low: number, high: num
 
 /** @internal */
 export function checkOptionNames(owner: string, options: unknown, names: readonly string[]): asserts options is object {
-  if (typeof options !== 'object' || options === null) {
-    throw invalidArgument(`${owner} takes an object of options; got ${describe(options)}.`)
-  }
-  for (const key of Object.keys(options)) {
+  const given = namesOfOptions(options)
+  if (given === undefined) throw invalidArgument(`${owner} takes an object of options; got ${describe(options)}.`)
+  for (const key of given) {
     if (!names.includes(key)) {
       throw new HermesError(
         'UNKNOWN_OPTION',

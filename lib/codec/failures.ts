@@ -40,6 +40,25 @@ export function isOurs(error: unknown): error is HermesError {
   }
 }
 
+/** Array.isArray, for any value: a revoked Proxy refuses even that. */
+export function isArray(value: unknown): value is readonly unknown[] {
+  try {
+    return Array.isArray(value)
+  } catch {
+    return false
+  }
+}
+
+/** The name of a function that was given in place of what it makes. */
+export function nameOfFunction(value: unknown): string | undefined {
+  try {
+    if (typeof value === 'function' && typeof value.name === 'string' && value.name !== '') return value.name
+  } catch {
+    // a revoked Proxy
+  }
+  return undefined
+}
+
 export function messageOf(error: unknown): string {
   try {
     return error instanceof Error ? String(error.message) : String(error)

@@ -1,5 +1,5 @@
 import { Decoder, Encoder, ExtensionCodec } from '@msgpack/msgpack'
-import { lengthOf, plainView } from '../base/plain-bytes.js'
+import { plainBytes } from '../base/plain-bytes.js'
 import { isAscii, isWellFormed, readUtf8 } from './strings.js'
 
 const maxUint64 = 2n ** 64n - 1n
@@ -104,8 +104,7 @@ const strict = {
     }
   },
   encodeBinary(this: EncoderParts, view: ArrayBufferView): void {
-    const whole = new Uint8Array(view.buffer, view.byteOffset, view.byteLength)
-    const bytes = plainView(whole, 0, lengthOf(whole))
+    const bytes = plainBytes(view)
     const size = bytes.length
     if (size < 0x100) {
       this.writeU8(0xc4)

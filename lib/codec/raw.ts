@@ -48,7 +48,11 @@ export const raw: Codec<Uint8Array> = sealed({
     if (!isUint8Array(value)) throw encodeFailed('raw', `expected a Uint8Array or Buffer, got ${describe(value)}.`)
     const length = lengthOf(value)
     if (length > limit - offset) throw payloadTooLarge('raw', limit - offset, length)
-    target.bytes.set(value, offset)
+    try {
+      target.bytes.set(value, offset)
+    } catch (error) {
+      throw encodeFailed('raw', 'the buffer of the bytes was transferred, or is too short for them now.', error)
+    }
     return length
   },
 

@@ -1,8 +1,9 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { HermesError } from '../base/errors.js'
+import { namesOfOptions } from '../base/options.js'
 import type { Codec, Reader, Region } from './codec.js'
 import type { VersionSchema } from './evolution.js'
-import { describe, invalidArgument, messageOf } from './failures.js'
+import { describe, invalidArgument, messageOf, nameOfFunction } from './failures.js'
 import { guarded, sealed } from './guarded.js'
 
 export interface ValidatedOptions<On extends 'both' | 'publish' | 'receive' = 'both' | 'publish' | 'receive'> {
@@ -112,8 +113,14 @@ interface Issue {
 function schemaProps(schema: StandardSchemaV1): StandardSchemaV1.Props {
   // arktype's schemas are functions.
   const holder = (typeof schema === 'object' && schema !== null) || typeof schema === 'function' ? schema : undefined
-  const standard = holder?.['~standard'] as StandardSchemaV1.Props | undefined
-  if (standard?.version !== 1 || typeof standard.validate !== 'function') {
+  let standard: StandardSchemaV1.Props | undefined
+  try {
+    const given = holder?.['~standard'] as StandardSchemaV1.Props | undefined
+    if (given?.version === 1 && typeof given.validate === 'function') standard = given
+  } catch {
+    // a revoked Proxy
+  }
+  if (standard === undefined) {
     throw invalidArgument(
       "validated() takes a Standard Schema validator as its second argument: an object with '~standard', version 1, " +
         'as zod, valibot and arktype make them.',
@@ -123,10 +130,11 @@ function schemaProps(schema: StandardSchemaV1): StandardSchemaV1.Props {
 }
 
 function checkedPlace(options: ValidatedOptions): 'both' | 'publish' | 'receive' {
-  if (typeof options !== 'object' || options === null) {
+  const names = namesOfOptions(options)
+  if (names === undefined) {
     throw invalidArgument(`validated() takes an object of options as its third argument; got ${describe(options)}.`)
   }
-  for (const key of Object.keys(options)) {
+  for (const key of names) {
     if (!optionNames.includes(key)) {
       throw new HermesError(
         'UNKNOWN_OPTION',
@@ -154,7 +162,7 @@ function validate(standard: StandardSchemaV1.Props, value: unknown, what: 'publi
       }
       const { issues: given } = result as StandardSchemaV1.FailureResult
       if (given === undefined) return (result as StandardSchemaV1.SuccessResult<unknown>).value
-      issues = given.map((issue) => ({ message: String(issue.message), path: plainPath(issue.path) }))
+      issues = Array.from(given, (issue) => ({ message: String(issue.message), path: plainPath(issue.path) }))
     }
   } catch (error) {
     throw new HermesError('VALIDATION_FAILED', `The validator failed on a ${what} value: ${messageOf(error)}`, {
@@ -164,7 +172,7 @@ function validate(standard: StandardSchemaV1.Props, value: unknown, what: 'publi
   }
   if (isLater || issues === undefined) {
     // Nobody will wait for it, and its rejection must not end the process.
-    Promise.resolve(result).catch(() => undefined)
+    new Promise((resolve) => resolve(result)).catch(() => undefined)
     throw invalidArgument(
       'The validator is asynchronous, and values are validated synchronously when they are published and read. ' +
         'Use a schema without asynchronous checks, and do those before publish().',
@@ -193,19 +201,23 @@ function plainPath(path: StandardSchemaV1.Issue['path']): (string | number)[] {
  * @throws HermesError `INVALID_ARGUMENT`, which tells a codec from a function that makes one
  */
 export function assertCodec(value: unknown, where: string): asserts value is Codec<unknown> {
-  const given = value as Partial<Codec<unknown>> | null | undefined
-  if (
-    (typeof given === 'object' || typeof given === 'function') &&
-    given !== null &&
-    typeof given.name === 'string' &&
-    typeof given.fingerprint === 'string' &&
-    typeof given.encode === 'function' &&
-    typeof given.decode === 'function' &&
-    typeof given.reader === 'function'
-  ) {
-    return
+  try {
+    const given = value as Partial<Codec<unknown>> | null | undefined
+    if (
+      (typeof given === 'object' || typeof given === 'function') &&
+      given !== null &&
+      typeof given.name === 'string' &&
+      typeof given.fingerprint === 'string' &&
+      typeof given.encode === 'function' &&
+      typeof given.decode === 'function' &&
+      typeof given.reader === 'function'
+    ) {
+      return
+    }
+  } catch {
+    // a revoked Proxy
   }
-  const name = typeof value === 'function' && value.name !== '' ? value.name : undefined
+  const name = nameOfFunction(value)
   const hint = name === undefined ? `got ${describe(value)}` : `got the function ${name}; call it: ${name}(…)`
   throw invalidArgument(`${where} takes a codec: raw, text, json, msgpack, struct({ … }) or custom({ … }); ${hint}.`)
 }

@@ -8,6 +8,12 @@ export function checkLimit(limit: unknown): void {
   throw invalid(`'limit' must be a whole number from 0 on, not ${show(limit)}.`)
 }
 
+/** What goes with a frame. Nothing that becomes a number: that would run the caller's code. @throws HermesError `INVALID_ARGUMENT` */
+export function checkLabel(label: unknown): void {
+  if (typeof label === 'number' && label >>> 0 === label) return
+  throw invalid(`'label' must be a whole number from 0 to 4294967295, not ${show(label)}.`)
+}
+
 /** @throws HermesError `INVALID_ARGUMENT` */
 export function checkHandler(handler: unknown): void {
   if (typeof handler !== 'function') throw invalid(`poll() takes a function, not ${show(handler)}.`)
@@ -18,13 +24,4 @@ export function checkTarget(target: unknown, offset: number, bytes: number): voi
   if (!isUint8Array(target)) throw invalid(`popInto() takes a Uint8Array or Buffer, not ${show(target)}.`)
   if (!Number.isInteger(offset) || offset < 0 || lengthOf(target) - offset < bytes)
     throw invalid(`popInto(): this item takes ${bytes} bytes from 'offset' on.`)
-}
-
-/** The length of a batch, asked for once. @throws HermesError `INVALID_ARGUMENT` */
-export function lengthOfBatch(values: unknown): number {
-  if (typeof values === 'object' && values !== null) {
-    const { length } = values as { length?: unknown }
-    if (typeof length === 'number' && Number.isSafeInteger(length) && length >= 0) return length
-  }
-  throw invalid(`pushBatch() takes an array of values, not ${show(values)}.`)
 }

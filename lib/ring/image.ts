@@ -1,3 +1,4 @@
+import { isAnyArrayBuffer } from 'node:util/types'
 import { HermesError } from '../base/errors.js'
 import { invalid } from '../base/options.js'
 import type { Region } from '../codec/codec.js'
@@ -257,10 +258,18 @@ export class RingImage {
   }
 }
 
+function partsOf(handle: unknown): Partial<RingHandle> {
+  try {
+    const { buffer, byteOffset, byteLength } = (handle ?? {}) as RingHandle
+    return { buffer: isAnyArrayBuffer(buffer) ? buffer : (undefined as never), byteOffset, byteLength }
+  } catch {
+    return {} // a revoked Proxy
+  }
+}
+
 function checkHandle(handle: unknown): RingHandle {
-  const { buffer, byteOffset, byteLength } = (handle ?? {}) as Partial<RingHandle>
-  const known = buffer instanceof SharedArrayBuffer || buffer instanceof ArrayBuffer
-  if (!known || !Number.isInteger(byteOffset) || !Number.isInteger(byteLength)) {
+  const { buffer, byteOffset, byteLength } = partsOf(handle)
+  if (buffer === undefined || !Number.isInteger(byteOffset) || !Number.isInteger(byteLength)) {
     throw invalid("'handle' must be the `handle` of a ring: { buffer, byteOffset, byteLength }.")
   }
   const start = byteOffset as number

@@ -1,8 +1,9 @@
+import { lengthOfBatch, valueOfBatch } from '../base/batch.js'
 import { HermesError } from '../base/errors.js'
 import { checkInteger, checkOptions, checkSignal, invalid } from '../base/options.js'
 import type { Codec, Reader, Region } from '../codec/codec.js'
 import type { NativeRingFile } from '../native/types.js'
-import { checkHandler, checkLimit, checkTarget, lengthOfBatch } from './arguments.js'
+import { checkHandler, checkLimit, checkTarget } from './arguments.js'
 import { pollUntil, sleepUntil, wake } from './bell.js'
 import { corrupt, type RingHandle, RingImage } from './image.js'
 import { dataOffset, maxParticipants, turnOf, word } from './layout.js'
@@ -239,9 +240,9 @@ export class MpmcRing<In, Out = In, View = Out> {
 
   /** Appends as many values as fit and returns how many. Items of others may come between. Values before one that throws stay in the ring. */
   pushBatch(values: readonly In[]): number {
-    const count = lengthOfBatch(values)
+    const count = lengthOfBatch('pushBatch()', values)
     let done = 0
-    while (done < count && this.tryPush(values[done] as In)) done++
+    while (done < count && this.tryPush(valueOfBatch('pushBatch()', values, done))) done++
     return done
   }
 

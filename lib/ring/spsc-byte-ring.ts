@@ -1,10 +1,11 @@
 import { isUint8Array } from 'node:util/types'
+import { lengthOfBatch, valueOfBatch } from '../base/batch.js'
 import { HermesError } from '../base/errors.js'
 import { checkInteger, checkOptions, invalid } from '../base/options.js'
 import { lengthOf, plainView } from '../base/plain-bytes.js'
 import type { Codec, Reader, Region } from '../codec/codec.js'
 import { isOurs } from '../codec/failures.js'
-import { checkHandler, checkLimit, checkTarget, lengthOfBatch } from './arguments.js'
+import { checkHandler, checkLabel, checkLimit, checkTarget } from './arguments.js'
 import { corrupt, type RingHandle, RingImage } from './image.js'
 import { dataOffset, frameHeaderBytes, paddingFlag } from './layout.js'
 import { checkCommon, checkTag, codecOf, type RingCreateOptions, tagOf } from './settings.js'
@@ -131,6 +132,7 @@ export class SpscByteRing<In, Out = In, View = Out> extends SpscSide {
    */
   tryPush(value: In, label = 0): boolean {
     if (this.producing) throw this.busy()
+    checkLabel(label)
     this.producing = true
     let length: number
     // (`finally` would cost more)
@@ -193,9 +195,9 @@ export class SpscByteRing<In, Out = In, View = Out> extends SpscSide {
 
   /** Producer: appends as many values as fit, one by one, and returns how many. Values before one that throws stay in the ring. */
   pushBatch(values: readonly In[]): number {
-    const count = lengthOfBatch(values)
+    const count = lengthOfBatch('pushBatch()', values)
     let done = 0
-    while (done < count && this.tryPush(values[done] as In)) done++
+    while (done < count && this.tryPush(valueOfBatch('pushBatch()', values, done))) done++
     return done
   }
 
@@ -226,6 +228,7 @@ export class SpscByteRing<In, Out = In, View = Out> extends SpscSide {
     if (this.closed) throw new HermesError('CLOSED', "The ring's producer was closed. Attach again to go on.")
     if (this.#claimBytes < 0) throw invalid('commit() without an open claim.')
     checkInteger('length', length, 0, this.#claimBytes)
+    checkLabel(label)
     this.#claimBytes = -1
     this.#commitFrame(length, label)
   }
@@ -256,7 +259,8 @@ export class SpscByteRing<In, Out = In, View = Out> extends SpscSide {
     if (next === undefined) return -1
     const length = this.#length
     checkTarget(target, offset, length)
-    plainView(target, offset, offset + length).set(this.#region.bytes.subarray(this.#offset, this.#offset + length))
+    if (length > 0)
+      plainView(target, offset, offset + length).set(this.#region.bytes.subarray(this.#offset, this.#offset + length))
     this.release(next)
     return length
   }

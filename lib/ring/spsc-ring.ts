@@ -1,7 +1,8 @@
-import { checkInteger, checkOptions, invalid } from '../base/options.js'
+import { lengthOfBatch, valueOfBatch } from '../base/batch.js'
+import { checkInteger, checkOptions, invalid, show } from '../base/options.js'
 import { plainView } from '../base/plain-bytes.js'
 import type { Codec, Reader, Region } from '../codec/codec.js'
-import { checkHandler, checkLimit, checkTarget, lengthOfBatch } from './arguments.js'
+import { checkHandler, checkLimit, checkTarget } from './arguments.js'
 import { type RingHandle, RingImage } from './image.js'
 import { dataOffset } from './layout.js'
 import {
@@ -162,9 +163,9 @@ export class SpscRing<In, Out = In, View = Out> extends SpscSide {
     let begin = 0
     let count = 0
     try {
-      count = this.#claimable(lengthOfBatch(values))
+      count = this.#claimable(lengthOfBatch('pushBatch()', values))
       begin = this.produced
-      for (let i = 0; i < count; i++) this.#encode(values[i] as In, begin + i)
+      for (let i = 0; i < count; i++) this.#encode(valueOfBatch('pushBatch()', values, i), begin + i)
     } finally {
       this.stopProducing()
     }
@@ -199,7 +200,7 @@ export class SpscRing<In, Out = In, View = Out> extends SpscSide {
     if (this.producing) throw this.busy()
     const room = (this.produceLimit - this.produced) | 0
     if (!Number.isInteger(count) || count < 0 || count > room)
-      throw invalid(`commit(${String(count)}): no more than ${room} items were claimed.`)
+      throw invalid(`commit(${show(count)}): no more than ${room} items were claimed.`)
     if (count > 0) this.publish((this.produced + count) | 0)
   }
 
@@ -308,7 +309,7 @@ export class SpscRing<In, Out = In, View = Out> extends SpscSide {
     if (this.consuming) throw this.busy()
     const items = (this.consumeLimit - this.consumed) | 0
     if (!Number.isInteger(count) || count < 0 || count > items)
-      throw invalid(`consume(${String(count)}): there are ${items} items.`)
+      throw invalid(`consume(${show(count)}): there are ${items} items.`)
     if (count > 0) this.release((this.consumed + count) | 0)
   }
 

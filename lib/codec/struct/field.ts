@@ -1,4 +1,4 @@
-import { describe, invalidArgument } from '../failures.js'
+import { describe, invalidArgument, nameOfFunction } from '../failures.js'
 import {
   type AnyLayout,
   arrayOf,
@@ -64,14 +64,21 @@ function number(kind: ScalarKind): Field<number> {
 
 /** The layout that a field carries. Throws `INVALID_ARGUMENT` for anything but a field. */
 export function layoutOf(given: unknown, where: string): AnyLayout {
-  const holder = typeof given === 'object' && given !== null ? (given as Partial<Field>) : undefined
-  const layout = holder?.[layoutKey] as AnyLayout | undefined
+  const layout = layoutIn(given)
   if (layout !== undefined) return layout
-  const hint =
-    typeof given === 'function' && given.name !== ''
-      ? `the function ${given.name}; call it: ${given.name}(…)`
-      : describe(given)
+  const name = nameOfFunction(given)
+  const hint = name === undefined ? describe(given) : `the function ${name}; call it: ${name}(…)`
   throw invalidArgument(`${where} is no field type such as u32, f64, ascii(8) or a struct; got ${hint}.`)
+}
+
+function layoutIn(given: unknown): AnyLayout | undefined {
+  if (typeof given !== 'object' || given === null) return undefined
+  try {
+    const layout = (given as Partial<Field>)[layoutKey] as Partial<AnyLayout> | null | undefined
+    return typeof layout === 'object' && typeof layout?.kind === 'string' ? (layout as AnyLayout) : undefined
+  } catch {
+    return undefined // a revoked Proxy
+  }
 }
 
 function elementLayout(given: unknown, where: string): Layout {

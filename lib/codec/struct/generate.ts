@@ -9,6 +9,7 @@
  */
 import { isUint8Array } from 'node:util/types'
 import type { HermesError } from '../../base/errors.js'
+import { lengthOf } from '../../base/plain-bytes.js'
 import type { Region } from '../codec.js'
 import { copyOut } from '../region.js'
 import { readAscii, readAscii8, readUtf8, readUtf8Field, writeUtf8, writeUtf8Field } from '../strings.js'
@@ -41,6 +42,7 @@ const helpers = {
   copyOut,
   isUint8Array,
   labelAt,
+  lengthOf,
   readAscii,
   readAscii8,
   readSafe,
@@ -111,8 +113,10 @@ function emitEncoder(source: Source, layout: RecordLayout): string {
       result = `${layout.size} + count * ${type.stride}`
     } else if (type.kind === 'varBytes') {
       lines.push(
-        `if (!isUint8Array(rest) || rest.length > limit - ${start}) break fast`,
-        'const count = rest.length',
+        `if (!isUint8Array(rest)) break fast`,
+        // What a subclass says of its length may be something else.
+        'const count = lengthOf(rest)',
+        `if (count > limit - ${start}) break fast`,
         `if (count <= 32) for (let i = 0; i < count; i++) bytes[${start} + i] = rest[i]`,
         `else bytes.set(rest, ${start})`,
       )
@@ -256,7 +260,7 @@ function emitWrite(source: Source, type: Layout, v: string, base: string, offset
       return [`if (typeof ${v} !== 'string' || !writeUtf8Field(bytes, ${at}, ${type.size}, ${v})) break fast`]
     case 'bytes':
       return [
-        `if (!isUint8Array(${v}) || ${v}.length !== ${type.size}) break fast`,
+        `if (!isUint8Array(${v}) || lengthOf(${v}) !== ${type.size}) break fast`,
         type.size <= 32
           ? `for (let i = 0; i < ${type.size}; i++) bytes[${at} + i] = ${v}[i]`
           : `bytes.set(${v}, ${at})`,

@@ -5,8 +5,9 @@
  */
 import { isUint8Array } from 'node:util/types'
 import { HermesError } from '../../base/errors.js'
+import { lengthOf } from '../../base/plain-bytes.js'
 import type { Region } from '../codec.js'
-import { describe, invalidArgument, payloadTooLarge } from '../failures.js'
+import { describe, invalidArgument, isOurs, messageOf, payloadTooLarge } from '../failures.js'
 import { copyOut } from '../region.js'
 import {
   illFormed,
@@ -78,7 +79,7 @@ export function encodeRecord(
 
 /** Turns whatever encoding threw into a HermesError. */
 function encodeError(layout: RecordLayout, error: unknown): HermesError {
-  if (error instanceof HermesError) return error
+  if (isOurs(error)) return error
   const title = titleOf(layout)
   if (error instanceof Refused) {
     const field = pathText(error.path)
@@ -88,14 +89,10 @@ function encodeError(layout: RecordLayout, error: unknown): HermesError {
     })
   }
   // A getter or valueOf of the user's threw.
-  return new HermesError(
-    'ENCODE_FAILED',
-    `Can't encode ${title}: ${error instanceof Error ? error.message : String(error)}`,
-    {
-      cause: error,
-      details: { codec: 'struct', struct: title },
-    },
-  )
+  return new HermesError('ENCODE_FAILED', `Can't encode ${title}: ${messageOf(error)}`, {
+    cause: error,
+    details: { codec: 'struct', struct: title },
+  })
 }
 
 function located(error: unknown, key: string | number): unknown {
@@ -166,10 +163,10 @@ function writeValue(type: Layout, value: unknown, target: Region, offset: number
     case 'utf8':
       return writeFixedUtf8(bytes, offset, type.size, value)
     case 'bytes':
-      if (!isUint8Array(value) || value.length !== type.size) {
+      if (!isUint8Array(value) || lengthOf(value) !== type.size) {
         return refuse(
           `a Uint8Array of exactly ${type.size} bytes (bytes(${type.size}))`,
-          isUint8Array(value) ? value.length : value,
+          isUint8Array(value) ? lengthOf(value) : value,
         )
       }
       return bytes.set(value, offset)
@@ -271,7 +268,7 @@ function writeTrailing(
   }
   if (type.kind === 'varBytes') {
     if (!isUint8Array(value)) return refuse('a Uint8Array (varBytes)', value)
-    const size = value.length
+    const size = lengthOf(value)
     if (size > room) throw payloadTooLarge(titleOf(layout), whole, layout.size + size)
     target.bytes.set(value, start)
     return size

@@ -2,7 +2,7 @@
  * Where each field of a struct lies. docs/codecs.md describes the same rules for other languages; the golden tests in
  * test/codec/struct-layout.test.ts keep both from changing.
  */
-import { describe, invalidArgument } from '../failures.js'
+import { describe, invalidArgument, isArray } from '../failures.js'
 
 export const scalarBytes = {
   u8: 1,
@@ -121,11 +121,13 @@ export function fixedString(kind: StringKind, size: number): StringLayout {
 }
 
 export function enumOf(labels: readonly string[]): EnumLayout {
-  if (!Array.isArray(labels) || labels.length === 0 || labels.length > maxLabels) {
+  if (!isArray(labels) || labels.length === 0 || labels.length > maxLabels) {
     throw invalidArgument(`enumeration() takes an array of 1 to ${maxLabels} strings, got ${describe(labels)}.`)
   }
+  // Read once: what is checked is what is used.
+  const list = Object.freeze(Array.from({ length: labels.length }, (_, index) => labels[index] as string))
   const indexes = new Map<unknown, number>()
-  for (const [index, label] of (labels as readonly unknown[]).entries()) {
+  for (const [index, label] of (list as readonly unknown[]).entries()) {
     if (typeof label !== 'string' || label === '' || label.length > maxLabelLength) {
       throw invalidArgument(
         `enumeration() takes strings of 1 to ${maxLabelLength} characters; label ${index} is ${describe(label)}.`,
@@ -134,8 +136,8 @@ export function enumOf(labels: readonly string[]): EnumLayout {
     if (indexes.has(label)) throw invalidArgument(`enumeration() was given the label ${describe(label)} twice.`)
     indexes.set(label, index)
   }
-  const size = labels.length <= 256 ? 1 : 2
-  return Object.freeze({ kind: 'enum', size, align: size, labels: Object.freeze([...labels]), indexes })
+  const size = list.length <= 256 ? 1 : 2
+  return Object.freeze({ kind: 'enum', size, align: size, labels: list, indexes })
 }
 
 export function arrayOf(element: Layout, count: number): ArrayLayout {

@@ -1,4 +1,5 @@
-import { describe, invalidArgument } from '../failures.js'
+import { namesOfOptions } from '../../base/options.js'
+import { describe, invalidArgument, isArray } from '../failures.js'
 import { fingerprintOf } from '../fingerprint.js'
 import { readValue } from './interpret.js'
 import {
@@ -157,7 +158,7 @@ function parseRecord(
   const where = path === '' ? 'the schema' : path
   if (depth > maxNesting) throw refused(`${where} is nested more than ${maxNesting} deep`)
   const list = given['fields']
-  if (!Array.isArray(list)) throw refused(`the fields of ${where} are ${describe(list)}`)
+  if (!isArray(list)) throw refused(`the fields of ${where} are ${describe(list)}`)
   if (list.length > budget.left) throw refused(`it has more than ${maxFields} fields`)
   budget.left -= list.length
   const fields: ParsedField[] = []
@@ -287,7 +288,7 @@ function parseElement(given: Readonly<Record<string, unknown>>, path: string, bu
 }
 
 function asObject(value: unknown, what: string): Readonly<Record<string, unknown>> {
-  if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
+  if (namesOfOptions(value) !== undefined) {
     return value as Readonly<Record<string, unknown>>
   }
   throw invalidArgument(`This is no struct schema: ${what} is ${describe(value)}, and an object was expected.`)

@@ -1,5 +1,6 @@
 import { inspect } from 'node:util'
 import { HermesError } from '../../base/errors.js'
+import { namesOfOptions } from '../../base/options.js'
 import type { Codec, Reader, Region } from '../codec.js'
 import { closedError, describe, invalidArgument } from '../failures.js'
 import { sealed } from '../guarded.js'
@@ -95,12 +96,16 @@ export function struct<const F extends Fields>(
   fields: F,
   options: StructOptions = {},
 ): StructCodec<StructInput<F>, StructValue<F>, StructView<F>> {
-  if (typeof fields !== 'object' || fields === null || Array.isArray(fields)) {
+  if (namesOfOptions(fields) === undefined) {
     throw invalidArgument(
       `struct() takes an object of fields, such as { price: f64, size: u32 }; got ${describe(fields)}.`,
     )
   }
-  for (const key of Object.keys(options)) {
+  const names = namesOfOptions(options)
+  if (names === undefined) {
+    throw invalidArgument(`struct() takes an object of options as its second argument; got ${describe(options)}.`)
+  }
+  for (const key of names) {
     if (key !== 'name') {
       throw new HermesError('UNKNOWN_OPTION', `struct() has no option ${describe(key)}. Its one option is 'name'.`)
     }
