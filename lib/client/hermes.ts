@@ -306,14 +306,18 @@ function checkTopicOptions(options: TopicOptions<never, unknown, unknown>): Omit
 
 function checkCodec(codec: unknown): void {
   const given = codec as Partial<Codec<unknown>> | null
-  if (
-    typeof given?.name === 'string' &&
-    typeof given.fingerprint === 'string' &&
-    typeof given.encode === 'function' &&
-    typeof given.decode === 'function' &&
-    typeof given.reader === 'function'
-  ) {
-    return
+  try {
+    if (
+      typeof given?.name === 'string' &&
+      typeof given.fingerprint === 'string' &&
+      typeof given.encode === 'function' &&
+      typeof given.decode === 'function' &&
+      typeof given.reader === 'function'
+    ) {
+      return
+    }
+  } catch {
+    // a revoked Proxy
   }
   throw invalid("'codec' must be a codec: raw, text, json, msgpack, struct({…}) or custom({…}).")
 }

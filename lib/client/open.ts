@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url'
 import { HermesError } from '../base/errors.js'
 import { checkBoolean, checkOptions, invalid, show } from '../base/options.js'
 import { checkTopicName } from '../base/topic-name.js'
+import { isWellFormed } from '../codec/strings.js'
 import { LocalPlacement } from '../placement/local/placement.js'
 import { checkTcpOptions, type TcpOptions } from '../placement/remote/options.js'
 import { RingPlacement } from '../placement/ring/placement.js'
@@ -56,8 +57,16 @@ export async function open(place: string | URL, options: OpenOptions = {}): Prom
 
 /** The URL, if the place is a broker. */
 function brokerOf(place: unknown): string | undefined {
-  const text = place instanceof URL ? place.href : place
+  const text = isUrl(place) ? place.href : place
   return typeof text === 'string' && /^(tcp|tls):\/\//i.test(text) ? text : undefined
+}
+
+function isUrl(place: unknown): place is URL {
+  try {
+    return place instanceof URL
+  } catch {
+    return false // a revoked Proxy
+  }
 }
 
 function isRing(place: unknown): place is string {
@@ -65,11 +74,11 @@ function isRing(place: unknown): place is string {
 }
 
 function pathOf(place: unknown): string {
-  if (place instanceof URL) {
+  if (isUrl(place)) {
     if (place.protocol !== 'file:') throw unknownPlace(place.protocol)
     return pathOfUrl(place)
   }
-  if (typeof place !== 'string' || place === '' || place.includes('\0')) {
+  if (typeof place !== 'string' || place === '' || place.includes('\0') || !isWellFormed(place)) {
     throw invalid(
       `open() takes a place: a directory, 'shm:name', 'ring:name' or 'tcp://host:port'; not ${show(place)}.`,
     )

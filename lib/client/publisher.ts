@@ -1,8 +1,9 @@
 import { bounded, checkWaitOptions, mostTimeoutMs, onAbort, type WaitOptions } from '../base/abort.js'
 import { Deferred } from '../base/deferred.js'
 import { HermesError } from '../base/errors.js'
-import { checkChoice, checkInteger, checkOptions, invalid, show } from '../base/options.js'
+import { checkChoice, checkInteger, checkOptions, invalid, isSignal, show } from '../base/options.js'
 import type { Codec } from '../codec/codec.js'
+import { isOurs } from '../codec/failures.js'
 import { frameAlignment, frameBytes, frameHeaderBytes, frameOffset } from '../frame/frame.js'
 import type { RecoveryReport } from '../model/recovery.js'
 import { type Durability, durabilities } from '../model/topic.js'
@@ -112,7 +113,7 @@ export class Publisher<In> implements AsyncDisposable {
    */
   publishBatch(values: Iterable<In>): boolean {
     if (!this.#accepts) throw this.#refusal()
-    if (typeof (values as Partial<Iterable<In>> | null)?.[Symbol.iterator] !== 'function') {
+    if (!isIterable(values)) {
       throw invalid('publishBatch() takes an array or another iterable of values.')
     }
     const port = this.#port
@@ -128,6 +129,8 @@ export class Publisher<In> implements AsyncDisposable {
     this.#accepts = false
     try {
       for (const value of values) {
+        // The iterable's own code, or that of a value, may have closed this publisher: what comes then would not be waited for.
+        if (this.#state !== 'open') throw this.#closedError()
         if (count === batchLimit || offset + most > end) {
           roomy = port.appendBatch(count, offset - batchOffset) && roomy
           accepted += count
@@ -143,10 +146,11 @@ export class Publisher<In> implements AsyncDisposable {
         offset = next
         count++
       }
+      if (this.#state !== 'open') throw this.#closedError()
       if (count > 0) roomy = port.appendBatch(count, offset - batchOffset) && roomy
     } catch (error) {
       const told = this.#explained(error)
-      if (!(told instanceof HermesError)) throw told
+      if (!isOurs(told)) throw told
       throw new HermesError(told.code, told.message, { cause: error, details: { ...told.details, accepted } })
     } finally {
       this.#accepts = this.#state === 'open'
@@ -336,12 +340,14 @@ export class Publisher<In> implements AsyncDisposable {
       throw this.#explained(error)
     }
     this.#accepts = this.#state === 'open'
+    // Closed by the value's own code: `close` does not wait for this message any more.
+    if (!this.#accepts) throw this.#closedError()
     return length
   }
 
   /** A codec knows neither the topic nor that its limit is fixed. */
   #explained(error: unknown): unknown {
-    if (!(error instanceof HermesError)) return error
+    if (!isOurs(error)) return error
     const { code, details, message } = error
     const { topic } = this
     if (code === 'VALIDATION_FAILED' || code === 'ENCODE_FAILED') {
@@ -409,13 +415,21 @@ export class Publisher<In> implements AsyncDisposable {
   }
 }
 
+function isIterable(values: unknown): boolean {
+  try {
+    return typeof (values as Partial<Iterable<unknown>> | null)?.[Symbol.iterator] === 'function'
+  } catch {
+    return false // a revoked Proxy
+  }
+}
+
 /** @throws HermesError `INVALID_ARGUMENT`, `UNKNOWN_OPTION` */
 export function checkCloseOptions(options: CloseOptions): void {
   checkOptions('close()', options, ['signal', 'timeoutMs'])
   const { signal, timeoutMs } = options
   if (timeoutMs !== undefined) checkInteger('timeoutMs', timeoutMs, 0, mostTimeoutMs)
   // One that has fired is no error here: it says not to wait.
-  if (signal !== undefined && !(signal instanceof AbortSignal)) {
+  if (signal !== undefined && !isSignal(signal)) {
     throw invalid(`'signal' must be an AbortSignal, not ${show(signal)}.`)
   }
 }

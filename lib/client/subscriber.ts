@@ -1,8 +1,10 @@
+import { isAsyncFunction, isDate } from 'node:util/types'
 import { bounded, checkWaitOptions, type WaitOptions } from '../base/abort.js'
 import { Deferred } from '../base/deferred.js'
 import { HermesError } from '../base/errors.js'
 import { checkInteger, invalid } from '../base/options.js'
 import type { Codec, Reader } from '../codec/codec.js'
+import { isOurs } from '../codec/failures.js'
 import { frameBytes, frameHeaderBytes, frameOffset, frameType } from '../frame/frame.js'
 import type { From } from '../model/topic.js'
 import type { SubscriberPort } from '../placement/port.js'
@@ -89,8 +91,9 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
     let port = this.#port
     if (this.#consumer !== 'none' || this.#isClosed || typeof handler !== 'function') this.#refuse(handler)
     if (handler !== this.#handler) this.#look(handler)
-    // Bit operations make a 32-bit integer of anything: what is not one differs.
-    if ((limit | 0) !== limit || limit < 1 || limit > maxLimit) checkInteger('limit', limit, 1, maxLimit)
+    // Bit operations make a 32-bit integer of any number: what is not one differs.
+    if (typeof limit !== 'number' || (limit | 0) !== limit || limit < 1 || limit > maxLimit)
+      checkInteger('limit', limit, 1, maxLimit)
     if (port.offset >= port.end) {
       if (this.#fetch(limit) === 0) return 0
       port = this.#port
@@ -188,7 +191,7 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
         if (this.#isClosed) return
       }
     } catch (error) {
-      const isAborted = error instanceof HermesError && error.code === 'ABORTED' && this.#signal?.aborted === true
+      const isAborted = isOurs(error) && error.code === 'ABORTED' && this.#signal?.aborted === true
       if (!isAborted || !this.#endsOnAbort) throw error
     } finally {
       this.#consumer = 'none'
@@ -202,8 +205,7 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
    */
   seek(target: From): void {
     this.#checkOpen()
-    checkFrom('seek()', target)
-    this.#port.seek(target)
+    this.#port.seek(checkFrom('seek()', target))
   }
 
   /** Ends iterations and waits, and releases the mapping. Never waits, whatever the options say. Idempotent. */
@@ -266,7 +268,7 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
           port.offset = next
           port.sequence = sequence + 1
           const told = this.#explained(error, sequence)
-          if (this.#onError === undefined || !(told instanceof HermesError)) throw told
+          if (this.#onError === undefined || !isOurs(told)) throw told
           this.#onError(told)
           continue
         }
@@ -284,7 +286,7 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
 
   /** A handler that goes on after it has returned would find another message in its view. */
   #look(handler: Handler<View>): void {
-    if (Object.prototype.toString.call(handler) === '[object AsyncFunction]') {
+    if (isAsyncFunction(handler)) {
       throw invalid(
         'poll() takes a handler that is done when it returns: its message is gone afterwards. Use `for await`, or copy what is needed and await outside.',
       )
@@ -294,7 +296,7 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
 
   /** A codec does not know which message it reads. */
   #explained(error: unknown, sequence: number): unknown {
-    if (!(error instanceof HermesError) || 'sequence' in error.details) return error
+    if (!isOurs(error) || 'sequence' in error.details) return error
     if (error.code !== 'DECODE_FAILED' && error.code !== 'VALIDATION_FAILED') return error
     const { code, message, details, cause } = error
     const { topic } = this
@@ -363,9 +365,13 @@ function voidCount(data: DataView, offset: number, length: number): number {
 }
 
 /** @throws HermesError `INVALID_ARGUMENT` */
-export function checkFrom(where: string, from: unknown): asserts from is From {
-  if (from === 'earliest' || from === 'latest') return
-  if (typeof from === 'number' && Number.isSafeInteger(from) && from >= 1) return
-  if (from instanceof Date && from.getTime() >= 0) return
+export function checkFrom(where: string, from: unknown): From {
+  if (from === 'earliest' || from === 'latest') return from
+  if (typeof from === 'number' && Number.isSafeInteger(from) && from >= 1) return from
+  if (isDate(from)) {
+    // What it is, whatever a subclass says: its time is asked for once.
+    const time = Date.prototype.getTime.call(from)
+    if (time >= 0) return new Date(time)
+  }
   throw invalid(`${where} takes 'earliest', 'latest', a sequence from 1 on, or a Date since 1970.`)
 }

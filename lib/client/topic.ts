@@ -161,7 +161,7 @@ export class Topic<In, Out = In, View = Out> {
       onAbort = 'throw',
       onError,
     } = options
-    checkFrom("'from'", from)
+    const start = checkFrom("'from'", from)
     checkChoice('wait', wait, waits)
     checkSignal(signal)
     checkBoolean('verify', verify)
@@ -170,7 +170,12 @@ export class Topic<In, Out = In, View = Out> {
     checkChoice('onAbort', onAbort, ['throw', 'end'])
     if (onError !== undefined && typeof onError !== 'function') throw invalid("'onError' must be a function.")
     this.#owner.checkOpen()
-    const port = await this.#owner.transport.subscriber(this.name, this.#settings, { from, verify, signal, create })
+    const port = await this.#owner.transport.subscriber(this.name, this.#settings, {
+      from: start,
+      verify,
+      signal,
+      create,
+    })
     const codec = guarded(this.codec) as unknown as Codec<never, Out, View>
     return this.#owner.adopt(
       new Subscriber<Out, View>(this.name, codec, port, wait, signal, onDamage === 'skip', onAbort, onError),
