@@ -3,9 +3,11 @@
  * it differs. Nothing here has to do with topics.
  */
 import { constants as bufferConstants } from 'node:buffer'
+import { isUint8Array } from 'node:util/types'
 import type { ErrorCode } from './base/errors.js'
 import { HermesError } from './base/errors.js'
 import { checkBoolean, checkInteger, invalid, show } from './base/options.js'
+import { bufferOf, lengthOf, offsetOf } from './base/plain-bytes.js'
 import { native } from './native/addon.js'
 import { callNative } from './native/error.js'
 import type { NativeFileMapping } from './native/types.js'
@@ -174,9 +176,10 @@ function checkAdvice(advice: unknown): asserts advice is number {
 }
 
 function mappingOf(call: string, buffer: unknown): { mapping: NativeFileMapping; region: ArrayBuffer } {
-  if (buffer instanceof Uint8Array) {
-    const mapping = mappings.get(buffer.buffer)
-    if (mapping !== undefined) return { mapping, region: buffer.buffer as ArrayBuffer }
+  if (isUint8Array(buffer)) {
+    const region = bufferOf(buffer) as ArrayBuffer
+    const mapping = mappings.get(region)
+    if (mapping !== undefined) return { mapping, region }
   }
   throw invalid(`${call}() takes a Buffer that map() returned, or a view of one.`)
 }
@@ -192,10 +195,12 @@ function openRange(
   if (region.byteLength === 0) {
     throw new HermesError('CLOSED', `${call}() was given a Buffer that is not mapped any more. Map the file again.`)
   }
-  checkInteger('offset', offset, 0, buffer.length)
-  const rest = buffer.length - (offset as number)
+  // What the view really is, whatever a subclass or a property of its own says.
+  const all = lengthOf(buffer)
+  checkInteger('offset', offset, 0, all)
+  const rest = all - (offset as number)
   if (length !== undefined) checkInteger('length', length, 0, rest)
-  return { mapping, start: buffer.byteOffset + (offset as number), bytes: (length as number | undefined) ?? rest }
+  return { mapping, start: offsetOf(buffer) + (offset as number), bytes: (length as number | undefined) ?? rest }
 }
 
 function callMapping<T>(call: () => T): T {

@@ -1,3 +1,6 @@
+import { isUint8Array } from 'node:util/types'
+import { checkInteger, invalid, show } from '../base/options.js'
+import { lengthOf, plainView } from '../base/plain-bytes.js'
 import { crc32 } from '../frame/crc32.js'
 import { Random } from './random.js'
 
@@ -15,6 +18,9 @@ export interface MessageId {
  * @param bytes 16 at least
  */
 export function makePayload({ writer, number }: MessageId, bytes: number): Uint8Array {
+  checkInteger('bytes', bytes, headBytes, 2 ** 30)
+  checkInteger('writer', writer, 0, 0xffff_ffff)
+  checkInteger('number', number, 0, 0xffff_ffff)
   const payload = Buffer.alloc(bytes)
   payload.writeUInt32LE(writer, 0)
   payload.writeUInt32LE(number, 4)
@@ -27,8 +33,10 @@ export function makePayload({ writer, number }: MessageId, bytes: number): Uint8
 
 /** What `makePayload` made; `undefined` if it did not make this. */
 export function readPayload(payload: Uint8Array): MessageId | undefined {
-  if (payload.length < headBytes) return undefined
-  const copy = Buffer.from(payload)
+  if (!isUint8Array(payload)) throw invalid(`readPayload() takes a Uint8Array or Buffer, not ${show(payload)}.`)
+  // What a subclass says of its length may be something else.
+  if (lengthOf(payload) < headBytes) return undefined
+  const copy = Buffer.from(plainView(payload, 0, lengthOf(payload)))
   const [writer, number, bytes, check] = [0, 4, 8, 12].map((at) => copy.readUInt32LE(at)) as [
     number,
     number,
@@ -36,5 +44,5 @@ export function readPayload(payload: Uint8Array): MessageId | undefined {
     number,
   ]
   copy.writeUInt32LE(0, 12)
-  return bytes === payload.length && crc32(copy) === check ? { writer, number } : undefined
+  return bytes === copy.length && crc32(copy) === check ? { writer, number } : undefined
 }

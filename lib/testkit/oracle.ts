@@ -1,4 +1,6 @@
-import type { Durability } from '../model/topic.js'
+import { checkChoice, checkInteger, invalid, optionNames } from '../base/options.js'
+import { isArray } from '../codec/failures.js'
+import { type Durability, durabilities } from '../model/topic.js'
 import type { MessageId } from './message.js'
 
 /** What was broken, and how. */
@@ -42,12 +44,17 @@ export class Oracle {
 
   /** Before publishing: the writer may publish numbers below `end` from now on. */
   attempt(writer: number, end: number): void {
+    checkNumber('writer', writer)
+    checkNumber('end', end)
     const known = this.#writer(writer)
     known.attempted = Math.max(known.attempted, end)
   }
 
   /** After a promise was given. `synced` stays when `written` is told later. */
   acknowledge({ writer, number }: MessageId, level: Durability, sequence?: number): void {
+    checkNumber('writer', writer)
+    checkNumber('number', number)
+    checkChoice('level', level, durabilities)
     const { acknowledged } = this.#writer(writer)
     const before = acknowledged.get(number)
     const reached = before?.level === 'synced' ? 'synced' : level
@@ -64,7 +71,13 @@ export class Oracle {
   }
 
   /** All that is wrong with a reading; empty if nothing is. At most 20 of a kind are told. */
-  check({ seen, voids, firstSequence, nextSequence, level }: Reading): Violation[] {
+  check(reading: Reading): Violation[] {
+    // A judge that takes a number for what it is not finds nothing.
+    if (optionNames(reading) === undefined || !isArray(reading.seen))
+      throw invalid('check() takes a reading, as readEverything() returns it.')
+    const { seen, voids, firstSequence, nextSequence, level } = reading
+    for (const [name, value] of Object.entries({ voids, firstSequence, nextSequence })) checkNumber(name, value)
+    checkChoice('level', level, [...durabilities, 'none'])
     const found = new Findings()
     const numbers = new Map<number, Map<number, number>>()
     let previous = firstSequence - 1
@@ -125,6 +138,10 @@ export class Oracle {
     }
     return known
   }
+}
+
+function checkNumber(name: string, value: unknown): void {
+  checkInteger(name, value, 0, Number.MAX_SAFE_INTEGER)
 }
 
 function reaches(level: Durability, wanted: Durability): boolean {

@@ -1,5 +1,6 @@
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { invalid, show } from '../base/options.js'
 import { Random } from './random.js'
 
 const pageBytes = 4096
@@ -44,6 +45,8 @@ export class PowerLossSimulator {
 
   /** @param folder of a place, as given to `open()` */
   constructor(folder: string) {
+    if (typeof folder !== 'string' || folder === '')
+      throw invalid(`'folder' must be the path of a place, not ${show(folder)}.`)
     this.#folder = folder
   }
 

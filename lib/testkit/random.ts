@@ -1,3 +1,6 @@
+import { checkInteger, invalid, show } from '../base/options.js'
+import { isArray } from '../codec/failures.js'
+
 /** Repeatable chance: the same seed gives the same numbers on every machine. Not for secrets. */
 export class Random {
   readonly seed: number
@@ -5,6 +8,7 @@ export class Random {
 
   /** @param seed an integer; only its low 32 bits count */
   constructor(seed: number) {
+    checkInteger('seed', seed, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER)
     this.seed = seed >>> 0
     this.#state = this.seed
   }
@@ -20,6 +24,7 @@ export class Random {
 
   /** From 0 to `limit` − 1. */
   below(limit: number): number {
+    if (typeof limit !== 'number') throw invalid(`'limit' must be a number, not ${show(limit)}.`)
     return Math.floor((this.next() / 2 ** 32) * limit)
   }
 
@@ -29,7 +34,7 @@ export class Random {
   }
 
   pick<T>(choices: readonly T[]): T {
-    if (choices.length === 0) throw new RangeError('pick() needs at least one choice.')
+    if (!isArray(choices) || choices.length === 0) throw invalid('pick() takes an array with at least one choice.')
     return choices[this.below(choices.length)] as T
   }
 
