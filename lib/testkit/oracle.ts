@@ -1,4 +1,4 @@
-import { checkChoice, checkInteger, invalid, optionNames } from '../base/options.js'
+import { checkChoice, checkInteger, invalid, namesOfOptions } from '../base/options.js'
 import { isArray } from '../codec/failures.js'
 import { type Durability, durabilities } from '../model/topic.js'
 import type { MessageId } from './message.js'
@@ -73,7 +73,7 @@ export class Oracle {
   /** All that is wrong with a reading; empty if nothing is. At most 20 of a kind are told. */
   check(reading: Reading): Violation[] {
     // A judge that takes a number for what it is not finds nothing.
-    if (optionNames(reading) === undefined || !isArray(reading.seen))
+    if (namesOfOptions(reading) === undefined || !isArray(reading.seen))
       throw invalid('check() takes a reading, as readEverything() returns it.')
     const { seen, voids, firstSequence, nextSequence, level } = reading
     for (const [name, value] of Object.entries({ voids, firstSequence, nextSequence })) checkNumber(name, value)
