@@ -1,7 +1,7 @@
 import { frameBytes, frameHeaderBytes, frameOffset, frameType, sealFrame } from '../frame/frame.js'
 import type { From } from '../model/topic.js'
-import type { NativeLog } from '../native/types.js'
-import { LogCursor } from '../store/log-cursor.js'
+import type { LogCursor } from '../store/log-cursor.js'
+import type { TopicLog } from '../store/topic-log.js'
 
 /** Why a void stands for messages: see docs/wire-protocol.md, DELIVER. */
 const voidPassed = 3
@@ -34,9 +34,9 @@ export class LogTail {
   #looksLeft = 0
   #closed = false
 
-  constructor(topic: string, log: NativeLog) {
+  constructor(log: TopicLog) {
     // The client checks: see docs/wire-protocol.md, DELIVER.
-    this.#cursor = new LogCursor(topic, log, false)
+    this.#cursor = log.cursor(false)
   }
 
   pin(): void {

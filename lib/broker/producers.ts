@@ -1,10 +1,9 @@
 import { open, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { HermesError } from '../base/errors.js'
-import { fromNative } from '../native/error.js'
-import type { NativeLog } from '../native/types.js'
 import { fromFs, modeOf, readMarked } from '../store/directory.js'
 import { inheritOwnership } from '../store/folder.js'
+import type { TopicLog } from '../store/topic-log.js'
 import type { Run } from '../wire/packet.js'
 
 const fileName = 'producers.json'
@@ -106,7 +105,7 @@ export class Producers {
   }
 
   /** REQUIRES: the topic is recovered, and no other broker serves it. */
-  static async load(folder: string, log: NativeLog, options: ProducersOptions): Promise<Producers> {
+  static async load(folder: string, log: TopicLog, options: ProducersOptions): Promise<Producers> {
     const all = new Producers(folder, options)
     const content = await readMarked(join(folder, fileName), format)
     if (content === undefined) return all
@@ -124,22 +123,18 @@ export class Producers {
       claims.set(producer, claim)
     }
     const producers = [...all.#byId.values()]
-    try {
-      const traces = await log.traceProducers(producers.map(({ slot, since }) => ({ slot, since })))
-      const bySlot = new Map(traces.map((trace) => [trace.slot, trace]))
-      for (const producer of producers) {
-        const trace = bySlot.get(producer.slot)
-        for (const run of trace?.runs ?? []) if (run.first > producer.stored) producer.add(run)
-        if (trace !== undefined && trace.last > producer.stored) producer.stored = trace.last
-        // What retention has removed was stored all the same. What the log should hold and does not, a power cut took away.
-        const { stored, at } = claims.get(producer) as Claim
-        if (stored > producer.stored && at > 0 && at < firstSequence) {
-          producer.stored = stored
-          producer.at = at
-        }
+    const traces = await log.traceProducers(producers.map(({ slot, since }) => ({ slot, since })))
+    const bySlot = new Map(traces.map((trace) => [trace.slot, trace]))
+    for (const producer of producers) {
+      const trace = bySlot.get(producer.slot)
+      for (const run of trace?.runs ?? []) if (run.first > producer.stored) producer.add(run)
+      if (trace !== undefined && trace.last > producer.stored) producer.stored = trace.last
+      // What retention has removed was stored all the same. What the log should hold and does not, a power cut took away.
+      const { stored, at } = claims.get(producer) as Claim
+      if (stored > producer.stored && at > 0 && at < firstSequence) {
+        producer.stored = stored
+        producer.at = at
       }
-    } catch (error) {
-      throw fromNative(error)
     }
     all.#forgetOld()
     await all.save()

@@ -1,6 +1,7 @@
 import type { HermesError } from '../base/errors.js'
 import type { Durability } from '../model/topic.js'
-import { ackPacket, packetType, publishFlag, type Run, u64Packet } from '../wire/packet.js'
+import { packetType, publishFlag, type Run } from '../wire/packet.js'
+import { ackPacket, u64Packet } from '../wire/packet-writer.js'
 import type { Producer } from './producers.js'
 import type { Quota } from './quotas.js'
 import type { BrokerTopic, Inlet } from './topic.js'

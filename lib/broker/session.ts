@@ -11,18 +11,9 @@ import {
   parseSubscribe,
   publisherOpenedToWire,
 } from '../wire/messages.js'
-import {
-  emptyPacket,
-  jsonPacket,
-  maxJsonBytes,
-  PacketReader,
-  packetType,
-  preamble,
-  protocolError,
-  protocolVersion,
-  publishHeadBytes,
-  u64Packet,
-} from '../wire/packet.js'
+import { maxJsonBytes, packetType, preamble, protocolError, protocolVersion, publishHeadBytes } from '../wire/packet.js'
+import { PacketReader } from '../wire/packet-reader.js'
+import { emptyPacket, jsonPacket, u64Packet } from '../wire/packet-writer.js'
 import type { Rights } from './access.js'
 import { type Channel, ChannelTable } from './channel-table.js'
 import { Deliveries, type Delivering } from './deliveries.js'

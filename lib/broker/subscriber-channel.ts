@@ -2,16 +2,8 @@ import { HermesError } from '../base/errors.js'
 import type { From } from '../model/topic.js'
 import type { Deflater } from '../wire/compression.js'
 import type { Seek } from '../wire/messages.js'
-import {
-  compressedPacket,
-  deliverHeadBytes,
-  deliverPacketHead,
-  jsonPacket,
-  packetHeaderBytes,
-  packetType,
-  protocolError,
-  u64Packet,
-} from '../wire/packet.js'
+import { deliverHeadBytes, packetHeaderBytes, packetType, protocolError } from '../wire/packet.js'
+import { compressedPacket, deliverPacketHead, jsonPacket, u64Packet } from '../wire/packet-writer.js'
 import type { Delivering } from './deliveries.js'
 import type { LogTail } from './log-tail.js'
 import type { Outlet } from './outlets.js'

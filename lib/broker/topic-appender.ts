@@ -1,21 +1,19 @@
 import { HermesError } from '../base/errors.js'
 import { fromNative } from '../native/error.js'
 import { IngestScratch } from '../native/scratch.js'
-import type { NativeAppender, NativeLog } from '../native/types.js'
-import { fromHeld } from '../store/holders.js'
+import type { NativeAppender } from '../native/types.js'
+import type { TopicLog } from '../store/topic-log.js'
 import { protocolError } from '../wire/packet.js'
 
 /** The place in a topic's log that all its remote publishers share. Open while there are any, so that others may have the topic to themselves. */
 export class TopicAppender {
-  readonly #topic: string
-  readonly #log: NativeLog
+  readonly #log: TopicLog
   readonly #scratch = new IngestScratch()
   #appender: NativeAppender | undefined
   #ingest: (bytes: Uint8Array) => void = closed
   #exclusive = false
 
-  constructor(topic: string, log: NativeLog) {
-    this.#topic = topic
+  constructor(log: TopicLog) {
     this.#log = log
   }
 
@@ -30,11 +28,7 @@ export class TopicAppender {
 
   /** @throws HermesError `EXCLUSIVE_HELD`, `TOO_MANY_PUBLISHERS`, `DISK_FULL`, … */
   async open(exclusive: boolean): Promise<void> {
-    try {
-      this.#appender = await this.#log.openAppender(exclusive)
-    } catch (error) {
-      throw fromHeld(error, this.#topic, this.#log)
-    }
+    this.#appender = await this.#log.openAppender(exclusive)
     this.#exclusive = exclusive
     this.#ingest = this.#appender.ingestFunction(this.#scratch.buffer)
   }
@@ -56,7 +50,7 @@ export class TopicAppender {
     try {
       this.#appender?.lastError()
     } catch (error) {
-      const known = fromNative(error, { topic: this.#topic })
+      const known = fromNative(error, { topic: this.#log.topic })
       if (known instanceof HermesError && known.code === 'INVALID_ARGUMENT') {
         throw protocolError(
           'The frames of a batch are not as the protocol wants them: lengths, numbers or checksums are wrong.',

@@ -1,13 +1,12 @@
 import { type ErrorCode, HermesError } from '../base/errors.js'
 import { frameBytes, frameHeaderBytes, frameOffset } from '../frame/frame.js'
 import type { Durability, TopicSettings } from '../model/topic.js'
-import { native } from '../native/addon.js'
-import { callNative, fromNative } from '../native/error.js'
-import type { NativeLog } from '../native/types.js'
+import { fromNative } from '../native/error.js'
 import { defineTopic, grownTopic } from '../store/definition.js'
 import { type Directory, topicFolder } from '../store/directory.js'
 import { type Synced, SyncQueue } from '../store/sync-queue.js'
 import type { TopicFile } from '../store/topic-file.js'
+import { TopicLog } from '../store/topic-log.js'
 import { packetHeaderBytes, protocolError, publishHeadBytes, type Run } from '../wire/packet.js'
 import { RetryError } from '../wire/retry.js'
 import { LogTail } from './log-tail.js'
@@ -63,7 +62,7 @@ export class BrokerTopic {
   readonly maxBatchBytes: number
   readonly #host: TopicHost
   readonly #folder: string
-  readonly #log: NativeLog
+  readonly #log: TopicLog
   readonly #mark: PlaceMark
   readonly #syncs: SyncQueue
   readonly #outlets: Outlets<Outlet>
@@ -81,7 +80,7 @@ export class BrokerTopic {
   #retired: HermesError | undefined
   #closing: Promise<void> | undefined
 
-  private constructor(host: TopicHost, file: TopicFile, log: NativeLog, folder: string) {
+  private constructor(host: TopicHost, file: TopicFile, log: TopicLog, folder: string) {
     this.name = file.name
     this.file = file
     this.#host = host
@@ -98,7 +97,7 @@ export class BrokerTopic {
       () => this.tail(),
       (error) => this.#report(error),
     )
-    this.#appender = new TopicAppender(file.name, log)
+    this.#appender = new TopicAppender(log)
     // The core takes half a segment at once.
     this.maxBatchBytes = Math.max(
       Math.min(host.maxBatchBytes, Math.floor(file.segmentBytes / 16) * 8),
@@ -113,7 +112,7 @@ export class BrokerTopic {
     const { segmentBytes, maxPayloadBytes } = file
     const create = { segmentBytes, maxPayloadBytes, fileMode: directory.fileMode }
     const folder = topicFolder(directory, name)
-    const log = callNative(() => new native.openLog(folder, create, {}), { topic: name })
+    const log = new TopicLog(folder, name, create)
     return new BrokerTopic(host, file, log, folder)
   }
 
@@ -191,25 +190,22 @@ export class BrokerTopic {
 
   setRetention(settings: TopicSettings): void {
     const { retention } = settings
-    if (retention !== undefined)
-      callNative(() => this.#log.setRetention(retention.bytes ?? 0, retention.ageMs ?? 0), { topic: this.name })
+    if (retention !== undefined) this.#log.setRetention(retention.bytes ?? 0, retention.ageMs ?? 0)
   }
 
   nextSequence(): number {
-    return callNative(() => this.#log.nextSequence(), { topic: this.name })
+    return this.#log.nextSequence()
   }
 
   /** Where the log begins and ends, if retention has removed the segment; else `undefined`. */
   removedBefore(segment: number): { readonly firstSequence: number; readonly nextSequence: number } | undefined {
-    const { firstSegment, firstSequence, nextSequence } = callNative(() => this.#log.info(), { topic: this.name })
+    const { firstSegment, firstSequence, nextSequence } = this.#log.info()
     return segment < firstSegment ? { firstSequence, nextSequence } : undefined
   }
 
   /** In its segments now, in bytes. */
   storedBytes(): number {
-    const { firstSegment, activeSegment, segmentBytes, tailOffset } = callNative(() => this.#log.info(), {
-      topic: this.name,
-    })
+    const { firstSegment, activeSegment, segmentBytes, tailOffset } = this.#log.info()
     return activeSegment === 0 ? 0 : (activeSegment - firstSegment) * segmentBytes + tailOffset
   }
 
@@ -389,7 +385,7 @@ export class BrokerTopic {
   tick(): void {
     if (this.hasEnded || this.#producers?.isDirty !== true) return
     // Without retention the log itself tells everything.
-    const { retentionBytes, retentionAgeMs } = callNative(() => this.#log.info(), { topic: this.name })
+    const { retentionBytes, retentionAgeMs } = this.#log.info()
     if (retentionBytes > 0 || retentionAgeMs > 0) this.#saveProducers()
   }
 
@@ -397,7 +393,7 @@ export class BrokerTopic {
 
   tail(): LogTail {
     this.#checkOpen()
-    return new LogTail(this.name, this.#log)
+    return new LogTail(this.#log)
   }
 
   addOutlet(outlet: Outlet): void {

@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type Broker, serve } from '../../lib/broker/broker.js'
 import { open, type Status, text } from '../../lib/index.js'
-import { ackPacket, type Run } from '../../lib/wire/packet.js'
+import type { Run } from '../../lib/wire/packet.js'
+import { ackPacket } from '../../lib/wire/packet-writer.js'
 import { makeFolder, removeFolder } from '../helpers/folder.js'
 
 /** Carries everything unchanged, but for what the broker says while there is a lie to tell in its place. */

@@ -6,16 +6,9 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type Broker, serve } from '../../lib/broker/broker.js'
 import { frameOffset, frameType } from '../../lib/frame/frame.js'
 import { type Hermes, open, text } from '../../lib/index.js'
-import {
-  creditPacket,
-  emptyPacket,
-  jsonPacket,
-  packetType,
-  preamble,
-  readAck,
-  readDeliverHead,
-  u64Packet,
-} from '../../lib/wire/packet.js'
+import { packetType, preamble } from '../../lib/wire/packet.js'
+import { readAck, readDeliverHead } from '../../lib/wire/packet-bodies.js'
+import { creditPacket, emptyPacket, jsonPacket, u64Packet } from '../../lib/wire/packet-writer.js'
 import { pause, seeded } from './harness.js'
 import { batch, compressed, Stranger, settings } from './stranger.js'
 

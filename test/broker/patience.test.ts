@@ -6,20 +6,16 @@ import { type ChannelHost, PublisherChannel } from '../../lib/broker/publisher-c
 import type { BrokerTopic } from '../../lib/broker/topic.js'
 import { open, text } from '../../lib/index.js'
 import {
-  ackPacket,
-  emptyPacket,
-  jsonPacket,
-  PacketReader,
   packetHeaderBytes,
   packetType,
   preamble,
   publishFlag,
   publishHeadBytes,
   type Run,
-  readAck,
-  sealPublish,
-  u64Packet,
 } from '../../lib/wire/packet.js'
+import { readAck } from '../../lib/wire/packet-bodies.js'
+import { PacketReader } from '../../lib/wire/packet-reader.js'
+import { ackPacket, emptyPacket, jsonPacket, sealPublish, u64Packet } from '../../lib/wire/packet-writer.js'
 import { makeFolder, removeFolder } from '../helpers/folder.js'
 import { pause } from './harness.js'
 import { batch, Stranger } from './stranger.js'

@@ -5,7 +5,9 @@ import { expect } from 'vitest'
 import { frameType, sealFrame } from '../../lib/frame/frame.js'
 import { text } from '../../lib/index.js'
 import { parseJson } from '../../lib/wire/messages.js'
-import { compressedPacket, jsonPacket, PacketReader, packetType, preamble, sealPublish } from '../../lib/wire/packet.js'
+import { packetType, preamble } from '../../lib/wire/packet.js'
+import { PacketReader } from '../../lib/wire/packet-reader.js'
+import { compressedPacket, jsonPacket, sealPublish } from '../../lib/wire/packet-writer.js'
 import { pause } from './harness.js'
 
 const codec = { name: text.name, fingerprint: text.fingerprint, schema: null }

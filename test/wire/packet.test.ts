@@ -15,6 +15,9 @@ import {
   parseSubscribed,
   parseWelcome,
 } from '../../lib/wire/messages.js'
+import { maxJsonBytes, packetHeaderBytes, packetType, preamble } from '../../lib/wire/packet.js'
+import { readAck, readDeliverHead } from '../../lib/wire/packet-bodies.js'
+import { PacketReader } from '../../lib/wire/packet-reader.js'
 import {
   ackPacket,
   compressedPacket,
@@ -22,16 +25,9 @@ import {
   deliverPacketHead,
   emptyPacket,
   jsonPacket,
-  maxJsonBytes,
-  PacketReader,
-  packetHeaderBytes,
-  packetType,
-  preamble,
-  readAck,
-  readDeliverHead,
   sealPublish,
   u64Packet,
-} from '../../lib/wire/packet.js'
+} from '../../lib/wire/packet-writer.js'
 import { seeded } from '../broker/harness.js'
 
 interface Vector {

@@ -2,13 +2,14 @@ import { existsSync } from 'node:fs'
 import { access, constants, readdir, readFile, readlink, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { getSystemErrorName } from 'node:util'
-import type { Finding, Severity } from '../../model/reports.js'
+import type { Finding } from '../../model/reports.js'
 import { native } from '../../native/addon.js'
 import { callNative } from '../../native/error.js'
 import { readControl } from '../../store/control-file.js'
 import { type Directory, diskRoom, isShort, topicFolder } from '../../store/directory.js'
 import { codecRemedy, readTopicFile } from '../../store/topic-file.js'
 import { checkFiles } from './file-check.js'
+import type { Say } from './findings.js'
 import { limits } from './limits.js'
 
 const MiB = 1 << 20
@@ -21,14 +22,6 @@ const doubtful: Readonly<Record<number, string>> = {
   1702057286: 'FUSE',
   16914836: 'tmpfs',
 }
-
-/** Adds a finding. */
-export type Say = (
-  severity: Severity,
-  check: string,
-  message: string,
-  more?: { advice?: string; topic?: string; details?: Record<string, unknown> },
-) => void
 
 /** What the topics and the machine under them look like, and what to do about it. */
 export async function examine(directory: Directory, topics: readonly string[]): Promise<readonly Finding[]> {

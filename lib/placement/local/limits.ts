@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Say } from './doctor.js'
+import type { Say } from './findings.js'
 
 const fewFiles = 4096
 const fewMaps = 65_530

@@ -7,16 +7,9 @@ import { aborted, checkSignal } from '../../base/options.js'
 import { version } from '../../base/version.js'
 import { compressionFeature, Deflater } from '../../wire/compression.js'
 import { integer, parseError, parseJson, parseWelcome, type Welcome } from '../../wire/messages.js'
-import {
-  emptyPacket,
-  jsonPacket,
-  maxJsonBytes,
-  PacketReader,
-  packetType,
-  preamble,
-  protocolVersion,
-  u64Packet,
-} from '../../wire/packet.js'
+import { maxJsonBytes, packetType, preamble, protocolVersion } from '../../wire/packet.js'
+import { PacketReader } from '../../wire/packet-reader.js'
+import { emptyPacket, jsonPacket, u64Packet } from '../../wire/packet-writer.js'
 import { ClosedByBroker, connectFailure, unusableTls } from './connect-failure.js'
 import type { ClientTls, Happening, TcpSettings } from './options.js'
 

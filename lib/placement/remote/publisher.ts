@@ -8,18 +8,9 @@ import { type Durability, durabilities, type TopicSettings } from '../../model/t
 import { native } from '../../native/addon.js'
 import { SealScratch } from '../../native/scratch.js'
 import { type PublisherOpened, parseJson, parsePublisherOpened, settingsToWire } from '../../wire/messages.js'
-import {
-  compressedPacket,
-  jsonPacket,
-  packetHeaderBytes,
-  packetType,
-  publishFlag,
-  publishHeadBytes,
-  type Run,
-  readAck,
-  sealPublish,
-  u64Packet,
-} from '../../wire/packet.js'
+import { packetHeaderBytes, packetType, publishFlag, publishHeadBytes, type Run } from '../../wire/packet.js'
+import { readAck } from '../../wire/packet-bodies.js'
+import { compressedPacket, jsonPacket, sealPublish, u64Packet } from '../../wire/packet-writer.js'
 import type { PublisherPort } from '../port.js'
 import { closePacket, type Link, type LinkUser } from './link.js'
 

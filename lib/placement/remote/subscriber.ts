@@ -7,15 +7,9 @@ import type { From, TopicSettings } from '../../model/topic.js'
 import { native } from '../../native/addon.js'
 import { FrameScanScratch } from '../../native/scratch.js'
 import { fromToWire, parseJson, parseSubscribed, type Subscribed, settingsToWire } from '../../wire/messages.js'
-import {
-  creditPacket,
-  deliverHeadBytes,
-  jsonPacket,
-  packetType,
-  protocolError,
-  readDeliverHead,
-  readSequence,
-} from '../../wire/packet.js'
+import { deliverHeadBytes, packetType, protocolError } from '../../wire/packet.js'
+import { readDeliverHead, readSequence } from '../../wire/packet-bodies.js'
+import { creditPacket, jsonPacket } from '../../wire/packet-writer.js'
 import type { SubscriberPort, SubscriberPortOptions } from '../port.js'
 import { closePacket, type Link, type LinkUser } from './link.js'
 

@@ -1,0 +1,62 @@
+import { native } from '../native/addon.js'
+import { callNative, fromNative } from '../native/error.js'
+import type { NativeAppender, NativeLog, NativeLogInfo, NativeProducerTrace, NativeSettings } from '../native/types.js'
+import { fromHeld } from './holders.js'
+import { LogCursor } from './log-cursor.js'
+
+/** A topic's log, open. Its failures are HermesErrors that name the topic. */
+export class TopicLog {
+  readonly topic: string
+  readonly #log: NativeLog
+
+  /**
+   * @param folder   the topic's
+   * @param settings what the log is to be if there is none; `null`: then it's an error
+   * @throws HermesError `NOT_FOUND`, `CORRUPT`, `DISK_FULL`, …
+   */
+  constructor(folder: string, topic: string, settings: NativeSettings | null) {
+    this.topic = topic
+    this.#log = callNative(() => new native.openLog(folder, settings, {}), { topic })
+  }
+
+  info(): NativeLogInfo {
+    return callNative(() => this.#log.info(), { topic: this.topic })
+  }
+
+  /** What the topic's next message will get. */
+  nextSequence(): number {
+    return callNative(() => this.#log.nextSequence(), { topic: this.topic })
+  }
+
+  /** 0 = unlimited. */
+  setRetention(bytes: number, ageMs: number): void {
+    callNative(() => this.#log.setRetention(bytes, ageMs), { topic: this.topic })
+  }
+
+  /** @throws HermesError `EXCLUSIVE_HELD`, `TOO_MANY_PUBLISHERS`, `DISK_FULL`, … */
+  async openAppender(exclusive: boolean): Promise<NativeAppender> {
+    try {
+      return await this.#log.openAppender(exclusive)
+    } catch (error) {
+      throw fromHeld(error, this.topic, this.#log)
+    }
+  }
+
+  /** A cursor at the beginning. The caller closes it. */
+  cursor(verify: boolean): LogCursor {
+    return new LogCursor(this.topic, this.#log, verify)
+  }
+
+  /** What the log says of producer slots: see docs/wire-protocol.md. */
+  async traceProducers(slots: readonly { slot: number; since: number }[]): Promise<NativeProducerTrace[]> {
+    try {
+      return await this.#log.traceProducers(slots)
+    } catch (error) {
+      throw fromNative(error)
+    }
+  }
+
+  close(): void {
+    this.#log.close()
+  }
+}
