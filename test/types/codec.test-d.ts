@@ -32,7 +32,7 @@ const Book = struct({
 
 describe('a struct', () => {
   it('infers what is written', () => {
-    expectTypeOf<In<typeof Level>>().toEqualTypeOf<{ readonly price: number; readonly side: 'buy' | 'sell' }>()
+    expectTypeOf<In<typeof Level>>().toEqualTypeOf<{ price: number; side: 'buy' | 'sell' }>()
     expectTypeOf<In<typeof Book>['id']>().toEqualTypeOf<bigint>()
     expectTypeOf<In<typeof Book>['sequence']>().toEqualTypeOf<number>()
     expectTypeOf<In<typeof Book>['live']>().toEqualTypeOf<boolean>()

@@ -22,11 +22,17 @@ import { interpreted } from './interpreted.js'
 import { type AddedField, fallbacksOf, grownFrom, isTrailing, type RecordLayout, recordOf, sizesOf } from './layout.js'
 import { layoutFromSchema, type StructSchema, schemaOf } from './schema.js'
 
-/** What `publish` takes: an object with these properties. Further properties are ignored. */
-export type StructInput<F extends Fields> = { readonly [K in keyof F]: FieldInput<F[K]> }
+// These types are conditional (`F extends infer G`) so that they have no name of their own: editors and error messages show the fields, also of nested structs.
+
+/** What `publish` takes: an object with these properties, which may be the same one each time. Further properties are ignored. */
+export type StructInput<F extends Fields> = F extends infer G extends Fields
+  ? { -readonly [K in keyof G]: FieldInput<G[K]> }
+  : never
 
 /** An owned value: a plain object that is the caller's for ever. */
-export type StructValue<F extends Fields> = { -readonly [K in keyof F]: FieldValue<F[K]> }
+export type StructValue<F extends Fields> = F extends infer G extends Fields
+  ? { -readonly [K in keyof G]: FieldValue<G[K]> }
+  : never
 
 export interface StructViewMethods<Value> {
   /** An owned copy of everything. */
@@ -42,11 +48,11 @@ export interface StructViewMethods<Value> {
  * strings; bytes and arrays are copies, made by each access.
  */
 export type StructView<F extends Fields> = Shown<
-  { readonly [K in keyof F]: FieldView<F[K]> } & StructViewMethods<Shown<StructValue<F>>>
+  { readonly [K in keyof F]: FieldView<F[K]> } & StructViewMethods<StructValue<F>>
 >
 
-/** The same type, written out: an editor shows the fields in place of the types that it was made of. */
-type Shown<T> = { [K in keyof T]: T[K] }
+/** The same type, written out. */
+type Shown<T> = T extends infer S ? { [K in keyof S]: S[K] } : never
 
 /** A struct: a codec for topics, and a field type for other structs. */
 export interface StructCodec<Input, Value, View> extends Codec<Input, Value, View>, Field<Input, Value, View> {
