@@ -49,9 +49,9 @@ async function onHermes<Result>(
   }
 }
 
-function hermesFlow(name: string, batch: number): Contestant<Flow> {
+function hermesFlow(name: string, batch: number, module = 'network/hermes'): Contestant<Flow> {
   const measure = (context: Context) =>
-    onHermes(context, 'park', flowBytes, (start) => flow('network/hermes', start, { batch, warmup, count }))
+    onHermes(context, 'park', flowBytes, (start) => flow(module, start, { batch, warmup, count }))
   return { name, measure, trials: [] }
 }
 
@@ -119,6 +119,8 @@ export const workload: Workload = {
     const flows = [
       hermesFlow(single, 1),
       hermesFlow(batched, 256),
+      hermesFlow(`${single}, without the addon`, 1, 'network/hermes-portable'),
+      hermesFlow(`${batched}, without the addon`, 256, 'network/hermes-portable'),
       ...(found.has(nats) ? [peerFlow(nats, 'peers/nats', Server.nats)] : []),
       ...(found.has(redis) ? [peerFlow(redis, 'peers/redis', Server.redis)] : []),
     ]

@@ -1,4 +1,4 @@
-import { isDataView } from 'node:util/types'
+import { isDataView } from './kinds.js'
 
 /**
  * What a Uint8Array really is. A subclass, or a property of the object's own, may say something else of `length`, `buffer` or
@@ -13,6 +13,9 @@ function getterOf<T>(name: string): Getter<T> {
 }
 
 const length = getterOf<number>('length')
+const kind = Object.getOwnPropertyDescriptor(prototype, Symbol.toStringTag)?.get as (
+  this: unknown,
+) => string | undefined
 const buffer = getterOf<ArrayBufferLike>('buffer')
 const byteOffset = getterOf<number>('byteOffset')
 const byteLength = getterOf<number>('byteLength')
@@ -38,6 +41,11 @@ export function bufferOf(bytes: Uint8Array): ArrayBufferLike {
 /** Where in that memory it begins, in bytes. */
 export function offsetOf(bytes: Uint8Array): number {
   return byteOffset.call(bytes)
+}
+
+/** Whether it is a Uint8Array, a Buffer included, of whatever realm; not what merely says so. */
+export function isUint8Array(value: unknown): value is Uint8Array {
+  return kind.call(value) === 'Uint8Array'
 }
 
 /** The number of bytes; 0 once the buffer was transferred. */

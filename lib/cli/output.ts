@@ -1,6 +1,6 @@
 import { fstatSync } from 'node:fs'
 import { HermesError } from '../base/errors.js'
-import { native } from '../native/addon.js'
+import { addonIfPresent } from '../native/load.js'
 
 const chunkBytes = 65_536
 /** How often a pipe is asked whether somebody still reads it, in ms. */
@@ -36,9 +36,11 @@ export class Output {
   /** Notices that nobody reads any more before the next write, which may never come: `sub | head`. */
   watchReader(): void {
     const { fd } = this.#stream as { readonly fd?: number }
-    if (fd === undefined || this.#look !== undefined || !isPipe(fd)) return
+    // (the addon asks the system; without it, the next write tells)
+    const addon = addonIfPresent()
+    if (addon === undefined || fd === undefined || this.#look !== undefined || !isPipe(fd)) return
     this.#look = setInterval(() => {
-      if (this.#gone || !native.isReaderGone(fd)) return
+      if (this.#gone || !addon.isReaderGone(fd)) return
       this.#gone = true
       this.#onGone()
     }, lookMs)

@@ -5,6 +5,7 @@ import { checkBoolean, checkInteger, checkOptions, checkSignal, invalid } from '
 import { checkTopicName } from '../base/topic-name.js'
 import type { Codec } from '../codec/codec.js'
 import { json } from '../codec/json.js'
+import { defaultSegmentBytes, maxSegmentBytes, minSegmentBytes } from '../model/limits.js'
 import {
   type BackupOptions,
   type BackupReport,
@@ -17,7 +18,6 @@ import {
   type VerifyReport,
 } from '../model/reports.js'
 import type { BrokerHealth, Retention, TopicInfo, TopicSettings } from '../model/topic.js'
-import { native } from '../native/addon.js'
 import type { Placement } from '../placement/port.js'
 import { type CloseOptions, checkCloseOptions } from './publisher.js'
 import { Topic, type TopicOwner } from './topic.js'
@@ -285,7 +285,6 @@ const topicOptions = ['codec', 'segmentBytes', 'maxPayloadBytes', 'retention', '
 function checkTopicOptions(options: TopicOptions<never, unknown, unknown>): Omit<TopicSettings, 'codec'> {
   checkOptions('topic()', options, topicOptions)
   const { segmentBytes, maxPayloadBytes, retention, lowWaterBytes, create = true } = options
-  const { minSegmentBytes, maxSegmentBytes, defaultSegmentBytes } = native.constants
   if (segmentBytes !== undefined) {
     checkInteger('segmentBytes', segmentBytes, minSegmentBytes, maxSegmentBytes)
     if (segmentBytes % 4096 !== 0) throw invalid(`'segmentBytes' must be a multiple of 4096, not ${segmentBytes}.`)

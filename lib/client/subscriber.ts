@@ -1,7 +1,7 @@
-import { isAsyncFunction, isDate } from 'node:util/types'
 import { bounded, checkWaitOptions, type WaitOptions } from '../base/abort.js'
 import { Deferred } from '../base/deferred.js'
 import { HermesError } from '../base/errors.js'
+import { isAsyncFunction, isDate } from '../base/kinds.js'
 import { checkInteger, invalid } from '../base/options.js'
 import type { Codec, Reader } from '../codec/codec.js'
 import { isOurs } from '../codec/failures.js'

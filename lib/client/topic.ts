@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { bounded, checkWaitOptions, type WaitOptions } from '../base/abort.js'
 import { HermesError } from '../base/errors.js'
 import {
@@ -10,6 +9,7 @@ import {
   checkSignal,
   invalid,
 } from '../base/options.js'
+import { pause } from '../base/pause.js'
 import type { Codec } from '../codec/codec.js'
 import { guarded } from '../codec/guarded.js'
 import {
@@ -204,7 +204,7 @@ export class Topic<In, Out = In, View = Out> {
       } catch (error) {
         if (!(error instanceof HermesError) || error.code !== 'NOT_FOUND') throw error
       }
-      await sleep(delayMs, undefined, { signal }).catch(() => {})
+      await pause(delayMs, signal)
       if (signal?.aborted) throw aborted(signal)
     }
   }

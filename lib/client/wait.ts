@@ -1,5 +1,5 @@
-import { setImmediate as turn } from 'node:timers/promises'
 import { aborted } from '../base/options.js'
+import { turn } from '../base/pause.js'
 import type { SubscriberPort } from '../placement/port.js'
 
 /**

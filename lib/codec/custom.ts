@@ -1,6 +1,5 @@
-import { isUint8Array } from 'node:util/types'
 import { namesOfOptions } from '../base/options.js'
-import { lengthOf } from '../base/plain-bytes.js'
+import { isUint8Array, lengthOf } from '../base/plain-bytes.js'
 import type { Codec, Reader, Region } from './codec.js'
 import {
   closedError,

@@ -1,5 +1,5 @@
-import { isUint8Array } from 'node:util/types'
 import { HermesError } from '../base/errors.js'
+import { isUint8Array } from '../base/plain-bytes.js'
 import {
   checkedPayloadBytes,
   defaultMaxPayloadBytes,

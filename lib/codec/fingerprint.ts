@@ -1,6 +1,8 @@
-import { createHash } from 'node:crypto'
+import { sha256 } from '../base/sha256.js'
+
+const utf8 = new TextEncoder()
 
 /** 16 hex digits: the first 8 bytes of SHA-256 over the UTF-8 bytes of `text`. */
 export function fingerprintOf(text: string): string {
-  return createHash('sha256').update(text, 'utf8').digest('hex').slice(0, 16)
+  return sha256(utf8.encode(text)).slice(0, 16)
 }

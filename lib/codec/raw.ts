@@ -1,5 +1,4 @@
-import { isUint8Array } from 'node:util/types'
-import { lengthOf } from '../base/plain-bytes.js'
+import { isUint8Array, lengthOf } from '../base/plain-bytes.js'
 import type { Codec, Reader, Region } from './codec.js'
 import { closedError, describe, encodeFailed, payloadTooLarge } from './failures.js'
 import { fingerprintOf } from './fingerprint.js'

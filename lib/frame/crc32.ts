@@ -1,7 +1,6 @@
-import { isUint8Array } from 'node:util/types'
 import { HermesError } from '../base/errors.js'
 import { show } from '../base/options.js'
-import { lengthOf } from '../base/plain-bytes.js'
+import { isUint8Array, lengthOf } from '../base/plain-bytes.js'
 
 /**
  * A CRC-32 over `bytes[start..end)`, continued from `seed`. The caller has checked the range.

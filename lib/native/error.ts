@@ -1,5 +1,5 @@
-import { constants } from 'node:os'
 import { type ErrorCode, errorCodes, HermesError } from '../base/errors.js'
+import { systemAdvice } from '../base/system-advice.js'
 
 const known: ReadonlySet<string> = new Set(errorCodes)
 
@@ -11,20 +11,6 @@ const advice: Partial<Record<ErrorCode, string>> = {
   CORRUPT:
     'Close the publishers and subscribers of the topic, then run `hermes repair <topic>`: it keeps the damaged bytes in `quarantine/` and goes on with the rest. Or restore a backup.',
   IO_FAILED: 'Look at the kernel log; the device may be failing.',
-}
-
-/** Of system errors that say better than the code what to do, by their number. */
-const byNumber: Readonly<Record<number, string>> = {
-  [constants.errno.EMFILE]:
-    'This process has as many files open as it may: close some, or raise the limit (`ulimit -n`).',
-  [constants.errno.ENFILE]: 'The system has as many files open as it may: close some, or raise fs.file-max.',
-}
-
-/** What to do about an error of the system, from the addon or from node:fs, where the number of open files is the cause. */
-export function systemAdvice(error: Error): string | undefined {
-  const { errno } = error as NodeJS.ErrnoException
-  // (node:fs has them negative)
-  return errno === undefined ? undefined : byNumber[Math.abs(errno)]
 }
 
 /** Makes a HermesError of what the addon threw; anything else is returned as it is. */

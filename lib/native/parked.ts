@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import { pause } from '../base/pause.js'
 
 /** Between two looks of those for whom nobody can sleep, in ms. */
 const lookMs = 1
@@ -21,6 +21,6 @@ export async function parked(wait: () => Promise<unknown>): Promise<void> {
         { code: 'HERMES_TASK_LIMIT' },
       )
     }
-    await sleep(lookMs)
+    await pause(lookMs)
   }
 }

@@ -1,16 +1,19 @@
+import { frameScanLayout, sealLayout } from '../frame/run-scratch.js'
+
 /*
  * Scratch memory: what JavaScript and the addon share for the arguments, results and payloads of hot calls, because each argument of a
  * native call would cost as much as the work itself. One class for each such call; native/binding/scratch_layout.h is the other side,
  * and says what each field means.
  */
 
-/** Offsets in bytes. `addon.ts` compares them with the addon's own when it loads it. */
+/** Offsets in bytes. `load.ts` compares them with the addon's own when it loads it. */
 const layouts = {
   append: { length: 0, bytes: 4, status: 8, sequence: 16, timestamp: 24, frames: 64 },
   scan: { offset: 0, limit: 4, messages: 8, end: 12, stop: 16, sequence: 24, beginSequence: 32, size: 64 },
   ingest: { offset: 0, bytes: 4, count: 8, slot: 12, status: 16, sequence: 24, size: 64 },
-  seal: { offset: 0, bytes: 4, count: 8, done: 12, timestamp: 16, size: 64 },
-  frameScan: { offset: 0, end: 4, limit: 8, messages: 12, found: 16, damage: 20, sequence: 24, size: 64 },
+  // (these two also serve where there is no addon)
+  seal: sealLayout,
+  frameScan: frameScanLayout,
 } as const
 
 /** By call, then by field; in bytes. */
@@ -168,82 +171,5 @@ export class IngestScratch {
   /** Of the batch's first message. */
   get sequence(): number {
     return this.#numbers[ingest.sequence] as number
-  }
-}
-
-const seal = {
-  offset: word(layouts.seal.offset),
-  bytes: word(layouts.seal.bytes),
-  count: word(layouts.seal.count),
-  done: word(layouts.seal.done),
-  timestamp: long(layouts.seal.timestamp),
-}
-
-/** For frames that are completed in a buffer. */
-export class SealScratch {
-  readonly buffer = new ArrayBuffer(layouts.seal.size)
-  readonly #words = new Int32Array(this.buffer)
-  readonly #longs = new BigUint64Array(this.buffer)
-
-  setFrames(offset: number, bytes: number, count: number): void {
-    this.#words[seal.offset] = offset
-    this.#words[seal.bytes] = bytes
-    this.#words[seal.count] = count
-  }
-
-  get isDone(): boolean {
-    return this.#words[seal.done] === 1
-  }
-
-  /** Before: what the first frame's timestamp is at least. Afterwards: what it is. */
-  get timestampNs(): bigint {
-    return this.#longs[seal.timestamp] as bigint
-  }
-
-  set timestampNs(value: bigint) {
-    this.#longs[seal.timestamp] = value
-  }
-}
-
-const frameScan = {
-  offset: word(layouts.frameScan.offset),
-  end: word(layouts.frameScan.end),
-  limit: word(layouts.frameScan.limit),
-  messages: word(layouts.frameScan.messages),
-  found: word(layouts.frameScan.found),
-  damage: word(layouts.frameScan.damage),
-  sequence: long(layouts.frameScan.sequence),
-}
-
-/** For frames that have arrived in a buffer. */
-export class FrameScanScratch {
-  readonly buffer = new ArrayBuffer(layouts.frameScan.size)
-  readonly #words = new Int32Array(this.buffer)
-  readonly #numbers = new Float64Array(this.buffer)
-
-  setFrames(offset: number, end: number, limit: number, sequence: number): void {
-    const words = this.#words
-    words[frameScan.offset] = offset
-    words[frameScan.end] = end
-    words[frameScan.limit] = limit
-    this.#numbers[frameScan.sequence] = sequence
-  }
-
-  get messages(): number {
-    return this.#words[frameScan.messages] as number
-  }
-
-  /** Behind the messages that were found. */
-  get end(): number {
-    return this.#words[frameScan.found] as number
-  }
-
-  get isDamaged(): boolean {
-    return this.#words[frameScan.damage] !== 0
-  }
-
-  /** Expected at `end`. */
-  get endSequence(): number {
-    return this.#numbers[frameScan.sequence] as number
   }
 }

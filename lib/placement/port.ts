@@ -47,6 +47,20 @@ export interface Placement {
   close(): Promise<void>
 }
 
+/** A place that was opened, under the name by which it is known from now on. */
+export interface Opened {
+  readonly name: string
+  readonly placement: Placement
+}
+
+/** Options of `open()` for places on this host. */
+export interface LocalOptions {
+  /** False: a directory that does not exist is an error (`NOT_FOUND`). Default true: it's made. */
+  readonly create?: boolean
+  /** Permission bits of new files. Default: as those of the place that is there, 0o600 for one that is made; 0o660 admits a group. Folders get the right to enter besides. */
+  readonly mode?: number
+}
+
 /** One publisher's way out. All methods throw HermesErrors. */
 export interface PublisherPort {
   /** Memory to encode into. */

@@ -1,6 +1,5 @@
-import { isUint8Array } from 'node:util/types'
 import { invalid, show } from '../base/options.js'
-import { lengthOf } from '../base/plain-bytes.js'
+import { isUint8Array, lengthOf } from '../base/plain-bytes.js'
 
 /** Most items of one call: a whole number, or Infinity for all. @throws HermesError `INVALID_ARGUMENT` */
 export function checkLimit(limit: unknown): void {

@@ -1,7 +1,7 @@
-import { setTimeout as pause, setImmediate as turn } from 'node:timers/promises'
 import { onAbort } from '../base/abort.js'
 import { HermesError } from '../base/errors.js'
 import { aborted, checkInteger } from '../base/options.js'
+import { pause, turn } from '../base/pause.js'
 import { parked } from '../native/parked.js'
 import type { RingImage } from './image.js'
 import { word } from './layout.js'

@@ -1,5 +1,5 @@
-import { isAnyArrayBuffer } from 'node:util/types'
 import { HermesError } from '../base/errors.js'
+import { isAnyArrayBuffer } from '../base/kinds.js'
 import { invalid } from '../base/options.js'
 import type { Region } from '../codec/codec.js'
 import { crc32Portable } from '../frame/crc32.js'

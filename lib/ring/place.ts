@@ -1,10 +1,9 @@
-import { rmSync } from 'node:fs'
-import { join } from 'node:path'
 import type { ErrorCode } from '../base/errors.js'
 import { HermesError } from '../base/errors.js'
+import { nodeModule } from '../base/node.js'
 import { checkTopicName } from '../base/topic-name.js'
-import { native } from '../native/addon.js'
 import { callNative } from '../native/error.js'
+import { loadAddon } from '../native/load.js'
 import type { NativeRingFile, NativeRingShape } from '../native/types.js'
 
 const sharedMemory = '/dev/shm'
@@ -26,7 +25,7 @@ function ringPath(name: string): string {
   if (process.platform !== 'linux') {
     throw new HermesError('UNSUPPORTED', `Named rings need Linux; this is ${process.platform}.`)
   }
-  return join(sharedMemory, `hermes.ring-${name}`)
+  return `${sharedMemory}/hermes.ring-${name}`
 }
 
 export function callRing<T>(call: () => T, name: string): T {
@@ -36,7 +35,8 @@ export function callRing<T>(call: () => T, name: string): T {
 /** Opens a named ring; makes it first if `shape` is given and there is none. */
 export function openNamedRing(name: string, shape: NativeRingShape | null): NativeRingFile {
   const path = ringPath(name)
-  return callRing(() => new native.RingFile(path, shape), name)
+  const addon = loadAddon('A named ring')
+  return callRing(() => new addon.RingFile(path, shape), name)
 }
 
 /**
@@ -47,7 +47,7 @@ export function openNamedRing(name: string, shape: NativeRingShape | null): Nati
  */
 export function removeRing(name: string): boolean {
   try {
-    rmSync(ringPath(name))
+    nodeModule('node:fs')?.rmSync(ringPath(name))
     return true
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException

@@ -2,7 +2,7 @@ import { constants } from 'node:fs'
 import { link, open, readdir, rm, stat, statfs } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { type ErrorCode, HermesError } from '../base/errors.js'
-import { systemAdvice } from '../native/error.js'
+import { systemAdvice } from '../base/system-advice.js'
 import { inheritOwnership, makeFolder, makeFolderWithin, syncFolder } from './folder.js'
 
 const version = 1

@@ -1,5 +1,5 @@
-import { constants, deflateRawSync, inflateRawSync } from 'node:zlib'
 import { HermesError } from '../base/errors.js'
+import { nodeModule } from '../base/node.js'
 
 /*
  * Frames that travel compressed: docs/wire-protocol.md, "Compressed frames". The calls are synchronous on purpose. A batch is bounded, to
@@ -26,6 +26,16 @@ const leastDeflatedBytes = 1024
 /** After frames that did not get smaller, this many packets go as they are: such data seldom comes alone. */
 const restPackets = 15
 
+type Zlib = typeof import('node:zlib')
+let loaded: Zlib | undefined
+
+/** @throws HermesError `UNSUPPORTED` where there is no Node: nobody offers to compress there */
+function zlib(): Zlib {
+  loaded ??= nodeModule('node:zlib')
+  if (loaded === undefined) throw new HermesError('UNSUPPORTED', "Compression needs Node. Leave 'compression' out.")
+  return loaded
+}
+
 /** Decides what of one connection's output is compressed, and does it. */
 export class Deflater {
   #rest = 0
@@ -37,6 +47,7 @@ export class Deflater {
       this.#rest--
       return undefined
     }
+    const { constants, deflateRawSync } = zlib()
     const stream = deflateRawSync(frames, { level: constants.Z_BEST_SPEED })
     if (stream.length + inflatedLengthBytes < frames.length - frames.length / 8) return stream
     this.#rest = restPackets
@@ -61,7 +72,7 @@ export function inflateInto(
   let frames: Buffer
   try {
     // Room for a little more, or Node would ask for a second buffer to see that there is no more.
-    frames = inflateRawSync(bytes.subarray(start, end), { maxOutputLength: length, chunkSize: length + 64 })
+    frames = zlib().inflateRawSync(bytes.subarray(start, end), { maxOutputLength: length, chunkSize: length + 64 })
   } catch (cause) {
     throw new HermesError('PROTOCOL', 'The compressed frames of a packet can not be read, or are more than it says.', {
       cause,

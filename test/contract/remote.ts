@@ -1,13 +1,10 @@
-import { join } from 'node:path'
-import { serve } from '../../lib/broker/broker.js'
-import type { BrokerOptions } from '../../lib/broker/options.js'
 import { Hermes } from '../../lib/client/hermes.js'
 import type { Placement as PlacementPort } from '../../lib/placement/port.js'
 import { checkTcpOptions, type TcpOptions } from '../../lib/placement/remote/options.js'
 import { RemotePlacement } from '../../lib/placement/remote/placement.js'
 import type { RemotePublisher } from '../../lib/placement/remote/publisher.js'
-import { makeFolder, removeFolder } from '../helpers/folder.js'
 import { pause } from '../helpers/receive.js'
+import type { StartBroker } from './broker-here.js'
 import type { Placement, Skip } from './placement.js'
 
 /**
@@ -68,16 +65,11 @@ const remoteSkips: readonly Skip[] = [
 ]
 
 /** A broker of its own for each test, and a client that was given `client`. */
-export function remotePlacement(
-  name: string,
-  served: Omit<BrokerOptions, 'dir' | 'port'>,
-  client: TcpOptions,
-): Placement {
+export function remotePlacement(name: string, start: StartBroker, client: TcpOptions): Placement {
   return {
     name,
     async open() {
-      const folder = makeFolder()
-      const broker = await serve({ dir: join(folder, 'data'), port: 0, ...served })
+      const broker = await start()
       const settings = checkTcpOptions(broker.url, { subscribeBuffer: 64 * 1024 * 1024, ...client })
       const hermes = new Hermes(broker.url, patient(await RemotePlacement.connect(settings)))
       return {
@@ -87,7 +79,6 @@ export function remotePlacement(
         cleanup: async () => {
           await hermes.close()
           await broker.close()
-          removeFolder(folder)
         },
       }
     },

@@ -1,5 +1,6 @@
+import { brokerHere } from './broker-here.js'
 import { cases } from './cases.js'
 import { runContract } from './placement.js'
 import { remotePlacement } from './remote.js'
 
-runContract(remotePlacement('tcp', {}, {}), cases)
+runContract(remotePlacement('tcp', brokerHere(), {}), cases)

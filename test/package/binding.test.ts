@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import * as limits from '../../lib/model/limits.js'
 import { native } from '../../lib/native/addon.js'
 import { root } from '../helpers/folder.js'
 
@@ -130,4 +131,8 @@ describe('the raw addon throws and never aborts', () => {
       }
     }
   })
+})
+
+test('the limits that are checked without the addon are those of the addon', () => {
+  expect(native.constants).toMatchObject({ ...limits })
 })

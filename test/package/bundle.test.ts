@@ -1,9 +1,13 @@
-import { spawnSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { build } from 'esbuild'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { serve } from '../../lib/broker/broker.js'
+import { crc32 } from '../../lib/index.js'
 
 const root = join(import.meta.dirname, '../..')
 let folder: string
@@ -29,15 +33,18 @@ beforeEach(() => {
 
 afterEach(() => rmSync(folder, { recursive: true, force: true }))
 
-async function bundled(format: 'esm' | 'cjs', external: string[]) {
+async function bundled(format: 'esm' | 'cjs', external: string[], program = 'program.js', url = '') {
   const outfile = join(folder, 'out', `bundle.${format === 'esm' ? 'mjs' : 'cjs'}`)
-  const entry = join(folder, 'program.js')
+  const entry = join(folder, program)
   await build({ entryPoints: [entry], outfile, bundle: true, platform: 'node', format, external, logLevel: 'silent' })
-  return spawnSync(process.execPath, [outfile], {
+  const child = spawn(process.execPath, [outfile], {
     cwd: folder,
-    encoding: 'utf8',
-    env: { ...process.env, HERMES_NATIVE: '' },
+    env: { ...process.env, HERMES_NATIVE: '', HERMES_URL: url },
   })
+  const texts = [child.stdout, child.stderr].map((stream) => text(stream))
+  const [status] = (await once(child, 'close')) as [number | null]
+  const [stdout = '', stderr = ''] = await Promise.all(texts)
+  return { status, stdout, stderr }
 }
 
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
@@ -55,4 +62,71 @@ test.each(['esm', 'cjs'] as const)('a bundle (%s) that has it inside says what t
   expect(stderr).toContain('NATIVE_UNAVAILABLE')
   expect(stderr).toContain('esbuild --external:hermes-mq --external:hermes-mq/*')
   expect(stderr).toContain('externals: [/^hermes-mq(\\/|$)/]')
+})
+
+test.each(['esm', 'cjs'] as const)('a bundle (%s) of a remote client has all that it needs', async (format) => {
+  writeFileSync(
+    join(folder, 'client.js'),
+    `import { crc32, json, open, struct, u32 } from 'hermes-mq'
+     async function main() {
+       const hermes = await open(process.env.HERMES_URL, { compression: 'deflate' })
+       const topic = hermes.topic('t', { codec: struct({ n: u32 }) })
+       const publisher = await topic.publisher()
+       for (let n = 0; n < 1000; n++) publisher.publish({ n })
+       await publisher.flush()
+       let sum = 0
+       for await (const { value, sequence } of await topic.subscriber({ from: 'earliest' })) {
+         sum += value.n
+         if (sequence === 1000) break
+       }
+       console.log(sum, crc32(new Uint8Array(1000)), await open('./place').catch(({ code }) => code))
+       await hermes.close()
+     }
+     main()`,
+  )
+  await using broker = await serve({ dir: join(folder, 'data'), port: 0 })
+  const { status, stdout, stderr } = await bundled(format, [], 'client.js', broker.url)
+  expect([status, stderr]).toEqual([0, ''])
+  expect(stdout).toBe(`499500 ${crc32(new Uint8Array(1000))} NATIVE_UNAVAILABLE\n`)
+})
+
+/** What the modules of the package import at their top, from `entry` on: what has to be there for the package to be imported. */
+async function staticImports(entry: string): Promise<{ modules: string[]; outside: string[] }> {
+  const { metafile } = await build({
+    entryPoints: [join(root, 'dist', entry)],
+    bundle: true,
+    write: false,
+    metafile: true,
+    platform: 'node',
+    format: 'esm',
+    packages: 'external',
+    outdir: folder,
+    splitting: true,
+    absWorkingDir: root,
+  })
+  const modules = new Set<string>()
+  const outside = new Set<string>()
+  const visit = (name: string) => {
+    if (modules.has(name)) return
+    modules.add(name)
+    for (const { path, kind, external } of metafile.inputs[name]?.imports ?? []) {
+      if (kind !== 'import-statement') continue
+      if (external) outside.add(path)
+      else visit(path)
+    }
+  }
+  visit(`dist/${entry}`)
+  return { modules: [...modules], outside: [...outside].sort() }
+}
+
+test('the package itself takes nothing of Node to be imported, and no addon', async () => {
+  const { modules, outside } = await staticImports('index.js')
+  expect(modules.length).toBeGreaterThan(50)
+  expect(outside).toEqual(['@msgpack/msgpack'])
+  expect(modules.filter((name) => /native\/addon|\/(local|store|broker|remote)\//.test(name))).toEqual([])
+})
+
+test('a remote placement takes sockets and nothing else of Node', async () => {
+  const { outside } = await staticImports('placement/remote/placement.js')
+  expect(outside).toEqual(['node:net', 'node:tls'])
 })

@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { crc32 } from 'node:zlib'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 
 const root = join(import.meta.dirname, '../..')
@@ -12,7 +13,14 @@ let folder: string
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'hermes-loader-'))
   writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
-  for (const name of ['native/addon.js', 'native/scratch.js', 'base/errors.js']) {
+  for (const name of [
+    'native/addon.js',
+    'native/load.js',
+    'native/scratch.js',
+    'frame/run-scratch.js',
+    'base/errors.js',
+    'base/node.js',
+  ]) {
     cpSync(join(root, 'dist', name), join(folder, 'dist', name))
   }
 })
@@ -85,6 +93,40 @@ test('refuses an addon whose scratch memory is laid out otherwise than these fil
     expect(message).toContain(`${join(folder, name)} does not load: it is of another version of hermes-mq: ${said}`)
     expect(message).toContain('npm run build:native')
   }
+})
+
+/** Runs a program that imports the package as a whole. */
+function runProgram(program: string, choice: string): { stdout: string; stderr: string } {
+  const source = `import * as hermes from ${JSON.stringify(join(root, 'dist/index.js'))}\n${program}`
+  const env = { ...process.env, HERMES_NATIVE: choice }
+  const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', source], {
+    env,
+    encoding: 'utf8',
+  })
+  return { stdout, stderr }
+}
+
+const portable = `
+  const bytes = new TextEncoder().encode('123456789'.repeat(100))
+  const encoder = new hermes.Encoder(hermes.text)
+  encoder.encode('as everywhere')
+  const [message] = [...new hermes.Decoder(hermes.text).messages(encoder.bytes)]
+  const code = await hermes.open('/tmp/hermes-never-made').catch(({ code }) => code)
+  console.log(hermes.crc32(bytes).toString(16), message.value, code)`
+
+test('the package can be imported without an addon, and codecs work', () => {
+  const { stdout, stderr } = runProgram(portable, 'none')
+  expect(stderr).toBe('')
+  expect(stdout).toMatch(/^[0-9a-f]+ as everywhere NATIVE_UNAVAILABLE\n$/)
+  expect(stdout.split(' ')[0]).toBe(crc32('123456789'.repeat(100)).toString(16))
+})
+
+test('an addon that is named and can not be used is told as a warning, and the rest works', () => {
+  const { stdout, stderr } = runProgram(portable, '/no/such/addon.node')
+  expect(stdout).toContain('as everywhere NATIVE_UNAVAILABLE')
+  expect(stderr).toContain('[NATIVE_UNAVAILABLE] Warning: hermes-mq works without its addon')
+  expect(stderr.match(/works without its addon/g)).toHaveLength(1)
+  expect(stderr).toContain('/no/such/addon.node')
 })
 
 test('loads in two worker threads and survives their end', () => {

@@ -7,9 +7,8 @@
  * start, which writes it or refuses it with the right words. So no rule stands in two places: a check here may be
  * stricter than the interpreter's, never laxer.
  */
-import { isUint8Array } from 'node:util/types'
 import type { HermesError } from '../../base/errors.js'
-import { lengthOf } from '../../base/plain-bytes.js'
+import { isUint8Array, lengthOf } from '../../base/plain-bytes.js'
 import type { Region } from '../codec.js'
 import { copyOut } from '../region.js'
 import { readAscii, readAscii8, readUtf8, readUtf8Field, writeUtf8, writeUtf8Field } from '../strings.js'

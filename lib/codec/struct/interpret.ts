@@ -3,9 +3,8 @@
  * the common cases and leaves all others to it, among them every value that has to be refused. It also does all the
  * work where the process forbids code generation.
  */
-import { isUint8Array } from 'node:util/types'
 import { HermesError } from '../../base/errors.js'
-import { lengthOf } from '../../base/plain-bytes.js'
+import { isUint8Array, lengthOf } from '../../base/plain-bytes.js'
 import type { Region } from '../codec.js'
 import { describe, invalidArgument, isOurs, messageOf, payloadTooLarge } from '../failures.js'
 import { copyOut } from '../region.js'

@@ -1,5 +1,5 @@
-import { inspect } from 'node:util'
 import { HermesError } from '../../base/errors.js'
+import { nodeModule } from '../../base/node.js'
 import { namesOfOptions } from '../../base/options.js'
 import type { Codec, Reader, Region } from '../codec.js'
 import { closedError, describe, invalidArgument } from '../failures.js'
@@ -164,7 +164,9 @@ function hooksOf(layout: RecordLayout): GenerateHooks {
 function inspectView(layout: RecordLayout, view: { toObject(): Record<string, unknown> }, options: unknown): string {
   const title = layout.name ?? 'StructView'
   try {
-    return `${title} ${inspect(view.toObject(), options as object)}`
+    // (only util.inspect() of Node calls this)
+    const text = nodeModule('node:util')?.inspect(view.toObject(), options as object)
+    return `${title} ${text}`
   } catch {
     return `${title} <not readable any more>`
   }

@@ -1,5 +1,5 @@
 import { HermesError } from '../../base/errors.js'
-import { systemAdvice } from '../../native/error.js'
+import { systemAdvice } from '../../base/system-advice.js'
 import type { TcpSettings } from './options.js'
 
 const unknownAuthority =

@@ -1,4 +1,3 @@
-import { isIP } from 'node:net'
 import { checkBoolean, checkChoice, checkInteger, checkOptions, checkSignal, invalid } from '../../base/options.js'
 import { type Compression, compressions } from '../../wire/compression.js'
 
@@ -55,6 +54,11 @@ export interface TcpOptions {
   /** `deflate` compresses batches of a kilobyte and more, where the broker does too. Default `none`. */
   readonly compression?: Compression
   readonly onStatus?: (status: Status) => void
+}
+
+/** An IP address, not a name. (Names hold no colon.) */
+function isAddress(host: string): boolean {
+  return host.includes(':') || /^\d{1,3}(\.\d{1,3}){3}$/.test(host)
 }
 
 export interface TcpSettings {
@@ -153,7 +157,7 @@ export function checkTcpOptions(place: string, options: TcpOptions): TcpSettings
     secure,
     token,
     // Names, not addresses, go into a TLS greeting.
-    tls: tls.servername !== undefined || isIP(host) !== 0 ? tls : { ...tls, servername: host },
+    tls: tls.servername !== undefined || isAddress(host) ? tls : { ...tls, servername: host },
     connectTimeoutMs,
     requestTimeoutMs,
     signal,

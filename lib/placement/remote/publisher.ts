@@ -1,12 +1,11 @@
-import { randomBytes } from 'node:crypto'
 import { abortable } from '../../base/abort.js'
 import { Deferred } from '../../base/deferred.js'
 import { HermesError } from '../../base/errors.js'
 import type { Region } from '../../codec/codec.js'
 import { frameBytes, frameHeaderBytes, frameOffset } from '../../frame/frame.js'
+import { SealScratch } from '../../frame/run-scratch.js'
 import { type Durability, durabilities, type TopicSettings } from '../../model/topic.js'
-import { native } from '../../native/addon.js'
-import { SealScratch } from '../../native/scratch.js'
+import { frameSealer } from '../../native/runs.js'
 import { type PublisherOpened, parseJson, parsePublisherOpened, settingsToWire } from '../../wire/messages.js'
 import { packetHeaderBytes, packetType, publishFlag, publishHeadBytes, type Run } from '../../wire/packet.js'
 import { readAck } from '../../wire/packet-bodies.js'
@@ -136,7 +135,7 @@ export class RemotePublisher implements PublisherPort, LinkUser {
     this.#settings = settings
     this.#exclusive = options.exclusive
     this.#durability = options.durability
-    this.#producer = randomBytes(8).toString('hex')
+    this.#producer = randomHex(8)
   }
 
   /** @throws HermesError what the broker refuses with; `CONNECTION_FAILED` */
@@ -167,7 +166,7 @@ export class RemotePublisher implements PublisherPort, LinkUser {
     this.#buffer = Buffer.from(buffer)
     this.#data = new DataView(buffer)
     this.#words = new Int32Array(buffer)
-    this.#seal = native.frameSealer(buffer, this.#scratch.buffer)
+    this.#seal = frameSealer(buffer, this.#scratch.buffer)
   }
 
   get idle(): boolean {
@@ -554,6 +553,11 @@ export class RemotePublisher implements PublisherPort, LinkUser {
     this.#ready?.resolve()
     this.#ready = undefined
   }
+}
+
+function randomHex(bytes: number): string {
+  const random = crypto.getRandomValues(new Uint8Array(bytes))
+  return Array.from(random, (byte) => byte.toString(16).padStart(2, '0')).join('')
 }
 
 function lastNumber(batch: Batch): bigint {

@@ -3,9 +3,9 @@ import { Deferred } from '../../base/deferred.js'
 import { HermesError } from '../../base/errors.js'
 import type { Region } from '../../codec/codec.js'
 import { frameBytes, frameHeaderBytes, frameMagic, frameOffset } from '../../frame/frame.js'
+import { FrameScanScratch } from '../../frame/run-scratch.js'
 import type { From, TopicSettings } from '../../model/topic.js'
-import { native } from '../../native/addon.js'
-import { FrameScanScratch } from '../../native/scratch.js'
+import { frameScanner } from '../../native/runs.js'
 import { fromToWire, parseJson, parseSubscribed, type Subscribed, settingsToWire } from '../../wire/messages.js'
 import { deliverHeadBytes, packetType, protocolError } from '../../wire/packet.js'
 import { readDeliverHead, readSequence } from '../../wire/packet-bodies.js'
@@ -387,7 +387,7 @@ export class RemoteSubscriber implements SubscriberPort, LinkUser {
     // Twice the window, so that what is unread has to be moved rarely.
     const buffer = new ArrayBuffer(Math.ceil((2 * this.#window) / 8) * 8)
     this.region = { bytes: new Uint8Array(buffer), data: new DataView(buffer) }
-    this.#scan = native.frameScanner(buffer, this.#scratch.buffer, this.#maxPayloadBytes, this.#verify)
+    this.#scan = frameScanner(buffer, this.#scratch.buffer, this.#maxPayloadBytes, this.#verify)
   }
 
   #deliver(bytes: Buffer, start: number, end: number): void {

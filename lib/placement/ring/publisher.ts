@@ -1,6 +1,7 @@
 import { onAbort } from '../../base/abort.js'
 import { HermesError } from '../../base/errors.js'
 import { aborted } from '../../base/options.js'
+import { WallClock } from '../../base/wall-clock.js'
 import type { Region } from '../../codec/codec.js'
 import { frameBytes, frameHeaderBytes, frameOffset } from '../../frame/frame.js'
 import type { Durability, Overflow } from '../../model/topic.js'
@@ -8,7 +9,6 @@ import { pollUntil, wake } from '../../ring/bell.js'
 import { corrupt, type RingImage } from '../../ring/image.js'
 import { dataOffset, paddingFlag, word } from '../../ring/layout.js'
 import type { PublisherPort } from '../port.js'
-import { WallClock } from './clock.js'
 import {
   consumerEntry,
   dataLabel,

@@ -1,0 +1,9 @@
+import type { Opened } from '../port.js'
+import { checkTcpOptions, type TcpOptions } from './options.js'
+import { RemotePlacement } from './placement.js'
+
+/** Connects to the broker at `tcp://host:port` or `tls://host:port`. @throws HermesError `INVALID_ARGUMENT`, `UNKNOWN_OPTION`; what connecting throws */
+export async function openRemote(place: string, options: TcpOptions): Promise<Opened> {
+  const settings = checkTcpOptions(place, options)
+  return { name: settings.url, placement: await RemotePlacement.connect(settings) }
+}
