@@ -1,48 +1,70 @@
-// Checks that every committed prebuild is the file its manifest describes, of the present native sources, and asks
-// for no newer glibc than promised and for no libstdc++.
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
-import { inspect, newerThan } from './lib/elf.mjs'
+// npm run check:prebuild: checks that the committed prebuilds are those of the present native sources, by building them again and comparing
+// bytes, and that they ask nothing of a machine but its C library.
+//
+//   npm run check:prebuild -- --no-rebuild    only what can be seen without a compiler
+import { existsSync, readFileSync } from 'node:fs'
+import { ensureDependencies } from './lib/build.mjs'
+import { compilePrebuilds } from './lib/compile-prebuilds.mjs'
 import { green, red } from './lib/log.mjs'
-import { maxGlibc, prebuildFault, prebuildPlatforms } from './lib/native-sources.mjs'
-import { root } from './lib/run.mjs'
+import { targets } from './lib/prebuild-recipe.mjs'
+import {
+  addonFaults,
+  prebuildCommand,
+  prebuildFault,
+  prebuildFile,
+  prebuildFileName,
+  strayPrebuilds,
+} from './lib/prebuilds.mjs'
+import { toolchainFault } from './lib/toolchain.mjs'
 
-/** A list of `{ name, fault }`; `fault` is undefined where the check holds. */
-export function checkPrebuilds() {
-  const results = []
-  for (const platform of prebuildPlatforms()) {
-    results.push({
-      name: `prebuilds/${platform} is of the present native sources`,
-      fault: prebuildFault(platform),
-    })
-    if (!platform.startsWith('linux-') || platform.endsWith('-musl')) continue
-    const addon = join(root, 'prebuilds', platform, 'hermes.node')
-    if (!existsSync(addon)) continue
-    const { exports, glibc, glibcxx, needed } = inspect(addon)
-    const strays = exports.filter((name) => !/^(napi_register_module|node_api_module_get_api_version)_v1$/.test(name))
-    results.push({
-      name: `prebuilds/${platform} asks for glibc ${maxGlibc} or older`,
-      fault: newerThan(glibc, maxGlibc) ? `it asks for glibc ${glibc}` : undefined,
-    })
-    results.push({
-      name: `prebuilds/${platform} brings its own libstdc++`,
-      fault: glibcxx ? `it needs ${needed.join(', ')}` : undefined,
-    })
-    results.push({
-      name: `prebuilds/${platform} shows nothing but the entry points of Node-API`,
-      fault: strays.length > 0 ? `it shows ${strays.slice(0, 5).join(', ')} …` : undefined,
-    })
-  }
-  return results
+/** What can be seen without a compiler: a list of `{ name, fault }`; `fault` is undefined where the check holds. */
+export function checkFiles() {
+  const results = targets.flatMap((target) => {
+    const name = `prebuilds/${prebuildFileName(target.name)}`
+    const stale = prebuildFault(target.name)
+    const file = prebuildFile(target.name)
+    const faults = existsSync(file) ? addonFaults(file, target).join('; ') : 'it does not exist'
+    return [
+      {
+        name: `${name} is of the present native sources`,
+        fault: stale && `${stale}. To build it anew: ${prebuildCommand}`,
+      },
+      { name: `${name} asks for nothing but the C library of its machines`, fault: faults || undefined },
+    ]
+  })
+  const strays = strayPrebuilds().join(', ')
+  return [...results, { name: 'nothing else is in prebuilds/', fault: strays || undefined }]
+}
+
+/** Builds every prebuild again and compares: what the fingerprint in the manifest claims is shown. */
+export async function checkBytes({ log } = {}) {
+  const built = await compilePrebuilds({ log })
+  return targets.map((target) => {
+    const [ours, theirs] = [built.get(target.name), prebuildFile(target.name)].map((file) => readFileSync(file))
+    const same = ours.equals(theirs)
+    return {
+      name: `prebuilds/${prebuildFileName(target.name)} has the bytes that the present sources give`,
+      fault: same
+        ? undefined
+        : `it has others (${theirs.length}, not ${ours.length}). To build it anew: ${prebuildCommand}`,
+    }
+  })
 }
 
 if (process.argv[1] === import.meta.filename) {
-  const results = checkPrebuilds()
+  const results = checkFiles()
+  // Of other sources, the bytes are others too.
+  const isWorthwhile = results.every(({ fault }) => fault === undefined) && !process.argv.includes('--no-rebuild')
+  if (isWorthwhile) {
+    const fault = toolchainFault()
+    if (fault !== undefined) console.log(`not built again: ${fault}`)
+    else {
+      await ensureDependencies()
+      results.push(...(await checkBytes()))
+    }
+  }
   for (const { name, fault } of results) {
     console.log(fault === undefined ? `${green('ok')} ${name}` : `${red('not ok')} ${name}: ${fault}`)
   }
-  const failed = results.filter(({ fault }) => fault !== undefined)
-  if (results.length === 0) console.log('there are no prebuilds')
-  if (failed.length > 0) console.log('To build them anew: npm run build:prebuild')
-  process.exit(failed.length > 0 || results.length === 0 ? 1 : 0)
+  process.exit(results.some(({ fault }) => fault !== undefined) ? 1 : 0)
 }

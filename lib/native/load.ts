@@ -1,5 +1,6 @@
 import { HermesError } from '../base/errors.js'
 import { nodeModule } from '../base/node.js'
+import { platformName, prebuildName, prebuiltPlatforms } from './platform.js'
 import { scratchDifference } from './scratch.js'
 import type { NativeAddon } from './types.js'
 
@@ -36,20 +37,6 @@ function isBundled({ fs, path }: Tools, root: string | undefined): boolean {
   }
 }
 
-/** Whether this Node runs on musl. Answered without the network interfaces, which can take seconds to list. */
-function isMusl(): boolean {
-  if (process.platform !== 'linux') return false
-  const report = process.report as NodeJS.ProcessReport & { excludeNetwork?: boolean }
-  report.excludeNetwork = true
-  const { header } = report.getReport() as unknown as { header: { glibcVersionRuntime?: string } }
-  return header.glibcVersionRuntime === undefined
-}
-
-/** `linux-x64`, `linux-arm64-musl`, `darwin-arm64`: the name of this machine's folder in prebuilds/. */
-function platformName(): string {
-  return `${process.platform}-${process.arch}${isMusl() ? '-musl' : ''}`
-}
-
 /** To do without the addon, as where there is none. */
 const noAddon = 'none'
 
@@ -63,9 +50,18 @@ function candidates({ path }: Tools, root: string | undefined, platform: string)
   if (choice !== '' && choice !== 'build' && choice !== 'prebuild') return [path.resolve(choice)]
   if (root === undefined) return []
   const build = path.join(root, 'build', 'Release', 'hermes.node')
-  const prebuild = path.join(root, 'prebuilds', platform, 'hermes.node')
+  const prebuild = path.join(root, 'prebuilds', prebuildName(platform))
   if (choice === '') return [build, prebuild]
   return [choice === 'build' ? build : prebuild]
+}
+
+/** Which machines the package has an addon for, where it has none for this one. */
+function prebuiltAdvice({ fs, path }: Tools, root: string | undefined, platform: string): string {
+  if (root === undefined) return ''
+  const folder = path.join(root, 'prebuilds')
+  const platforms = prebuiltPlatforms(fs.existsSync(folder) ? fs.readdirSync(folder) : [])
+  if (platforms.length === 0) return 'Prebuilt addons are missing altogether: install the package anew.\n'
+  return platforms.includes(platform) ? '' : `Prebuilt addons are there for ${platforms.join(', ')}.\n`
 }
 
 const bundlerAdvice =
@@ -116,7 +112,7 @@ function attempt(): Outcome {
   const error = new HermesError(
     'NATIVE_UNAVAILABLE',
     `No native addon for ${platform}, Node ${process.versions.node}: ${failure}` +
-      (isBundled(tools, root) ? bundlerAdvice : '') +
+      (isBundled(tools, root) ? bundlerAdvice : file === undefined ? prebuiltAdvice(tools, root, platform) : '') +
       'To build it from source, with a C++20 compiler, make and Python 3, run this in a clone of hermes-mq:\n' +
       '  npm ci --ignore-scripts && npm run build:native\n' +
       'Outside of that clone, set HERMES_NATIVE to the path of its build/Release/hermes.node.',

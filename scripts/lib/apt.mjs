@@ -28,7 +28,6 @@ export const tools = {
   'g++-aarch64': { package: 'g++-aarch64-linux-gnu', present: () => which('aarch64-linux-gnu-g++') !== undefined },
   'qemu-aarch64': { package: 'qemu-user-static', present: () => which('qemu-aarch64-static') !== undefined },
   'gtest-sources': { package: 'googletest', present: () => existsSync('/usr/src/googletest/CMakeLists.txt') },
-  debootstrap: { package: 'debootstrap', present: () => which('debootstrap') !== undefined },
 }
 
 /** Whether clang links a fuzz target. */

@@ -3,7 +3,8 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, s
 import { join } from 'node:path'
 import { need } from './apt.mjs'
 import { say, timed } from './log.mjs'
-import { nativeSourcesHash, prebuildFault, sha256 } from './native-sources.mjs'
+import { nativeSourcesHash, sha256 } from './native-sources.mjs'
+import { prebuildFault } from './prebuilds.mjs'
 import { must, root, run } from './run.mjs'
 
 const at = (...parts) => join(root, ...parts)
@@ -112,12 +113,12 @@ export async function ensureExamples() {
   await locked(() => ensureTypeScript('tsconfig.examples.json', folders, 'build/js'))
 }
 
-/** `linux-x64` and so on: as lib/native/addon.ts names this machine. */
+/** `linux-x64-glibc` and so on: as lib/native/addon.ts names this machine. */
 export function platformName() {
   if (process.platform !== 'linux') return `${process.platform}-${process.arch}`
   process.report.excludeNetwork = true
   const musl = process.report.getReport().header.glibcVersionRuntime === undefined
-  return `linux-${process.arch}${musl ? '-musl' : ''}`
+  return `linux-${process.arch}-${musl ? 'musl' : 'glibc'}`
 }
 
 const addonFile = at('build', 'Release', 'hermes.node')

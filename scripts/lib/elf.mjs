@@ -1,6 +1,9 @@
 // What a shared object asks of the machine that loads it, read from the file itself (64-bit little-endian ELF).
 import { readFileSync } from 'node:fs'
 
+const machines = { 62: 'x86-64', 183: 'aarch64' }
+
+const sectionSymbols = 2
 const sectionDynamic = 6
 const sectionDynamicSymbols = 11
 const sectionVersionNeeds = 0x6ffffffe
@@ -74,7 +77,10 @@ function readExports(sections) {
   return names.sort()
 }
 
-/** `{ exports, needed, glibc, glibcxx }`: names it shows, libraries, the newest glibc symbol version, whether libstdc++ is asked for. */
+/**
+ * `{ exports, glibc, glibcxx, hasSymbolTable, machine, needed }`: names it shows, the newest glibc symbol version it asks for, whether it asks for
+ * libstdc++, whether it holds names for a debugger, its processor, and its libraries.
+ */
 export function inspect(file) {
   const elf = readFileSync(file)
   if (elf.toString('latin1', 0, 6) !== '\x7fELF\x02\x01') throw new Error(`${file} is no 64-bit little-endian ELF file`)
@@ -85,6 +91,8 @@ export function inspect(file) {
   return {
     exports: readExports(sections),
     needed,
+    machine: machines[elf.readUInt16LE(0x12)] ?? 'another processor',
+    hasSymbolTable: sections.some(({ type }) => type === sectionSymbols),
     glibc: glibc.sort(compareVersions).at(-1) ?? '0',
     glibcxx:
       versions.some((name) => /^(GLIBCXX|CXXABI)_/.test(name)) || needed.some((name) => /stdc\+\+|libgcc/.test(name)),

@@ -2,14 +2,14 @@
 import { existsSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs'
 import { join, posix } from 'node:path'
 import { ensureDist } from '../lib/build.mjs'
-import { prebuildPlatforms } from '../lib/native-sources.mjs'
 import { installPacked, pack } from '../lib/packed.mjs'
+import { prebuildNames } from '../lib/prebuilds.mjs'
 import { root, run, which } from '../lib/run.mjs'
 import { countFaults } from '../lib/suite.mjs'
 
 const allowed = [
   /^dist\/[\w/-]+\.(js|d\.ts)$/,
-  /^prebuilds\/[\w-]+\/hermes\.(node|json)$/,
+  /^prebuilds\/(hermes-[\w-]+\.node|manifest\.json)$/,
   /^(package\.json|README\.md|LICENSE|CHANGELOG\.md|CONTRIBUTING\.md|Dockerfile|compose\.yaml)$/,
   // What the documents link to: the package's page on npm has no other place for them.
   /^docs\/[\w./-]+\.(md|svg|png)$/,
@@ -29,7 +29,7 @@ function faultsOfContent({ files, unpackedBytes }) {
   const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
   const strays = files.filter((file) => !allowed.some((pattern) => pattern.test(file)))
   const wanted = ['README.md', 'LICENSE', 'CHANGELOG.md', 'dist/index.js', 'dist/index.d.ts', 'dist/native/addon.js']
-  wanted.push(...prebuildPlatforms().map((platform) => `prebuilds/${platform}/hermes.node`))
+  wanted.push(...prebuildNames().map((name) => `prebuilds/${name}`))
   wanted.push(...Object.values(manifest.bin ?? {}).map((file) => file.replace(/^\.\//, '')))
   const lacking = wanted.filter((file) => !files.includes(file))
   const hooks = ['preinstall', 'install', 'postinstall', 'prepare'].filter(

@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+// @ts-expect-error a script without types
+import { platformName } from '../../scripts/lib/build.mjs'
 
 const root = join(import.meta.dirname, '../..')
 
@@ -12,10 +14,11 @@ let folder: string
 
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'hermes-loader-'))
-  writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
+  writeFileSync(join(folder, 'package.json'), '{ "type": "module", "name": "hermes-mq" }')
   for (const name of [
     'native/addon.js',
     'native/load.js',
+    'native/platform.js',
     'native/scratch.js',
     'frame/run-scratch.js',
     'base/errors.js',
@@ -27,8 +30,14 @@ beforeEach(() => {
 
 afterEach(() => rmSync(folder, { recursive: true, force: true }))
 
-function load(choice: string, at = folder): { output: string; code: string; message: string; tried: string[] } {
+/** `pretend` is run before the loader: it can change what the machine seems to be. */
+function load(
+  choice: string,
+  at = folder,
+  pretend = '',
+): { output: string; code: string; message: string; tried: string[] } {
   const program = `
+    ${pretend}
     import(${JSON.stringify(join(at, 'dist/native/addon.js'))}).then(
       ({ native }) => console.log(JSON.stringify({ output: 'napi ' + native.napiVersion })),
       ({ code, message, details }) => console.log(JSON.stringify({ code, message, tried: details?.tried })),
@@ -49,8 +58,34 @@ test('names every file tried and the command to build from source when there is 
   expect(tried).toHaveLength(2)
   for (const file of tried) expect(message).toContain(file)
   expect(tried[0]).toBe(join(folder, 'build/Release/hermes.node'))
-  expect(tried[1]).toContain(join(folder, 'prebuilds', `${process.platform}-${process.arch}`))
+  expect(tried[1]).toBe(join(folder, 'prebuilds', `hermes-${platformName()}.node`))
+  expect(message).toContain('install the package anew')
   expect(message).toContain('npm run build:native')
+})
+
+const machines = [
+  ['linux', 'x64', '{ glibcVersionRuntime: "2.36" }', 'linux-x64-glibc'],
+  ['linux', 'arm64', '{ glibcVersionRuntime: "2.36" }', 'linux-arm64-glibc'],
+  ['linux', 'x64', '{}', 'linux-x64-musl'],
+  ['linux', 'arm64', '{}', 'linux-arm64-musl'],
+  ['darwin', 'arm64', '{}', 'darwin-arm64'],
+]
+
+test.each(machines)('on %s %s with %s, looks for the addon of %s', (platform, arch, header, name) => {
+  const pretend = `
+    Object.defineProperty(process, 'platform', { value: '${platform}' })
+    Object.defineProperty(process, 'arch', { value: '${arch}' })
+    process.report.getReport = () => ({ header: ${header} })`
+  expect(load('prebuild', folder, pretend).tried).toEqual([join(folder, 'prebuilds', `hermes-${name}.node`)])
+})
+
+test('says for which machines there are prebuilt addons where there is none for this one', () => {
+  mkdirSync(join(folder, 'prebuilds'))
+  for (const name of ['hermes-linux-x64-glibc.node', 'hermes-linux-x64-musl.node', 'manifest.json']) {
+    writeFileSync(join(folder, 'prebuilds', name), '')
+  }
+  const pretend = "Object.defineProperty(process, 'arch', { value: 'riscv64' })"
+  expect(load('', folder, pretend).message).toContain('Prebuilt addons are there for linux-x64-glibc, linux-x64-musl.')
 })
 
 test('tries only what HERMES_NATIVE names', () => {

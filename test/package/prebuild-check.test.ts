@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { appendFileSync, cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { appendFileSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -9,26 +9,33 @@ const root = join(import.meta.dirname, '../..')
 /** A clone of what the check reads, with a made-up prebuild that passes. */
 let clone: string
 
-/** Runs an expression over the exports of scripts/lib/native-sources.mjs of the clone. */
+/** Runs an expression over the exports of scripts/lib/native-sources.mjs and prebuilds.mjs of the clone. */
 function ask(expression: string): string {
-  const program = `import(${JSON.stringify(join(clone, 'scripts/lib/native-sources.mjs'))})
-    .then((sources) => console.log(String(${expression})))`
+  const scripts = ['native-sources.mjs', 'prebuilds.mjs'].map((name) =>
+    JSON.stringify(join(clone, 'scripts/lib', name)),
+  )
+  const program = `Promise.all([${scripts.map((file) => `import(${file})`).join(', ')}])
+    .then(([sources, prebuilds]) => console.log(String(${expression})))`
   return spawnSync(process.execPath, ['-e', program], { encoding: 'utf8' }).stdout.trim()
 }
 
-const fault = () => ask("sources.prebuildFault('linux-x64')")
+const addon = () => join(clone, 'prebuilds/hermes-linux-x64-glibc.node')
+const fault = () => ask("prebuilds.prebuildFault('linux-x64-glibc')")
 
 beforeEach(() => {
   clone = mkdtempSync(join(tmpdir(), 'hermes-check-'))
   const lists = ['native/sources.txt', 'native/flags.txt', 'native/exports.map']
-  for (const name of ['scripts/lib', 'native/core', 'native/binding', ...lists]) {
+  for (const name of ['scripts/lib', 'scripts/toolchain', 'native/core', 'native/binding', ...lists]) {
     cpSync(join(root, name), join(clone, name), { recursive: true })
   }
   cpSync(join(root, 'package-lock.json'), join(clone, 'package-lock.json'))
-  mkdirSync(join(clone, 'prebuilds/linux-x64'), { recursive: true })
-  writeFileSync(join(clone, 'prebuilds/linux-x64/hermes.node'), 'an addon')
-  const manifest = { sourcesSha256: ask('sources.nativeSourcesHash()'), addonSha256: ask("sources.sha256('an addon')") }
-  writeFileSync(join(clone, 'prebuilds/linux-x64/hermes.json'), JSON.stringify(manifest))
+  mkdirSync(join(clone, 'prebuilds'))
+  writeFileSync(addon(), 'an addon')
+  const addons = { 'hermes-linux-x64-glibc.node': { sha256: ask("sources.sha256('an addon')") } }
+  writeFileSync(
+    join(clone, 'prebuilds/manifest.json'),
+    JSON.stringify({ fingerprint: ask('sources.prebuildFingerprint()'), addons }),
+  )
 })
 
 afterEach(() => rmSync(clone, { recursive: true, force: true }))
@@ -52,12 +59,23 @@ test('notices a compile flag', () => {
   expect(fault()).toContain('other native sources')
 })
 
+test('notices another compiler', () => {
+  appendFileSync(join(clone, 'scripts/toolchain/package-lock.json'), ' ')
+  expect(fault()).toContain('other native sources')
+})
+
+test('notices another recipe', () => {
+  const recipe = join(clone, 'scripts/lib/prebuild-recipe.mjs')
+  writeFileSync(recipe, readFileSync(recipe, 'utf8').replace("'-fPIC',", "'-fPIC', '-O2',"))
+  expect(fault()).toContain('other native sources')
+})
+
 test('notices an addon that is not the one described', () => {
-  appendFileSync(join(clone, 'prebuilds/linux-x64/hermes.node'), '!')
-  expect(fault()).toContain('not the file that hermes.json describes')
+  appendFileSync(addon(), '!')
+  expect(fault()).toContain('not the file that manifest.json describes')
 })
 
 test('notices a prebuild without an addon', () => {
-  rmSync(join(clone, 'prebuilds/linux-x64/hermes.node'))
+  rmSync(addon())
   expect(fault()).toContain('does not exist')
 })

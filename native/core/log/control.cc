@@ -1,7 +1,8 @@
 #include "core/log/control.h"
 
-#include <sys/random.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -167,7 +168,8 @@ Status Control::create(const std::string& folder, const TopicSettings& settings)
   bool found = false;
   status = adopt_segments(folder, &adopted, &id, &found);
   if (!status.ok()) return status;
-  if (!found && ::getrandom(id.bytes, sizeof id.bytes, 0) != static_cast<ssize_t>(sizeof id.bytes)) {
+  // Not by the library's function of this name, which glibc has since 2.25 only.
+  if (!found && ::syscall(SYS_getrandom, id.bytes, sizeof id.bytes, 0) != static_cast<long>(sizeof id.bytes)) {
     return Status::error(Code::kIoFailed, "the kernel gave no random bytes");
   }
   uint64_t first = 0;

@@ -32,8 +32,7 @@ inline constexpr uint64_t kInUseByte = 0;
 
 struct TopicId {
   uint8_t bytes[16];
-  // Not defaulted: g++ 10, which makes the prebuilds, compares arrays wrongly then.
-  friend bool operator==(const TopicId& a, const TopicId& b) noexcept { return std::memcmp(a.bytes, b.bytes, sizeof a.bytes) == 0; }
+  friend bool operator==(const TopicId&, const TopicId&) = default;
 };
 
 struct SegmentHeader {
