@@ -114,7 +114,7 @@ test('refuses an addon whose scratch memory is laid out otherwise than these fil
     return file
   }
   const built = join(root, 'build/Release/hermes.node')
-  const committed = join(root, 'prebuilds', `${process.platform}-${process.arch}`, 'hermes.node')
+  const committed = join(root, 'prebuilds', `hermes-${platformName()}.node`)
   cpSync(existsSync(built) ? built : committed, join(folder, 'own.node'))
   expect(load(written('same.cjs', '')).output).toBe('napi 9')
   for (const [name, change, said] of [
