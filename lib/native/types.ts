@@ -53,7 +53,7 @@ export interface NativeRingShape {
   readonly fileMode: number
 }
 
-/** A ring in a file: one participant at most. `room` tells which bell: that of room, or else that of items. */
+/** A ring in a file: one participant at most. `room` tells which eventcount: that of room, or else that of items. */
 export interface NativeRingFile {
   /** The mapping, detached by `close`. */
   region(): ArrayBuffer

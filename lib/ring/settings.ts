@@ -5,8 +5,8 @@ import type { Codec } from '../codec/codec.js'
 import { guarded } from '../codec/guarded.js'
 import { raw } from '../codec/raw.js'
 import { assertCodec } from '../codec/validated.js'
-import type { RingImage } from './image.js'
 import { maxItemBytes } from './layout.js'
+import type { RingMemory } from './ring-memory.js'
 
 /** What every ring can be told at creation. */
 export interface RingCreateOptions {
@@ -66,23 +66,23 @@ export function tagOf(codec: Codec<never, unknown, unknown>): Uint8Array {
 
 /** @throws HermesError `CONFIG_MISMATCH` */
 export function checkItemBytes(
-  image: RingImage,
+  memory: RingMemory,
   codec: Codec<never, unknown, unknown>,
   itemBytes: number | undefined,
 ): void {
   const wanted = itemBytes ?? codec.maxBytes
-  if (wanted === undefined || wanted === image.itemBytes) return
+  if (wanted === undefined || wanted === memory.itemBytes) return
   throw new HermesError(
     'CONFIG_MISMATCH',
-    `The ring's items have ${image.itemBytes} bytes, not ${wanted}. Attach with the creator's codec or size.`,
-    { details: { itemBytes: image.itemBytes, wanted } },
+    `The ring's items have ${memory.itemBytes} bytes, not ${wanted}. Attach with the creator's codec or size.`,
+    { details: { itemBytes: memory.itemBytes, wanted } },
   )
 }
 
 /** @throws HermesError `CODEC_MISMATCH`. Raw bytes, on either side, agree with everything. */
-export function checkTag(image: RingImage, codec: Codec<never, unknown, unknown>): void {
+export function checkTag(memory: RingMemory, codec: Codec<never, unknown, unknown>): void {
   const ours = Buffer.from(tagOf(codec)).toString('hex')
-  const theirs = Buffer.from(image.tag()).toString('hex')
+  const theirs = Buffer.from(memory.tag()).toString('hex')
   const none = '0000000000000000'
   if (ours !== theirs && ours !== none && theirs !== none) {
     throw new HermesError(
@@ -103,6 +103,14 @@ export function wrongSize(codec: string, got: number, itemBytes: number): Hermes
 
 export function closed(what: string): HermesError {
   return new HermesError('CLOSED', `The ring's ${what} was closed. Attach again to go on.`)
+}
+
+/** For a call by code that an encode or a handler runs. */
+export function busy(): HermesError {
+  return new HermesError(
+    'BUSY',
+    'This participant of the ring is in use: it is encoding a value, or running a handler of poll. Call this afterwards, or attach another one.',
+  )
 }
 
 export function peerDead(who: string): HermesError {

@@ -5,8 +5,8 @@ import { isUint8Array, lengthOf, plainView } from '../base/plain-bytes.js'
 import type { Codec, Reader, Region } from '../codec/codec.js'
 import { isOurs } from '../codec/failures.js'
 import { checkHandler, checkLabel, checkLimit, checkTarget } from './arguments.js'
-import { corrupt, type RingHandle, RingImage } from './image.js'
 import { dataOffset, frameHeaderBytes, paddingFlag } from './layout.js'
+import { corrupt, type RingHandle, RingMemory } from './ring-memory.js'
 import { checkCommon, checkTag, codecOf, type RingCreateOptions, tagOf } from './settings.js'
 import { type SpscAttachOptions, SpscSide } from './spsc-side.js'
 
@@ -55,12 +55,12 @@ export class SpscByteRing<In, Out = In, View = Out> extends SpscSide {
   #wanted = 2 * frameHeaderBytes
   #scratch = scratchOf(0)
 
-  private constructor(image: RingImage, codec: Codec<In, Out, View>, options: SpscAttachOptions) {
-    super(image, options)
+  private constructor(memory: RingMemory, codec: Codec<In, Out, View>, options: SpscAttachOptions) {
+    super(memory, options)
     this.#codec = codec
     this.#reader = codec.reader()
-    this.#region = image.region
-    this.#capacity = image.capacity
+    this.#region = memory.region
+    this.#capacity = memory.capacity
   }
 
   /** Makes a ring of `capacity` bytes. @throws HermesError `INVALID_ARGUMENT`, `UNKNOWN_OPTION` */
@@ -73,7 +73,7 @@ export class SpscByteRing<In, Out = In, View = Out> extends SpscSide {
     const codec = codecOf(options)
     const common = checkCommon(options)
     if (common.startIndex % 8 !== 0) throw invalid("'startIndex' of a byte ring must be a multiple of 8.")
-    const image = RingImage.create({
+    const memory = RingMemory.create({
       ...common,
       kind: 'bytes',
       itemBytes: 0,
@@ -81,7 +81,7 @@ export class SpscByteRing<In, Out = In, View = Out> extends SpscSide {
       tag: tagOf(codec),
       participants: 2,
     })
-    return image.attempt(() => new SpscByteRing(image, codec, options))
+    return memory.attempt(() => new SpscByteRing(memory, codec, options))
   }
 
   /** Joins a ring that another thread or process made. Throws as `SpscRing.attach`. */
@@ -96,10 +96,10 @@ export class SpscByteRing<In, Out = In, View = Out> extends SpscSide {
   static attach(handle: RingHandle | string, options: SpscByteRingAttachOptions<never, unknown, unknown>): unknown {
     checkOptions('SpscByteRing.attach()', options, attachOptions)
     const codec = codecOf(options)
-    const image = RingImage.attach(handle, 'bytes')
-    return image.attempt(() => {
-      checkTag(image, codec)
-      return new SpscByteRing(image, codec, options)
+    const memory = RingMemory.attach(handle, 'bytes')
+    return memory.attempt(() => {
+      checkTag(memory, codec)
+      return new SpscByteRing(memory, codec, options)
     })
   }
 

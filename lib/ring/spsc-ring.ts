@@ -3,8 +3,8 @@ import { checkInteger, checkOptions, invalid, show } from '../base/options.js'
 import { plainView } from '../base/plain-bytes.js'
 import type { Codec, Reader, Region } from '../codec/codec.js'
 import { checkHandler, checkLimit, checkTarget } from './arguments.js'
-import { type RingHandle, RingImage } from './image.js'
 import { dataOffset } from './layout.js'
+import { type RingHandle, RingMemory } from './ring-memory.js'
 import {
   checkCommon,
   checkItemBytes,
@@ -53,13 +53,13 @@ export class SpscRing<In, Out = In, View = Out> extends SpscSide {
   readonly #itemBytes: number
   readonly #capacity: number
 
-  private constructor(image: RingImage, codec: Codec<In, Out, View>, options: SpscAttachOptions) {
-    super(image, options)
+  private constructor(memory: RingMemory, codec: Codec<In, Out, View>, options: SpscAttachOptions) {
+    super(memory, options)
     this.#codec = codec
     this.#reader = codec.reader()
-    this.#region = image.region
-    this.#itemBytes = image.itemBytes
-    this.#capacity = image.capacity
+    this.#region = memory.region
+    this.#itemBytes = memory.itemBytes
+    this.#capacity = memory.capacity
   }
 
   /**
@@ -76,7 +76,7 @@ export class SpscRing<In, Out = In, View = Out> extends SpscSide {
     checkOptions('SpscRing.create()', options, createOptions)
     const codec = codecOf(options)
     const itemBytes = itemBytesOf(codec, options.itemBytes)
-    const image = RingImage.create({
+    const memory = RingMemory.create({
       ...checkCommon(options),
       kind: 'spsc',
       itemBytes,
@@ -84,7 +84,7 @@ export class SpscRing<In, Out = In, View = Out> extends SpscSide {
       tag: tagOf(codec),
       participants: 2,
     })
-    return image.attempt(() => new SpscRing(image, codec, options))
+    return memory.attempt(() => new SpscRing(memory, codec, options))
   }
 
   /**
@@ -105,11 +105,11 @@ export class SpscRing<In, Out = In, View = Out> extends SpscSide {
   static attach(handle: RingHandle | string, options: SpscRingAttachOptions<never, unknown, unknown>): unknown {
     checkOptions('SpscRing.attach()', options, attachOptions)
     const codec = codecOf(options)
-    const image = RingImage.attach(handle, 'spsc')
-    return image.attempt(() => {
-      checkTag(image, codec)
-      checkItemBytes(image, codec, options.itemBytes)
-      return new SpscRing(image, codec, options)
+    const memory = RingMemory.attach(handle, 'spsc')
+    return memory.attempt(() => {
+      checkTag(memory, codec)
+      checkItemBytes(memory, codec, options.itemBytes)
+      return new SpscRing(memory, codec, options)
     })
   }
 

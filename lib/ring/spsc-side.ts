@@ -1,9 +1,9 @@
 import { HermesError } from '../base/errors.js'
 import { checkBoolean, checkChoice, checkSignal } from '../base/options.js'
-import { pollUntil, sleepUntil, wake } from './bell.js'
-import { corrupt, type RingHandle, type RingImage } from './image.js'
+import { pollUntil, sleepUntil, wake } from './eventcount.js'
 import { word } from './layout.js'
 import { attachEntry, closeEntry, markDead, participantStates, stateOf } from './participant.js'
+import { corrupt, type RingHandle, type RingMemory } from './ring-memory.js'
 import { closed, peerDead } from './settings.js'
 
 /** Which side of a single-producer single-consumer ring an object is. */
@@ -26,7 +26,7 @@ const entries = { producer: 0, consumer: 1 } as const
  * knows what to say. These positions live here rather than in shared memory: nobody else needs them.
  */
 export abstract class SpscSide {
-  protected readonly image: RingImage
+  protected readonly memory: RingMemory
   protected readonly words: Int32Array
   protected readonly mask: number
   /** The producer's own index, and where its room ends as far as it knows. */
@@ -46,20 +46,20 @@ export abstract class SpscSide {
   #closed = false
   #ended = false
 
-  protected constructor(image: RingImage, options: SpscAttachOptions) {
-    this.image = image
-    this.words = image.words
-    this.mask = image.capacity - 1
+  protected constructor(memory: RingMemory, options: SpscAttachOptions) {
+    this.memory = memory
+    this.words = memory.words
+    this.mask = memory.capacity - 1
     const { role, takeOver = false } = options
     checkBoolean('takeOver', takeOver)
     this.#role = role
     if (role === undefined) return
     checkChoice('role', role, ['producer', 'consumer'])
-    if (image.file !== undefined) {
-      const { file } = image
-      image.call(() => file.attach(entries[role]))
+    if (memory.file !== undefined) {
+      const { file } = memory
+      memory.call(() => file.attach(entries[role]))
     } else if (takeOver) markDead(this.words, entries[role])
-    if (image.file === undefined && attachEntry(this.words, entries[role]) < 0) {
+    if (memory.file === undefined && attachEntry(this.words, entries[role]) < 0) {
       throw new HermesError(
         'EXCLUSIVE_HELD',
         `The ring has a ${role} already, and can have only one. Close it first, or pass takeOver: true if its thread has ended.`,
@@ -72,12 +72,12 @@ export abstract class SpscSide {
 
   /** Pass this to a worker, and `attach` to it there. A named ring is attached to by its name instead: `UNSUPPORTED`. */
   get handle(): RingHandle {
-    return this.image.transferable()
+    return this.memory.transferable()
   }
 
   /** The ring's name, if it has one. */
   get name(): string | undefined {
-    return this.image.name
+    return this.memory.name
   }
 
   get role(): RingRole | undefined {
@@ -85,7 +85,7 @@ export abstract class SpscSide {
   }
 
   get capacity(): number {
-    return this.image.capacity
+    return this.memory.capacity
   }
 
   /** Consumer: the producer closed, and everything was read. */
@@ -129,8 +129,8 @@ export abstract class SpscSide {
   protected finishClose(): void {
     this.produceLimit = this.produced
     this.consumeLimit = this.consumed
-    if (this.image.file !== undefined) {
-      this.image.close()
+    if (this.memory.file !== undefined) {
+      this.memory.close()
       return
     }
     if (this.#role === undefined) return
@@ -149,7 +149,7 @@ export abstract class SpscSide {
    */
   evict(role: RingRole): boolean {
     checkChoice('role', role, ['producer', 'consumer'])
-    const { file } = this.image
+    const { file } = this.memory
     if (file !== undefined) {
       if (this.#closed) throw closed(this.#role ?? 'view')
       file.probe()
@@ -166,24 +166,24 @@ export abstract class SpscSide {
    * @throws HermesError `CLOSED`, `PEER_DEAD`, `UNSUPPORTED`
    */
   waitForItems(timeoutMs: number): boolean {
-    return sleepUntil(this.image, false, () => this.#itemsOrEnd(), timeoutMs)
+    return sleepUntil(this.memory, false, () => this.#itemsOrEnd(), timeoutMs)
   }
 
   /** Producer: blocks this thread until there is room for an item. As `waitForItems`. */
   waitForRoom(timeoutMs: number): boolean {
-    return sleepUntil(this.image, true, () => this.hasRoom(), timeoutMs)
+    return sleepUntil(this.memory, true, () => this.hasRoom(), timeoutMs)
   }
 
   /** As `waitForItems`, without blocking the event loop. @throws HermesError also `ABORTED` */
   async items(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
     checkSignal(options.signal)
-    await pollUntil(this.image, false, () => this.#itemsOrEnd(), options.signal)
+    await pollUntil(this.memory, false, () => this.#itemsOrEnd(), options.signal)
   }
 
   /** As `waitForRoom`, without blocking the event loop. @throws HermesError also `ABORTED` */
   async room(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
     checkSignal(options.signal)
-    await pollUntil(this.image, true, () => this.hasRoom(), options.signal)
+    await pollUntil(this.memory, true, () => this.hasRoom(), options.signal)
   }
 
   /** Room for one more item (of any size). */
@@ -195,10 +195,10 @@ export abstract class SpscSide {
 
   /** Positions between the indices. */
   protected distance(): number {
-    if (this.#closed && this.image.file !== undefined) throw closed(this.#role ?? 'view')
+    if (this.#closed && this.memory.file !== undefined) throw closed(this.#role ?? 'view')
     const consumed = Atomics.load(this.words, word.consumerIndex)
     const produced = Atomics.load(this.words, word.producerIndex)
-    return Math.min((produced - consumed) >>> 0, this.image.capacity)
+    return Math.min((produced - consumed) >>> 0, this.memory.capacity)
   }
 
   /**
@@ -210,11 +210,11 @@ export abstract class SpscSide {
     if (this.#role !== 'producer')
       throw new HermesError('INVALID_ARGUMENT', "Only the producer can push. Attach with role: 'producer'.")
     const used = (this.produced - Atomics.load(this.words, word.consumerIndex)) >>> 0
-    if (used > this.image.capacity) throw corrupt('the consumer is ahead of the producer')
-    const room = this.image.capacity - used
+    if (used > this.memory.capacity) throw corrupt('the consumer is ahead of the producer')
+    const room = this.memory.capacity - used
     this.produceLimit = (this.produced + room) | 0
     if (room < needed) {
-      this.image.watch()
+      this.memory.watch()
       const state = stateOf(this.words, entries.consumer)
       if (state === participantStates.closed) throw closed('consumer')
       if (state === participantStates.dead) throw peerDead('consumer')
@@ -229,7 +229,7 @@ export abstract class SpscSide {
       throw new HermesError('INVALID_ARGUMENT', "Only the consumer can pop. Attach with role: 'consumer'.")
     let count = this.#look()
     if (count === 0) {
-      this.image.watch()
+      this.memory.watch()
       const state = stateOf(this.words, entries.producer)
       if (state !== participantStates.closed && state !== participantStates.dead) return 0
       // The verdict is newer than our look at the index: look again, or the last items would be missed.
@@ -244,7 +244,7 @@ export abstract class SpscSide {
 
   #look(): number {
     const count = (Atomics.load(this.words, word.producerIndex) - this.consumed) >>> 0
-    if (count > this.image.capacity) throw corrupt('the producer is further ahead than the capacity')
+    if (count > this.memory.capacity) throw corrupt('the producer is further ahead than the capacity')
     this.consumeLimit = (this.consumed + count) | 0
     return count
   }
@@ -253,17 +253,17 @@ export abstract class SpscSide {
   protected publish(end: number): void {
     this.produced = end
     Atomics.store(this.words, word.producerIndex, end)
-    if (this.image.parking && Atomics.load(this.words, word.consumersWaiting) !== 0) this.#wakeOther('producer')
+    if (this.memory.parking && Atomics.load(this.words, word.consumersWaiting) !== 0) this.#wakeOther('producer')
   }
 
   /** Gives everything before `end` back to the producer. */
   protected release(end: number): void {
     this.consumed = end
     Atomics.store(this.words, word.consumerIndex, end)
-    if (this.image.parking && Atomics.load(this.words, word.producersWaiting) !== 0) this.#wakeOther('consumer')
+    if (this.memory.parking && Atomics.load(this.words, word.producersWaiting) !== 0) this.#wakeOther('consumer')
   }
 
   #wakeOther(side: RingRole): void {
-    wake(this.image, side === 'consumer')
+    wake(this.memory, side === 'consumer')
   }
 }

@@ -36,12 +36,12 @@ export class RingPlacement implements Placement {
   async info(name: string): Promise<TopicInfo> {
     const file = await readTopicFile(this.#directory, name)
     if (file === undefined) throw this.#missing(name)
-    const image = openRing(this.#directory, file)
+    const memory = openRing(this.#directory, file)
     try {
-      image.file?.probe()
-      const { words, capacity } = image
+      memory.file?.probe()
+      const { words, capacity } = memory
       const attached = (entry: number) => (stateOf(words, entry) === participantStates.attached ? 1 : 0)
-      const firstSequence = firstSequenceOf(image)
+      const firstSequence = firstSequenceOf(memory)
       const nextSequence = Math.max(firstSequence, nextSequenceOf(words))
       const consumed = Atomics.load(words, word.consumerIndex)
       const used = (Atomics.load(words, word.producerIndex) - consumed) >>> 0
@@ -69,7 +69,7 @@ export class RingPlacement implements Placement {
         },
       }
     } finally {
-      image.close()
+      memory.close()
     }
   }
 
@@ -91,8 +91,8 @@ export class RingPlacement implements Placement {
       )
     }
     const file = await describeRing(this.#directory, topic, settings)
-    const image = openRing(this.#directory, file)
-    const publisher = image.attempt(() => new RingPublisher(topic, image, file.maxPayloadBytes, overflow))
+    const memory = openRing(this.#directory, file)
+    const publisher = memory.attempt(() => new RingPublisher(topic, memory, file.maxPayloadBytes, overflow))
     await topicDefined(topicFolder(this.#directory, topic))
     return publisher
   }
@@ -113,8 +113,8 @@ export class RingPlacement implements Placement {
   }
 
   #subscribe(topic: string, file: TopicFile, from: From): RingSubscriber {
-    const image = openRing(this.#directory, file)
-    return image.attempt(() => new RingSubscriber(topic, image, from))
+    const memory = openRing(this.#directory, file)
+    return memory.attempt(() => new RingSubscriber(topic, memory, from))
   }
 
   /** @returns `undefined` if nobody has made the topic, and it is not to be made */

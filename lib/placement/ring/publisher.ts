@@ -5,9 +5,9 @@ import { WallClock } from '../../base/wall-clock.js'
 import type { Region } from '../../codec/codec.js'
 import { frameBytes, frameHeaderBytes, frameOffset } from '../../frame/frame.js'
 import type { Durability, Overflow } from '../../model/topic.js'
-import { pollUntil, wake } from '../../ring/bell.js'
-import { corrupt, type RingImage } from '../../ring/image.js'
+import { pollUntil, wake } from '../../ring/eventcount.js'
 import { dataOffset, paddingFlag, word } from '../../ring/layout.js'
+import { corrupt, type RingMemory } from '../../ring/ring-memory.js'
 import type { PublisherPort } from '../port.js'
 import {
   consumerEntry,
@@ -42,7 +42,7 @@ export class RingPublisher implements PublisherPort {
   receipt?: (signal: AbortSignal | undefined) => Promise<{ sequence: number; timestampNs: bigint }>
 
   readonly #topic: string
-  readonly #image: RingImage
+  readonly #memory: RingMemory
   readonly #words: Int32Array
   readonly #target: Uint8Array
   readonly #scratch: Int32Array
@@ -66,29 +66,29 @@ export class RingPublisher implements PublisherPort {
   #closed = false
   #roomy: Promise<void> | undefined
 
-  constructor(topic: string, image: RingImage, maxPayloadBytes: number, overflow: Overflow) {
-    takeRole(image, topic, producerEntry)
+  constructor(topic: string, memory: RingMemory, maxPayloadBytes: number, overflow: Overflow) {
+    takeRole(memory, topic, producerEntry)
     this.#topic = topic
-    this.#image = image
-    this.#words = image.words
-    this.#target = image.region.bytes
-    this.#capacity = image.capacity
-    this.#mask = image.capacity - 1
+    this.#memory = memory
+    this.#words = memory.words
+    this.#target = memory.region.bytes
+    this.#capacity = memory.capacity
+    this.#mask = memory.capacity - 1
     this.maxPayloadBytes = maxPayloadBytes
     this.#dropsNewest = overflow === 'drop-newest'
-    this.#at = Atomics.load(image.words, word.producerIndex)
+    this.#at = Atomics.load(memory.words, word.producerIndex)
     this.#limit = this.#at
-    this.#next = nextSequenceOf(image.words)
+    this.#next = nextSequenceOf(memory.words)
     // The note that tells our position now stays until the next one is true.
-    this.#note = image.words[notes[0]] === this.#at ? 1 : 0
+    this.#note = memory.words[notes[0]] === this.#at ? 1 : 0
     const largest = frameBytes(maxPayloadBytes)
-    const most = Math.max(largest, Math.min(batchRoom, image.capacity / 4))
+    const most = Math.max(largest, Math.min(batchRoom, memory.capacity / 4))
     const scratch = new ArrayBuffer(Math.ceil((batchOffset + most) / 8) * 8)
     this.region = { bytes: new Uint8Array(scratch), data: new DataView(scratch) }
     this.#scratch = new Int32Array(scratch)
     this.batchLimit = batchOffset + most
     // The largest message, and what is lost before it if it doesn't fit behind the last one.
-    this.#ample = Math.min(2 * largest, image.capacity / 2)
+    this.#ample = Math.min(2 * largest, memory.capacity / 2)
     if (this.#dropsNewest) this.receipt = (signal) => this.#receipt(signal)
   }
 
@@ -194,7 +194,7 @@ export class RingPublisher implements PublisherPort {
     this.#dropped = false
     // Publishes the frames, and the note of them, to the consumer and to our successor.
     Atomics.store(words, word.producerIndex, end)
-    if (Atomics.load(words, word.consumersWaiting) !== 0) wake(this.#image, false)
+    if (Atomics.load(words, word.consumersWaiting) !== 0) wake(this.#memory, false)
   }
 
   /** Looks again how much room there is. */
@@ -207,13 +207,13 @@ export class RingPublisher implements PublisherPort {
 
   /** There is no room: drops the new messages if that was asked for, else refuses. */
   #full(count: number): false {
-    this.#image.watch()
+    this.#memory.watch()
     if (this.#dropsNewest) {
       Atomics.add(this.#words, word.droppedNewest, count)
       this.#dropped = true
       return false
     }
-    if (deathOf(this.#image, consumerEntry).dead) throw peerDied(this.#topic, 'subscriber')
+    if (deathOf(this.#memory, consumerEntry).dead) throw peerDied(this.#topic, 'subscriber')
     throw this.#backPressure()
   }
 
@@ -232,8 +232,8 @@ export class RingPublisher implements PublisherPort {
   }
 
   ready(signal: AbortSignal | undefined): Promise<void> {
-    // One wait for all who call: only one may sleep on the bell.
-    this.#roomy ??= pollUntil(this.#image, true, () => this.#hasAmpleRoom(), undefined).finally(() => {
+    // One wait for all who call: only one may sleep on the eventcount.
+    this.#roomy ??= pollUntil(this.#memory, true, () => this.#hasAmpleRoom(), undefined).finally(() => {
       this.#roomy = undefined
     })
     return signal === undefined ? this.#roomy : withSignal(this.#roomy, signal)
@@ -242,8 +242,8 @@ export class RingPublisher implements PublisherPort {
   /** True also when waiting makes no sense any more. Tells of each death of the subscriber once. */
   #hasAmpleRoom(): boolean {
     if (this.#closed || this.#refresh() >= this.#ample) return true
-    this.#image.watch()
-    const { dead, mark } = deathOf(this.#image, consumerEntry)
+    this.#memory.watch()
+    const { dead, mark } = deathOf(this.#memory, consumerEntry)
     if (!dead || mark === this.#mourned) return false
     this.#mourned = mark
     throw peerDied(this.#topic, 'subscriber')
@@ -257,7 +257,7 @@ export class RingPublisher implements PublisherPort {
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
-    this.#image.close()
+    this.#memory.close()
   }
 }
 

@@ -1,9 +1,9 @@
 import { HermesError } from '../../base/errors.js'
 import type { Region } from '../../codec/codec.js'
 import type { From } from '../../model/topic.js'
-import { park, wake } from '../../ring/bell.js'
-import { corrupt, type RingImage } from '../../ring/image.js'
+import { park, wake } from '../../ring/eventcount.js'
 import { dataOffset, word } from '../../ring/layout.js'
+import { corrupt, type RingMemory } from '../../ring/ring-memory.js'
 import type { SubscriberPort } from '../port.js'
 import {
   consumerEntry,
@@ -27,7 +27,7 @@ export class RingSubscriber implements SubscriberPort {
   sequence = 1
 
   readonly #topic: string
-  readonly #image: RingImage
+  readonly #memory: RingMemory
   readonly #words: Int32Array
   readonly #capacity: number
   readonly #mask: number
@@ -39,15 +39,15 @@ export class RingSubscriber implements SubscriberPort {
   #mourned = 0
   #closed = false
 
-  constructor(topic: string, image: RingImage, from: From) {
-    takeRole(image, topic, consumerEntry)
+  constructor(topic: string, memory: RingMemory, from: From) {
+    takeRole(memory, topic, consumerEntry)
     this.#topic = topic
-    this.#image = image
-    this.#words = image.words
-    this.#capacity = image.capacity
-    this.#mask = image.capacity - 1
-    this.region = image.region
-    this.#consumed = Atomics.load(image.words, word.consumerIndex)
+    this.#memory = memory
+    this.#words = memory.words
+    this.#capacity = memory.capacity
+    this.#mask = memory.capacity - 1
+    this.region = memory.region
+    this.#consumed = Atomics.load(memory.words, word.consumerIndex)
     this.#limit = this.#consumed
     this.#runTo(this.#consumed, 0)
     this.#begin(from)
@@ -139,8 +139,8 @@ export class RingSubscriber implements SubscriberPort {
 
   /** There is nothing: perhaps because the publisher died, which is told once for each death. */
   #nothing(at: number): 0 {
-    this.#image.watch()
-    const { dead, mark } = deathOf(this.#image, producerEntry)
+    this.#memory.watch()
+    const { dead, mark } = deathOf(this.#memory, producerEntry)
     // The verdict is newer than our look at the index: look again, or the last messages would be missed.
     if (!dead || mark === this.#mourned || this.#look(at) > 0) return 0
     this.#mourned = mark
@@ -163,18 +163,18 @@ export class RingSubscriber implements SubscriberPort {
     this.#consumed = position
     // Our reads of it are done.
     Atomics.store(this.#words, word.consumerIndex, position)
-    if (Atomics.load(this.#words, word.producersWaiting) !== 0) wake(this.#image, true)
+    if (Atomics.load(this.#words, word.producersWaiting) !== 0) wake(this.#memory, true)
   }
 
   async park(timeoutMs: number, signal: AbortSignal | undefined): Promise<void> {
     if (this.#closed) return
     const seen = this.#consumed
     const ready = () => this.#closed || Atomics.load(this.#words, word.producerIndex) !== seen || this.#hasNewDeath()
-    await park(this.#image, false, ready, timeoutMs, signal)
+    await park(this.#memory, false, ready, timeoutMs, signal)
   }
 
   #hasNewDeath(): boolean {
-    const { dead, mark } = deathOf(this.#image, producerEntry)
+    const { dead, mark } = deathOf(this.#memory, producerEntry)
     return dead && mark !== this.#mourned
   }
 
@@ -194,7 +194,7 @@ export class RingSubscriber implements SubscriberPort {
     if (this.#closed) return
     this.release()
     this.#closed = true
-    this.#image.close()
+    this.#memory.close()
     this.region = noRegion
   }
 }

@@ -5,9 +5,9 @@ import { frameHeaderBytes, frameType, frameVersion } from '../../frame/frame.js'
 import type { TopicSettings } from '../../model/topic.js'
 import { native } from '../../native/addon.js'
 import { callNative } from '../../native/error.js'
-import { RingImage } from '../../ring/image.js'
 import { capacityFits, dataOffset, ringKinds, word } from '../../ring/layout.js'
 import { participantStates } from '../../ring/participant.js'
+import { RingMemory } from '../../ring/ring-memory.js'
 import { type Directory, topicFolder } from '../../store/directory.js'
 import { openTopicFile, readTopicFile, type TopicFile } from '../../store/topic-file.js'
 
@@ -75,7 +75,7 @@ export async function describeRing(directory: Directory, name: string, wanted: T
 }
 
 /** Opens the topic's ring, and makes it if it isn't there. */
-export function openRing(directory: Directory, file: TopicFile): RingImage {
+export function openRing(directory: Directory, file: TopicFile): RingMemory {
   const { name, codec, segmentBytes } = file
   const tag = new Uint8Array(8)
   if (/^[0-9a-f]{16}$/.test(codec.fingerprint)) tag.set(Buffer.from(codec.fingerprint, 'hex'))
@@ -91,13 +91,13 @@ export function openRing(directory: Directory, file: TopicFile): RingImage {
   }
   const path = join(topicFolder(directory, name), 'ring')
   const native_ = callTopic(() => new native.RingFile(path, shape), name)
-  return RingImage.inFile(native_, 'bytes', name)
+  return RingMemory.inFile(native_, 'bytes', name)
 }
 
 /** Becomes the topic's publisher or its subscriber. @throws HermesError `EXCLUSIVE_HELD` */
-export function takeRole(image: RingImage, topic: string, entry: number): void {
+export function takeRole(memory: RingMemory, topic: string, entry: number): void {
   try {
-    callTopic(() => image.file?.attach(entry), topic)
+    callTopic(() => memory.file?.attach(entry), topic)
   } catch (error) {
     if (!(error instanceof HermesError) || error.code !== 'EXCLUSIVE_HELD') throw error
     const who = entry === producerEntry ? 'publisher' : 'subscriber'
@@ -129,8 +129,8 @@ export function sequenceAt(words: Int32Array, at: number): number {
 }
 
 /** The sequence of the oldest message in the ring, or what the next one will get if there is none. */
-export function firstSequenceOf(image: RingImage): number {
-  const { words, capacity } = image
+export function firstSequenceOf(memory: RingMemory): number {
+  const { words, capacity } = memory
   const mask = capacity - 1
   for (;;) {
     const consumed = Atomics.load(words, word.consumerIndex)
@@ -145,8 +145,8 @@ export function firstSequenceOf(image: RingImage): number {
 }
 
 /** Whether the participant is dead by now, and its entry: the same for one death, another for the next. */
-export function deathOf(image: RingImage, entry: number): { readonly dead: boolean; readonly mark: number } {
-  const mark = Atomics.load(image.words, word.participant + entry)
+export function deathOf(memory: RingMemory, entry: number): { readonly dead: boolean; readonly mark: number } {
+  const mark = Atomics.load(memory.words, word.participant + entry)
   return { dead: (mark & 3) === participantStates.dead, mark }
 }
 

@@ -36,7 +36,7 @@ const probeMs = 10
 const looksPerClock = 256
 
 /** A ring's memory, seen as its shared words and as bytes. Makes and checks headers; the ring classes do the rest. */
-export class RingImage {
+export class RingMemory {
   readonly handle: RingHandle
   /** Over the whole ring: for Atomics. */
   readonly words: Int32Array
@@ -71,7 +71,7 @@ export class RingImage {
   }
 
   /** Makes a ring in a SharedArrayBuffer of its own, or in a file if it has a name; a ring of that name which is there already is opened. */
-  static create(settings: ImageSettings): RingImage {
+  static create(settings: ImageSettings): RingMemory {
     const { kind, itemBytes, capacity, name } = settings
     if (!layout.capacityFits(kind, capacity)) {
       const least = kind === 'bytes' ? 64 : 2
@@ -90,7 +90,7 @@ export class RingImage {
         parking,
         fileMode: 0o600,
       }
-      return RingImage.inFile(openNamedRing(name, shape), kind, name)
+      return RingMemory.inFile(openNamedRing(name, shape), kind, name)
     }
     const total = layout.totalBytes(kind, itemBytes, capacity)
     let buffer: SharedArrayBuffer
@@ -132,7 +132,7 @@ export class RingImage {
     new DataView(sealed.buffer).setUint32(header.magic, layout.ringMagic, true)
     put(header.crc, crc32Portable(sealed, 0, header.crc, 0))
     Atomics.store(words, header.magic, layout.ringMagic)
-    return new RingImage({ buffer, byteOffset: 0, byteLength: total }, total, data)
+    return new RingMemory({ buffer, byteOffset: 0, byteLength: total }, total, data)
   }
 
   /**
@@ -140,23 +140,23 @@ export class RingImage {
    *
    * @throws HermesError `INVALID_ARGUMENT`, `NOT_HERMES`, `VERSION_MISMATCH`, `CORRUPT`, `CONFIG_MISMATCH`
    */
-  static attach(handle: RingHandle | string, kind: RingKind): RingImage {
-    if (typeof handle === 'string') return RingImage.inFile(openNamedRing(handle, null), kind, handle)
-    return RingImage.#check(handle, kind)
+  static attach(handle: RingHandle | string, kind: RingKind): RingMemory {
+    if (typeof handle === 'string') return RingMemory.inFile(openNamedRing(handle, null), kind, handle)
+    return RingMemory.#check(handle, kind)
   }
 
   /** A ring in a file that was opened. Closes the file if it isn't what it should be. */
-  static inFile(file: NativeRingFile, kind: RingKind, name: string): RingImage {
+  static inFile(file: NativeRingFile, kind: RingKind, name: string): RingMemory {
     try {
       const buffer = callRing(() => file.region(), name)
-      return RingImage.#check({ buffer, byteOffset: 0, byteLength: buffer.byteLength }, kind, file, name)
+      return RingMemory.#check({ buffer, byteOffset: 0, byteLength: buffer.byteLength }, kind, file, name)
     } catch (error) {
       file.close()
       throw error
     }
   }
 
-  static #check(handle: RingHandle, kind: RingKind, file?: NativeRingFile, name?: string): RingImage {
+  static #check(handle: RingHandle, kind: RingKind, file?: NativeRingFile, name?: string): RingMemory {
     const { buffer, byteOffset, byteLength } = checkHandle(handle)
     if (byteLength < layout.dataOffset)
       throw notRing(`it has ${byteLength} bytes, a ring more than ${layout.dataOffset}`)
@@ -205,7 +205,7 @@ export class RingImage {
     if ((produced - consumed) >>> 0 > capacity + ((again - consumed) >>> 0))
       throw corrupt('its indices are further apart than its capacity')
     if (kind === 'bytes' && ((produced | consumed) & 7) !== 0) throw corrupt('its indices are no multiples of 8')
-    return new RingImage({ buffer, byteOffset, byteLength: total }, total, data, file, name)
+    return new RingMemory({ buffer, byteOffset, byteLength: total }, total, data, file, name)
   }
 
   /** What goes to a worker. @throws HermesError `UNSUPPORTED` for a named ring, whose mapping is this thread's own */

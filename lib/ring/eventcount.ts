@@ -3,18 +3,18 @@ import { HermesError } from '../base/errors.js'
 import { aborted, checkInteger } from '../base/options.js'
 import { pause, turn } from '../base/pause.js'
 import { parked } from '../native/parked.js'
-import type { RingImage } from './image.js'
 import { word } from './layout.js'
+import type { RingMemory } from './ring-memory.js'
 
 const waitingWord = (room: boolean): number => (room ? word.producersWaiting : word.consumersWaiting)
-const bellWord = (room: boolean): number => (room ? word.roomBell : word.itemsBell)
+const eventcountWord = (room: boolean): number => (room ? word.roomEventcount : word.itemsEventcount)
 
-/** Wakes all who sleep on a bell: that of room, or else that of items. */
-export function wake(image: RingImage, room: boolean): void {
-  const { words, file } = image
+/** Wakes all who sleep on an eventcount: that of room, or else that of items. */
+export function wake(memory: RingMemory, room: boolean): void {
+  const { words, file } = memory
   Atomics.store(words, waitingWord(room), 0)
-  Atomics.add(words, bellWord(room), 1)
-  if (file === undefined) Atomics.notify(words, bellWord(room))
+  Atomics.add(words, eventcountWord(room), 1)
+  if (file === undefined) Atomics.notify(words, eventcountWord(room))
   else file.wake(room)
 }
 
@@ -30,12 +30,12 @@ const turns = 100
  *
  * @throws HermesError `UNSUPPORTED` if the memory is not shared or the ring does not allow parking; what `ready` throws
  */
-export function sleepUntil(image: RingImage, room: boolean, ready: () => boolean, timeoutMs: number): boolean {
+export function sleepUntil(memory: RingMemory, room: boolean, ready: () => boolean, timeoutMs: number): boolean {
   checkInteger('timeoutMs', timeoutMs, 0, 2 ** 31 - 1)
   for (let i = 0; i < spins; i++) if (ready()) return true
   if (timeoutMs === 0) return false
-  const { words, file } = image
-  if (!image.parking || (file === undefined && !(words.buffer instanceof SharedArrayBuffer))) {
+  const { words, file } = memory
+  if (!memory.parking || (file === undefined && !(words.buffer instanceof SharedArrayBuffer))) {
     throw new HermesError(
       'UNSUPPORTED',
       'This ring does not allow sleeping. Create it with `parking: true`, by name or in a SharedArrayBuffer, or poll it.',
@@ -43,13 +43,13 @@ export function sleepUntil(image: RingImage, room: boolean, ready: () => boolean
   }
   const until = performance.now() + timeoutMs
   for (;;) {
-    const seen = Atomics.load(words, bellWord(room))
+    const seen = Atomics.load(words, eventcountWord(room))
     Atomics.store(words, waitingWord(room), 1)
     if (ready()) return true
     const left = until - performance.now()
     if (left <= 0) return false
     if (file === undefined) {
-      Atomics.wait(words, bellWord(room), seen, Math.min(left, napMs))
+      Atomics.wait(words, eventcountWord(room), seen, Math.min(left, napMs))
     } else {
       file.sleep(room, seen, Math.min(left, fileNapMs))
       file.probe()
@@ -58,9 +58,9 @@ export function sleepUntil(image: RingImage, room: boolean, ready: () => boolean
   }
 }
 
-/** As `sleepUntil` without blocking the thread: polls each turn of the event loop at first, then every millisecond, or asleep on the bell of a named ring. */
+/** As `sleepUntil` without blocking the thread: polls each turn of the event loop at first, then every millisecond, or asleep on the eventcount of a named ring. */
 export async function pollUntil(
-  image: RingImage,
+  memory: RingMemory,
   room: boolean,
   ready: () => boolean,
   signal: AbortSignal | undefined,
@@ -68,32 +68,32 @@ export async function pollUntil(
   for (let round = 0; !ready(); round++) {
     if (signal?.aborted) throw aborted(signal)
     if (round < turns) await turn()
-    else if (image.file === undefined || !image.parking) await pause(1)
-    else await park(image, room, ready, 1000, signal)
+    else if (memory.file === undefined || !memory.parking) await pause(1)
+    else await park(memory, room, ready, 1000, signal)
   }
 }
 
 /**
- * Sleeps on the bell of a named ring, on a thread of its own, for `timeoutMs` at most, unless `ready`. May return early.
+ * Sleeps on the eventcount of a named ring, on a thread of its own, for `timeoutMs` at most, unless `ready`. May return early.
  *
  * @throws HermesError `UNSUPPORTED`; what `ready` throws
  */
 export async function park(
-  image: RingImage,
+  memory: RingMemory,
   room: boolean,
   ready: () => boolean,
   timeoutMs: number,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const { words, file } = image
+  const { words, file } = memory
   if (file === undefined)
     throw new HermesError('UNSUPPORTED', 'Only a ring with a name can be slept on by the event loop.')
-  const seen = Atomics.load(words, bellWord(room))
+  const seen = Atomics.load(words, eventcountWord(room))
   Atomics.store(words, waitingWord(room), 1)
   if (ready()) return
   const forget = signal && onAbort(signal, () => file.cancel())
   try {
-    await parked(() => image.call(() => file.park(room, seen, timeoutMs)))
+    await parked(() => memory.call(() => file.park(room, seen, timeoutMs)))
   } finally {
     forget?.()
   }
