@@ -111,6 +111,17 @@ export interface Welcome {
   readonly limits: { readonly maxPacketBytes: number; readonly maxBatchBytes: number; readonly maxChannels: number }
 }
 
+/** A larger packet is taken from no broker, whatever it says: what arrives of one is kept until it is whole. */
+export const mostPacketBytes = 64 * 1024 * 1024
+
+/** Whether one message of a topic fits into a packet: else the broker says what can't be, and much memory would be set aside for it. @throws HermesError `PROTOCOL` */
+export function checkCarried(maxPayloadBytes: number, maxPacketBytes: number): void {
+  if (maxPayloadBytes > maxPacketBytes)
+    throw protocolError(
+      `The broker has a topic with messages of ${maxPayloadBytes} bytes, and packets of ${maxPacketBytes}.`,
+    )
+}
+
 /** @param offered the features of the HELLO that this answers */
 export function parseWelcome(fields: Fields, offered: readonly string[] = []): Welcome {
   const limits = object(fields, 'limits')
@@ -124,7 +135,7 @@ export function parseWelcome(fields: Fields, offered: readonly string[] = []): W
     instance: text(fields, 'instance', 64),
     heartbeatMs: integer(fields, 'heartbeatMs', 10, 3_600_000),
     limits: {
-      maxPacketBytes: integer(limits, 'maxPacketBytes', 1024, 2 ** 30),
+      maxPacketBytes: integer(limits, 'maxPacketBytes', 1024, mostPacketBytes),
       maxBatchBytes: integer(limits, 'maxBatchBytes', 64, 2 ** 30),
       maxChannels: integer(limits, 'maxChannels', 1),
     },

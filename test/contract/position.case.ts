@@ -74,6 +74,26 @@ export function positionCase({ it }: Suite): void {
     }
   })
 
+  it('passes over what is stamped before a time to come', async ({ hermes }) => {
+    const topic = hermes.topic('counts', { codec: count, segmentBytes: 65_536 })
+    const publisher = await topic.publisher()
+    await publisher.publishAsync(0)
+    const from = new Date(Date.now() + 700)
+    const subscribers = [await topic.subscriber({ from }), await topic.subscriber({ from: 'earliest' })]
+    subscribers[1]?.seek(from)
+    let expected = 0
+    for (let n = 1; expected === 0; n++) {
+      const { sequence, timestampNs } = await publisher.publishAsync(n)
+      if (timestampNs >= BigInt(from.getTime()) * 1_000_000n) expected = sequence
+      await pause(5)
+    }
+    expect(expected).toBeGreaterThan(1)
+    for (const subscriber of subscribers) {
+      const [first] = await collect(subscriber, 1, same)
+      expect(first).toEqual({ value: expected - 1, sequence: expected })
+    }
+  })
+
   it('begins at the only place there is while the topic is empty', async ({ hermes }) => {
     const topic = hermes.topic('counts', { codec: count })
     const subscribers = await Promise.all(

@@ -113,6 +113,8 @@ class Link:
         self._pongs = 0
         self._reader: Optional[PacketReader] = None
         self._welcomed = False
+        #: The largest body of a packet on this connection, in bytes.
+        self.max_packet = 0
         self._deflater: Optional[packets.Deflater] = None
         self._next_channel = 1
         self._attempt = 0
@@ -422,7 +424,7 @@ class Link:
         server = packets.text_field(fields, "server", 200)
         heartbeat = packets.integer_field(fields, "heartbeatMs", 10, 3_600_000) / 1000
         limits = packets.object_field(fields, "limits")
-        max_packet = packets.integer_field(limits, "maxPacketBytes", 1024, 2**30)
+        max_packet = packets.integer_field(limits, "maxPacketBytes", 1024, packets.MOST_PACKET_BYTES)
         packets.integer_field(limits, "maxBatchBytes", 64, 2**30)
         packets.integer_field(limits, "maxChannels", 1)
         compresses = packets.DEFLATE in features
@@ -430,6 +432,7 @@ class Link:
         if self._reader is not None:
             self._reader.max_body = max_packet
             self._reader.compression = compresses
+        self.max_packet = max_packet
         self._welcomed = True
         self._heartbeat = heartbeat
         self._since = self._now

@@ -16,6 +16,8 @@ MAX_JSON_BYTES = 65_536
 PUBLISH_HEAD_BYTES = 16
 DELIVER_HEAD_BYTES = 32
 MAX_SEQUENCE = 2**53 - 1
+#: A larger packet is taken from no broker, whatever it says: what arrives of one is kept until it is whole.
+MOST_PACKET_BYTES = 64 * 1024 * 1024
 
 HELLO = 1
 WELCOME = 2

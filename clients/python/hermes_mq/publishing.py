@@ -315,7 +315,7 @@ class PublisherChannel(User):
                 if sync.done:
                     self._safe = max(self._safe, sync.upto)
             self._syncs = [sync for sync in self._syncs if not sync.done]
-        elif kind == packets.CLOSED:
+        elif kind == packets.CLOSED and self.closed:
             self.left = True
         else:
             raise protocol_error(f"A packet of type {kind} came for a publisher.")
@@ -332,6 +332,10 @@ class PublisherChannel(User):
         runs = packets.runs_field(fields, "runs")
         max_payload = packets.integer_field(fields, "maxPayloadBytes", 1, 2**30)
         max_batch = packets.integer_field(fields, "maxBatchBytes", 40, 2**30)
+        if max_payload > self._link.max_packet:
+            raise protocol_error("The broker has a topic with messages that are larger than its packets.")
+        if self._is_opened and self.channel:
+            raise protocol_error("The broker has opened a publisher twice.")
         if stored > self._sent_number:
             raise protocol_error("The broker has stored what it was never sent.")
         if not self._is_opened:

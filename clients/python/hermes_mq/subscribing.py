@@ -57,6 +57,8 @@ class SubscriberChannel(User):
         self.start_sequence = 1
         self._is_opened = False
         self._is_subscribed = False
+        #: The time of the first message that is wanted, as long as none has come: those before it are passed over.
+        self._awaited = from_ if isinstance(from_, dict) else None
         self._epoch = 0
         self._pieces: Deque[Piece] = deque()
         #: Received and not given back: also what a consumer has taken and not finished.
@@ -109,6 +111,8 @@ class SubscriberChannel(User):
         failed = self.failure is not None
         self.failure = None
         self._from = self._tail_sequence if target == "damage" else target
+        if target != "damage":
+            self._awaited = target if isinstance(target, dict) else None
         self.settled = False
         self._unread = 0
         self._credit(dropped)
@@ -154,6 +158,12 @@ class SubscriberChannel(User):
         self._is_subscribed = False
         self._epoch = 0
         self._allowed = 0
+        if self._awaited is not None and self.settled:
+            # Only voids have come, which stand for what is earlier.
+            self._unread -= sum(len(piece.frames) for piece in self._pieces)
+            self._pieces.clear()
+            self.settled = False
+            self._from = self._awaited
         self._link.send(
             packets.json_packet(
                 packets.SUBSCRIBE,
@@ -221,7 +231,7 @@ class SubscriberChannel(User):
         elif kind == packets.TAIL:
             self._known_next = max(self._known_next, packets.read_sequence(body))
             self._link.lagging(self.topic, self._known_next - self._tail_sequence)
-        elif kind != packets.CLOSED:
+        else:
             raise protocol_error(f"A packet of type {kind} came for a subscriber.")
 
     def _subscribed(self, fields: packets.Fields) -> None:
@@ -229,6 +239,8 @@ class SubscriberChannel(User):
         sequence = packets.integer_field(fields, "sequence", 1)
         next_sequence = packets.integer_field(fields, "nextSequence", 1)
         max_payload = packets.integer_field(fields, "maxPayloadBytes", 1, 2**30)
+        if max_payload > self._link.max_packet:
+            raise protocol_error("The broker has a topic with messages that are larger than its packets.")
         self._awaits = False
         self._is_absent = False
         if not self._is_subscribed:
@@ -260,6 +272,8 @@ class SubscriberChannel(User):
     def _deliver(self, body: bytes) -> None:
         head = packets.read_deliver_head(body)
         size = len(body) - packets.DELIVER_HEAD_BYTES
+        if size == 0:
+            raise protocol_error("The broker sent a piece of the log without frames.")
         if size > self._allowed:
             raise protocol_error("The broker sent more than it had credit for.")
         self._allowed -= size
@@ -271,6 +285,8 @@ class SubscriberChannel(User):
         self._pieces.append(Piece(body[packets.DELIVER_HEAD_BYTES :], head.sequence, head.end_sequence))
         self._unread += size
         self._tail_sequence = head.end_sequence
+        if head.messages > 0:
+            self._awaited = None
         self._known_next = max(self._known_next, head.next_sequence)
         self.changed()
 

@@ -235,6 +235,21 @@ class Places(WithClient):
         self.assertEqual([m.value for m in topic.replay(until=noon)], ["before"])
         self.assertEqual(list(topic.replay(noon, until=noon)), [])
 
+    def test_a_time_to_come_passes_over_what_is_stamped_before_it(self):
+        topic = self.topic()
+        with topic.publisher() as publisher:
+            publisher.publish_acked("long before").result(PATIENCE)
+            wanted = datetime.now(timezone.utc) + timedelta(seconds=1)
+            from_ns = int(wanted.timestamp() * 1000) * 1_000_000
+            with topic.subscriber(wanted) as subscriber:
+                expected = None
+                while expected is None:
+                    receipt = publisher.publish_acked("x").result(PATIENCE)
+                    if receipt.timestamp_ns >= from_ns:
+                        expected = receipt.sequence
+                    time.sleep(0.02)
+                self.assertEqual(subscriber.receive(PATIENCE).sequence, expected)
+
     def test_seek_goes_anywhere_and_says_what_is_not_there(self):
         with self.fill().subscriber("earliest") as subscriber:
             self.assertEqual(subscriber.receive(PATIENCE).sequence, 1)

@@ -502,6 +502,36 @@ class Publishing(unittest.TestCase):
             batches += len(talk.heard())
         self.assertEqual(batches, 1000)
 
+    def test_a_broker_that_opens_a_publisher_twice_is_left(self):
+        talk = Conversation().connect()
+        publisher = talk.publisher()
+        talk.say(opened(publisher.channel))
+        self.assertTrue(talk.link.hang_up)
+
+    def test_a_broker_that_ends_a_channel_which_nobody_has_closed_is_left(self):
+        talk = Conversation().connect()
+        publisher = talk.publisher()
+        talk.say(packets.packet(packets.CLOSED, publisher.channel))
+        self.assertTrue(talk.link.hang_up)
+        talk = Conversation().connect()
+        channel = SubscriberChannel(talk.link, "t", SETTINGS, "earliest")
+        talk.link.add(channel)
+        talk.say(subscribed(channel.channel, 1), packets.packet(packets.CLOSED, channel.channel))
+        self.assertTrue(talk.link.hang_up)
+
+    def test_messages_that_are_larger_than_a_packet_can_be_are_not_believed(self):
+        talk = Conversation().connect()
+        channel = PublisherChannel(talk.link, "t", SETTINGS, "written", False)
+        talk.link.add(channel)
+        talk.say(opened(channel._open_channel, max_payload=2**30))
+        self.assertTrue(talk.link.hang_up)
+        self.assertFalse(channel.opened)
+        talk = Conversation().connect()
+        subscriber = SubscriberChannel(talk.link, "t", SETTINGS, "earliest")
+        talk.link.add(subscriber)
+        talk.say(subscribed(subscriber.channel, 1, max_payload=2**30))
+        self.assertTrue(talk.link.hang_up)
+
     def test_packets_for_somebody_else_are_refused(self):
         talk = Conversation().connect()
         publisher = talk.publisher()
@@ -540,6 +570,35 @@ class Subscribing(unittest.TestCase):
         channel, _ = self.subscribe(talk)
         for n in range(8):
             talk.say(deliver(channel.channel, 1 + 8 * n, [bytes(1000)] * 8))
+        self.assertTrue(talk.link.hang_up)
+
+    def test_a_time_to_come_is_asked_for_again_until_a_message_has_come(self):
+        talk = Conversation().connect()
+        time = {"timeMs": 5000}
+        channel = SubscriberChannel(talk.link, "t", SETTINGS, time)
+        talk.link.add(channel)
+        talk.say(subscribed(channel.channel, 5))
+        void = frames.data_frame((3).to_bytes(4, "little") + (3).to_bytes(4, "little"), 0, 5)
+        void = void[:5] + bytes([frames.VOID]) + void[6:]
+        talk.say(packets.deliver_packet(channel.channel, DeliverHead(0, 0, 5, 8, 8), void))
+        self.assertEqual(channel.next_sequence(), 8)
+
+        def asked_again():
+            talk.lose()
+            talk.connect()
+            return [json.loads(body)["from"] for kind, _, body in talk.heard() if kind == packets.SUBSCRIBE]
+
+        self.assertEqual(asked_again(), [time])
+        talk.say(subscribed(channel.channel, 8), deliver(channel.channel, 8, [b"a"]))
+        self.assertEqual(asked_again(), [9])
+
+    def test_a_piece_without_frames_ends_the_connection(self):
+        # (it costs no credit, so there could be any number of them)
+        talk = Conversation().connect()
+        channel = SubscriberChannel(talk.link, "t", SETTINGS, "earliest")
+        talk.link.add(channel)
+        talk.say(subscribed(channel.channel, 1))
+        talk.say(packets.deliver_packet(channel.channel, DeliverHead(0, 0, 1, 5, 5), b""))
         self.assertTrue(talk.link.hang_up)
 
     def test_goes_on_behind_what_it_has_received(self):

@@ -44,6 +44,12 @@ const forgivenMs = 60_000
 /** After these there is no sense in trying again. */
 const finalCodes: readonly string[] = ['UNAUTHORIZED', 'VERSION_MISMATCH']
 
+/** With so much waiting to be written PINGs are not answered. */
+const mostUnreadBytes = 16 * 1024 * 1024
+
+/** A broker that goes away and does not close the connection after we have is left after this time. */
+const leaveMs = 1000
+
 /** Read at once, at most. */
 const readBytes = 256 * 1024
 
@@ -78,6 +84,8 @@ export class Link {
   #received = 0
   #sent = 0
   #draining = false
+  /** The last of the PINGs that have come together: one answer serves them all. */
+  #ping: bigint | undefined
   #drainTimer: NodeJS.Timeout | undefined
   #reason: Error | undefined
   #closed = false
@@ -141,6 +149,11 @@ export class Link {
       clearTimeout(asking)
       forget?.()
     }
+  }
+
+  /** The largest body of a packet on this connection, in bytes; 0 if there is none. */
+  get maxPacketBytes(): number {
+    return this.#welcome?.limits.maxPacketBytes ?? 0
   }
 
   /** How many share it. */
@@ -245,8 +258,9 @@ export class Link {
     }, connectTimeoutMs)
     const reader = new PacketReader('server', maxJsonBytes, (type, channel, bytes, start, end) => {
       if (this.#socket !== socket) return
-      if (this.#welcome === undefined) clearTimeout(timeout)
       this.#packet(type, channel, bytes, start, end, reader)
+      // (what is no answer has been refused)
+      clearTimeout(timeout)
     })
     socket.once(secure ? 'secureConnect' : 'connect', () => {
       const { token } = this.settings
@@ -263,6 +277,7 @@ export class Link {
       this.#received = performance.now()
       try {
         reader.push(chunk)
+        this.#answerPing()
       } catch (error) {
         reader.stop()
         socket.destroy(error instanceof Error ? error : new Error(String(error)))
@@ -279,7 +294,8 @@ export class Link {
   }
 
   #packet(type: number, channel: number, bytes: Buffer, start: number, end: number, reader: PacketReader): void {
-    if (this.#welcome === undefined && type !== packetType.welcome && type !== packetType.error) {
+    const isFirst = this.#welcome === undefined
+    if (isFirst && (channel !== 0 || (type !== packetType.welcome && type !== packetType.error))) {
       throw new HermesError('PROTOCOL', 'The first packet of a broker has to be WELCOME.')
     }
     if (channel !== 0) {
@@ -296,10 +312,11 @@ export class Link {
     }
     switch (type) {
       case packetType.welcome:
+        if (!isFirst) throw new HermesError('PROTOCOL', 'WELCOME came twice.')
         this.#welcomed(parseWelcome(parseJson(bytes, start, end), this.#offered), reader)
         return
       case packetType.ping:
-        this.send(u64Packet(packetType.pong, 0, bytes.readBigUInt64LE(start)))
+        this.#ping = bytes.readBigUInt64LE(start)
         return
       case packetType.pong:
         return
@@ -313,6 +330,14 @@ export class Link {
       default:
         throw new HermesError('PROTOCOL', `A packet of type ${type} belongs to a channel.`)
     }
+  }
+
+  #answerPing(): void {
+    const ping = this.#ping
+    this.#ping = undefined
+    // Who asks without end and takes no answer is not to fill our memory.
+    if (ping !== undefined && (this.#socket?.writableLength ?? 0) < mostUnreadBytes)
+      this.send(u64Packet(packetType.pong, 0, ping))
   }
 
   /** The broker has ended a channel, or not opened it. What passes is asked for again: on the next connection if this one is about to end. */
@@ -363,9 +388,16 @@ export class Link {
     const leave = () => {
       const idle = [...this.#users].every((user) => user.idle)
       if (!idle && performance.now() < until) this.#drainTimer = setTimeout(leave, 5)
-      else this.#socket?.end()
+      else this.#leave()
     }
     leave()
+  }
+
+  #leave(): void {
+    const socket = this.#socket
+    socket?.end()
+    this.#drainTimer = setTimeout(() => socket?.destroy(), leaveMs)
+    this.#drainTimer.unref()
   }
 
   /** The connection is gone. */
@@ -375,6 +407,7 @@ export class Link {
     this.#socket = undefined
     this.#welcome = undefined
     this.#channels.clear()
+    this.#ping = undefined
     clearInterval(this.#heart)
     clearTimeout(this.#drainTimer)
     if (reason === undefined || socket === undefined) return

@@ -6,7 +6,13 @@ import { frameBytes, frameHeaderBytes, frameOffset } from '../../frame/frame.js'
 import { SealScratch } from '../../frame/run-scratch.js'
 import { type Durability, durabilities, type TopicSettings } from '../../model/topic.js'
 import { frameSealer } from '../../native/runs.js'
-import { type PublisherOpened, parseJson, parsePublisherOpened, settingsToWire } from '../../wire/messages.js'
+import {
+  checkCarried,
+  type PublisherOpened,
+  parseJson,
+  parsePublisherOpened,
+  settingsToWire,
+} from '../../wire/messages.js'
 import { packetHeaderBytes, packetType, publishFlag, publishHeadBytes, type Run } from '../../wire/packet.js'
 import { readAck } from '../../wire/packet-bodies.js'
 import { compressedPacket, jsonPacket, sealPublish, u64Packet } from '../../wire/packet-writer.js'
@@ -471,7 +477,9 @@ export class RemotePublisher implements PublisherPort, LinkUser {
         return
       }
       case packetType.closed:
-        this.#closed?.resolve()
+        if (this.#closed === undefined)
+          throw new HermesError('PROTOCOL', 'The broker has closed a publisher that was not closed here.')
+        this.#closed.resolve()
         return
       default:
         throw new HermesError('PROTOCOL', `A packet of type ${type} came for a publisher.`)
@@ -479,6 +487,8 @@ export class RemotePublisher implements PublisherPort, LinkUser {
   }
 
   #reopened(opened: PublisherOpened): void {
+    if (this.#channel !== 0) throw new HermesError('PROTOCOL', 'The broker has opened a publisher twice.')
+    checkCarried(opened.maxPayloadBytes, this.#link.maxPacketBytes)
     if (!this.#isOpened) {
       this.#isOpened = true
       this.#allocate(opened)

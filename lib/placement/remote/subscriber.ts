@@ -6,7 +6,14 @@ import { frameBytes, frameHeaderBytes, frameMagic, frameOffset } from '../../fra
 import { FrameScanScratch } from '../../frame/run-scratch.js'
 import type { From, TopicSettings } from '../../model/topic.js'
 import { frameScanner } from '../../native/runs.js'
-import { fromToWire, parseJson, parseSubscribed, type Subscribed, settingsToWire } from '../../wire/messages.js'
+import {
+  checkCarried,
+  fromToWire,
+  parseJson,
+  parseSubscribed,
+  type Subscribed,
+  settingsToWire,
+} from '../../wire/messages.js'
 import { deliverHeadBytes, packetType, protocolError } from '../../wire/packet.js'
 import { readDeliverHead, readSequence } from '../../wire/packet-bodies.js'
 import { creditPacket, jsonPacket } from '../../wire/packet-writer.js'
@@ -344,8 +351,6 @@ export class RemoteSubscriber implements SubscriberPort, LinkUser {
         this.#knownNext = readSequence(bytes, start)
         this.#link.lagging(this.#topic, this.#knownNext - this.sequence)
         return
-      case packetType.closed:
-        return
       default:
         throw protocolError(`A packet of type ${type} came for a subscriber.`)
     }
@@ -353,6 +358,7 @@ export class RemoteSubscriber implements SubscriberPort, LinkUser {
 
   #subscribed(subscribed: Subscribed): void {
     this.#awaits = false
+    checkCarried(subscribed.maxPayloadBytes, this.#link.maxPacketBytes)
     if (!this.#isSubscribed) {
       this.#isSubscribed = true
       this.#grow(subscribed.maxPayloadBytes)
@@ -398,6 +404,7 @@ export class RemoteSubscriber implements SubscriberPort, LinkUser {
       this.#credit(size)
       return
     }
+    if (size === 0) throw protocolError('The broker sent a piece of the log without frames.')
     if (head.sequence !== this.#tailSequence || head.endSequence < head.sequence) {
       throw protocolError(`The broker sent sequence ${head.sequence} where ${this.#tailSequence} was due.`)
     }
