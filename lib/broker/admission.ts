@@ -2,7 +2,7 @@ import { HermesError } from '../base/errors.js'
 import type { Rights } from './access.js'
 import type { BrokerLimits } from './options.js'
 
-/** What one identity may have set aside for unfinished packets, as a part of what all may. */
+/** What one identity may have of what is for all: room for unfinished packets, subscribers. */
 const identityShare = 1 / 4
 
 /** One socket, from the moment that it is accepted until it is closed. */
@@ -17,6 +17,7 @@ interface Entry extends Guest {
   state: 'new' | 'known' | 'gone'
   administers: boolean
   buffered: number
+  subscribers: number
   readonly drop: () => void
 }
 
@@ -35,12 +36,21 @@ export class Admission {
   readonly #bufferedByIdentity = new Map<string, number>()
   /** Without a HELLO, by address, oldest first. */
   readonly #strangers = new Map<string, Set<Entry>>()
+  readonly #subscribersByIdentity = new Map<string, number>()
+  readonly #mostSubscribers: number
+  #subscribers = 0
   #held = 0
   #ordinary = 0
   #buffered = 0
 
-  constructor(limits: BrokerLimits, report: (event: string, facts: Readonly<Record<string, unknown>>) => void) {
+  /** @param files how many files may be open: each subscriber needs one, and half of them are for others */
+  constructor(
+    limits: BrokerLimits,
+    report: (event: string, facts: Readonly<Record<string, unknown>>) => void,
+    files: number = Number.MAX_SAFE_INTEGER,
+  ) {
     this.#limits = limits
+    this.#mostSubscribers = Math.max(1, Math.min(limits.maxSubscribers, Math.floor(files / 2)))
     // A small broker keeps a quarter for them.
     this.#reserved = Math.min(limits.reservedConnections, Math.floor(limits.maxConnections / 4))
     this.#report = report
@@ -73,7 +83,15 @@ export class Admission {
     }
     if (this.#held >= maxConnections && !this.#dropStranger(undefined, maxConnections, 'too-many-connections'))
       return undefined
-    const entry: Entry = { address, identity: undefined, state: 'new', administers: false, buffered: 0, drop }
+    const entry: Entry = {
+      address,
+      identity: undefined,
+      state: 'new',
+      administers: false,
+      buffered: 0,
+      subscribers: 0,
+      drop,
+    }
     this.#held++
     this.#byAddress.set(address, (this.#byAddress.get(address) ?? 0) + 1)
     let strangers = this.#strangers.get(address)
@@ -147,6 +165,30 @@ export class Admission {
     this.#count(entry, bytes)
   }
 
+  /** The guest opens a subscriber. @throws HermesError `LIMIT` */
+  subscribe(guest: Guest): void {
+    const entry = guest as Entry
+    const most = this.#mostSubscribers
+    const { identity } = entry
+    const mostOfOne = Math.max(1, Math.floor(most * identityShare))
+    if (identity !== undefined && (this.#subscribersByIdentity.get(identity) ?? 0) >= mostOfOne)
+      throw limit('maxSubscribers', most, `'${identity}' has ${mostOfOne} subscribers, its part of as many`)
+    if (this.#subscribers >= most) throw limit('maxSubscribers', most, `The broker has ${most} subscribers`)
+    this.#countSubscribers(entry, 1)
+  }
+
+  /** It has closed one. */
+  unsubscribe(guest: Guest): void {
+    const entry = guest as Entry
+    if (entry.subscribers > 0) this.#countSubscribers(entry, -1)
+  }
+
+  #countSubscribers(entry: Entry, by: number): void {
+    entry.subscribers += by
+    this.#subscribers += by
+    if (entry.identity !== undefined) add(this.#subscribersByIdentity, entry.identity, by)
+  }
+
   #count(entry: Entry, bytes: number): void {
     entry.buffered += bytes
     this.#buffered += bytes
@@ -158,6 +200,7 @@ export class Admission {
     const entry = guest as Entry
     if (entry.state === 'gone') return
     this.#count(entry, -entry.buffered)
+    this.#countSubscribers(entry, -entry.subscribers)
     if (entry.state === 'known' && !entry.administers) this.#ordinary--
     entry.state = 'gone'
     this.#held--

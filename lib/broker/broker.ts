@@ -23,6 +23,8 @@ import { mostPayloadBytes, TopicTable } from './topic-table.js'
 
 /** Descriptors that are kept for topics, at most: a socket that would need one of them is turned away. */
 const keptDescriptors = 1024
+const fewDescriptors =
+  'Nearly all open files that the system allows are in use; what is left is kept for topics. Raise the limit (ulimit -n, LimitNOFILE=), or lower maxConnections.'
 /** Whether the directory is still there is looked at so often. */
 const checkEveryMs = 5000
 
@@ -80,8 +82,8 @@ export class Broker implements AsyncDisposable {
     this.#journal = new Journal(settings.log)
     const { limits, tls } = settings
     const report = (event: string, facts: Readonly<Record<string, unknown>>) => this.#report('warn', event, facts)
-    this.#admission = new Admission(limits, report)
     const files = openFilesLimit()
+    this.#admission = new Admission(limits, report, files)
     this.#mostDescriptor = files - Math.min(keptDescriptors, Math.floor(files / 4))
     const health = new Health(served.directory.path)
     this.#topics = new TopicTable(served.directory, settings, health, (level, event, facts) =>
@@ -254,7 +256,12 @@ export class Broker implements AsyncDisposable {
     const descriptor = descriptorOf(socket)
     let guest: Guest | undefined
     if (descriptor > this.#mostDescriptor) {
-      this.#report('warn', 'too-few-descriptors', { address, descriptor, limit: this.#mostDescriptor })
+      this.#report('warn', 'too-few-descriptors', {
+        address,
+        descriptor,
+        limit: this.#mostDescriptor,
+        message: fewDescriptors,
+      })
     } else if (!this.#draining) {
       guest = this.#admission.admit(address, drop)
     }

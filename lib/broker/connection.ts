@@ -69,6 +69,13 @@ export class Connection implements SessionPort, Worker {
     })
   }
 
+  /** Clients of one identity share what it may use of the broker's time; where nobody is asked, those of one address. */
+  get party(): string {
+    const { identity } = this.#guest
+    if (identity !== undefined) return `identity ${identity}`
+    return this.#session?.isOpen === true ? `address ${this.address}` : 'strangers'
+  }
+
   get #talk(): Session {
     this.#session ??= new Session(this.#host, this)
     return this.#session
@@ -87,6 +94,14 @@ export class Connection implements SessionPort, Worker {
 
   setAside(bytes: number): void {
     this.#host.admission.setAside(this.#guest, bytes)
+  }
+
+  subscribed(): void {
+    this.#host.admission.subscribe(this.#guest)
+  }
+
+  unsubscribed(): void {
+    this.#host.admission.unsubscribe(this.#guest)
   }
 
   /* ---- what comes in ---- */
@@ -148,12 +163,16 @@ export class Connection implements SessionPort, Worker {
     return more && !this.#ended
   }
 
+  offer(): boolean {
+    return this.#host.scheduler.offer(this)
+  }
+
   later(): void {
     this.#host.scheduler.queue(this)
   }
 
   #mayTake(): boolean {
-    return this.#socket.writableLength <= mostWaitingBytes
+    return this.#socket.writableLength <= mostWaitingBytes && this.#session?.takes !== false
   }
 
   /** Reads on if all was worked on that has arrived, and if the client takes what it asked for. */

@@ -1,5 +1,8 @@
 /** Sent for one connection in one go, in bytes of frames: then others have their turn. */
 const turnBytes = 256 * 1024
+/** To send anything, or to look for it in vain, is as much work as to send so many bytes. */
+const sendingBytes = 4096
+const lookingBytes = 256
 
 /** Somebody with something to send. */
 export interface Delivering {
@@ -14,6 +17,7 @@ export class Deliveries {
   /** In the order of their turns. */
   readonly #ready = new Set<Delivering>()
   #running = false
+  #runs = 0
   #waiting = false
 
   /**
@@ -25,10 +29,19 @@ export class Deliveries {
     this.#later = later
   }
 
-  /** There may be something to send for it. Returns whether anything was sent now. */
-  offer(channel: Delivering): boolean {
+  /** There may be something to send for it, in the connection's next turn. */
+  add(channel: Delivering): void {
     this.#ready.add(channel)
-    return !this.#waiting && this.#run()
+  }
+
+  /** How often anything was sent. */
+  get runs(): number {
+    return this.#runs
+  }
+
+  /** Whether a turn would be of use. */
+  get isReady(): boolean {
+    return this.#ready.size > 0 && !this.#waiting && !this.#running
   }
 
   remove(channel: Delivering): void {
@@ -36,14 +49,10 @@ export class Deliveries {
   }
 
   /** In a turn of the connection's. */
-  run(): boolean {
-    this.#waiting = false
-    return this.#run()
-  }
-
-  #run(): boolean {
+  run(): void {
     // (a write may call back at once)
-    if (this.#running) return false
+    if (this.#running) return
+    this.#waiting = false
     this.#running = true
     let work = 0
     try {
@@ -58,13 +67,15 @@ export class Deliveries {
         this.#ready.delete(channel)
         const bytes = channel.deliver()
         if (bytes > 0) {
-          work += bytes
+          this.#runs++
+          work += Math.max(bytes, sendingBytes)
           this.#ready.add(channel)
+        } else {
+          work += lookingBytes
         }
       }
     } finally {
       this.#running = false
     }
-    return work > 0
   }
 }

@@ -2,6 +2,7 @@ import { frameBytes, frameHeaderBytes, frameOffset, frameType, sealFrame } from 
 import type { From } from '../model/topic.js'
 import type { LogCursor } from '../store/log-cursor.js'
 import type { TopicLog } from '../store/topic-log.js'
+import type { SegmentRegions } from './segment-regions.js'
 
 /** Why a void stands for messages: see docs/wire-protocol.md, DELIVER. */
 const voidPassed = 3
@@ -34,9 +35,9 @@ export class LogTail {
   #looksLeft = 0
   #closed = false
 
-  constructor(log: TopicLog) {
+  constructor(log: TopicLog, regions: SegmentRegions) {
     // The client checks: see docs/wire-protocol.md, DELIVER.
-    this.#cursor = log.cursor(false)
+    this.#cursor = log.cursor(false, regions)
   }
 
   pin(): void {

@@ -18,6 +18,8 @@ export interface BrokerLimits {
   readonly maxHandshakesPerSecond: number
   /** Publishers and subscribers of one connection. */
   readonly maxChannels: number
+  /** Subscribers of all clients; a quarter of it for one access entry. Fewer, if the system allows too few open files. */
+  readonly maxSubscribers: number
   /** Topics that are open at the same time. Fewer, if the system allows too few open files. */
   readonly maxTopics: number
   /** A topic that nobody uses is closed after so long. */
@@ -48,6 +50,7 @@ export const defaultLimits: BrokerLimits = {
   reservedConnections: 16,
   maxHandshakesPerSecond: 200,
   maxChannels: 1024,
+  maxSubscribers: 16_384,
   maxTopics: 10_000,
   idleTopicMs: 30_000,
   producerMemoryMs: 86_400_000,

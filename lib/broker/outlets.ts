@@ -7,10 +7,16 @@ const waitMs = 10_000
 /** After a look that failed. */
 const pauseMs = 100
 
+/** Who sends for one or more outlets. */
+export interface OutletHost {
+  /** Sends, now or in its turn, what there is for its outlets. Returns false if there was nothing. */
+  deliver(): boolean
+}
+
 /** What receives a topic's messages for a remote client. */
 export interface Outlet {
-  /** Sends what there is and may be sent. Returns whether it was anything. */
-  pump(): boolean
+  /** There may be something for it. Returns who sends it. */
+  note(): OutletHost
   /** The topic can't serve it any more. */
   fail(error: HermesError): void
 }
@@ -59,8 +65,11 @@ export class Outlets<One extends Outlet> {
 
   /** Sends to all what there is for them. Called when this broker has appended, and when others may have. */
   pump(): boolean {
+    // Each of them once, for all its outlets here.
+    const hosts = new Set<OutletHost>()
+    for (const outlet of this.#all) hosts.add(outlet.note())
     let news = false
-    for (const outlet of this.#all) if (outlet.pump()) news = true
+    for (const host of hosts) if (host.deliver()) news = true
     if (news) this.#lastNews = performance.now()
     return news
   }

@@ -15,6 +15,10 @@ const graceMs = 3_600_000
 const forgetEveryMs = 60_000
 /** Batches of one producer that are remembered; a client has fewer under way. */
 const mostRuns = 1024
+/** Batches of all producers of a topic that are not connected: beyond, those who have left first are only known to be stored, but not where. */
+const mostIdleRuns = 65_536
+/** So many entries are made into text at once, when the file is written. */
+const entriesPerTurn = 512
 /** Of how many of them the file tells. What is left out is still known to be stored, but not where. */
 const mostSavedRuns = 64
 
@@ -92,6 +96,9 @@ export class Producers {
   readonly #options: ProducersOptions
   readonly #byId = new Map<string, Producer>()
   readonly #slots = new Set<number>()
+  /** Those that are not connected and of whose batches it is remembered where they are, in the order in which they have left. */
+  readonly #resting = new Set<Producer>()
+  #restingRuns = 0
   #nextSlot = 1
   #lookedAt = 0
   #saving: Promise<void> | undefined
@@ -136,6 +143,7 @@ export class Producers {
         producer.at = at
       }
     }
+    for (const producer of producers) all.#rest(producer)
     all.#forgetOld()
     await all.save()
     return all
@@ -151,6 +159,7 @@ export class Producers {
     const known = this.#byId.get(id)
     if (known !== undefined) {
       known.connected = true
+      this.#wake(known)
       return known
     }
     if (Date.now() - this.#lookedAt >= forgetEveryMs || this.#slots.size >= mostSlots) this.#forgetOld()
@@ -173,13 +182,32 @@ export class Producers {
 
   /** The connection is gone; the producer may come back. */
   leave(producer: Producer): void {
+    if (this.#byId.get(producer.id) !== producer || !producer.connected) return
     producer.connected = false
     producer.idleSinceMs = Date.now()
+    this.#rest(producer)
+  }
+
+  /** Bounds what is remembered of those who are not there. */
+  #rest(producer: Producer): void {
+    if (producer.runs.length === 0) return
+    this.#resting.add(producer)
+    this.#restingRuns += producer.runs.length
+    for (const oldest of this.#resting) {
+      if (this.#restingRuns <= mostIdleRuns) break
+      this.#wake(oldest)
+      oldest.runs = []
+    }
+  }
+
+  #wake(producer: Producer): void {
+    if (this.#resting.delete(producer)) this.#restingRuns -= producer.runs.length
   }
 
   /** It closed in order and will not come back. The file may say otherwise for a while. */
   forget(producer: Producer): void {
     if (this.#byId.get(producer.id) !== producer) return
+    this.#wake(producer)
     this.#byId.delete(producer.id)
     this.#slots.delete(producer.slot)
   }
@@ -228,8 +256,13 @@ export class Producers {
   async #write(): Promise<void> {
     const written = [...this.#byId.values()]
     const now = Date.now()
-    const producers = written.map((one) => entryOf(one, now))
     this.isDirty = false
+    const entries: string[] = []
+    for (const [index, one] of written.entries()) {
+      // Others have their turn: there may be tens of thousands.
+      if (index % entriesPerTurn === entriesPerTurn - 1) await new Promise((resolve) => setImmediate(resolve))
+      entries.push(JSON.stringify(entryOf(one, now)))
+    }
     const path = join(this.#folder, fileName)
     const temporary = `${path}.tmp-${process.pid}`
     try {
@@ -239,7 +272,7 @@ export class Producers {
         // Another broker, of another user of the same group, may be the next one to serve the topic.
         await inheritOwnership(temporary)
         await file.chmod(mode)
-        await file.writeFile(`${JSON.stringify({ format, version: 1, producers })}\n`)
+        await file.writeFile(`{"format":"${format}","version":1,"producers":[${entries.join(',')}]}\n`)
         await file.datasync()
       } finally {
         await file.close()

@@ -4,14 +4,21 @@ import { packetType, publishFlag, type Run } from '../wire/packet.js'
 import { ackPacket, u64Packet } from '../wire/packet-writer.js'
 import type { Producer } from './producers.js'
 import type { Quota } from './quotas.js'
-import type { BrokerTopic, Inlet } from './topic.js'
+import type { BrokerTopic, Holder, Inlet } from './topic.js'
 
 /** How long an acknowledgement is kept for which nobody waits. */
 const patienceMs = 1
+/** Batches of one channel that wait for a sync, and entries of one ACK. */
+const mostUnsynced = 8192
+const mostAcks = 2048
 
 /** What a channel may do to its connection. */
 export interface ChannelHost {
+  /** Whose its publishers are. */
+  readonly holder: Holder
   send(packet: Buffer): void
+  /** A channel that was full takes more. */
+  resume(): void
   /** Ends the channel with an ERROR. */
   failChannel(channel: number, error: HermesError): void
 }
@@ -22,6 +29,7 @@ export class PublisherChannel implements Inlet {
   readonly topic: BrokerTopic
   readonly producer: Producer
   readonly durability: Durability
+  readonly holder: Holder
   readonly #host: ChannelHost
   readonly #channel: number
   readonly #quota: Quota | undefined
@@ -32,6 +40,10 @@ export class PublisherChannel implements Inlet {
   #newestIsPatient = false
   #timer: NodeJS.Timeout | undefined
   #ended = false
+  /** Of a `synced` channel: taken, and not on stable storage yet. */
+  #unsynced: Run[] = []
+  /** Up to where the topic is being synced for it. */
+  #syncingUpto = -1
   /** A SYNC is being answered. */
   #syncing = false
   /** The highest number of those that came meanwhile. */
@@ -47,6 +59,7 @@ export class PublisherChannel implements Inlet {
   ) {
     this.#host = host
     this.#channel = channel
+    this.holder = host.holder
     this.topic = topic
     this.producer = producer
     this.durability = durability
@@ -73,19 +86,49 @@ export class PublisherChannel implements Inlet {
       this.#acks.push(run)
       this.#newestIsPatient = patient
     } else {
-      this.topic.whenSynced(run.sequence === 0 ? 0 : run.sequence + run.count - 1, (error) => {
-        if (error === undefined) this.acknowledge(run)
-        else this.fail(error)
-      })
+      this.#unsynced.push(run)
     }
   }
 
-  acknowledge(run: Run): void {
-    if (!this.#ended) this.#host.send(ackPacket(this.#channel, [run]))
+  /** So much waits for a sync that nothing more is taken before it has ended. */
+  get isFull(): boolean {
+    return this.#unsynced.length >= mostUnsynced
+  }
+
+  /** Has what was taken synced: one sync for all that has come until it begins, and one acknowledgement. */
+  #syncAll(): void {
+    if (this.#syncingUpto >= 0 || this.#unsynced.length === 0) return
+    const runs = this.#unsynced
+    let upto = 0
+    for (const { sequence, count } of runs) {
+      // (where it stands is not known any more: everything there is)
+      if (sequence === 0) {
+        upto = 0
+        break
+      }
+      upto = Math.max(upto, sequence + count - 1)
+    }
+    const taken = runs.length
+    this.#syncingUpto = upto
+    this.topic.whenSynced(upto, (error) => {
+      this.#syncingUpto = -1
+      if (this.#ended) return
+      if (error !== undefined) {
+        this.fail(error)
+        return
+      }
+      const wasFull = this.isFull
+      const synced = this.#unsynced.splice(0, taken)
+      for (let at = 0; at < synced.length; at += mostAcks)
+        this.#host.send(ackPacket(this.#channel, synced.slice(at, at + mostAcks)))
+      this.#syncAll()
+      if (wasFull) this.#host.resume()
+    })
   }
 
   /** Acknowledges what was taken: at once, or a little later if that is all the same to the client. */
   settle(): void {
+    this.#syncAll()
     if (this.#urgent) {
       this.flush()
     } else if (this.#timer === undefined && this.#acks.length > 0) {

@@ -1,6 +1,6 @@
 import { type ErrorCode, HermesError } from '../base/errors.js'
 import { version } from '../base/version.js'
-import type { BrokerHealth, TopicInfo, TopicSettings } from '../model/topic.js'
+import type { BrokerHealth, From, TopicInfo, TopicSettings } from '../model/topic.js'
 import { compressionFeature, Deflater, inflatedLengthBytes } from '../wire/compression.js'
 import {
   errorToWire,
@@ -22,13 +22,15 @@ import { PublisherChannel } from './publisher-channel.js'
 import type { Quota } from './quotas.js'
 import { Requests } from './requests.js'
 import { SubscriberChannel, type SubscriberHost } from './subscriber-channel.js'
-import type { BrokerTopic } from './topic.js'
+import type { BrokerTopic, Holder } from './topic.js'
 
 /** Ends of channels that the operator must see. */
 const troubles: ReadonlySet<string> = new Set<ErrorCode>(['DISK_FULL', 'IO_FAILED', 'CORRUPT'])
 
 /** The clock is looked at after so many packets that are little work. */
 const packetsPerLook = 8
+/** After a packet of so many bytes it is looked at in any case. */
+const largeBytes = 16 * 1024
 
 /** What a session needs of its broker. */
 export interface SessionHost {
@@ -64,8 +66,14 @@ export interface SessionPort {
   writeFrames(head: Buffer, frames: Uint8Array, written: () => void): void
   /** Counts what is set aside for unfinished packets. @throws HermesError `LIMIT` */
   setAside(bytes: number): void
+  /** Counts one subscriber more. @throws HermesError `LIMIT` */
+  subscribed(): void
+  /** And one fewer. */
+  unsubscribed(): void
   /** The client has said who it is. @throws HermesError `LIMIT` */
   identified(rights: Rights): void
+  /** Asks for a call of `work`: now, if there is time for it. Returns whether it was called. */
+  offer(): boolean
   /** Asks for a call of `work` once others have had their turn. */
   later(): void
   /** Ends the connection after what has been written. */
@@ -91,6 +99,10 @@ export class Session implements SubscriberHost {
   /** What was begun elsewhere and is to be finished in a turn of this client's. */
   readonly #jobs: (() => void)[] = []
   #until = 0
+  /** A channel of whose batches too many wait for a sync: nothing is taken meanwhile. */
+  #full: PublisherChannel | undefined
+  /** A turn of this client's is under way. */
+  #busy = false
   #sinceLook = 0
   /** When the packet began that is not whole yet. */
   #unfinishedSince = 0
@@ -109,7 +121,7 @@ export class Session implements SubscriberHost {
       maxJsonBytes,
       (type, channel, bytes, start, end) => {
         this.#packet(type, channel, bytes, start, end)
-        this.#look(type)
+        this.#look(type, end - start)
       },
       {
         mostBytes: (_, channel) => this.#mostBytes(channel),
@@ -140,6 +152,18 @@ export class Session implements SubscriberHost {
     return this.#state === 'open' && this.#port.hasRoom
   }
 
+  /** Whether what has arrived may be given to `take`. */
+  get takes(): boolean {
+    return this.#full === undefined || this.#full.hasEnded
+  }
+
+  resume(): void {
+    this.#full = undefined
+    // What was not read meanwhile could not come.
+    this.#unfinishedSince = performance.now()
+    this.#port.later()
+  }
+
   get removedSegmentMs(): number {
     return this.#host.settings.limits.removedSegmentMs
   }
@@ -152,6 +176,15 @@ export class Session implements SubscriberHost {
    * @returns how many bytes were taken; the rest is to be given again
    */
   take(chunk: Buffer, until: number): number {
+    this.#busy = true
+    try {
+      return this.#take(chunk, until)
+    } finally {
+      this.#busy = false
+    }
+  }
+
+  #take(chunk: Buffer, until: number): number {
     this.#until = until
     this.#sinceLook = 0
     let taken = chunk.length
@@ -167,6 +200,15 @@ export class Session implements SubscriberHost {
 
   /** Goes on with what was begun. Returns whether more is left. */
   work(until: number): boolean {
+    this.#busy = true
+    try {
+      return this.#work(until)
+    } finally {
+      this.#busy = false
+    }
+  }
+
+  #work(until: number): boolean {
     for (let job = this.#jobs.shift(); job !== undefined; job = this.#jobs.shift()) {
       job()
       if (performance.now() >= until) break
@@ -214,8 +256,8 @@ export class Session implements SubscriberHost {
   }
 
   /** Stops the reader when the turn is over. What is much work is looked at each time. */
-  #look(type: number): void {
-    if (type === packetType.credit || type === packetType.publish) {
+  #look(type: number, size: number): void {
+    if ((type === packetType.credit || type === packetType.publish) && size < largeBytes) {
       if (++this.#sinceLook < packetsPerLook) return
     }
     this.#sinceLook = 0
@@ -351,6 +393,10 @@ export class Session implements SubscriberHost {
       throw protocolError('PUBLISH needs a publisher and frames.')
     try {
       found.publish(bytes, start, end)
+      if (found.isFull) {
+        this.#full = found
+        this.#reader.pause()
+      }
       this.#touched.add(found)
       this.#news.add(found.topic)
     } catch (error) {
@@ -385,7 +431,8 @@ export class Session implements SubscriberHost {
     const growth = this.#rights.administer ? 'allowed' : 'denied'
     await this.#inTopic(open.topic, { ...open.settings, growth }, async (topic) => {
       if (this.#isGone(channel)) return
-      const inlet = await topic.enter(open.producer, open.exclusive, (producer) => {
+      const shown = (holder: Holder) => this.#shownHolder(holder)
+      const inlet = await topic.enter(open.producer, open.exclusive, shown, (producer) => {
         const quota = this.#host.quota(topic, this.#rights as Rights)
         return new PublisherChannel(this, channel, topic, producer, open.durability, quota)
       })
@@ -398,6 +445,16 @@ export class Session implements SubscriberHost {
       }
       this.#host.opening(open.topic, undefined)
     })
+  }
+
+  get holder(): Holder {
+    return { identity: this.identity ?? '', address: this.#port.address }
+  }
+
+  /** Who holds a topic is told to those who look after it, and to clients of the same identity. */
+  #shownHolder({ identity, address }: Holder): string {
+    if (this.#rights?.administer !== true && identity !== this.identity) return 'a client of somebody else'
+    return `'${identity}' at ${address}`
   }
 
   /** Completes the opening of a publisher that has its place. False if nobody waits for it any more. */
@@ -445,21 +502,33 @@ export class Session implements SubscriberHost {
     if (!this.#rights?.maySubscribe(subscribe.topic)) throw this.#denied('subscribe to', subscribe.topic)
     await this.#inTopic(subscribe.topic, subscribe.settings, async (topic) => {
       if (this.#isGone(channel)) return
-      // Mapping a segment and finding the place takes a while: in a turn of its own.
-      await this.#inTurn(() => {
-        if (this.#isGone(channel)) return
-        const outlet = new SubscriberChannel(this, channel, topic, subscribe.from, subscribe.credit)
-        this.#channels.add(channel, outlet)
-        try {
-          outlet.start()
-        } catch (error) {
-          this.#channels.remove(channel)
-          this.#deliveries.remove(outlet)
-          void outlet.end()
-          throw error
-        }
-      })
+      const { from, credit } = subscribe
+      await topic.whenFindable(from, () =>
+        // Mapping a segment takes a while as well: in a turn of its own.
+        this.#inTurn(() => this.#startSubscriber(channel, topic, from, credit)),
+      )
     })
+  }
+
+  #startSubscriber(channel: number, topic: BrokerTopic, from: From, credit: number): void {
+    if (this.#isGone(channel)) return
+    this.#port.subscribed()
+    let outlet: SubscriberChannel
+    try {
+      outlet = new SubscriberChannel(this, channel, topic, credit)
+    } catch (error) {
+      this.#port.unsubscribed()
+      throw error
+    }
+    this.#channels.add(channel, outlet)
+    try {
+      outlet.start(from)
+    } catch (error) {
+      this.#channels.remove(channel)
+      this.#deliveries.remove(outlet)
+      void outlet.end()
+      throw error
+    }
   }
 
   /** Opens the topic, and keeps it open for as long as `work` takes. */
@@ -525,8 +594,20 @@ export class Session implements SubscriberHost {
     this.#port.writeFrames(head, frames, written)
   }
 
-  offer(channel: Delivering): boolean {
-    return this.#state === 'open' && this.#deliveries.offer(channel)
+  subscriberEnded(): void {
+    this.#port.unsubscribed()
+  }
+
+  note(channel: Delivering): void {
+    this.#deliveries.add(channel)
+  }
+
+  deliver(): boolean {
+    if (this.#state !== 'open' || !this.#deliveries.isReady) return false
+    const { runs } = this.#deliveries
+    if (this.#busy) this.#deliveries.run()
+    else if (!this.#port.offer()) return true
+    return this.#deliveries.runs !== runs
   }
 
   failChannel(channel: number, error: HermesError): void {
@@ -590,7 +671,7 @@ export class Session implements SubscriberHost {
     const { unfinishedBytes, isUnfinished } = this.#reader
     // A large packet may take longer.
     const most = Math.max(packetTimeoutMs * Math.ceil(Math.max(1, unfinishedBytes) / (1024 * 1024)), handshakeTimeoutMs)
-    if (isUnfinished && now - this.#unfinishedSince > most) {
+    if (isUnfinished && this.takes && now - this.#unfinishedSince > most) {
       this.refuse(new HermesError('TIMED_OUT', `The rest of a packet did not come within ${most} ms.`))
       return
     }

@@ -6,7 +6,7 @@ import { deliverHeadBytes, packetHeaderBytes, packetType, protocolError } from '
 import { compressedPacket, deliverPacketHead, jsonPacket, u64Packet } from '../wire/packet-writer.js'
 import type { Delivering } from './deliveries.js'
 import type { LogTail } from './log-tail.js'
-import type { Outlet } from './outlets.js'
+import type { Outlet, OutletHost } from './outlets.js'
 import type { ChannelHost } from './publisher-channel.js'
 import type { BrokerTopic } from './topic.js'
 
@@ -15,6 +15,8 @@ const runBytes = 262_144
 
 /** Compressing a byte is as much work as sending so many as they are. */
 const deflateWork = 8
+/** A run that is to be compressed, in bytes: more would take too long at once. */
+const deflatedRunBytes = 65_536
 
 /** How often a channel looks whether retention has removed what it reads. */
 const removedLookMs = 1000
@@ -22,13 +24,15 @@ const removedLookMs = 1000
 /** A channel that gets on may hold what retention has removed for so many times longer than one that does not. */
 const patientTimes = 10
 
-export interface SubscriberHost extends ChannelHost {
+export interface SubscriberHost extends ChannelHost, OutletHost {
   /** Compresses what is sent; `undefined` where that was not agreed on. */
   readonly deflater: Deflater | undefined
   /** How long a channel that does not get on may hold what retention has removed. */
   readonly removedSegmentMs: number
-  /** There may be something to send. Returns whether anything was sent now; the rest follows when it is the channel's turn. */
-  offer(channel: Delivering): boolean
+  /** One fewer. */
+  subscriberEnded(): void
+  /** There may be something to send for the channel: `deliver` sends it. */
+  note(channel: Delivering): void
   /** Writes the head and, straight from where they lie, the frames; calls back once they need no longer stay there. */
   sendFrames(head: Buffer, frames: Uint8Array, written: () => void): void
 }
@@ -44,6 +48,8 @@ export class SubscriberChannel implements Outlet, Delivering {
   #epoch = 0
   /** What to go to once nothing of the old place is being written any more. */
   #seeking: Seek | undefined
+  /** To find that place takes a while. */
+  #preparing = false
   #toldTail = 0
   #ended = false
   #looked = 0
@@ -53,22 +59,17 @@ export class SubscriberChannel implements Outlet, Delivering {
   #lastSequence = 0
   #movedSince = 0
 
-  /** @throws HermesError `BEHIND_RETENTION`, `OUT_OF_RANGE`, … */
-  constructor(host: SubscriberHost, channel: number, topic: BrokerTopic, from: From, credit: number) {
+  constructor(host: SubscriberHost, channel: number, topic: BrokerTopic, credit: number) {
     this.#host = host
     this.#channel = channel
     this.topic = topic
     this.#credit = credit
     this.#tail = topic.tail()
-    try {
-      this.#tail.seek(from)
-    } catch (error) {
-      this.#tail.close()
-      throw error
-    }
   }
 
-  start(): void {
+  /** Goes there, and begins to send. @throws HermesError `BEHIND_RETENTION`, `OUT_OF_RANGE`, … */
+  start(from: From): void {
+    this.#tail.seek(from)
     this.#tell()
     this.topic.addOutlet(this)
     this.pump()
@@ -99,39 +100,65 @@ export class SubscriberChannel implements Outlet, Delivering {
     this.pump()
   }
 
-  /** There may be news. */
-  pump(): boolean {
-    return !this.#ended && this.#host.offer(this)
+  note(): OutletHost {
+    if (!this.#ended) this.#host.note(this)
+    return this.#host
+  }
+
+  /** There may be something to send. */
+  pump(): void {
+    this.note().deliver()
   }
 
   /** Sends one run, or goes where the client wants to go. Returns how much work it was, in bytes. */
   deliver(): number {
     if (this.#ended) return 0
     try {
-      if (this.#seeking !== undefined) return this.#goThere() ? runBytes : 0
+      if (this.#seeking !== undefined) return this.#goThere()
       return this.#sendRun()
     } catch (error) {
-      this.fail(error instanceof HermesError ? error : new HermesError('IO_FAILED', String(error), { cause: error }))
+      this.#failed(error)
       return 0
     }
   }
 
-  #goThere(): boolean {
+  #failed(error: unknown): void {
+    this.#preparing = false
+    this.fail(error instanceof HermesError ? error : new HermesError('IO_FAILED', String(error), { cause: error }))
+  }
+
+  /** Goes where the client wants to go, or has that prepared. */
+  #goThere(): number {
+    if (this.#preparing || this.#tail.isPinned) return 0
     const target = this.#seeking as Seek
-    if (this.#tail.isPinned) return false
+    this.#preparing = true
+    const gone = this.topic.whenFindable(target.from, () => {
+      this.#preparing = false
+      if (this.#ended) return
+      // (the client may want to go elsewhere by now)
+      if (this.#seeking === target) this.#arrive(target)
+      else this.pump()
+    })
+    if (!(gone instanceof Promise)) return runBytes
+    gone.catch((error: unknown) => this.#failed(error))
+    return 0
+  }
+
+  #arrive(target: Seek): void {
     this.#tail.seek(target.from)
     this.#epoch = target.epoch
     this.#seeking = undefined
     this.#tell()
-    return true
+    this.pump()
   }
 
   #sendRun(): number {
     if (this.#credit <= 0) return 0
     const tail = this.#tail
     // A frame that is larger than a run is sent alone.
-    let found = tail.read(Math.min(runBytes, this.#credit))
-    if (found === 'none' && this.#credit > runBytes) found = tail.read(this.#credit)
+    const most = this.#host.deflater === undefined ? runBytes : deflatedRunBytes
+    let found = tail.read(Math.min(most, this.#credit))
+    if (found === 'none' && this.#credit > most) found = tail.read(this.#credit)
     if (found !== 'some') return 0
     const { bytes, messages, sequence, endSequence } = tail
     this.topic.noteTail(endSequence)
@@ -211,6 +238,7 @@ export class SubscriberChannel implements Outlet, Delivering {
     if (this.#ended) return
     this.#ended = true
     this.topic.removeOutlet(this)
+    this.#host.subscriberEnded()
     // The mapping goes once the last run is written.
     this.#tail.close()
   }

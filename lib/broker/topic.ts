@@ -1,6 +1,6 @@
 import { type ErrorCode, HermesError } from '../base/errors.js'
 import { frameBytes, frameHeaderBytes, frameOffset } from '../frame/frame.js'
-import type { Durability, TopicSettings } from '../model/topic.js'
+import type { Durability, From, TopicSettings } from '../model/topic.js'
 import { fromNative } from '../native/error.js'
 import { defineTopic, grownTopic } from '../store/definition.js'
 import { type Directory, topicFolder } from '../store/directory.js'
@@ -13,19 +13,29 @@ import { LogTail } from './log-tail.js'
 import { type Outlet, Outlets } from './outlets.js'
 import { PlaceMark } from './place-mark.js'
 import { type Producer, Producers, type ProducersOptions } from './producers.js'
+import { SeekQueue } from './seek-queue.js'
+import { SegmentRegions } from './segment-regions.js'
 import { TopicAppender } from './topic-appender.js'
 
 /** After so many bytes from the network the producers' file is brought up to date, which bounds the walk after a crash. */
 const saveEveryBytes = 64 * 1024 * 1024
+/** Of those who hold a topic so many are named. */
+const mostShown = 4
 /** Numbers of messages, which are times, may be so far ahead of the broker's clock. */
 const mostAheadMs = 86_400_000
 
+/** Whose a publisher is. */
+export interface Holder {
+  /** The name of the client's access entry. */
+  readonly identity: string
+  readonly address: string
+}
+
 /** What a remote publisher is to the topic. */
 export interface Inlet {
+  readonly holder: Holder
   readonly producer: Producer
   readonly durability: Durability
-  /** These have reached the durability. */
-  acknowledge(run: Run): void
   /** The publisher's place was taken, or the topic can't take its messages any more. */
   fail(error: HermesError): void
 }
@@ -68,6 +78,8 @@ export class BrokerTopic {
   readonly #outlets: Outlets<Outlet>
 
   readonly #appender: TopicAppender
+  readonly #regions: SegmentRegions
+  readonly #seeks: SeekQueue
   #producers: Producers | undefined
   readonly #inlets = new Set<Inlet>()
   /** Publishers come and go one after the other. */
@@ -98,6 +110,8 @@ export class BrokerTopic {
       (error) => this.#report(error),
     )
     this.#appender = new TopicAppender(log)
+    this.#regions = new SegmentRegions(log)
+    this.#seeks = new SeekQueue(log)
     // The core takes half a segment at once.
     this.maxBatchBytes = Math.max(
       Math.min(host.maxBatchBytes, Math.floor(file.segmentBytes / 16) * 8),
@@ -221,9 +235,15 @@ export class BrokerTopic {
   /**
    * Lets a remote publisher in. A publisher of the same id that is still there loses its place: its connection is dead or will be.
    *
+   * @param shown what it may know of those who hold the topic, if it can't be let in
    * @throws HermesError `EXCLUSIVE_HELD`, `TOO_MANY_PUBLISHERS`, `CORRUPT`, `LIMIT`, …
    */
-  async enter<One extends Inlet>(id: string, exclusive: boolean, make: (producer: Producer) => One): Promise<One> {
+  async enter<One extends Inlet>(
+    id: string,
+    exclusive: boolean,
+    shown: (holder: Holder) => string,
+    make: (producer: Producer) => One,
+  ): Promise<One> {
     const inlet = await this.#inTurn(async () => {
       this.#checkOpen()
       for (const other of this.#inlets) {
@@ -232,11 +252,7 @@ export class BrokerTopic {
         other.fail(new HermesError('FENCED', 'This publisher was opened anew by another connection.'))
       }
       if (this.#inlets.size > 0 && (exclusive || this.#appender.isExclusive)) {
-        throw new HermesError(
-          'EXCLUSIVE_HELD',
-          `Topic '${this.name}' has ${this.#appender.isExclusive ? 'an exclusive publisher' : 'other publishers'}.`,
-          { details: { topic: this.name } },
-        )
+        throw this.#held(shown)
       }
       try {
         if (this.#inlets.size === 0 && this.#appender.isExclusive !== exclusive) await this.#closeAppender()
@@ -261,6 +277,22 @@ export class BrokerTopic {
       throw error
     }
     return inlet
+  }
+
+  #held(shown: (holder: Holder) => string): HermesError {
+    const all = [...this.#inlets].map((inlet) => shown(inlet.holder))
+    const holders = [...new Set(all)].slice(0, mostShown)
+    const what = this.#appender.isExclusive
+      ? 'an exclusive publisher'
+      : all.length === 1
+        ? 'a publisher'
+        : `${all.length} publishers`
+    const others = new Set(all).size > holders.length ? ', …' : ''
+    return new HermesError(
+      'EXCLUSIVE_HELD',
+      `Topic '${this.name}' has ${what} through this broker: ${holders.join(', ')}${others}. Close what is there first.`,
+      { details: { topic: this.name, holders } },
+    )
   }
 
   #checkOpen(): void {
@@ -383,6 +415,7 @@ export class BrokerTopic {
 
   /** Once per second. */
   tick(): void {
+    this.#regions.sweep(performance.now())
     if (this.hasEnded || this.#producers?.isDirty !== true) return
     // Without retention the log itself tells everything.
     const { retentionBytes, retentionAgeMs } = this.#log.info()
@@ -393,7 +426,12 @@ export class BrokerTopic {
 
   tail(): LogTail {
     this.#checkOpen()
-    return new LogTail(this.#log)
+    return new LogTail(this.#log, this.#regions)
+  }
+
+  /** Calls `seek`, which takes a tail to this place, once that will not take long. */
+  whenFindable<T>(target: From | 'damage', seek: () => T): T | Promise<T> {
+    return this.#seeks.run(target, seek)
   }
 
   addOutlet(outlet: Outlet): void {
@@ -433,6 +471,7 @@ export class BrokerTopic {
       })
     } finally {
       this.#outlets.close()
+      this.#regions.close()
       this.#log.close()
     }
   }

@@ -11,6 +11,20 @@ import type { NativeLog, NativePosition, NativeReader } from '../native/types.js
 const { segmentHeaderBytes, frameHeaderBytes, stopLimit, stopEmpty, stopClaim, stopSegmentEnd } = native.constants
 /** How long a claim may stand in the way before its owner's life is looked into. */
 const claimWaitMs = 20
+/** A segment's mapping as JavaScript sees it. */
+export interface MappedSegment {
+  readonly region: Region
+  /** The words of the region, for atomic loads. */
+  readonly commits: Int32Array<ArrayBuffer>
+}
+
+/** Mappings that several cursors share. */
+export interface SharedSegments {
+  /** The position's segment, until `leave` is called; `undefined` if it can't be shared. */
+  enter(at: NativePosition): MappedSegment | undefined
+  leave(segment: MappedSegment): void
+}
+
 const noRegion: Region = { bytes: new Uint8Array(0), data: new DataView(new ArrayBuffer(0)) }
 
 /** What stands where a scan found no more: nothing yet, a claim, the end of the segment, or damage. */
@@ -36,6 +50,9 @@ export class LogCursor {
   readonly #reader: NativeReader
   readonly #scan: () => void
   readonly #scratch = new ScanScratch()
+  readonly #shared: SharedSegments | undefined
+  /** What of `#shared` it stands in. */
+  #entered: MappedSegment | undefined
   #commits = new Int32Array(0)
   #segment = 0
   #stuckSince = 0
@@ -43,9 +60,13 @@ export class LogCursor {
   #awaitedNs: bigint | undefined
   #closed = false
 
-  /** @param verify whether checksums are looked at */
-  constructor(topic: string, log: NativeLog, verify: boolean) {
+  /**
+   * @param verify whether checksums are looked at
+   * @param shared where mappings are taken from, if many cursors read the topic; then nothing is detached while another one is there
+   */
+  constructor(topic: string, log: NativeLog, verify: boolean, shared?: SharedSegments) {
     this.topic = topic
+    this.#shared = shared
     this.#log = log
     this.#reader = callNative(() => log.openReader(verify), { topic })
     this.#scan = this.#reader.scanFunction(this.#scratch.buffer)
@@ -212,9 +233,8 @@ export class LogCursor {
   close(): void {
     if (this.#closed) return
     this.#closed = true
+    this.#leave()
     this.#reader.close()
-    this.region = noRegion
-    this.#commits = new Int32Array(0)
   }
 
   /** Calls the addon. Its failure tells where the log begins and ends now, so that the caller can choose where to go. */
@@ -240,11 +260,14 @@ export class LogCursor {
 
   #enter(at: NativePosition): void {
     if (at.segment !== this.#segment) {
+      const shared = this.#shared?.enter(at)
       // The old segment's buffer is detached by this.
-      const buffer = callNative(() => this.#reader.region())
-      if (buffer === null) return
-      this.region = { bytes: new Uint8Array(buffer), data: new DataView(buffer) }
-      this.#commits = new Int32Array(buffer)
+      const mapped = shared ?? this.#map()
+      if (mapped === undefined) return
+      this.#leave()
+      this.#entered = shared
+      this.region = mapped.region
+      this.#commits = mapped.commits
       this.#segment = at.segment
     }
     this.offset = at.offset
@@ -252,5 +275,22 @@ export class LogCursor {
     this.sequence = at.sequence
     this.#stuckSince = 0
     this.#store()
+  }
+
+  #map(): MappedSegment | undefined {
+    const buffer = callNative(() => this.#reader.region())
+    if (buffer === null) return undefined
+    return {
+      region: { bytes: new Uint8Array(buffer), data: new DataView(buffer) },
+      commits: new Int32Array(buffer),
+    }
+  }
+
+  #leave(): void {
+    if (this.#entered !== undefined) this.#shared?.leave(this.#entered)
+    this.#entered = undefined
+    this.region = noRegion
+    this.#commits = new Int32Array(0)
+    this.#segment = 0
   }
 }

@@ -1,8 +1,15 @@
 import { native } from '../native/addon.js'
 import { callNative, fromNative } from '../native/error.js'
-import type { NativeAppender, NativeLog, NativeLogInfo, NativeProducerTrace, NativeSettings } from '../native/types.js'
+import type {
+  NativeAppender,
+  NativeLog,
+  NativeLogInfo,
+  NativeProducerTrace,
+  NativeReader,
+  NativeSettings,
+} from '../native/types.js'
 import { fromHeld } from './holders.js'
-import { LogCursor } from './log-cursor.js'
+import { LogCursor, type SharedSegments } from './log-cursor.js'
 
 /** A topic's log, open. Its failures are HermesErrors that name the topic. */
 export class TopicLog {
@@ -43,8 +50,23 @@ export class TopicLog {
   }
 
   /** A cursor at the beginning. The caller closes it. */
-  cursor(verify: boolean): LogCursor {
-    return new LogCursor(this.topic, this.#log, verify)
+  cursor(verify: boolean, shared?: SharedSegments): LogCursor {
+    return new LogCursor(this.topic, this.#log, verify, shared)
+  }
+
+  /** The addon's half of a cursor. The caller closes it. */
+  openReader(): NativeReader {
+    return callNative(() => this.#log.openReader(false), { topic: this.topic })
+  }
+
+  /** Looks, on another thread, through what a cursor's `seek` there would have to look through. One after the other: `seek` waits for it. */
+  async prepareSeek(target: number | bigint): Promise<void> {
+    try {
+      // (an addon of before has no such call; its seeks look for themselves)
+      await this.#log.prepareSeek?.(target)
+    } catch (error) {
+      throw fromNative(error, { topic: this.topic })
+    }
   }
 
   /** What the log says of producer slots: see docs/wire-protocol.md. */

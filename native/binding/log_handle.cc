@@ -7,6 +7,7 @@
 #include "binding/reader_handle.h"
 #include "binding/reports.h"
 #include "binding/task.h"
+#include "core/log/reader.h"
 #include "core/log/recovery.h"
 #include "core/log/retention.h"
 #include "core/platform/clock.h"
@@ -41,6 +42,27 @@ class OpenAppender final : public Task {
   RecoveryReport report_;
 };
 
+/// Makes the indexes that a seek needs, off the event loop: to look through sealed segments that have none takes a second per few gigabytes.
+class PrepareSeek final : public Task {
+ public:
+  PrepareSeek(napi_env env, std::shared_ptr<Log> log, bool by_time, uint64_t wanted)
+      : Task(env), log_(std::move(log)), by_time_(by_time), wanted_(wanted) {}
+
+ protected:
+  Status work() override {
+    Reader reader(log_, MappedFile::Access::kRead);
+    // What is wrong with the place is told by the seek itself.
+    (void)(by_time_ ? reader.seek_time(wanted_) : reader.seek_sequence(wanted_));
+    return Status::success();
+  }
+  napi_value result(napi_env env) override { return to_undefined(env); }
+
+ private:
+  std::shared_ptr<Log> log_;
+  bool by_time_;
+  uint64_t wanted_;
+};
+
 }  // namespace
 
 napi_value LogHandle::define(napi_env env) {
@@ -48,6 +70,7 @@ napi_value LogHandle::define(napi_env env) {
                      {method<&LogHandle::open_appender>("openAppender"),
                       method<&LogHandle::open_reader>("openReader"), method<&LogHandle::info>("info"),
                       method<&LogHandle::next_sequence>("nextSequence"),
+                      method<&LogHandle::prepare_seek>("prepareSeek"),
                       method<&LogHandle::verify_segment>("verifySegment"),
                       method<&LogHandle::repair>("repair"),
                       method<&LogHandle::participants>("participants"),
@@ -113,6 +136,20 @@ napi_value LogHandle::next_sequence(const Napi::CallbackInfo& info) {
   if (status.code == Code::kNotFound && log_->active() == 0) return to_number(info.Env(), 1.0);
   if (!status.ok()) return throw_status(info.Env(), status);
   return to_number(info.Env(), committed.sequence);
+}
+
+/// prepareSeek(sequence: number | timestampNs: bigint) → Promise: a reader's seek there will not have to look through whole segments.
+napi_value LogHandle::prepare_seek(const Napi::CallbackInfo& info) {
+  const napi_env env = info.Env();
+  if (log_ == nullptr) return throw_closed(env, "topic");
+  uint64_t wanted = 0;
+  bool lossless = true;
+  bool by_time = false;
+  if (!read(env, info[0], &wanted)) {
+    by_time = napi_get_value_bigint_uint64(env, info[0], &wanted, &lossless) == napi_ok;
+    if (!by_time) return throw_usage(env, "prepareSeek(sequence: number | timestampNs: bigint)");
+  }
+  return Task::start("hermes:prepare-seek", std::make_unique<PrepareSeek>(env, log_, by_time, wanted));
 }
 
 /// verifySegment(number) → Promise of what a look at every frame of the segment found.

@@ -20,6 +20,7 @@ class LogHandle final : public Wrapped<LogHandle> {
   napi_value open_reader(const Napi::CallbackInfo& info);
   napi_value next_sequence(const Napi::CallbackInfo& info);
   napi_value info(const Napi::CallbackInfo& info);
+  napi_value prepare_seek(const Napi::CallbackInfo& info);
   napi_value verify_segment(const Napi::CallbackInfo& info);
   napi_value repair(const Napi::CallbackInfo& info);
   napi_value participants(const Napi::CallbackInfo& info);

@@ -37,6 +37,8 @@ describe('acknowledgements that may wait', () => {
     const host: ChannelHost = {
       send: (packet) => acks.push(readAck(packet, packetHeaderBytes, packet.length).map((run) => run.first)),
       failChannel: () => {},
+      resume: () => {},
+      holder: { identity: 'a', address: 'b' },
     }
     const topic = {
       ingest: (_producer: unknown, bytes: Buffer, start: number): Run => {

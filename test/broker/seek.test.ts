@@ -1,0 +1,108 @@
+import { existsSync } from 'node:fs'
+import { readdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, it } from 'vitest'
+import { serve } from '../../lib/broker/broker.js'
+import { open, text } from '../../lib/index.js'
+import { native } from '../../lib/native/addon.js'
+import { parseJson } from '../../lib/wire/messages.js'
+import { packetType } from '../../lib/wire/packet.js'
+import { jsonPacket } from '../../lib/wire/packet-writer.js'
+import { makeFolder, removeFolder } from '../helpers/folder.js'
+import { Stranger, settings } from './stranger.js'
+
+/* Finding a place in a topic is work that a client can ask for: the broker's thread is not to be held up by it. */
+
+const count = 200_000
+const codec = text
+let dir: string
+let folder: string
+
+beforeEach(async () => {
+  dir = makeFolder()
+  folder = join(dir, 'topics', 't')
+  await using local = await open(dir)
+  const options = { codec, segmentBytes: 4 * 1024 * 1024, maxPayloadBytes: 4096 }
+  const publisher = await local.topic('t', options).publisher()
+  for (let n = 1; n <= count; n++) if (!publisher.publish(`message ${n}`)) await publisher.ready()
+})
+afterEach(() => removeFolder(dir))
+
+/** Processor time of this thread's work, in milliseconds. */
+function cost(work: () => void): number {
+  const before = process.cpuUsage()
+  work()
+  const { user, system } = process.cpuUsage(before)
+  return (user + system) / 1000
+}
+
+const openLog = () => new native.openLog(folder, null, {})
+
+async function forgetIndexes(): Promise<void> {
+  for (const name of await readdir(folder)) if (name.endsWith('.idx')) await rm(join(folder, name))
+}
+
+it('a seek that was prepared does not look through whole segments', async () => {
+  const middle = count / 2
+  const cold = openLog()
+  const without = cost(() => cold.openReader(false).seek(middle))
+  cold.close()
+  await forgetIndexes()
+  const log = openLog()
+  await log.prepareSeek?.(middle)
+  const reader = log.openReader(false)
+  expect(reader.seek(middle)).toMatchObject({ sequence: middle })
+  const hundred = cost(() => {
+    for (let n = 0; n < 100; n++) reader.seek(middle + n * 7)
+  })
+  // A hundred of them are less work than thirty without an index.
+  expect(hundred).toBeLessThan(30 * without)
+  reader.close()
+  log.close()
+})
+
+it('a time is looked for in all segments, off the thread, once', async () => {
+  const sealed = (await readdir(folder)).filter((name) => /^\d{10}\.(?!idx)/.test(name)).length - 1
+  expect(sealed).toBeGreaterThan(1)
+  const log = openLog()
+  const later = BigInt(Date.now() + 3_600_000) * 1_000_000n
+  await log.prepareSeek?.(later)
+  for (let number = 1; number < sealed; number++)
+    expect(existsSync(join(folder, `${String(number).padStart(10, '0')}.idx`))).toBe(true)
+  const reader = log.openReader(false)
+  reader.seek(later)
+  expect(cost(() => reader.seek(later))).toBeLessThan(20)
+  reader.close()
+  log.close()
+})
+
+it('the newest of many SEEKs is where a remote subscriber goes, in order with the others', async () => {
+  await using broker = await serve({ dir, port: 0 })
+  const stranger = await Stranger.greeted(broker.port)
+  const wanted = { ...settings, segmentBytes: undefined, create: false }
+  stranger.say(jsonPacket(packetType.subscribe, 1, { topic: 't', settings: wanted, from: count / 2, credit: 100 }))
+  const { body } = await stranger.hear(packetType.subscribed)
+  expect(parseJson(body, 0, body.length)).toMatchObject({ epoch: 0, sequence: count / 2 })
+  const places = [1, { timeMs: 0 }, 'earliest', count, { timeMs: Date.now() + 1e7 }, 'latest', 77]
+  let epoch = 0
+  const packets = Array.from({ length: 40 }, () =>
+    places.map((from) => jsonPacket(packetType.seek, 1, { epoch: ++epoch, from })),
+  )
+  stranger.say(...packets.flat())
+  for (;;) {
+    const answer = await stranger.hear(packetType.subscribed)
+    const told = parseJson(answer.body, 0, answer.body.length)
+    if (told['epoch'] !== epoch) continue
+    expect(told).toMatchObject({ sequence: 77 })
+    break
+  }
+  // A place that is not there ends the channel, and the connection goes on.
+  stranger.say(jsonPacket(packetType.seek, 1, { epoch: epoch + 1, from: count + 100 }))
+  expect(await stranger.error()).toBe('OUT_OF_RANGE')
+  stranger.say(jsonPacket(packetType.subscribe, 2, { topic: 't', settings: wanted, from: count + 100, credit: 100 }))
+  expect(await stranger.error()).toBe('OUT_OF_RANGE')
+  stranger.say(jsonPacket(packetType.subscribe, 3, { topic: 't', settings: wanted, from: 5, credit: 100 }))
+  const third = await stranger.hear(packetType.subscribed)
+  expect(parseJson(third.body, 0, third.body.length)).toMatchObject({ sequence: 5 })
+  stranger.socket.destroy()
+})
