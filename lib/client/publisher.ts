@@ -8,14 +8,7 @@ import { frameAlignment, frameBytes, frameHeaderBytes, frameOffset } from '../fr
 import type { RecoveryReport } from '../model/recovery.js'
 import { type Durability, durabilities } from '../model/topic.js'
 import type { PublisherPort } from '../placement/port.js'
-
-/** What a message got when it was published. */
-export interface Receipt {
-  /** Dense per topic, from 1. */
-  readonly sequence: number
-  /** Nanoseconds since 1970. */
-  readonly timestampNs: bigint
-}
+import { Receipt } from './receipt.js'
 
 export interface PublishOptions extends WaitOptions {
   /** What the acknowledgement of this message means. Default: the publisher's own durability. */
@@ -61,7 +54,8 @@ export class Publisher<In> implements AsyncDisposable {
   #closed = new Deferred<void>()
   /** What close() waits for. */
   readonly #settled: Durability
-  #synced = 0
+  /** Of a `synced` publisher: all before and with this one are known to be synced; `undefined` before the first message. */
+  #synced: number | undefined
   #syncing = false
   #failed: unknown
 
@@ -102,7 +96,7 @@ export class Publisher<In> implements AsyncDisposable {
   publish(value: In): boolean {
     if (!this.#accepts) throw this.#refusal()
     const roomy = this.#port.append(this.#encode(value))
-    return this.durability === 'written' ? roomy : this.#syncSoon() && roomy
+    return this.durability === 'written' ? roomy : this.#syncSoon(1) && roomy
   }
 
   /**
@@ -115,6 +109,10 @@ export class Publisher<In> implements AsyncDisposable {
     if (!this.#accepts) throw this.#refusal()
     if (!isIterable(values)) {
       throw invalid('publishBatch() takes an array or another iterable of values.')
+    }
+    // A string is an iterable of its characters, and nobody means those.
+    if (typeof values === 'string') {
+      throw invalid('publishBatch() takes an array or another iterable of values, not one string: use publish().')
     }
     const port = this.#port
     const { region, batchOffset, batchLimit: end, maxPayloadBytes } = port
@@ -155,7 +153,7 @@ export class Publisher<In> implements AsyncDisposable {
     } finally {
       this.#accepts = this.#state === 'open'
     }
-    return this.durability === 'written' ? roomy : this.#syncSoon() && roomy
+    return this.durability === 'written' ? roomy : this.#syncSoon(accepted + count) && roomy
   }
 
   /**
@@ -172,10 +170,16 @@ export class Publisher<In> implements AsyncDisposable {
     if (!this.#port.durabilities.includes(durability)) throw this.#unsupported(durability)
     if (!this.#accepts) throw this.#refusal()
     const roomy = this.#port.append(this.#encode(value))
+    if (this.durability === 'synced') this.#synced ??= this.#accepted() - 1
     return bounded(
       options,
       (signal) => this.#receipt(roomy, durability, signal),
-      () => this.#late('publishAsync()'),
+      () =>
+        this.#late(
+          'publishAsync()',
+          options,
+          `its message is not acknowledged as '${durability}' yet. It may still be: what was published stays published.`,
+        ),
     )
   }
 
@@ -183,13 +187,13 @@ export class Publisher<In> implements AsyncDisposable {
     const port = this.#port
     if (port.receipt !== undefined) {
       const upto = this.#accepted()
-      const receipt = await port.receipt(signal)
+      const { sequence, timestampNs } = await port.receipt(signal)
       if (durability !== this.durability) await port.reached(upto, durability, signal)
-      return receipt
+      return new Receipt(sequence, timestampNs)
     }
-    const receipt: Receipt = { sequence: port.lastSequence, timestampNs: port.lastTimestampNs }
+    const receipt = new Receipt(port.lastSequence, port.lastTimestampNs)
     if (!roomy) await port.ready(signal)
-    if (durability !== 'written') await port.reached(receipt.sequence, durability, signal)
+    if (durability !== 'written') await this.#reached(receipt.sequence, durability, signal)
     return receipt
   }
 
@@ -199,11 +203,11 @@ export class Publisher<In> implements AsyncDisposable {
     if (this.#state === 'closed') throw this.#closedError()
     const wait = async (signal: AbortSignal | undefined) => {
       if (this.durability === 'synced' && this.#underway() > unsyncedLimit / 2) {
-        await this.#port.reached(this.#accepted(), 'synced', signal)
+        await this.#reached(this.#accepted(), 'synced', signal)
       }
       await this.#port.ready(signal)
     }
-    await bounded(options, wait, () => this.#late('ready()'))
+    await bounded(options, wait, () => this.#late('ready()', options, 'there is no room for more messages yet.'))
   }
 
   /**
@@ -218,14 +222,19 @@ export class Publisher<In> implements AsyncDisposable {
     const upto = this.#accepted()
     await bounded(
       options,
-      (signal) => this.#port.reached(upto, durability, signal),
-      () => this.#late('flush()'),
+      (signal) => this.#reached(upto, durability, signal),
+      () =>
+        this.#late(
+          'flush()',
+          options,
+          `not all messages are acknowledged as '${durability}' yet. They may still be: what was published stays published.`,
+        ),
     )
   }
 
   /** Messages that were accepted here and have not, as far as is known, reached the publisher's durability. */
   get unacknowledged(): number {
-    return this.#port.unacknowledged ?? (this.durability === 'synced' && this.#synced > 0 ? this.#underway() : 0)
+    return this.#port.unacknowledged ?? this.#underway()
   }
 
   /**
@@ -283,7 +292,7 @@ export class Publisher<In> implements AsyncDisposable {
     const hurry = this.#hurry.signal
     let missing = 0
     try {
-      await this.#port.reached(this.#accepted(), this.#settled, hurry)
+      await this.#reached(this.#accepted(), this.#settled, hurry)
     } catch (error) {
       missing = this.unacknowledged
       throw hurry.aborted && error instanceof HermesError && error.code === 'ABORTED'
@@ -310,13 +319,11 @@ export class Publisher<In> implements AsyncDisposable {
     )
   }
 
-  #late(call: string): HermesError {
+  #late(call: string, { timeoutMs }: WaitOptions, outcome: string): HermesError {
     const { topic, unacknowledged } = this
-    return new HermesError(
-      'TIMED_OUT',
-      `${call} of the publisher of '${topic}' has waited as long as it may; ${unacknowledged} messages are not acknowledged. They may still be: what was published stays published.`,
-      { details: { topic, unacknowledged } },
-    )
+    return new HermesError('TIMED_OUT', `${call} to '${topic}' has waited ${timeoutMs} ms, and ${outcome}`, {
+      details: { topic, unacknowledged, timeoutMs },
+    })
   }
 
   #unsupported(durability: Durability): HermesError {
@@ -370,15 +377,20 @@ export class Publisher<In> implements AsyncDisposable {
   }
 
   #underway(): number {
-    return this.#accepted() - this.#synced
+    return this.#synced === undefined ? 0 : this.#accepted() - this.#synced
+  }
+
+  async #reached(upto: number, durability: Durability, signal: AbortSignal | undefined): Promise<void> {
+    await this.#port.reached(upto, durability, signal)
+    if (durability === 'synced' && this.#synced !== undefined && upto > this.#synced) this.#synced = upto
   }
 
   /** Keeps one sync under way while a `synced` publisher publishes without awaiting. */
-  #syncSoon(): boolean {
+  #syncSoon(count: number): boolean {
     if (this.#failed !== undefined) throw this.#failed
     if (!this.#syncing) {
       this.#syncing = true
-      if (this.#synced === 0) this.#synced = this.#accepted() - 1
+      this.#synced ??= this.#accepted() - count
       void this.#syncAll()
     }
     return this.#underway() <= unsyncedLimit
@@ -386,11 +398,7 @@ export class Publisher<In> implements AsyncDisposable {
 
   async #syncAll(): Promise<void> {
     try {
-      while (this.#state === 'open' && this.#accepted() > this.#synced) {
-        const upto = this.#accepted()
-        await this.#port.reached(upto, 'synced', undefined)
-        this.#synced = upto
-      }
+      while (this.#state === 'open' && this.#underway() > 0) await this.#reached(this.#accepted(), 'synced', undefined)
     } catch (error) {
       // The next call reports it: nobody awaits this one.
       if (this.#state === 'open') this.#failed = error

@@ -1,6 +1,7 @@
 import { bounded, checkWaitOptions, type WaitOptions } from '../base/abort.js'
 import { Deferred } from '../base/deferred.js'
 import { HermesError } from '../base/errors.js'
+import { refusePromise } from '../base/handler.js'
 import { isAsyncFunction, isDate } from '../base/kinds.js'
 import { checkInteger, invalid } from '../base/options.js'
 import type { Codec, Reader } from '../codec/codec.js'
@@ -83,9 +84,10 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
   /**
    * Hands up to `limit` messages that are there to `handler`, without waiting. Synchronous; allocates nothing of its own per message.
    * A message counts as consumed once its handler was called, also if that throws: the error comes out of `poll`, and the next call goes on behind.
+   * A handler that returns a promise is refused: its message is gone when the promise goes on.
    *
    * @returns how many messages were handled
-   * @throws HermesError `CLOSED`, `BUSY` (called from within a handler, or while an iterator is in use), `CORRUPT`, `BEHIND_RETENTION`, `DECODE_FAILED`
+   * @throws HermesError `INVALID_ARGUMENT`, `CLOSED`, `BUSY` (called from within a handler, or while an iterator is in use), `CORRUPT`, `BEHIND_RETENTION`, `DECODE_FAILED`
    */
   poll(handler: Handler<View>, limit: number = defaultLimit): number {
     let port = this.#port
@@ -348,7 +350,8 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
  * compiled by itself has the whole budget. The call costs 3 ns; a handler that reads eight fields is a third faster.
  */
 function deliver<View>(handler: Handler<View>, value: View, message: MessageView): void {
-  handler(value, message)
+  const answer: unknown = handler(value, message)
+  if (typeof answer === 'object') refusePromise('poll()', answer)
 }
 
 function noteSeveralHandlers(): void {

@@ -1,4 +1,5 @@
 import { HermesError } from '../base/errors.js'
+import { refusePromise } from '../base/handler.js'
 import { isUint8Array } from '../base/plain-bytes.js'
 import {
   checkedPayloadBytes,
@@ -181,7 +182,8 @@ export class Decoder<Out, View = Out> {
         const { length } = this.#frame
         const next = at + frameBytes(length)
         this.#position = next
-        handler(this.#reader.read(region, at + frameHeaderBytes, length), this.#face)
+        const answer: unknown = handler(this.#reader.read(region, at + frameHeaderBytes, length), this.#face)
+        if (typeof answer === 'object') refusePromise('decode()', answer)
         at = this.#advance(region, next, end)
       }
       this.#position = at

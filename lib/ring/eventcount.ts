@@ -1,4 +1,4 @@
-import { onAbort } from '../base/abort.js'
+import { bounded, checkWaitOptions, onAbort, type WaitOptions } from '../base/abort.js'
 import { HermesError } from '../base/errors.js'
 import { aborted, checkInteger } from '../base/options.js'
 import { pause, turn } from '../base/pause.js'
@@ -56,6 +56,32 @@ export function sleepUntil(memory: RingMemory, room: boolean, ready: () => boole
     }
     if (ready()) return true
   }
+}
+
+/**
+ * Waits without blocking the thread, as long as the options allow.
+ *
+ * @param call for the message: `items()`
+ * @throws HermesError `ABORTED`, `TIMED_OUT`, `INVALID_ARGUMENT`, `UNKNOWN_OPTION`; what `ready` throws
+ */
+export async function waitUntil(
+  call: string,
+  memory: RingMemory,
+  room: boolean,
+  ready: () => boolean,
+  options: WaitOptions,
+): Promise<void> {
+  checkWaitOptions(call, options)
+  await bounded(
+    options,
+    (signal) => pollUntil(memory, room, ready, signal),
+    () =>
+      new HermesError(
+        'TIMED_OUT',
+        `${call} of a ring: there was no ${room ? 'room' : 'item'} within ${options.timeoutMs} ms.`,
+        { details: { timeoutMs: options.timeoutMs } },
+      ),
+  )
 }
 
 /** As `sleepUntil` without blocking the thread: polls each turn of the event loop at first, then every millisecond, or asleep on the eventcount of a named ring. */

@@ -1,8 +1,10 @@
+import type { WaitOptions } from '../base/abort.js'
 import { lengthOfBatch, valueOfBatch } from '../base/batch.js'
-import { checkInteger, checkOptions, checkSignal, invalid } from '../base/options.js'
+import { refusePromise } from '../base/handler.js'
+import { checkInteger, checkOptions, invalid } from '../base/options.js'
 import type { Codec, Reader, Region } from '../codec/codec.js'
 import { checkHandler, checkLimit, checkTarget } from './arguments.js'
-import { pollUntil, sleepUntil, wake } from './eventcount.js'
+import { sleepUntil, waitUntil, wake } from './eventcount.js'
 import { word } from './layout.js'
 import { createMpmc, type MpmcRingAttachOptions, type MpmcRingOptions } from './mpmc-options.js'
 import { closeEntry, joinRing, markDead, participantStates, stateOf } from './participant.js'
@@ -275,7 +277,8 @@ export class MpmcRing<In, Out = In, View = Out> {
       this.#polling = true
       this.#reading++
       try {
-        handler(this.#reader.read(this.#region, offset, this.#itemBytes))
+        const answer: unknown = handler(this.#reader.read(this.#region, offset, this.#itemBytes))
+        if (typeof answer === 'object') refusePromise('poll()', answer)
       } finally {
         this.#polling = false
         this.#reading--
@@ -323,6 +326,16 @@ export class MpmcRing<In, Out = In, View = Out> {
     this.close()
   }
 
+  /** For console.log: what tells rings apart, not their memory. */
+  [Symbol.for('nodejs.util.inspect.custom')](
+    _depth: number,
+    options: object,
+    inspect: (value: unknown, options: object) => string,
+  ): string {
+    const { name, capacity, closed } = this
+    return `MpmcRing ${inspect({ name, capacity, closed }, options)}`
+  }
+
   /** Declares a participant dead, for example when its worker has exited without closing. Returns whether it was attached. Of a named ring the kernel knows who lives: this asks it, and returns whether the participant is dead. */
   evict(participant: number): boolean {
     checkInteger('participant', participant, 0, this.#memory.participants - 1)
@@ -348,16 +361,14 @@ export class MpmcRing<In, Out = In, View = Out> {
     return sleepUntil(this.#memory, true, () => this.#open.hasRoom(), timeoutMs)
   }
 
-  /** As `waitForItems`, without blocking the event loop. @throws HermesError also `ABORTED` */
-  async items(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
-    checkSignal(options.signal)
-    await pollUntil(this.#memory, false, () => this.#open.hasItem(), options.signal)
+  /** As `waitForItems`, without blocking the event loop. @throws HermesError also `ABORTED`, `TIMED_OUT` */
+  async items(options: WaitOptions = {}): Promise<void> {
+    await waitUntil('items()', this.#memory, false, () => this.#open.hasItem(), options)
   }
 
-  /** As `waitForRoom`, without blocking the event loop. @throws HermesError also `ABORTED` */
-  async room(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
-    checkSignal(options.signal)
-    await pollUntil(this.#memory, true, () => this.#open.hasRoom(), options.signal)
+  /** As `waitForRoom`, without blocking the event loop. @throws HermesError also `ABORTED`, `TIMED_OUT` */
+  async room(options: WaitOptions = {}): Promise<void> {
+    await waitUntil('room()', this.#memory, true, () => this.#open.hasRoom(), options)
   }
 
   #claimWrite(owner: number): boolean {

@@ -10,7 +10,7 @@ import type { RingMemory } from './ring-memory.js'
 
 /** What every ring can be told at creation. */
 export interface RingCreateOptions {
-  /** Slots, or bytes for a SpscByteRing: a power of two, at most 2^30. */
+  /** Slots, or bytes for an SpscByteRing: a power of two, at most 2^30. */
   readonly capacity: number
   /** Whether threads may sleep on this ring (`waitForItems`, `waitForRoom`). Default true. */
   readonly parking?: boolean
@@ -47,7 +47,7 @@ export function itemBytesOf(codec: Codec<never, unknown, unknown>, itemBytes: nu
   const bytes = itemBytes ?? codec.maxBytes
   if (bytes === undefined) {
     throw invalid(
-      `The ${codec.name} codec has no fixed size. Give 'itemBytes' if all values take the same number of bytes, or use a SpscByteRing.`,
+      `The ${codec.name} codec has no fixed size. Give 'itemBytes' if all values take the same number of bytes, or use an SpscByteRing.`,
       { codec: codec.name },
     )
   }
@@ -96,7 +96,7 @@ export function checkTag(memory: RingMemory, codec: Codec<never, unknown, unknow
 export function wrongSize(codec: string, got: number, itemBytes: number): HermesError {
   return new HermesError(
     'ENCODE_FAILED',
-    `The ${codec} value takes ${got} bytes, and each item of this ring takes exactly ${itemBytes}. Use a SpscByteRing for values of changing size.`,
+    `The ${codec} value takes ${got} bytes, and each item of this ring takes exactly ${itemBytes}. Use an SpscByteRing for values of changing size.`,
     { details: { codec, got, itemBytes } },
   )
 }

@@ -1,5 +1,6 @@
 import { lengthOfBatch, valueOfBatch } from '../base/batch.js'
 import { HermesError } from '../base/errors.js'
+import { refusePromise } from '../base/handler.js'
 import { checkInteger, checkOptions, invalid } from '../base/options.js'
 import { isUint8Array, lengthOf, plainView } from '../base/plain-bytes.js'
 import type { Codec, Reader, Region } from '../codec/codec.js'
@@ -309,7 +310,8 @@ export class SpscByteRing<In, Out = In, View = Out> extends SpscSide {
         // Given back together at the end; meanwhile this is only our own position.
         this.consumed = next
         done++
-        handler(this.#reader.read(this.#region, this.#offset, this.#length), this.#label)
+        const answer: unknown = handler(this.#reader.read(this.#region, this.#offset, this.#length), this.#label)
+        if (typeof answer === 'object') refusePromise('poll()', answer)
         if (done < limit && !this.closed) next = this.#look(false)
       }
     } finally {

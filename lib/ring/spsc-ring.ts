@@ -1,4 +1,5 @@
 import { lengthOfBatch, valueOfBatch } from '../base/batch.js'
+import { refusePromise } from '../base/handler.js'
 import { checkInteger, checkOptions, invalid, show } from '../base/options.js'
 import { plainView } from '../base/plain-bytes.js'
 import type { Codec, Reader, Region } from '../codec/codec.js'
@@ -283,7 +284,8 @@ export class SpscRing<In, Out = In, View = Out> extends SpscSide {
       while (done < count && !this.closed) {
         const offset = dataOffset + ((begin + done) & this.mask) * this.#itemBytes
         done++
-        handler(this.#reader.read(this.#region, offset, this.#itemBytes))
+        const answer: unknown = handler(this.#reader.read(this.#region, offset, this.#itemBytes))
+        if (typeof answer === 'object') refusePromise('poll()', answer)
       }
     } finally {
       this.release((begin + done) | 0)

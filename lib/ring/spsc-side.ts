@@ -1,6 +1,7 @@
+import type { WaitOptions } from '../base/abort.js'
 import { HermesError } from '../base/errors.js'
-import { checkBoolean, checkChoice, checkSignal } from '../base/options.js'
-import { pollUntil, sleepUntil, wake } from './eventcount.js'
+import { checkBoolean, checkChoice } from '../base/options.js'
+import { sleepUntil, waitUntil, wake } from './eventcount.js'
 import { word } from './layout.js'
 import { attachEntry, closeEntry, markDead, participantStates, stateOf } from './participant.js'
 import { corrupt, type RingHandle, type RingMemory } from './ring-memory.js'
@@ -142,6 +143,16 @@ export abstract class SpscSide {
     this.close()
   }
 
+  /** For console.log: what tells rings apart, not their memory. */
+  [Symbol.for('nodejs.util.inspect.custom')](
+    _depth: number,
+    options: object,
+    inspect: (value: unknown, options: object) => string,
+  ): string {
+    const { name, role, capacity, closed } = this
+    return `${this.constructor.name} ${inspect({ name, role, capacity, closed }, options)}`
+  }
+
   /**
    * Declares the holder of a role dead, for example when its worker has exited without closing. The other side then gets
    * `PEER_DEAD` instead of waiting for ever. Returns whether somebody held it. For a named ring nobody needs this: the kernel tells. There
@@ -174,16 +185,14 @@ export abstract class SpscSide {
     return sleepUntil(this.memory, true, () => this.hasRoom(), timeoutMs)
   }
 
-  /** As `waitForItems`, without blocking the event loop. @throws HermesError also `ABORTED` */
-  async items(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
-    checkSignal(options.signal)
-    await pollUntil(this.memory, false, () => this.#itemsOrEnd(), options.signal)
+  /** As `waitForItems`, without blocking the event loop. @throws HermesError also `ABORTED`, `TIMED_OUT` */
+  async items(options: WaitOptions = {}): Promise<void> {
+    await waitUntil('items()', this.memory, false, () => this.#itemsOrEnd(), options)
   }
 
-  /** As `waitForRoom`, without blocking the event loop. @throws HermesError also `ABORTED` */
-  async room(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
-    checkSignal(options.signal)
-    await pollUntil(this.memory, true, () => this.hasRoom(), options.signal)
+  /** As `waitForRoom`, without blocking the event loop. @throws HermesError also `ABORTED`, `TIMED_OUT` */
+  async room(options: WaitOptions = {}): Promise<void> {
+    await waitUntil('room()', this.memory, true, () => this.hasRoom(), options)
   }
 
   /** Room for one more item (of any size). */

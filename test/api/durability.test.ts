@@ -32,6 +32,26 @@ async function synced(hermes: Hermes, sequence: number): Promise<void> {
   await until(async () => (await hermes.info('t')).watermarks.synced === sequence)
 }
 
+/* ---- acknowledgements ---- */
+
+test('a synced publisher counts as unacknowledged what is published and not synced, whichever way it was published', async () => {
+  await using hermes = await open(folder())
+  const publisher = await hermes.topic('t', codec).publisher({ durability: 'synced' })
+  const payload = new Uint8Array(8)
+  expect(publisher.unacknowledged).toBe(0)
+  const first = publisher.publishAsync(payload)
+  expect(publisher.unacknowledged).toBe(1)
+  // Nothing can be acknowledged in between: the event loop has no turn.
+  const second = publisher.publishAsync(payload)
+  expect(publisher.unacknowledged).toBe(2)
+  await Promise.all([first, second])
+  expect(publisher.unacknowledged).toBe(0)
+  publisher.publishBatch(Array.from({ length: 300 }, () => payload))
+  expect(publisher.unacknowledged).toBe(300)
+  await publisher.flush()
+  expect(publisher.unacknowledged).toBe(0)
+})
+
 /* ---- watermarks ---- */
 
 test('watermarks tell what is claimed, written and synced', async () => {

@@ -19,7 +19,10 @@ export function programsCase({ it }: Suite): void {
   it('yields messages that JSON takes, with a date', async ({ hermes }) => {
     const topic = hermes.topic('trades', { codec: Trade })
     const subscriber = await topic.subscriber({ from: 'earliest' })
-    const { timestampNs } = await (await topic.publisher()).publishAsync({ id: 2n ** 63n })
+    const receipt = await (await topic.publisher()).publishAsync({ id: 2n ** 63n })
+    const { timestampNs } = receipt
+    expect(JSON.parse(JSON.stringify(receipt))).toEqual({ sequence: 1, timestampNs: String(timestampNs) })
+    expect(receipt.date.getTime()).toBe(Number(timestampNs / 1_000_000n))
     for await (const message of subscriber) {
       expect(JSON.parse(JSON.stringify(message))).toEqual({
         sequence: 1,
@@ -43,6 +46,37 @@ export function programsCase({ it }: Suite): void {
       ['VALIDATION_FAILED', 'numbers', 2],
       ['VALIDATION_FAILED', 'numbers', 3],
     ])
+  })
+
+  it('refuses a handler that returns a promise, and goes on behind its message', async ({ hermes }) => {
+    const topic = hermes.topic('texts', { codec: text })
+    const publisher = await topic.publisher()
+    const subscriber = await topic.subscriber({ from: 'earliest' })
+    for (const value of ['a', 'b', 'c']) publisher.publish(value)
+    await publisher.flush()
+    await subscriber.ready()
+    const seen: string[] = []
+    const save = async (value: string) => {
+      seen.push(value)
+    }
+    // An arrow function that calls an async one is none itself.
+    const error = await failure('INVALID_ARGUMENT', () => subscriber.poll((value) => save(value)))
+    expect(error.message).toContain('promise')
+    expect(seen).toEqual(['a'])
+    const rest: string[] = []
+    while (rest.length < 2) {
+      await subscriber.ready()
+      subscriber.poll((value) => rest.push(value))
+    }
+    expect(rest).toEqual(['b', 'c'])
+  })
+
+  it('does not take one string for a batch of its characters', async ({ hermes }) => {
+    const publisher = await hermes.topic('texts', { codec: text }).publisher()
+    await failure('INVALID_ARGUMENT', () => publisher.publishBatch('abc'))
+    publisher.publishBatch(['abc'])
+    await publisher.flush()
+    expect(publisher.lastSequence).toBe(1)
   })
 
   it('ends an iteration by its signal without an error where it is told to', async ({ hermes }) => {
