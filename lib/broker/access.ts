@@ -31,7 +31,7 @@ export interface Rights {
 
 const anything = () => true
 
-/** Where nobody is asked who he is. */
+/** Where authentication is not configured. */
 export const allRights: Rights = { name: 'anybody', administer: true, mayPublish: anything, maySubscribe: anything }
 
 interface Known {

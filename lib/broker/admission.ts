@@ -8,7 +8,7 @@ const identityShare = 1 / 4
 /** One socket, from the moment that it is accepted until it is closed. */
 export interface Guest {
   readonly address: string
-  /** The name of its access entry; `undefined` until it has said HELLO, and where nobody is asked for a token. */
+  /** The name of its access entry; `undefined` until it has said HELLO, and where authentication is not configured. */
   readonly identity: string | undefined
 }
 

@@ -17,6 +17,7 @@ import { type BrokerOptions, type BrokerSettings, checkBrokerOptions } from './o
 import { Quota, Quotas } from './quotas.js'
 import { Scheduler } from './scheduler.js'
 import { ServedDirectory } from './served-directory.js'
+import { tlsFailure } from './tls-failure.js'
 import type { BrokerTopic } from './topic.js'
 import { TopicList } from './topic-list.js'
 import { mostPayloadBytes, TopicTable } from './topic-table.js'
@@ -31,7 +32,7 @@ const checkEveryMs = 5000
 /**
  * Serves the topics of a directory to clients on the network. Local processes may use them at the same time.
  *
- * @throws HermesError `BUSY` (another broker serves the directory), `UNAUTHORIZED` (a public address, and nobody is asked who he is),
+ * @throws HermesError `BUSY` (another broker serves the directory), `UNAUTHORIZED` (a public address without authentication),
  *   `CONNECTION_FAILED` (the address can't be listened on), and what `open()` throws
  */
 export async function serve(options: BrokerOptions): Promise<Broker> {
@@ -130,7 +131,7 @@ export class Broker implements AsyncDisposable {
     if (tls !== undefined) {
       this.#server.on('connection', (socket: Socket) => this.#acceptRaw(socket))
       this.#server.on('tlsClientError', (error: Error, socket: Socket) => {
-        this.#report('warn', 'tls-failed', { address: socket.remoteAddress, message: error.message })
+        this.#report('warn', 'tls-failed', { address: socket.remoteAddress, message: tlsFailure(error) })
         // Node tells of a greeting that did not come in time, and waits on.
         socket.destroy()
       })

@@ -89,7 +89,7 @@ export interface BrokerOptions {
   readonly tls?: BrokerTls
   /** Who may do what. Nobody is asked without it. */
   readonly access?: readonly AccessEntry[]
-  /** Serve a public address although nobody is asked who he is. */
+  /** Serve a public address without authentication. */
   readonly insecure?: boolean
   /** `park` (default) sleeps while there is nothing to do; `spin` polls without sleeping and takes a core for it. */
   readonly idle?: 'park' | 'spin'
@@ -148,7 +148,7 @@ export function checkBrokerOptions(options: BrokerOptions): BrokerSettings {
   if (!guarded && !insecure && !isLoopback(host)) {
     throw new HermesError(
       'UNAUTHORIZED',
-      `${host} can be reached by others, and nobody is asked who he is. Give 'access' entries or a client CA, or say 'insecure'.`,
+      `${host} can be reached from other machines, and authentication is not configured. Give 'access' entries or a client CA, or say 'insecure'.`,
       { details: { host } },
     )
   }

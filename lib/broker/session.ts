@@ -531,10 +531,24 @@ export class Session implements SubscriberHost {
     }
   }
 
+  /** Who asked for a topic to be made is told why it was not. */
+  #mayNotMake(error: unknown): unknown {
+    if (!(error instanceof HermesError) || error.code !== 'NOT_FOUND') return error
+    return new HermesError(
+      'NOT_FOUND',
+      `${error.message} '${this.identity}' may not make topics: have one with "administer" make it, or wait for it.`,
+      { details: error.details, cause: error },
+    )
+  }
+
   /** Opens the topic, and keeps it open for as long as `work` takes. */
   async #inTopic(name: string, settings: TopicSettings, work: (topic: BrokerTopic) => Promise<void>): Promise<void> {
     const administer = this.#rights?.administer === true
-    const topic = await this.#host.topic(name, administer ? settings : { ...settings, create: false })
+    const topic = await this.#host
+      .topic(name, administer ? settings : { ...settings, create: false })
+      .catch((error: unknown) => {
+        throw administer || settings.create === false ? error : this.#mayNotMake(error)
+      })
     try {
       if (administer) topic.setRetention(settings)
       await work(topic)

@@ -53,6 +53,26 @@ export function size(text: string): number {
   throw new InvalidArgumentError('Give a size such as 65536, 64KiB, 100MiB or 2GiB.')
 }
 
+/** What `segmentBytes` of a topic may be. */
+export function segmentSize(text: string): number {
+  const value = size(text)
+  if (value % 4096 === 0 && value >= 65_536 && value <= 2 ** 30) return value
+  throw new InvalidArgumentError('Give a multiple of 4KiB from 64KiB to 1GiB.')
+}
+
+/** What `maxPayloadBytes` of a topic may be: a quarter of its segments, whose size may be given elsewhere, is for the topic to check. */
+export function payloadSize(text: string): number {
+  const value = size(text)
+  if (value <= 2 ** 28) return value
+  throw new InvalidArgumentError('Give a size of at most 256MiB: a quarter of a segment.')
+}
+
+/** A broker's address. */
+export function brokerUrl(text: string): string {
+  if (/^(tcp|tls):\/\/./i.test(text)) return text
+  throw new InvalidArgumentError('Give tcp://host:port or tls://host:port; a directory goes with --dir.')
+}
+
 /** `earliest`, `latest`, a sequence, or an ISO 8601 date. */
 export function from(text: string): From {
   if (text === 'earliest' || text === 'latest') return text

@@ -47,6 +47,7 @@ function valueKind(option: Option): Kind | undefined {
   if (option.argChoices !== undefined) return option.argChoices
   const { long = '' } = option
   if (long === '--topic') return 'topic'
+  if (long === '--from') return ['earliest', 'latest']
   if (long === '--dir' || long === '--in') return 'folder'
   return long === '--schema' || long === '--config' || long.startsWith('--tls-') ? 'file' : 'none'
 }

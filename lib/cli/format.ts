@@ -1,5 +1,5 @@
 import { HermesError } from '../base/errors.js'
-import { invalid } from '../base/options.js'
+import { invalid, show } from '../base/options.js'
 import type { Codec } from '../codec/codec.js'
 import { msgpack } from '../codec/msgpack.js'
 import { raw } from '../codec/raw.js'
@@ -115,7 +115,10 @@ function exactJson(written: string): unknown {
 function stringOf(written: string): string {
   const value = parseJson(written)
   if (typeof value === 'string') return value
-  throw new HermesError('ENCODE_FAILED', 'The value of such a topic is a string in JSON.')
+  throw new HermesError(
+    'ENCODE_FAILED',
+    `The values of this topic are strings, and this one is ${show(value)}. Give --codec json for a new topic that is to hold other values.`,
+  )
 }
 
 const textFormat: Format = {

@@ -101,5 +101,11 @@ export async function inferStruct(
     }
   }
   if (count === 0) throw invalid('The file has no records, so no layout can be inferred: give a --schema.')
+  for (const name of seen.keys()) {
+    if (/^[A-Za-z_$][\w$]{0,63}$/.test(name)) continue
+    throw invalid(
+      `Column ${JSON.stringify(name)} can't be a field of a struct: give names of letters, digits and _ with --columns (with --header if the first line has names), or --codec json.`,
+    )
+  }
   return structOf(Object.fromEntries([...seen].map(([name, column]) => [name, column.type(name)])))
 }

@@ -22,10 +22,22 @@ export function isBroker(place: string): boolean {
 
 /** @param create whether a directory that does not exist is made */
 export async function openPlace(place: string, create: boolean, options: TcpOptions = {}): Promise<Hermes> {
-  if (!isBroker(place)) return open(place, { create })
+  if (!isBroker(place)) return openLocal(place, create)
   const token = process.env['HERMES_TOKEN']
   const tls = /^tls:/i.test(place) ? tlsFiles() : {}
   return open(place, { ...(token ? { token } : {}), ...(Object.keys(tls).length > 0 ? { tls } : {}), ...options })
+}
+
+async function openLocal(place: string, create: boolean): Promise<Hermes> {
+  try {
+    return await open(place, { create })
+  } catch (error) {
+    if (!(error instanceof HermesError) || error.code !== 'NOT_FOUND' || error.details['path'] === undefined)
+      throw error
+    const { details, cause } = error
+    const message = `There is no directory ${details['path']}. \`hermes pub\` makes it; if the topics are elsewhere, give --dir or HERMES_DIR.`
+    throw new HermesError('NOT_FOUND', message, { details, cause })
+  }
 }
 
 /** What the environment has for `tls:` brokers. */

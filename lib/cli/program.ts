@@ -1,6 +1,7 @@
-import { Command, CommanderError } from 'commander'
+import { Command, CommanderError, Option } from 'commander'
 import { HermesError } from '../base/errors.js'
 import { version } from '../base/version.js'
+import { brokerUrl } from './arguments.js'
 import { registerBackup } from './commands/backup.js'
 import { registerBattle } from './commands/battle.js'
 import { registerBench } from './commands/bench.js'
@@ -82,9 +83,13 @@ export function makeProgram(session: Session): Command {
       // (An empty variable is none.)
       session.streams.env['HERMES_DIR'] || defaultDir,
     )
-    .option(
-      '-u, --url <url>',
-      'a broker in place of --dir: tcp://host:port or tls://host:port; its token is HERMES_TOKEN',
+    .addOption(
+      new Option(
+        '-u, --url <url>',
+        'a broker in place of --dir: tcp://host:port or tls://host:port; its token is HERMES_TOKEN',
+      )
+        .argParser(brokerUrl)
+        .conflicts('dir'),
     )
     .option('-j, --json', 'print JSON for programs: one object, or one per line', false)
     .option('-q, --quiet', 'print no summaries and notes on stderr', false)

@@ -23,6 +23,11 @@ export function secondsText(ms: number): string {
   return `${(ms / 1000).toFixed(2)} s`
 }
 
+/** A time as options take it: `500ms`, `30s`. */
+export function durationText(ms: number): string {
+  return ms % 1000 === 0 ? `${ms / 1000}s` : `${ms}ms`
+}
+
 /** `12 messages in 1.20 s (10/s)` */
 export function rateText(count: number, ms: number): string {
   const rate = ms > 0 ? ` (${grouped((count * 1000) / ms)}/s)` : ''

@@ -140,6 +140,13 @@ export async function openDirectory(
     if (create) await makeFolder(path, directory.fileMode)
     if (!(await stat(path)).isDirectory()) throw new HermesError('NOT_A_DIRECTORY', `${path} is not a directory.`)
   } catch (error) {
+    if (!create && (error as NodeJS.ErrnoException).code === 'ENOENT') {
+      throw new HermesError(
+        'NOT_FOUND',
+        `There is no directory ${path}. Look at the path, or leave 'create: false' out to have it made.`,
+        { cause: error, details: { path } },
+      )
+    }
     throw fromFs(error, `open the directory ${path}`)
   }
   const marked = join(path, marker)

@@ -198,12 +198,10 @@ export function checkCodec(
     })
   }
   const differences = schemaDifference(found.schema, codec.schema)
-  // Of two layouts the fields tell more than the fingerprints.
-  const print = (one: TopicFile['codec']) => (differences.length === 0 ? ` (${one.fingerprint})` : '')
-  const what =
-    found.name === codec.name && differences.length > 0
-      ? `was made with another layout of codec '${found.name}'.`
-      : `was made with codec '${found.name}'${print(found)}, not with '${codec.name}'${print(codec)}.`
+  // Of two layouts the fields tell more than the fingerprints, and of two codecs the names.
+  const version = `was made with another version of codec '${found.name}': its fingerprint is ${found.fingerprint}, here it is ${codec.fingerprint}.`
+  const layout = differences.length > 0 ? `was made with another layout of codec '${found.name}'.` : version
+  const what = found.name === codec.name ? layout : `was made with codec '${found.name}', not with '${codec.name}'.`
   throw new HermesError(
     'CODEC_MISMATCH',
     `Topic '${name}' ${what}${shownDifferences(differences)} Use the codec it was made with, or another topic.`,

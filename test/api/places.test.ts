@@ -20,6 +20,16 @@ test.skipIf(!onLinux)('a place where nothing can be made is refused at once', as
   expect(existsSync('/proc/1/hermes')).toBe(false)
 })
 
+test('a directory that is not there is told in plain words, and what only a shell replaces is refused', async () => {
+  const place = join(folder(), 'nowhere')
+  const { message, details } = await failure('NOT_FOUND', () => open(place, { create: false }))
+  expect(message).toContain(`There is no directory ${place}.`)
+  expect(message).not.toContain('ENOENT')
+  expect(details).toEqual({ path: place })
+  for (const home of ['~', '~/data']) await failure('INVALID_ARGUMENT', () => open(home))
+  expect(existsSync('~')).toBe(false)
+})
+
 test('a place below a file, a device or a pipe, or that is one', async () => {
   const base = folder()
   const file = join(base, 'file')

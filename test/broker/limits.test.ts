@@ -151,7 +151,9 @@ describe('rights and room', () => {
     await using other = await open(broker.url, { token: tenant })
     await other.topic('t', { codec: text, retention: { bytes: 1 } }).subscriber()
     expect((await admin.info('t')).retention).toEqual({})
-    expect((await failure(other.topic('t2', small).publisher())).code).toBe('NOT_FOUND')
+    const refused = await failure(other.topic('t2', small).publisher())
+    expect(refused.code).toBe('NOT_FOUND')
+    expect(refused.message).toMatch(/There is no topic 't2'.*may not make topics/)
   })
 
   it('limits what an identity stores, also after a restart', async () => {

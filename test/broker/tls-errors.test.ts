@@ -63,6 +63,24 @@ describe.skipIf(!hasOpenssl())('what TLS fails with, in plain words (certificate
     await (await open(broker.url, { tls: { ca: authority.cert, ...alice } })).close()
   })
 
+  test("in the broker's log too, each with what to do", async () => {
+    const told: string[] = []
+    const log: BrokerOptions['log'] = ({ event, message }) => event === 'tls-failed' && told.push(String(message))
+    const dir = join(folder(), 'data')
+    await using broker = await serve({ dir, port: 0, tls: { ...server, ca: authority.cert }, log })
+    const after = async (count: number, opening: () => Promise<unknown>) => {
+      await failure('CONNECTION_FAILED', opening)
+      await expect.poll(() => told.length, { timeout: 20_000 }).toBe(count)
+      expect(told.at(-1)).not.toMatch(/error:|SSL routines|\.c:\d|\n/)
+      return told.at(-1)
+    }
+    expect(await after(1, () => open(broker.url.replace('tls:', 'tcp:')))).toMatch(/does not speak TLS.*tls:\/\//)
+    expect(await after(2, () => open(broker.url))).toMatch(/does not trust the broker's certificate.*tls\.ca/)
+    expect(await after(3, () => open(broker.url, { tls: { ca: authority.cert } }))).toMatch(/gave no certificate/)
+    const tls = { ca: authority.cert, ...stranger }
+    expect(await after(4, () => open(broker.url, { tls }))).toMatch(/not signed by the authority/)
+  })
+
   test('no version of TLS in common', async () => {
     const old = createSecure({ ...server, maxVersion: 'TLSv1.1', minVersion: 'TLSv1', ciphers: 'ALL@SECLEVEL=0' })
     old.on('tlsClientError', () => {})
@@ -83,7 +101,10 @@ describe.skipIf(!hasOpenssl())('what TLS fails with, in plain words (certificate
     const { port } = rude.address() as { port: number }
     for (const scheme of ['tcp', 'tls']) {
       const error = await failure('CONNECTION_FAILED', () => open(`${scheme}://127.0.0.1:${port}`))
-      expect(plain(error).message.includes('certificate')).toBe(scheme === 'tls')
+      // Over TLS it may want a certificate, in clear text it may speak TLS only.
+      expect(plain(error).message).toMatch(
+        scheme === 'tls' ? /give one with tls: \{ cert, key \}/ : /connect to tls:\/\//,
+      )
     }
   })
 

@@ -33,7 +33,11 @@ const usage: [string[], string, string][] = [
   [['sub', 'x', '--wait', 'sleep'], 'INVALID_ARGUMENT', 'adaptive'],
   [['pub', 'x', 'y', '--rate', '0'], 'INVALID_ARGUMENT', 'above 0'],
   [['pub', 'x', 'y', '--codec', 'xml'], 'INVALID_ARGUMENT', 'msgpack'],
-  [['pub', 'x', 'y', '--segment-bytes', '70000'], 'INVALID_ARGUMENT', '4096'],
+  [['pub', 'x', 'y', '--segment-bytes', '70000'], 'INVALID_ARGUMENT', '4KiB'],
+  [['pub', 'x', 'y', '--max-payload', '1G'], 'INVALID_ARGUMENT', '256MiB'],
+  [['topics', '--url', 'quotes'], 'INVALID_ARGUMENT', 'tcp://host:port'],
+  [['topics', '--url', 'tcp://127.0.0.1:9', '--dir', 'data'], 'INVALID_ARGUMENT', 'cannot be used with'],
+  [['topics', '--dir', '~/data'], 'INVALID_ARGUMENT', "begins with '~'"],
   [['pub', 'x', 'y', '--codec', 'struct'], 'INVALID_ARGUMENT', '--schema'],
   [['pub', 'x', 'y', '--codec', 'json', '--schema', '{}'], 'INVALID_ARGUMENT', '--codec struct'],
   [['pub', 'x', 'y', '--schema', '{"a":"f46"}'], 'INVALID_ARGUMENT', 'f64'],
@@ -204,4 +208,25 @@ test('without a command it shows help on stderr and fails', async () => {
   const { code, stdout, stderr } = await hermes([])
   expect([code, stdout]).toEqual([2, ''])
   expect(stderr).toContain('Usage: hermes')
+})
+
+test('a directory that is not there is told with what makes it, without a line of the system', async () => {
+  const { code, stderr } = await hermes(['topics', '--dir', 'nowhere'])
+  expect(code).toBe(3)
+  expect(stderr).toMatch(/There is no directory .*nowhere\. `hermes pub` makes it/)
+  expect(stderr).not.toContain('ENOENT')
+})
+
+test('a value that is no string is told what a topic of text takes', async () => {
+  expect((await hermes(['pub', 'texts', 'x'])).code).toBe(0)
+  const { code, stderr } = await hermes(['pub', 'texts', '--json'], '{"sequence":1,"timestampNs":"1","value":5}\n')
+  expect(code).toBe(7)
+  expect(JSON.parse(stderr).error.message).toMatch(/are strings, and this one is 5\. Give --codec json/)
+})
+
+test('column names that no struct can have are told with what can be done', async () => {
+  const file = place.file('names.csv', 'a b,2c\n1,2\n')
+  const { code, stderr } = await hermes(['replay', file, 'names', '--speed', 'max'])
+  expect(code).toBe(2)
+  expect(stderr).toMatch(/Column "a b".*--columns.*--codec json/)
 })

@@ -46,3 +46,11 @@ test('every command has a summary and a description, every option a description'
     for (const { description } of command.options) expect(description).not.toBe('')
   }
 })
+
+test('the default of an option that takes a time is shown as a time is written', () => {
+  const times = program().commands.flatMap((command) => command.options.filter(({ flags }) => flags.endsWith('<time>')))
+  expect(times.length).toBeGreaterThan(8)
+  for (const { flags, defaultValue, defaultValueDescription } of times) {
+    if (defaultValue !== undefined) expect(defaultValueDescription, flags).toMatch(/^\d+(ms|s)$/)
+  }
+})

@@ -139,7 +139,7 @@ describe('encoding a struct', () => {
     expect(message({ levels: [good, good] })).toBe(
       "Can't encode Book: field 'note' is missing: expected a string (varUtf8).",
     )
-    expect(message(null)).toBe("Can't encode Book: the value expects an object with the fields of Book, got null.")
+    expect(message(null)).toBe("Can't encode Book: the value must be an object with the fields levels, note, got null.")
     expect(message({ levels: [good], note: '' })).toContain("'levels' expects an array of exactly 2")
   })
 

@@ -7,7 +7,7 @@ import { type Command, Option } from 'commander'
 import { invalid } from '../../base/options.js'
 import type { Wait } from '../../client/wait.js'
 import { type Durability, durabilities } from '../../model/topic.js'
-import { duration, integer, positive, timerDuration } from '../arguments.js'
+import { duration, integer, positive } from '../arguments.js'
 import { eventBytes, type Plan } from '../battle/event.js'
 import { type BattleOutcome, failureError, runBattle } from '../battle/run.js'
 import { fromFile } from '../file.js'
@@ -16,7 +16,7 @@ import { isBroker } from '../place.js'
 import { Progress } from '../progress.js'
 import type { Session } from '../session.js'
 import { bytesText, counted, grouped, secondsText, table } from '../words.js'
-import { globalsOf, waitOption, withHelp } from './common.js'
+import { globalsOf, timeOption, waitOption, withHelp } from './common.js'
 
 interface BattleOptions {
   readonly tokens: number
@@ -46,19 +46,21 @@ export function registerBattle(program: Command, session: Session): void {
     )
     .option('--tokens <n>', 'how many instruments', integer(1, 10_000_000), 1000)
     .option('-r, --rate <n>', 'messages per second of each of them', positive, 200)
-    .option('-t, --duration <time>', 'for how long', timerDuration, 30_000)
-    .option(
-      '--warm-up <time>',
-      'how long before that messages are published and checked, but not counted for the latency',
-      duration,
-      1000,
+    .addOption(timeOption('-t, --duration <time>', 'for how long', 30_000))
+    .addOption(
+      timeOption(
+        '--warm-up <time>',
+        'how long before that messages are published and checked, but not counted for the latency',
+        1000,
+        duration,
+      ),
     )
     .option('--topic <name>', 'where the messages go; made if it is not there', 'battle')
     .addOption(
       new Option('--durability <level>', 'what an acknowledgement means').choices(durabilities).default('written'),
     )
     .addOption(waitOption())
-    .option('--patience <time>', 'give up when no message moves for so long', timerDuration, 10_000)
+    .addOption(timeOption('--patience <time>', 'give up when no message moves for so long', 10_000))
     .option('--in <directory>', "where to make the temporary directory of the battle's own broker", tmpdir())
     .action((options: BattleOptions) => {
       const isSaid = ['dir', 'url'].some((name) => program.getOptionValueSource(name) === 'cli')

@@ -2,9 +2,10 @@ import { type Command, Option } from 'commander'
 import type { TopicOptions } from '../../client/hermes.js'
 import { waits } from '../../client/wait.js'
 import { type Durability, durabilities, type TopicInfo } from '../../model/topic.js'
-import { duration, integer, positive, size } from '../arguments.js'
+import { duration, integer, payloadSize, positive, segmentSize, size, timerDuration } from '../arguments.js'
 import { exitTable } from '../exit.js'
 import { codecNames, encodings } from '../format.js'
+import { durationText } from '../words.js'
 
 /** Options that every command has. They stand at the program, and may be written before or behind the command. */
 export interface GlobalOptions {
@@ -42,6 +43,12 @@ export function encodingOption(): Option {
   ).choices(encodings)
 }
 
+/** An option that takes a time. Its default is shown as a time is written: a bare number there would mean seconds. */
+export function timeOption(flags: string, what: string, defaultMs?: number, parse = timerDuration): Option {
+  const option = new Option(flags, what).argParser(parse)
+  return defaultMs === undefined ? option : option.default(defaultMs, durationText(defaultMs))
+}
+
 export function waitOption(): Option {
   return new Option('-w, --wait <how>', 'how to wait: spin and yield keep a core busy, park sleeps')
     .choices(waits)
@@ -74,8 +81,8 @@ export function withPublishing(command: Command): Command {
     .option('-r, --rate <n>', 'at most so many messages per second', positive)
     .option('-n, --count <n>', 'stop after so many messages', integer(1))
     .optionsGroup('Options for a topic that does not exist yet:')
-    .option('--segment-bytes <size>', 'size of a segment file, a multiple of 4 KiB (default: 100MiB)', size)
-    .option('--max-payload <size>', 'the largest value (default: 64KiB)', size)
+    .option('--segment-bytes <size>', 'size of a segment file, a multiple of 4 KiB (default: 100MiB)', segmentSize)
+    .option('--max-payload <size>', 'the largest value (default: 64KiB)', payloadSize)
     .optionsGroup('Options for a new topic or an existing one:')
     .option('--retain-bytes <size>', 'keep about so much, by whole segments, oldest out first', size)
     .option('--retain-age <time>', 'keep messages for about so long: 12h, 7d', duration)

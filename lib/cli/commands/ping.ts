@@ -3,11 +3,11 @@ import { HermesError } from '../../base/errors.js'
 import { invalid } from '../../base/options.js'
 import type { Hermes } from '../../client/hermes.js'
 import type { BrokerHealth } from '../../model/topic.js'
-import { integer, timerDuration } from '../arguments.js'
+import { integer } from '../arguments.js'
 import { isBroker, openPlace } from '../place.js'
 import type { Session } from '../session.js'
 import { counted, secondsText } from '../words.js'
-import { globalsOf, withHelp } from './common.js'
+import { globalsOf, timeOption, withHelp } from './common.js'
 
 interface PingOptions {
   readonly count: number
@@ -34,7 +34,7 @@ export function registerPing(program: Command, session: Session): void {
         'Prints how long both took. Any failure makes the exit code something other than 0: for health checks.',
     )
     .option('-n, --count <n>', 'how many questions, one after the other', integer(1, 1_000_000), 1)
-    .option('-t, --timeout <time>', 'how long all of it may take', timerDuration, 5000)
+    .addOption(timeOption('-t, --timeout <time>', 'how long all of it may take', 5000))
     .action(async (options: PingOptions) => {
       const { dir } = globalsOf(command)
       if (!isBroker(dir)) throw invalid('ping needs a broker: --url tcp://host:port or tls://host:port.')

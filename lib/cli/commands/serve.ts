@@ -42,7 +42,7 @@ export function registerServe(program: Command, session: Session): void {
     .addOption(
       new Option('--idle <how>', 'spin polls without sleeping and keeps a core busy').choices(['park', 'spin']),
     )
-    .option('--insecure', 'serve a public address although nobody is asked who he is')
+    .option('--insecure', 'serve a public address without authentication')
     .option('--tls-key <file>', 'the private key, PEM; with --tls-cert')
     .option('--tls-cert <file>', 'the certificate, PEM')
     .option('--tls-ca <file>', 'ask clients for a certificate that this authority has signed, PEM')
@@ -179,7 +179,8 @@ function report(
     return
   }
   const { level, event, ...facts } = line
-  const text = Object.entries(facts).map(
+  const known = Object.entries(facts).filter(([, value]) => value !== undefined)
+  const text = known.map(
     ([name, value]) => `${name}=${typeof value === 'string' ? JSON.stringify(value) : String(value)}`,
   )
   session.note([new Date().toISOString(), level, event, ...text].join(' '))

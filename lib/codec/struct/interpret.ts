@@ -82,8 +82,9 @@ function encodeError(layout: RecordLayout, error: unknown): HermesError {
   const title = titleOf(layout)
   if (error instanceof Refused) {
     const field = pathText(error.path)
-    const subject = field === '' ? 'the value' : `field '${field}'`
-    return new HermesError('ENCODE_FAILED', `Can't encode ${title}: ${subject} ${error.reason}.`, {
+    const what =
+      field === '' ? `the value ${error.reason.replace(/^expects/, 'must be')}` : `field '${field}' ${error.reason}`
+    return new HermesError('ENCODE_FAILED', `Can't encode ${title}: ${what}.`, {
       details: { codec: 'struct', struct: title, field },
     })
   }
@@ -106,8 +107,16 @@ function pathText(path: readonly (string | number)[]): string {
   )
 }
 
+const mostNamed = 8
+
+function fieldNames({ fields, trailing }: RecordLayout): string {
+  const names = [...fields, ...(trailing === undefined ? [] : [trailing])].map(({ name }) => name)
+  const more = names.length - mostNamed
+  return `${names.slice(0, mostNamed).join(', ')}${more > 0 ? ` and ${more} more` : ''}`
+}
+
 function writeRecord(layout: RecordLayout, value: unknown, target: Region, offset: number): void {
-  if (typeof value !== 'object' || value === null) refuse(`an object with the fields of ${titleOf(layout)}`, value)
+  if (typeof value !== 'object' || value === null) refuse(`an object with the fields ${fieldNames(layout)}`, value)
   const record = value as Readonly<Record<string, unknown>>
   for (const field of layout.fields) {
     try {

@@ -142,7 +142,12 @@ async function examineFiles(folder: string, topic: string, segmentBytes: number,
   const { faults, segments, active } = await checkFiles(folder, segmentBytes)
   if (faults.length === 0) {
     if (active > 0)
-      say('ok', 'files', `Names, sizes and headers of ${segments.length} segments are as they should be.`, { topic })
+      say(
+        'ok',
+        'files',
+        `Names, sizes and headers of ${segments.length} segment${segments.length === 1 ? '' : 's'} are as they should be.`,
+        { topic },
+      )
     return false
   }
   const some = faults.slice(0, 8)

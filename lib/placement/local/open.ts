@@ -8,7 +8,7 @@ import { LocalPlacement } from './placement.js'
 
 /** Opens a path, or a `file:` URL. */
 export async function openDirectoryPlace(place: string, options: LocalOptions): Promise<Opened> {
-  const path = () => (/^file:/i.test(place) ? pathOfUrl(place) : resolve(place))
+  const path = () => (/^file:/i.test(place) ? pathOfUrl(place) : pathOf(place))
   return { name: place, placement: new LocalPlacement(await openPlaceDirectory(path, options)) }
 }
 
@@ -16,6 +16,16 @@ export async function openDirectoryPlace(place: string, options: LocalOptions): 
 export async function openSharedMemory(place: string, options: LocalOptions): Promise<Opened> {
   const path = () => sharedMemoryPath(place.slice('shm:'.length), 'shared-memory')
   return { name: place, placement: new LocalPlacement(await openPlaceDirectory(path, options)) }
+}
+
+function pathOf(place: string): string {
+  // Only a shell replaces it, and not in --dir=~/data: a folder of this name is never meant.
+  if (/^~(\/|$)/.test(place)) {
+    throw invalid(
+      `'${place}' begins with '~', which only a shell replaces: give the path itself, as join(homedir(), …).`,
+    )
+  }
+  return resolve(place)
 }
 
 function pathOfUrl(url: string): string {

@@ -56,6 +56,10 @@ function meaning(reason: Error, { secure, host, tls }: TcpSettings): string {
   if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') {
     return `the broker's certificate is not for '${tls.servername ?? host}'. Connect by a name that it has, or say with tls: { servername } which name it has. (${reason.message})`
   }
+  if (code === 'ECONNREFUSED') {
+    return `nothing listens there (${reason.message}). Start a broker with \`hermes serve\`, or look at host and port.`
+  }
+  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') return `the name '${host}' leads to no address (${reason.message}).`
   const known = meanings[code]
   // With certificates of clients, a server without an alert for it simply ends what it does not accept.
   if (known === certificateWanted && tls.cert !== undefined) return certificateRefused
@@ -63,10 +67,12 @@ function meaning(reason: Error, { secure, host, tls }: TcpSettings): string {
   const advice = systemAdvice(reason)
   const text = `${reason.message || code}.`.replace(/\.\.$/, '.')
   if (advice !== undefined) return `${text} ${advice}`
-  if (!secure) return text
+  if (!secure) return reason instanceof ClosedByBroker ? `${text} ${secureAdvice}` : text
   if (code === 'ECONNRESET' || code === 'EPIPE' || reason instanceof ClosedByBroker) return `${text} ${endedAdvice}`
   return code.startsWith('ERR_SSL') ? `the TLS handshake failed (${text.replace(/\.$/, '')}).` : text
 }
+
+const secureAdvice = 'If it is a broker with a certificate (`--tls-cert`), connect to tls:// in place of tcp://.'
 
 const endedAdvice =
   'If the broker takes only clients with a certificate of its authority, give one with tls: { cert, key }.'
