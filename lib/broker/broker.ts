@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import { resolve as resolvePath } from 'node:path'
-import { createServer as createTlsServer } from 'node:tls'
+import { createServer as createTlsServer, type TLSSocket } from 'node:tls'
 import { HermesError } from '../base/errors.js'
 import type { TopicInfo } from '../model/topic.js'
 import { LocalPlacement } from '../placement/local/placement.js'
@@ -130,8 +130,8 @@ export class Broker implements AsyncDisposable {
     // A TLS handshake costs both memory and time: the limits come before it.
     if (tls !== undefined) {
       this.#server.on('connection', (socket: Socket) => this.#acceptRaw(socket))
-      this.#server.on('tlsClientError', (error: Error, socket: Socket) => {
-        this.#report('warn', 'tls-failed', { address: socket.remoteAddress, message: tlsFailure(error) })
+      this.#server.on('tlsClientError', (error: Error, socket: TLSSocket) => {
+        this.#report('warn', 'tls-failed', { address: socket.remoteAddress, message: tlsFailure(error, socket) })
         // Node tells of a greeting that did not come in time, and waits on.
         socket.destroy()
       })

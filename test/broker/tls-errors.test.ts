@@ -63,22 +63,27 @@ describe.skipIf(!hasOpenssl())('what TLS fails with, in plain words (certificate
     await (await open(broker.url, { tls: { ca: authority.cert, ...alice } })).close()
   })
 
-  test("in the broker's log too, each with what to do", async () => {
+  test.each<[string, RegExp, (url: string) => Promise<unknown>]>([
+    ['a client in clear text', /does not speak TLS.*tls:\/\//, (url) => open(url.replace('tls:', 'tcp:'))],
+    ['a client that does not know the authority', /not trust the broker's certificate/, (url) => open(url)],
+    ['no client certificate', /gave no certificate/, (url) => open(url, { tls: { ca: authority.cert } })],
+    [
+      'a client certificate of another authority',
+      /certificate is not accepted.*authority of 'tls\.ca'/,
+      (url) => open(url, { tls: { ca: authority.cert, ...stranger } }),
+    ],
+  ])("in the broker's log: %s", async (_, what, opening) => {
     const told: string[] = []
     const log: BrokerOptions['log'] = ({ event, message }) => event === 'tls-failed' && told.push(String(message))
-    const dir = join(folder(), 'data')
-    await using broker = await serve({ dir, port: 0, tls: { ...server, ca: authority.cert }, log })
-    const after = async (count: number, opening: () => Promise<unknown>) => {
-      await failure('CONNECTION_FAILED', opening)
-      await expect.poll(() => told.length, { timeout: 20_000 }).toBe(count)
-      expect(told.at(-1)).not.toMatch(/error:|SSL routines|\.c:\d|\n/)
-      return told.at(-1)
-    }
-    expect(await after(1, () => open(broker.url.replace('tls:', 'tcp:')))).toMatch(/does not speak TLS.*tls:\/\//)
-    expect(await after(2, () => open(broker.url))).toMatch(/does not trust the broker's certificate.*tls\.ca/)
-    expect(await after(3, () => open(broker.url, { tls: { ca: authority.cert } }))).toMatch(/gave no certificate/)
-    const tls = { ca: authority.cert, ...stranger }
-    expect(await after(4, () => open(broker.url, { tls }))).toMatch(/not signed by the authority/)
+    await using broker = await serve({
+      dir: join(folder(), 'data'),
+      port: 0,
+      tls: { ...server, ca: authority.cert },
+      log,
+    })
+    await failure('CONNECTION_FAILED', () => opening(broker.url))
+    await expect.poll(() => told[0], { timeout: 20_000 }).toMatch(what)
+    expect(told[0]).not.toMatch(/error:|SSL routines|\.c:\d|\n/)
   })
 
   test('no version of TLS in common', async () => {

@@ -219,7 +219,9 @@ test('a directory that is not there is told with what makes it, without a line o
 
 test('a value that is no string is told what a topic of text takes', async () => {
   expect((await hermes(['pub', 'texts', 'x'])).code).toBe(0)
-  const { code, stderr } = await hermes(['pub', 'texts', '--json'], '{"sequence":1,"timestampNs":"1","value":5}\n')
+  const { code, stderr } = await hermes(['pub', 'texts', '--json'], {
+    input: '{"sequence":1,"timestampNs":"1","value":5}\n',
+  })
   expect(code).toBe(7)
   expect(JSON.parse(stderr).error.message).toMatch(/are strings, and this one is 5\. Give --codec json/)
 })
