@@ -36,6 +36,7 @@ from .link import ENDED, WANTED, Link, Opening, Request, User
 from .options import (
     PathOrPem,
     Settings,
+    check_batch,
     check_durability,
     check_integer,
     check_settings,
@@ -293,11 +294,11 @@ class Publisher(_Closable, Generic[T]):
 
     async def publish(self, value: T) -> None:
         """Accepts one message, or raises. Waits while ``publish_buffer`` is full, and lets no other task run otherwise."""
-        await self._admit((self._codec.encode(value),))
+        await self._admit((self._encoded(value),))
 
     async def publish_acked(self, value: T) -> Receipt:
         """Publishes one message, and returns its receipt once it has reached the publisher's durability. Many may be under way: ``asyncio.gather`` them."""
-        await self._admit((self._codec.encode(value),))
+        await self._admit((self._encoded(value),))
         future: "asyncio.Future[Receipt]" = self._driver.loop.create_future()
 
         def settled(receipt: Optional[Receipt], error: Optional[HermesError]) -> None:
@@ -313,6 +314,7 @@ class Publisher(_Closable, Generic[T]):
 
     async def publish_batch(self, values: Iterable[T]) -> int:
         """Accepts many messages, as ``hermes_mq.Publisher.publish_batch``."""
+        check_batch(values)
         accepted = 0
         encode = self._codec.encode
         payloads: List[bytes] = []
@@ -330,6 +332,12 @@ class Publisher(_Closable, Generic[T]):
             error.details["accepted"] = accepted
             raise
         return accepted
+
+    def _encoded(self, value: T) -> bytes:
+        """Why nothing can be published comes before what is wrong with the value."""
+        if self._channel.closed:
+            raise self._channel.closed_error()
+        return self._codec.encode(value)
 
     async def _admit(self, payloads: Sequence[bytes]) -> None:
         channel = self._channel

@@ -19,6 +19,7 @@ from .link import Request
 from .options import (
     PathOrPem,
     Settings,
+    check_batch,
     check_durability,
     check_integer,
     check_settings,
@@ -316,7 +317,7 @@ class Publisher(Generic[T]):
 
         Raises HermesError ENCODE_FAILED, PAYLOAD_TOO_LARGE, CLOSED, DISK_FULL, FENCED, CONNECTION_FAILED (retrying was given up), …
         """
-        payload = self._codec.encode(value)
+        payload = self._encoded(value)
         with self._driver.lock:
             self._admit((payload,), timeout)
 
@@ -324,7 +325,7 @@ class Publisher(Generic[T]):
         """Accepts one message as ``publish`` does. The future has its receipt once the message has reached the publisher's durability. Many may be under way: call
         this many times, then ``result()``. Callbacks of the future run in the connection's thread and must not wait for it.
         """
-        payload = self._codec.encode(value)
+        payload = self._encoded(value)
         future: "Future[Receipt]" = Future()
         # It can't be cancelled: the message is on its way.
         future.set_running_or_notify_cancel()
@@ -345,6 +346,7 @@ class Publisher(Generic[T]):
 
         Raises HermesError as ``publish``. Then nothing of the group with the offending value was accepted; ``details['accepted']`` says how many before it were.
         """
+        check_batch(values)
         accepted = 0
         encode = self._codec.encode
         payloads: List[bytes] = []
@@ -369,6 +371,12 @@ class Publisher(Generic[T]):
             error.details["accepted"] = accepted
             raise
         return accepted
+
+    def _encoded(self, value: T) -> bytes:
+        """Why nothing can be published comes before what is wrong with the value."""
+        if self._channel.closed:
+            raise self._channel.closed_error()
+        return self._codec.encode(value)
 
     def _admit(self, payloads: Any, timeout: Optional[float]) -> None:
         """REQUIRES: the lock is held."""

@@ -9,6 +9,7 @@ import platform
 from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
 from . import packets
+from .connect_failure import ClosedByBroker, connect_failure
 from .errors import ERROR_CODES, HermesError, protocol_error
 from .options import Settings
 from .packets import Fields, PacketReader
@@ -293,7 +294,7 @@ class Link:
         self.hang_up = False
         if self.phase == ENDED:
             return
-        cause = self._reason or reason or ConnectionError("the broker closed the connection")
+        cause = self._reason or reason or ClosedByBroker()
         settings = self.settings
         if had:
             self._tell("disconnected", reason=cause)
@@ -467,10 +468,7 @@ class Link:
     def _as_failure(self, cause: BaseException) -> HermesError:
         if isinstance(cause, HermesError):
             return cause.again()
-        url = self.settings.url
-        failure = HermesError("CONNECTION_FAILED", f"No connection to {url}: {cause or type(cause).__name__}.", {"url": url})
-        failure.__cause__ = cause
-        return failure
+        return connect_failure(cause, self.settings)
 
     def _tell(self, type_: str, **details: Any) -> None:
         on_status = self.settings.on_status

@@ -122,15 +122,21 @@ def _tls(
         return given
     if (cert is None) != (key is None):
         raise invalid("A client certificate needs both 'cert' and 'key'.")
+    for name, path in (("ca", ca), ("cert", cert), ("key", key)):
+        if path is not None and not _is_pem(path) and not os.path.isfile(path):
+            raise invalid(f"'{name}' is '{os.fspath(path)}', and there is no such file.")
     try:
-        pem = isinstance(ca, str) and "-----BEGIN" in ca
-        context = ssl.create_default_context(cadata=str(ca)) if pem else ssl.create_default_context(cafile=ca)
+        context = ssl.create_default_context(cadata=str(ca)) if _is_pem(ca) else ssl.create_default_context(cafile=ca)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if cert is not None and key is not None:
             context.load_cert_chain(cert, key)
         return context
     except (OSError, ssl.SSLError, ValueError) as cause:
         raise invalid(f"The TLS certificates can't be used: {cause}.") from cause
+
+
+def _is_pem(given: Any) -> bool:
+    return isinstance(given, str) and "-----BEGIN" in given
 
 
 def is_address(host: str) -> bool:
@@ -159,13 +165,21 @@ def check_topic_name(name: str) -> None:
     raise HermesError(
         "INVALID_NAME",
         f"{shown} is no valid topic name: use 1 to 128 of the characters A-Z a-z 0-9 . _ - and do not begin with '.' or '-'.",
-        {"name": shown},
+        {"name": name[:200] if isinstance(name, str) else shown},
     )
 
 
 def check_durability(durability: str) -> None:
     if durability not in ("written", "synced"):
         raise invalid(f"'durability' must be 'written' or 'synced', not {durability!r}.")
+
+
+def check_batch(values: Any) -> None:
+    """Raises HermesError INVALID_ARGUMENT for one value that happens to be iterable: nobody means its characters, bytes or keys."""
+    if isinstance(values, (str, bytes, bytearray, memoryview, dict)):
+        raise invalid(f"publish_batch() takes an iterable of values, not one {type(values).__name__}: use publish().")
+    if not hasattr(values, "__iter__") and not hasattr(values, "__getitem__"):
+        raise invalid(f"publish_batch() takes an iterable of values, not {values!r}.")
 
 
 def topic_settings(

@@ -122,7 +122,10 @@ class PublisherChannel(User):
                 self._link.renew(self)
             raise failure.again()
         if self.closed:
-            raise HermesError("CLOSED", f"The publisher of '{self.topic}' is closed.")
+            raise self.closed_error()
+
+    def closed_error(self) -> HermesError:
+        return HermesError("CLOSED", f"The publisher of '{self.topic}' is closed. Make a new one with topic.publisher().")
 
     def check_size(self, payload: bytes) -> None:
         if len(payload) > self.max_payload_bytes:

@@ -79,6 +79,15 @@ class PublishAndSubscribe(WithClient):
             publisher.flush()
             self.assertEqual(self.topic().info().next_sequence, 513)
 
+    def test_one_value_is_no_batch_and_a_closed_publisher_says_so_first(self):
+        with self.topic().publisher() as publisher:
+            for one in ("abc", b"abc", {"a": 1}, 5, None):
+                with self.subTest(one=one), self.refused("INVALID_ARGUMENT"):
+                    publisher.publish_batch(one)
+            self.assertEqual(publisher.pending, 0)
+        with self.refused("CLOSED"):
+            publisher.publish(5)
+
     def test_a_payload_over_the_limit_is_refused_and_publishing_goes_on(self):
         with self.topic(raw).publisher() as publisher:
             publisher.publish(bytes(4096))

@@ -9,7 +9,7 @@ import tempfile
 import unittest
 
 from .support import PATIENCE, Broker, refused
-from hermes_mq import aio, connect
+from hermes_mq import HermesError, aio, connect
 
 TOKEN = "a-token-of-some-length"
 READER = "another-token-for-reading"
@@ -123,6 +123,29 @@ class Tls(unittest.TestCase):
             connect(self.plain.url, ca=file.read()).close()
         connect(self.plain.url, ssl_context=ssl.create_default_context(cafile=self.path("ca.pem"))).close()
         connect(self.plain.url, ca=self.path("ca.pem"), server_hostname="localhost").close()
+
+    def test_what_tls_fails_with_is_told_in_plain_words(self):
+        ca = self.path("ca.pem")
+        cases = [
+            (self.plain.url, {}, "not signed by an authority that this program trusts"),
+            (self.plain.url, {"ca": ca, "server_hostname": "elsewhere.example"}, "not for 'elsewhere.example'"),
+            (self.plain.url.replace("tls:", "tcp:"), {}, "connect to tls://"),
+            ("tcp://127.0.0.1:9", {}, "nothing listens there"),
+            ("tcp://nosuch.invalid:9000", {}, "leads to no address"),
+        ]
+        for url, options, text in cases:
+            with self.subTest(url=url, text=text), self.assertRaises(HermesError) as caught:
+                connect(url, connect_timeout=20, **options)
+            self.assertEqual(caught.exception.code, "CONNECTION_FAILED")
+            self.assertIn(text, str(caught.exception))
+            self.assertNotRegex(str(caught.exception), r"\[SSL|_ssl\.c|Errno")
+            self.assertIsNotNone(caught.exception.__cause__)
+
+    def test_a_file_that_is_not_there_is_named(self):
+        with refused(self, "INVALID_ARGUMENT"):
+            connect(self.plain.url, ca="nosuch.pem")
+        with self.assertRaisesRegex(HermesError, "'ca' is 'nosuch.pem'"):
+            connect(self.plain.url, ca="nosuch.pem")
 
     def test_asyncio_goes_through_tls_too(self):
         async def work():

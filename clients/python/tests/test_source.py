@@ -69,7 +69,7 @@ class Source(unittest.TestCase):
                 self.assertEqual(untyped, [], f"{name}: {node.name}")
 
     def test_the_error_codes_are_those_of_typescript(self):
-        with open(os.path.join(ROOT, "lib", "errors.ts"), encoding="utf-8") as file:
+        with open(os.path.join(ROOT, "lib", "base", "errors.ts"), encoding="utf-8") as file:
             listed = file.read().split("export const errorCodes = [")[1].split("] as const")[0]
         self.assertEqual(set(re.findall(r"^\s+'([A-Z_]+)',", listed, re.MULTILINE)), set(hermes_mq.ERROR_CODES))
 
