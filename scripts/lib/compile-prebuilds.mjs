@@ -7,7 +7,15 @@ import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { readList } from './list-lines.mjs'
 import { prebuildFingerprint, sha256 } from './native-sources.mjs'
-import { compileFlags, includeFlags, linkFlags, targets } from './prebuild-recipe.mjs'
+import {
+  compileFlags,
+  includeFlags,
+  linkFlags,
+  runtimeFlags,
+  runtimeIncludes,
+  runtimeSources,
+  targets,
+} from './prebuild-recipe.mjs'
 import { must, root } from './run.mjs'
 import { ensureToolchain } from './toolchain.mjs'
 
@@ -61,10 +69,15 @@ function stepsOf(target, { zig, env, log }) {
   const flags = [...readList(join(root, 'native', 'flags.txt')), ...compileFlags, ...includeFlags]
   const header = join(folder, 'common.h')
   const compiledHeader = join(folder, 'common.pch')
-  const sources = readList(join(root, 'native', 'sources.txt')).map((source) => ({
-    file: join('native', source),
-    object: join(folder, `${source.replaceAll('/', '-')}.o`),
-  }))
+  const objectOf = (source) => join(folder, `${source.replaceAll('/', '-')}.o`)
+  const sources = readList(join(root, 'native', 'sources.txt'))
+  // Outside of the clone, so by a path of this machine: it is mapped away where it could get into the result.
+  const inPackage = (path) => join(env.ZIG_LIB_DIR, path)
+  const flagsOfRuntime = [
+    ...runtimeFlags,
+    `-ffile-prefix-map=${env.ZIG_LIB_DIR}=zig`,
+    ...runtimeIncludes.map((path) => `-I${inPackage(path)}`),
+  ]
   const built = join(folder, 'hermes.node')
   return {
     prepare: async () => {
@@ -72,12 +85,14 @@ function stepsOf(target, { zig, env, log }) {
       // Its own times are no use: the compiler's cache goes by contents.
       await call(...flags, '-Xclang', '-fno-pch-timestamp', '-x', 'c++-header', header, '-o', compiledHeader)
     },
-    compile: sources.map(
-      ({ file, object }) =>
-        () =>
-          call(...flags, '-include-pch', compiledHeader, '-c', file, '-o', object),
-    ),
-    link: () => call(...linkFlags, '-o', built, ...sources.map(({ object }) => object)),
+    compile: [
+      ...runtimeSources.map((source) => () => call(...flagsOfRuntime, '-c', inPackage(source), '-o', objectOf(source))),
+      ...sources.map(
+        (source) => () =>
+          call(...flags, '-include-pch', compiledHeader, '-c', join('native', source), '-o', objectOf(source)),
+      ),
+    ],
+    link: () => call(...linkFlags, '-o', built, ...[...sources, ...runtimeSources].map(objectOf)),
   }
 }
 

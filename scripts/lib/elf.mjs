@@ -64,21 +64,22 @@ function readNeededLibraries(sections) {
   return libraries.sort()
 }
 
-/** The names that others can see: symbols with a section of their own, global or weak. */
-function readExports(sections) {
-  const names = []
+/** `{ exports, imports }`: the names that others can see, and those that others have to bring. Global or weak ones. */
+function readDynamicSymbols(sections) {
+  const exports = []
+  const imports = []
   for (const { bytes, link } of sections.filter(({ type }) => type === sectionDynamicSymbols)) {
     for (let at = 24; at + 24 <= bytes.length; at += 24) {
       const isLocal = bytes[at + 4] >> 4 === 0
       const isUndefined = bytes.readUInt16LE(at + 6) === 0
-      if (!isLocal && !isUndefined) names.push(stringAt(sections[link].bytes, bytes.readUInt32LE(at)))
+      if (!isLocal) (isUndefined ? imports : exports).push(stringAt(sections[link].bytes, bytes.readUInt32LE(at)))
     }
   }
-  return names.sort()
+  return { exports: exports.sort(), imports: imports.sort() }
 }
 
 /**
- * `{ exports, glibc, glibcxx, hasSymbolTable, machine, needed }`: names it shows, the newest glibc symbol version it asks for, whether it asks for
+ * `{ exports, imports, glibc, glibcxx, hasSymbolTable, machine, needed }`: names it shows, names it asks for, the newest glibc symbol version it asks for, whether it asks for
  * libstdc++, whether it holds names for a debugger, its processor, and its libraries.
  */
 export function inspect(file) {
@@ -89,7 +90,7 @@ export function inspect(file) {
   const needed = readNeededLibraries(sections)
   const glibc = versions.filter((name) => /^GLIBC_[0-9.]+$/.test(name)).map((name) => name.slice('GLIBC_'.length))
   return {
-    exports: readExports(sections),
+    ...readDynamicSymbols(sections),
     needed,
     machine: machines[elf.readUInt16LE(0x12)] ?? 'another processor',
     hasSymbolTable: sections.some(({ type }) => type === sectionSymbols),

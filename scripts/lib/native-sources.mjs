@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { compileFlags, includeFlags, linkFlags, targets } from './prebuild-recipe.mjs'
+import * as recipe from './prebuild-recipe.mjs'
 import { root } from './run.mjs'
 
 export function sha256(bytes) {
@@ -44,6 +44,6 @@ export function nativeSourcesHash() {
 /** Of a prebuild: also the compiler and the recipe. */
 export function prebuildFingerprint() {
   const compiler = readFileSync(join(root, 'scripts', 'toolchain', 'package-lock.json'))
-  const recipe = JSON.stringify([targets, compileFlags, includeFlags, linkFlags])
-  return sha256(`${nativeSourcesHash()} ${sha256(compiler)} ${recipe}`)
+  const text = JSON.stringify(recipe)
+  return sha256(`${nativeSourcesHash()} ${sha256(compiler)} ${text}`)
 }

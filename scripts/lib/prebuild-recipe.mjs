@@ -5,7 +5,7 @@
 export const maxGlibc = '2.17'
 
 /** One addon may be this large. A jump past it is a mistake: a library linked in, or symbols left inside. */
-export const maxAddonBytes = 768 * 1024
+export const maxAddonBytes = 512 * 1024
 
 /** Libraries that every machine of the kind has. Nothing else may be asked for: above all no C++ library. */
 const ofGlibc = ['libc.so.6', 'libdl.so.2', 'libm.so.6', 'libpthread.so.0', 'librt.so.1']
@@ -47,10 +47,8 @@ export const targets = [
   },
 ]
 
-/** Beside native/flags.txt. */
-export const compileFlags = [
-  '-DNAPI_VERSION=9',
-  '-DNODE_ADDON_API_DISABLE_CPP_EXCEPTIONS',
+/** Of everything inside. */
+const commonFlags = [
   '-fPIC',
   '-fomit-frame-pointer',
   '-ffunction-sections',
@@ -65,6 +63,9 @@ export const compileFlags = [
   '-w',
 ]
 
+/** Beside native/flags.txt. */
+export const compileFlags = ['-DNAPI_VERSION=9', '-DNODE_ADDON_API_DISABLE_CPP_EXCEPTIONS', ...commonFlags]
+
 /** By paths relative to the clone: no path of this machine gets into the result. */
 export const includeFlags = [
   '-Inative',
@@ -74,10 +75,58 @@ export const includeFlags = [
   'node_modules/node-addon-api',
 ]
 
+/**
+ * What the addon needs of LLVM's C++ library that is not in its headers, as files of the compiler's package. Compiled here, as the addon is:
+ * without exceptions and what belongs to them, in a fifth of the time that the whole takes, and 200 KiB smaller.
+ *
+ * If the check says that an addon lacks a name of the C++ library, the file that defines it is missing here.
+ */
+export const runtimeSources = [
+  ...['algorithm', 'chrono', 'condition_variable', 'condition_variable_destructor', 'hash', 'memory', 'mutex'],
+  ...['mutex_destructor', 'new_handler', 'string', 'system_error', 'thread', 'verbose_abort'],
+]
+  .map((name) => `libcxx/src/${name}.cpp`)
+  .concat(
+    [
+      'abort_message',
+      'cxa_default_handlers',
+      'cxa_guard',
+      'cxa_handlers',
+      'cxa_noexception',
+      'cxa_virtual',
+      'stdlib_new_delete',
+    ].map((name) => `libcxxabi/src/${name}.cpp`),
+  )
+
+/** As LLVM compiles its library for static linking. */
+export const runtimeFlags = [
+  '-std=c++23',
+  '-O3',
+  '-fvisibility=hidden',
+  '-fno-exceptions',
+  '-fno-rtti',
+  '-DNDEBUG',
+  '-D_LIBCPP_BUILDING_LIBRARY',
+  '-D_LIBCPP_DISABLE_VISIBILITY_ANNOTATIONS',
+  '-D_LIBCXXABI_BUILDING_LIBRARY',
+  '-D_LIBCXXABI_DISABLE_VISIBILITY_ANNOTATIONS',
+  '-DLIBCXX_BUILDING_LIBCXXABI',
+  '-DLIBCXXABI_NON_DEMANGLING_TERMINATE',
+  // In place of overridable_function.h: nothing in here replaces operator new, and the bounds of the section by which it would notice are visible.
+  '-D_LIBCPP_SRC_INCLUDE_OVERRIDABLE_FUNCTION_H',
+  '-D_LIBCPP_CAN_DETECT_OVERRIDDEN_FUNCTION=0',
+  '-D_LIBCPP_OVERRIDABLE_FUNCTION(type, name, arguments)=_LIBCPP_WEAK type name arguments',
+  ...commonFlags,
+]
+
+/** Of the runtime, as folders of the compiler's package. */
+export const runtimeIncludes = ['libcxx/src', 'libcxx/libc']
+
 export const linkFlags = [
   '-shared',
-  // Of the C++ library, which Zig compiles from its sources.
   '-O3',
+  // Not the whole C++ library: see runtimeSources.
+  '-nostdlib++',
   '-pthread',
   '-Wl,--version-script=native/exports.map',
   '-Wl,--gc-sections',

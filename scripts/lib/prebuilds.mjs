@@ -38,7 +38,7 @@ export function prebuildFault(target) {
 
 /** What is wrong with an addon as a file, whatever it was built of: a list of sentences, empty when nothing is. */
 export function addonFaults(file, target) {
-  const { exports, glibc, glibcxx, hasSymbolTable, machine, needed } = inspect(file)
+  const { exports, glibc, glibcxx, hasSymbolTable, imports, machine, needed } = inspect(file)
   const faults = []
   const bytes = readFileSync(file).length
   const strange = needed.filter((name) => !target.libraries.includes(name))
@@ -49,6 +49,12 @@ export function addonFaults(file, target) {
   if (strays.length > 0)
     faults.push(`it shows more than the entry points of Node-API: ${strays.slice(0, 5).join(', ')}`)
   if (exports.length - strays.length !== 2) faults.push('it lacks an entry point of Node-API')
+  // The C library has none of these names. A loader that binds late would only notice when one is called.
+  const lacking = imports.filter((name) =>
+    /^(_Z|__cxa_(?!atexit|finalize|thread_atexit_impl)|_Unwind|__gxx)/.test(name),
+  )
+  if (lacking.length > 0)
+    faults.push(`it lacks ${lacking.join(', ')} of the C++ library (scripts/lib/prebuild-recipe.mjs)`)
   if (hasSymbolTable) faults.push('it is not stripped')
   if (bytes > maxAddonBytes) faults.push(`it has ${bytes} bytes, more than ${maxAddonBytes}`)
   return faults
