@@ -1,8 +1,8 @@
-import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { HermesError } from '../base/errors.js'
 import type { BrokerHealth } from '../model/topic.js'
 import { diskRoom, isShort } from '../store/directory.js'
+import { openRegular } from '../store/regular-file.js'
 
 /** How long a failure is held against the broker, unless the topic works again. */
 const memoryMs = 60_000
@@ -56,7 +56,7 @@ export class Health {
 
   async #descriptors(): Promise<string[]> {
     try {
-      await (await open(join(this.#dir, 'hermes.json'), 'r')).close()
+      await (await openRegular(join(this.#dir, 'hermes.json'))).close()
       return []
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException

@@ -114,7 +114,7 @@ export class Producers {
   /** REQUIRES: the topic is recovered, and no other broker serves it. */
   static async load(folder: string, log: TopicLog, options: ProducersOptions): Promise<Producers> {
     const all = new Producers(folder, options)
-    const content = await readMarked(join(folder, fileName), format)
+    const content = await readMarked(join(folder, fileName), format, remedy)
     if (content === undefined) return all
     const entries = content['producers']
     if (!Array.isArray(entries)) throw damaged(folder)
@@ -366,10 +366,9 @@ function parseEntry(
   return { producer, claim: { stored: BigInt(stored), at } }
 }
 
+const remedy =
+  ' Without it, messages that publishers send again after a crash may be stored twice: remove the file once no publisher is waiting for the broker.'
+
 function damaged(folder: string): HermesError {
-  return new HermesError(
-    'CORRUPT',
-    `${join(folder, fileName)} is damaged. Without it, messages that publishers send again after a crash may be stored twice: ` +
-      'remove the file once no publisher is waiting for the broker.',
-  )
+  return new HermesError('CORRUPT', `${join(folder, fileName)} is damaged.${remedy}`)
 }

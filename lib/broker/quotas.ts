@@ -7,6 +7,7 @@ import { isDescribed } from '../store/topic-file.js'
 
 const fileName = 'quotas.json'
 const format = 'hermes-quotas'
+const remedy = ' Without it, what was stored so far is not counted: remove it.'
 /** What topics hold is looked up again after so long, or after so many more bytes. */
 const staleMs = 1000
 const staleBytes = 1024 * 1024
@@ -39,15 +40,14 @@ export class Quotas {
   static async load(directory: Directory, open: (topic: string) => Sized | undefined): Promise<Quotas> {
     const quotas = new Quotas(directory, open)
     const path = join(directory.path, fileName)
-    const content = await readMarked(path, format)
+    const content = await readMarked(path, format, remedy)
     for (const [identity, topics] of Object.entries((content?.['used'] ?? {}) as object)) {
       const used = new Map<string, number>()
-      for (const [topic, bytes] of Object.entries(topics as object)) {
+      if (typeof topics !== 'object' || topics === null)
+        throw new HermesError('CORRUPT', `${path} is damaged.${remedy}`)
+      for (const [topic, bytes] of Object.entries(topics)) {
         if (typeof bytes !== 'number' || !Number.isSafeInteger(bytes) || bytes < 0)
-          throw new HermesError(
-            'CORRUPT',
-            `${path} is damaged. Without it, what was stored so far is not counted: remove it.`,
-          )
+          throw new HermesError('CORRUPT', `${path} is damaged.${remedy}`)
         if (await isDescribed(directory, topic)) used.set(topic, bytes)
       }
       quotas.#used.set(identity, used)

@@ -1,7 +1,6 @@
-import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Directory, fromFs } from '../store/directory.js'
-import { isDescribed } from '../store/topic-file.js'
+import { isDescribed, topicFolders } from '../store/topic-file.js'
 
 /** Between two looks at the directory. */
 const leastMs = 10
@@ -43,8 +42,7 @@ export class TopicList {
   async #read(): Promise<readonly string[]> {
     const folder = join(this.#directory.path, 'topics')
     try {
-      const entries = await readdir(folder, { withFileTypes: true })
-      const names = entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name)
+      const { names } = await topicFolders(folder)
       const described = new Set<string>()
       for (const name of names)
         if (this.#known.has(name) || (await isDescribed(this.#directory, name))) described.add(name)

@@ -20,7 +20,9 @@ export function fromNative(error: unknown, details: Readonly<Record<string, unkn
   if (code === undefined || !known.has(code)) return error
   // A text that says itself what to close needs no other advice.
   const general = code === 'CORRUPT' && error.message.includes('. Close ') ? undefined : hints[code as ErrorCode]
-  const hint = systemAdvice(error) ?? general
+  const { topic } = details
+  // A command that can be run as it stands there.
+  const hint = systemAdvice(error) ?? (typeof topic === 'string' ? general?.replace('<topic>', topic) : general)
   const text = error.message.endsWith('.') ? error.message : `${error.message}.`
   const message = text.charAt(0).toUpperCase() + text.slice(1)
   return new HermesError(code as ErrorCode, hint === undefined ? message : `${message} ${hint}`, {

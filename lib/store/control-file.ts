@@ -1,5 +1,5 @@
-import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { readRegular } from './regular-file.js'
 
 const salt = 0x48524d5350415245n
 
@@ -26,7 +26,7 @@ export interface ControlSummary {
 }
 
 export async function readControl(topicFolder: string): Promise<ControlSummary> {
-  const bytes = await readFile(join(topicFolder, 'control'))
+  const bytes = await readRegular(join(topicFolder, 'control'))
   if (bytes.length < 1024) throw new RangeError(`it has ${bytes.length} bytes`)
   const number = (at: number) => Number(bytes.readBigUInt64LE(at))
   return {

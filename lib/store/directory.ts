@@ -1,9 +1,9 @@
-import { constants } from 'node:fs'
 import { link, open, readdir, rm, stat, statfs } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { type ErrorCode, HermesError } from '../base/errors.js'
 import { systemAdvice } from '../base/system-advice.js'
 import { inheritOwnership, makeFolder, makeFolderWithin, syncFolder } from './folder.js'
+import { isNotAFile, readRegular } from './regular-file.js'
 
 const version = 1
 const marker = 'hermes.json'
@@ -72,17 +72,6 @@ export async function createWhole(path: string, text: string, mode: number): Pro
   }
 }
 
-/** @throws HermesError `NOT_HERMES` for a pipe or a device: reading one may never end */
-async function readText(path: string): Promise<string> {
-  const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
-  try {
-    if (!(await file.stat()).isFile()) throw new HermesError('NOT_HERMES', `${path} is not a file.`)
-    return await file.readFile('utf8')
-  } finally {
-    await file.close()
-  }
-}
-
 /** Reads a small JSON file of ours and checks what it says it is. `undefined` if there is no such file. */
 export async function readMarked(
   path: string,
@@ -91,10 +80,15 @@ export async function readMarked(
 ): Promise<Record<string, unknown> | undefined> {
   let text: string
   try {
-    text = await readText(path)
+    text = (await readRegular(path)).toString('utf8')
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
-    throw fromFs(error, `read ${path}`)
+    if (!isNotAFile(error)) throw fromFs(error, `read ${path}`)
+    const advice =
+      basename(path) === marker
+        ? ' Move it away: it is made again when the place is opened to publish (`hermes pub`, `hermes serve`).'
+        : remedy
+    throw new HermesError('NOT_HERMES', `${error.message}${advice}`, { cause: error, details: error.details })
   }
   let content: unknown
   try {

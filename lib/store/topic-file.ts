@@ -1,4 +1,4 @@
-import { access, readdir } from 'node:fs/promises'
+import { access, readdir, readlink, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { HermesError } from '../base/errors.js'
 import { type CodecIdentity, type Standing, standingOf } from '../codec/evolution.js'
@@ -31,18 +31,55 @@ export function codecRemedy(topic: string): string {
 export async function listTopics(directory: Directory): Promise<string[]> {
   const folder = join(directory.path, 'topics')
   try {
-    const entries = await readdir(folder, { withFileTypes: true })
-    const names = entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name)
+    const { names, lost } = await topicFolders(folder)
     // A folder without a description is one whose making was cut short, unless it holds segments: then the description is lost, and
     // who looks at all topics must come upon it. What a description says is not looked at: one that is damaged must not hide the others.
     const described = await Promise.all(
       names.map(async (name) => (await isDescribed(directory, name)) || (await hasSegments(directory, name))),
     )
-    return names.filter((_, index) => described[index]).sort()
+    return [...names.filter((_, index) => described[index]), ...lost].sort()
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
+      await checkLink(folder)
+      return []
+    }
+    if ((error as NodeJS.ErrnoException).code === 'ENOTDIR') {
+      throw new HermesError(
+        'NOT_A_DIRECTORY',
+        `${folder} is not a folder. Move it away, and restore the topics from a backup.`,
+        { cause: error },
+      )
+    }
     throw fromFs(error, `list the topics in ${directory.path}`)
   }
+}
+
+/**
+ * What in the folder of all topics may be one: folders, and links to folders, which may lie on another disk. `lost` are links that lead
+ * nowhere now, as to a disk that is not mounted: their topics must not be passed over in silence.
+ */
+export async function topicFolders(folder: string): Promise<{ names: string[]; lost: string[] }> {
+  const names: string[] = []
+  const lost: string[] = []
+  for (const entry of await readdir(folder, { withFileTypes: true })) {
+    if (entry.isDirectory()) names.push(entry.name)
+    if (!entry.isSymbolicLink()) continue
+    const target = await stat(join(folder, entry.name)).catch(() => undefined)
+    if (target === undefined) lost.push(entry.name)
+    else if (target.isDirectory()) names.push(entry.name)
+  }
+  return { names, lost }
+}
+
+/** @throws HermesError `NOT_A_DIRECTORY` if `path` is a link that leads nowhere */
+async function checkLink(path: string): Promise<void> {
+  const target = await readlink(path).catch(() => undefined)
+  if (target === undefined) return
+  throw new HermesError(
+    'NOT_A_DIRECTORY',
+    `${path} is a symbolic link to ${target}, which does not exist. Mount or make that folder, or remove the link.`,
+    { details: { path, target } },
+  )
 }
 
 /** Whether the topic has a description, good or bad. */
@@ -85,7 +122,10 @@ export async function readTopicFile(directory: Directory, name: string): Promise
       )
     }
   }
-  if (content === undefined) return undefined
+  if (content === undefined) {
+    await checkLink(topicFolder(directory, name))
+    return undefined
+  }
   const codec = content.codec as Partial<TopicFile['codec']> | undefined
   if (
     typeof content.segmentBytes !== 'number' ||

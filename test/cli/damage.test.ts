@@ -1,12 +1,15 @@
-import { spawnSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import {
   chmodSync,
   cpSync,
   existsSync,
+  mkdirSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
+  symlinkSync,
   truncateSync,
   writeFileSync,
 } from 'node:fs'
@@ -156,6 +159,149 @@ describe('every file of a topic, lost, zeroed and truncated', () => {
       expect(await works(dir)).toBe(messages)
     },
   )
+})
+
+/** What is no file, in the place of one. Opening the pipe waits for ever, reading the device never ends. */
+const others = {
+  'a folder': (path: string) => mkdirSync(path),
+  'a pipe': (path: string) => execFileSync('mkfifo', [path]),
+  'a link that leads nowhere': (path: string) => symlinkSync('/nowhere/file', path),
+  'a link to itself': (path: string) => symlinkSync(path, path),
+  'a link to /dev/zero': (path: string) => symlinkSync('/dev/zero', path),
+}
+
+describe.each(Object.keys(others) as (keyof typeof others)[])('%s in the place of a file', (what) => {
+  const files: readonly (readonly [name: string, file: () => string, left: number])[] = [
+    ['control', () => 'control', messages],
+    ['locks', () => 'locks', messages],
+    ['topic.json', () => 'topic.json', messages],
+    ['the oldest segment', () => segments[0] as string, messages - 1700],
+    ['a segment', () => segments[5] as string, messages - 1700],
+    ['the newest segment', () => segments.at(-1) as string, messages - 1700],
+  ]
+
+  test.each(files)(
+    '%s: every command ends, and what they advise ends with a topic that works',
+    { timeout: 120_000 },
+    async (name, file, left) => {
+      const dir = join(place.folder, 'hermes-data')
+      cpSync(good, dir, { recursive: true })
+      const path = join(dir, 'topics/t', file())
+      rmSync(path)
+      others[what](path)
+      const found = await hermes(['doctor'])
+      expect(found.code).toBe(1)
+      expect(found.stdout).toMatch(/not a file/)
+      const ended = await Promise.all(
+        [
+          ['sub', 't', '--from', 'earliest', '--end'],
+          ['info', 't'],
+          ['verify'],
+          ['backup', dir, join(place.folder, 'backup')],
+        ].map((command) => hermes(command)),
+      )
+      // What was before a segment is printed, and a backup of what can be read is one; but nothing is called whole.
+      for (const { code, stdout, stderr } of ended)
+        if (code !== 0) expect(stdout + stderr).toMatch(/not a file|damaged|lost/)
+      expect(ended[0]?.code).not.toBe(0)
+      expect(ended[2]?.code).toBe(5)
+      const advice = /`hermes (repair t[^`]*)`/.exec(found.stdout)?.[1] as string
+      expect(advice).toBe(name === 'topic.json' ? 'repair t --codec json' : 'repair t')
+      expect((await hermes(advice.split(' '))).code).toBe(0)
+      expect(await works(dir)).toBeGreaterThanOrEqual(left)
+      expect(readdirSync(join(dir, 'topics/t/quarantine')).some((kept) => kept.startsWith(file()))).toBe(true)
+    },
+  )
+
+  test('hermes.json: the message says how to go on', async () => {
+    const dir = join(place.folder, 'hermes-data')
+    cpSync(good, dir, { recursive: true })
+    const path = join(dir, 'hermes.json')
+    rmSync(path)
+    others[what](path)
+    const refused = await hermes(['verify'])
+    expect([refused.code, refused.stderr]).toEqual([
+      3,
+      expect.stringContaining('Move it away: it is made again when the place is opened to publish'),
+    ])
+    renameSync(path, join(place.folder, 'away'))
+    expect((await hermes(['pub', 'other', 'x'])).code).toBe(0)
+    expect(await works(dir)).toBe(messages)
+  })
+})
+
+describe('folders of topics that are links', () => {
+  test('to another disk: such a topic is listed, verified and backed up', async () => {
+    const dir = join(place.folder, 'hermes-data')
+    cpSync(good, dir, { recursive: true })
+    renameSync(join(dir, 'topics/t'), join(place.folder, 'elsewhere'))
+    symlinkSync(join(place.folder, 'elsewhere'), join(dir, 'topics/t'))
+    expect((await hermes(['topics'])).lines).toEqual(['t'])
+    expect((await hermes(['verify'])).stdout).toMatch(/^t: good: 20,000 messages/)
+    expect((await hermes(['doctor'])).stdout).toContain('t:')
+    expect((await hermes(['backup', dir, 'copy'])).lines).toEqual(['t: sequences 1 to 20,000'])
+    expect(await works(dir)).toBe(messages)
+    expect(await works(join(place.folder, 'copy'))).toBe(messages)
+    const { url } = await place.serve()
+    expect((await hermes(['topics', '--url', url])).lines).toEqual(['t'])
+  })
+
+  test('to a disk that is not there: nobody passes over it in silence', async () => {
+    const dir = join(place.folder, 'hermes-data')
+    await hermes(['pub', 'a', 'x'])
+    symlinkSync('/nowhere/t', join(dir, 'topics/t'))
+    const found = await hermes(['doctor'])
+    expect([found.code, found.stdout]).toEqual([
+      1,
+      expect.stringMatching(/t: .*symbolic link to \/nowhere\/t, which does not exist/),
+    ])
+    const verified = await hermes(['verify'])
+    expect([verified.code, verified.stdout]).toEqual([
+      5,
+      expect.stringMatching(/^a: good[\s\S]*\nt: DAMAGED: .*symbolic link to/),
+    ])
+    const copied = await hermes(['backup', dir, 'copy'])
+    expect([copied.code, copied.stderr]).toEqual([3, expect.stringContaining('symbolic link to /nowhere/t')])
+    expect(existsSync(join(place.folder, 'copy'))).toBe(false)
+    expect((await hermes(['sub', 't', '--end'])).stderr).toContain('symbolic link to /nowhere/t')
+    // The others go on.
+    expect((await hermes(['pub', 'a', 'y'])).code).toBe(0)
+    rmSync(join(dir, 'topics/t'))
+    expect((await hermes(['doctor'])).code).toBe(0)
+  })
+
+  test('all of them to a disk that is not there: no command says that there are none', async () => {
+    const dir = join(place.folder, 'hermes-data')
+    cpSync(good, dir, { recursive: true })
+    renameSync(join(dir, 'topics'), join(place.folder, 'away'))
+    symlinkSync('/nowhere/topics', join(dir, 'topics'))
+    for (const command of [['topics'], ['verify'], ['doctor'], ['backup', dir, 'copy'], ['pub', 't', '1']]) {
+      const { code, stderr } = await hermes(command)
+      expect([command[0], code, stderr]).toEqual([
+        command[0],
+        3,
+        expect.stringContaining('symbolic link to /nowhere/topics'),
+      ])
+    }
+    rmSync(join(dir, 'topics'))
+    symlinkSync(join(place.folder, 'away'), join(dir, 'topics'))
+    expect(await works(dir)).toBe(messages)
+  })
+
+  test('what is no folder is no topic, and doctor names it', async () => {
+    const dir = join(place.folder, 'hermes-data')
+    await hermes(['pub', 'a', 'x'])
+    writeFileSync(join(dir, 'topics/README'), 'notes')
+    execFileSync('mkfifo', [join(dir, 'topics/pipe')])
+    const found = await hermes(['doctor'])
+    expect([found.code, found.stdout]).toEqual([
+      0,
+      expect.stringMatching(
+        /README is not a folder[\s\S]*pipe is not a folder|pipe is not a folder[\s\S]*README is not a folder/,
+      ),
+    ])
+    expect((await hermes(['verify'])).stdout).toMatch(/^a: good/)
+  })
 })
 
 /** Exit codes of commands that change nothing, and of `pub`, before anything is repaired. */

@@ -10,7 +10,7 @@ import { bytesText, counted, grouped, secondsText } from '../words.js'
 import { globalsOf, withHelp } from './common.js'
 
 /** Failures that are one topic's. */
-const ofTopic: readonly ErrorCode[] = ['CORRUPT', 'NOT_HERMES', 'VERSION_MISMATCH', 'ACCESS_DENIED']
+const ofTopic: readonly ErrorCode[] = ['CORRUPT', 'NOT_HERMES', 'VERSION_MISMATCH', 'ACCESS_DENIED', 'NOT_A_DIRECTORY']
 
 export function registerVerify(program: Command, session: Session): void {
   const command = program

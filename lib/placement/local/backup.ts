@@ -1,6 +1,6 @@
-import { closeSync, openSync, close as rawClose, read as rawRead } from 'node:fs'
-import { chown, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
-import { dirname, join, resolve, sep } from 'node:path'
+import { closeSync, close as rawClose, read as rawRead } from 'node:fs'
+import { chown, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises'
+import { basename, dirname, join, resolve, sep } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { HermesError } from '../../base/errors.js'
@@ -13,6 +13,7 @@ import type { NativeLog } from '../../native/types.js'
 import { type ControlSummary, readControl } from '../../store/control-file.js'
 import { type Directory, fromFs, topicFolder } from '../../store/directory.js'
 import { makeMissing, syncFolder } from '../../store/folder.js'
+import { isNotAFile, openRegularSync, readRegular } from '../../store/regular-file.js'
 import { endsInClaim, segmentPath } from '../../store/segment-file.js'
 import { readTopicFile, type TopicFile } from '../../store/topic-file.js'
 
@@ -102,7 +103,7 @@ async function copyTopic(directory: Directory, topic: string, to: string, work: 
   await copyFile(join(from, 'topic.json'), join(to, 'topic.json'))
   for (let beginning = 1; ; beginning++) {
     // Before the messages: a number that it names and the copy lacks would be taken for one that is there.
-    const producers = await readFile(join(from, 'producers.json')).catch(() => undefined)
+    const producers = await readRegular(join(from, 'producers.json')).catch(() => undefined)
     const source = callNative(() => new native.openLog(from, null, {}), { topic })
     const held = new Held(from)
     try {
@@ -123,7 +124,7 @@ async function copyTopic(directory: Directory, topic: string, to: string, work: 
         )
       }
       const report = await new TopicCopy(control, from, to, file, held, work).run()
-      const after = await readFile(join(from, 'producers.json')).catch(() => undefined)
+      const after = await readRegular(join(from, 'producers.json')).catch(() => undefined)
       if (producers !== undefined && after !== undefined && owners(producers) === owners(after))
         await writeFile(join(to, 'producers.json'), producers, await modeOf(join(from, 'producers.json')))
       return report
@@ -169,8 +170,9 @@ class Held {
 
   #open(number: number): number | undefined {
     try {
-      return openSync(segmentPath(this.#folder, number), 'r')
+      return openRegularSync(segmentPath(this.#folder, number))
     } catch (error) {
+      if (isNotAFile(error)) throw noSegment(error, this.#folder)
       const { code } = error as NodeJS.ErrnoException
       if (code === 'ENOENT' || (code === 'EMFILE' && this.#files.size > 0)) return undefined
       throw fromFs(error, `read ${segmentPath(this.#folder, number)}`)
@@ -364,7 +366,16 @@ async function modeOf(path: string): Promise<number> {
 }
 
 async function copyFile(from: string, to: string): Promise<void> {
-  await writeFile(to, await readFile(from), await modeOf(from))
+  await writeFile(to, await readRegular(from), await modeOf(from))
+}
+
+function noSegment(cause: HermesError, folder: string): HermesError {
+  const topic = basename(folder)
+  return new HermesError(
+    'CORRUPT',
+    `${cause.message} Close the publishers and subscribers of the topic, then run \`hermes repair ${topic}\`, and back up then.`,
+    { cause, details: { topic } },
+  )
 }
 
 async function writeFile(path: string, content: Uint8Array, mode: number): Promise<void> {

@@ -164,7 +164,15 @@ async function examineFiles(folder: string, topic: string, segmentBytes: number,
 async function lostDescriptions(directory: Directory, topics: readonly string[], say: Say): Promise<void> {
   const parent = join(directory.path, 'topics')
   const entries = await readdir(parent, { withFileTypes: true }).catch(() => [])
-  for (const { name } of entries.filter((entry) => entry.isDirectory() && !topics.includes(entry.name))) {
+  for (const entry of entries) {
+    const { name } = entry
+    if (topics.includes(name)) continue
+    if (!entry.isDirectory()) {
+      say('warning', 'topic', `${join(parent, name)} is not a folder, so it is no topic.`, {
+        advice: 'Move it away; if a topic of this name was there, restore it from a backup.',
+      })
+      continue
+    }
     const files = await readdir(join(parent, name)).catch(() => [])
     if (!files.some((file) => file.endsWith('.seg'))) continue
     say('problem', 'topic', 'The file topic.json is lost, and with it the codec of the messages that are there.', {

@@ -1,8 +1,9 @@
-import { open, readdir, readFile } from 'node:fs/promises'
+import { type FileHandle, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { crc32 } from '../../frame/crc32.js'
 import { native } from '../../native/addon.js'
 import { fromFs } from '../../store/directory.js'
+import { isNotAFile, openRegular, readRegular } from '../../store/regular-file.js'
 import { segmentPath } from '../../store/segment-file.js'
 
 const segmentMagic = 0x314745534d524548n
@@ -11,13 +12,14 @@ const controlBytes = 40_960
 /** Of both headers: what their CRC covers, which follows it. */
 const checkedBytes = 60
 
-export type FileFaultKind = 'lost' | 'size' | 'header'
+/** `type`: something that is not a file is in its place. */
+export type FileFaultKind = 'lost' | 'size' | 'header' | 'type'
 
 /** A file of a topic that is not as it has to be, by a look at its name, size and header. */
 export interface FileFault {
-  /** `control`, or the name of a segment file. */
+  /** `control`, `locks`, or the name of a segment file. */
   readonly file: string
-  /** 0: the control file. */
+  /** 0: the control file; -1: `locks`. */
   readonly segment: number
   readonly kind: FileFaultKind
   /** A sentence. */
@@ -68,13 +70,25 @@ export function segmentHeader(number: number, topicId: Buffer, segmentBytes: num
 /** Looks at names, sizes and headers of a topic's files. Retention may go on meanwhile. */
 export async function checkFiles(folder: string, segmentBytes: number): Promise<FileCheck> {
   const faults: FileFault[] = []
-  const control = await readFile(join(folder, 'control')).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return undefined
-    throw fromFs(error, `read ${join(folder, 'control')}`)
-  })
   let controlFault: string | undefined
   let kind: FileFaultKind = 'header'
-  if (control === undefined) {
+  const control = await readRegular(join(folder, 'control')).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined
+    if (!isNotAFile(error)) throw fromFs(error, `read ${join(folder, 'control')}`)
+    kind = 'type'
+    controlFault = "The file 'control' is not a file."
+    return undefined
+  })
+  await openRegular(join(folder, 'locks')).then(
+    (file) => file.close(),
+    (error: unknown) => {
+      if (isNotAFile(error))
+        faults.push({ file: 'locks', segment: -1, kind: 'type', message: "The file 'locks' is not a file." })
+    },
+  )
+  if (controlFault !== undefined) {
+    // (said already)
+  } else if (control === undefined) {
     kind = 'lost'
     controlFault = "The file 'control' is lost."
   } else if (control.length !== controlBytes) {
@@ -111,6 +125,10 @@ export async function checkFiles(folder: string, segmentBytes: number): Promise<
       continue
     }
     const look = await head(segmentPath(folder, at))
+    if (look === 'type') {
+      faults.push({ file, segment: at, kind: 'type', message: `Segment ${at} is not a file.` })
+      continue
+    }
     // Removed by retention since.
     if (look === undefined) continue
     if (identified(look.bytes, at, segmentBytes)) topicId ??= topicIdOf(look.bytes)
@@ -127,7 +145,7 @@ export async function checkFiles(folder: string, segmentBytes: number): Promise<
 }
 
 async function firstNow(folder: string): Promise<number> {
-  const file = await open(join(folder, 'control'), 'r').catch(() => undefined)
+  const file = await openRegular(join(folder, 'control')).catch(() => undefined)
   if (file === undefined) return 0
   try {
     const { bytesRead, buffer } = await file.read(Buffer.alloc(8), 0, 8, 256)
@@ -137,11 +155,12 @@ async function firstNow(folder: string): Promise<number> {
   }
 }
 
-async function head(path: string): Promise<{ readonly bytes: Buffer; readonly size: number } | undefined> {
-  let file: Awaited<ReturnType<typeof open>>
+async function head(path: string): Promise<{ readonly bytes: Buffer; readonly size: number } | 'type' | undefined> {
+  let file: FileHandle
   try {
-    file = await open(path, 'r')
+    file = await openRegular(path)
   } catch (error) {
+    if (isNotAFile(error)) return 'type'
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
     throw fromFs(error, `read ${path}`)
   }

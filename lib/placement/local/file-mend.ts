@@ -1,4 +1,4 @@
-import { open, readFile, rename, stat, writeFile } from 'node:fs/promises'
+import { lstat, open, readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { HermesError } from '../../base/errors.js'
 import { crc32, crc32Range } from '../../frame/crc32.js'
@@ -7,6 +7,7 @@ import { native } from '../../native/addon.js'
 import { callNative } from '../../native/error.js'
 import { readControl, type StoredPosition } from '../../store/control-file.js'
 import { inheritOwnership, makeFolderWithin, syncFolder } from '../../store/folder.js'
+import { readRegular } from '../../store/regular-file.js'
 import { segmentPath } from '../../store/segment-file.js'
 import { checkFiles, type FileCheck, type FileFault, segmentHeader } from './file-check.js'
 
@@ -53,8 +54,8 @@ function lockOut(folder: string, topic: string): () => void {
     const lock = callNative(() => native.holdLock(join(folder, 'control')), { topic })
     if (lock !== null) return () => lock.release()
   } catch (error) {
-    // Without that file nobody can come, and `locks` says if a publisher is there: the recovery looks.
-    if (error instanceof HermesError && error.code === 'NOT_FOUND') return () => {}
+    // Without that file, or with something else in its place, nobody can come, and `locks` says if a publisher is there: the recovery looks.
+    if (error instanceof HermesError && (error.code === 'NOT_FOUND' || error.code === 'CORRUPT')) return () => {}
     throw error
   }
   throw new HermesError(
@@ -80,7 +81,7 @@ class Mender {
   async mend(segment: number, faults: readonly FileFault[]): Promise<Damage[]> {
     const { file } = faults[0] as FileFault
     const path = join(this.#folder, file)
-    const size = await stat(path).then(
+    const size = await lstat(path).then(
       ({ size }) => size,
       () => 0,
     )
@@ -88,14 +89,15 @@ class Mender {
     const reason = faults.map(({ message }) => message.replace(/\.$/, '')).join('; ')
     const kept = lost ? '' : await this.#setAside(file, reason)
     const damage = { segment, offset: 0, bytes: size, firstSequence: 0, count: 0, reason, file: kept }
-    // The control file is made again from the segments.
-    if (segment === 0) return [damage]
+    // The control file is made again from the segments, `locks` by whoever opens the topic.
+    if (segment <= 0) return [damage]
     const { topicId, segments } = this.#check
     const before = segments.filter((number) => number < segment).at(-1)
     // The oldest one, lost or without anything in it that could be believed: the topic begins with the next one.
     if (topicId === undefined) return [damage]
-    const bytes = kept === '' ? Buffer.alloc(0) : await readFile(kept)
-    const ownHeader = !lost && !faults.some(({ kind }) => kind === 'header')
+    const isFile = !faults.some(({ kind }) => kind === 'type')
+    const bytes = kept === '' || !isFile ? Buffer.alloc(0) : await readFile(kept)
+    const ownHeader = isFile && !lost && !faults.some(({ kind }) => kind === 'header')
     const base = ownHeader ? Number(bytes.readBigUInt64LE(64)) : firstFrame(bytes)
     // Prepared, and not in use.
     if (ownHeader && base === 0 && segment > this.#check.active) return [damage]
@@ -150,7 +152,7 @@ class Mender {
 
   /** The sequence behind the last whole frame of a segment that is there: also behind damage, and behind what looks like a claim. */
   async #nextAfter(number: number): Promise<number> {
-    return endOf(await readFile(segmentPath(this.#folder, number))).sequence
+    return endOf(await readRegular(segmentPath(this.#folder, number))).sequence
   }
 
   /**
@@ -183,7 +185,7 @@ class Mender {
   /** 0: it is not there, or not in use. */
   async #baseOf(number: number): Promise<number> {
     if (this.#check.faults.some(({ segment, kind }) => segment === number && kind !== 'size')) return 0
-    const bytes = await readFile(segmentPath(this.#folder, number)).catch(() => undefined)
+    const bytes = await readRegular(segmentPath(this.#folder, number)).catch(() => undefined)
     return bytes === undefined || bytes.length < 72 ? 0 : Number(bytes.readBigUInt64LE(64))
   }
 

@@ -1,4 +1,4 @@
-import { readdir, rename, stat } from 'node:fs/promises'
+import { lstat, readdir, rename, stat } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -142,7 +142,7 @@ export class LogMaintenance implements Maintenance {
       if ((await readTopicFile(this.#directory, topic)) !== undefined) return []
     } catch (error) {
       if (!(error instanceof HermesError) || !['CORRUPT', 'NOT_HERMES'].includes(error.code)) throw error
-      const there = await stat(path).catch(() => undefined)
+      const there = await lstat(path).catch(() => undefined)
       if (there !== undefined) reason = 'topic.json is damaged'
     }
     const size = await segmentSize(folder)

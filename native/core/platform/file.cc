@@ -79,9 +79,21 @@ void File::close() noexcept {
 }
 
 Status File::open(const std::string& path, bool writable, File* out) {
-  const int fd = ::open(path.c_str(), (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC);
-  if (fd < 0) return Status::from_errno(errno, "open " + path);
-  *out = File(fd);
+  // Not waiting: a pipe in place of a file would have this wait for whoever opens its other end. For files it means nothing.
+  const int fd = ::open(path.c_str(), (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) {
+    const int error = errno;
+    struct stat link;
+    // A folder, a socket, links in a circle, a link that leads nowhere: that one is no file that is missing, for none can be made there.
+    const bool is_other = error == EISDIR || error == ENXIO || error == ENODEV || error == ELOOP ||
+                          (error == ENOENT && ::lstat(path.c_str(), &link) == 0 && S_ISLNK(link.st_mode));
+    return is_other ? Status::error(Code::kCorrupt, path + " is not a file") : Status::from_errno(error, "open " + path);
+  }
+  File file(fd);
+  struct stat info;
+  if (::fstat(fd, &info) != 0) return Status::from_errno(errno, "stat " + path);
+  if (!S_ISREG(info.st_mode)) return Status::error(Code::kCorrupt, path + " is not a file");
+  *out = std::move(file);
   return Status::success();
 }
 
