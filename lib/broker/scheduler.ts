@@ -65,7 +65,7 @@ export class Scheduler {
     if (this.#waiting.has(worker)) return false
     const now = performance.now()
     const used = this.#begun === 0 ? this.#direct : this.#direct + now - this.#begun
-    if (this.#inRound || used >= directMs || (used > noticedMs && !this.#isFrugal(worker, now))) {
+    if (this.#inRound || used >= directMs || (used > noticedMs && !this.isIdle && !this.#isFrugal(worker, now))) {
       this.#enqueue(worker)
       return false
     }

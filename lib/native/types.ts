@@ -136,7 +136,7 @@ export interface NativeLog {
   /** The sequence that the next message will get. */
   nextSequence(): number
   /** Looks through what a reader's `seek` there would have to look through, on a thread of its own: one after the other, or `seek` waits for it. */
-  prepareSeek?(target: number | bigint): Promise<void>
+  prepareSeek(target: number | bigint): Promise<void>
   /** Checks every frame of a segment, on a thread of its own. Changes nothing. */
   verifySegment(number: number): Promise<SegmentReport>
   /** What the log says of producer slots: see docs/wire-protocol.md. */

@@ -62,8 +62,7 @@ export class TopicLog {
   /** Looks, on another thread, through what a cursor's `seek` there would have to look through. One after the other: `seek` waits for it. */
   async prepareSeek(target: number | bigint): Promise<void> {
     try {
-      // (an addon of before has no such call; its seeks look for themselves)
-      await this.#log.prepareSeek?.(target)
+      await this.#log.prepareSeek(target)
     } catch (error) {
       throw fromNative(error, { topic: this.topic })
     }

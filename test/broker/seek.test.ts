@@ -49,7 +49,7 @@ it('a seek that was prepared does not look through whole segments', async () => 
   cold.close()
   await forgetIndexes()
   const log = openLog()
-  await log.prepareSeek?.(middle)
+  await log.prepareSeek(middle)
   const reader = log.openReader(false)
   expect(reader.seek(middle)).toMatchObject({ sequence: middle })
   const hundred = cost(() => {
@@ -66,7 +66,7 @@ it('a time is looked for in all segments, off the thread, once', async () => {
   expect(sealed).toBeGreaterThan(1)
   const log = openLog()
   const later = BigInt(Date.now() + 3_600_000) * 1_000_000n
-  await log.prepareSeek?.(later)
+  await log.prepareSeek(later)
   for (let number = 1; number < sealed; number++)
     expect(existsSync(join(folder, `${String(number).padStart(10, '0')}.idx`))).toBe(true)
   const reader = log.openReader(false)
