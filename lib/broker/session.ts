@@ -550,7 +550,7 @@ export class Session implements SubscriberHost {
         throw administer || settings.create === false ? error : this.#mayNotMake(error)
       })
     try {
-      if (administer) topic.setRetention(settings)
+      if (administer) await topic.setRetention(settings)
       await work(topic)
     } catch (error) {
       if (error instanceof HermesError) this.#host.opening(name, error)

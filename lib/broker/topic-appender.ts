@@ -2,6 +2,7 @@ import { HermesError } from '../base/errors.js'
 import { fromNative } from '../native/error.js'
 import { IngestScratch } from '../native/scratch.js'
 import type { NativeAppender } from '../native/types.js'
+import { closeAppender } from '../store/native-log.js'
 import type { TopicLog } from '../store/topic-log.js'
 import { protocolError } from '../wire/packet.js'
 
@@ -73,11 +74,7 @@ export class TopicAppender {
     if (appender === undefined) return
     this.#appender = undefined
     this.#ingest = closed
-    try {
-      await appender.settle()
-    } finally {
-      appender.close()
-    }
+    await closeAppender(appender)
   }
 }
 

@@ -126,7 +126,7 @@ export class BrokerTopic {
     const { segmentBytes, maxPayloadBytes } = file
     const create = { segmentBytes, maxPayloadBytes, fileMode: directory.fileMode }
     const folder = topicFolder(directory, name)
-    const log = new TopicLog(folder, name, create)
+    const log = await TopicLog.open(folder, name, create)
     return new BrokerTopic(host, file, log, folder)
   }
 
@@ -202,9 +202,9 @@ export class BrokerTopic {
     await grownTopic(this.#host.directory, this.name, settings)
   }
 
-  setRetention(settings: TopicSettings): void {
+  async setRetention(settings: TopicSettings): Promise<void> {
     const { retention } = settings
-    if (retention !== undefined) this.#log.setRetention(retention.bytes ?? 0, retention.ageMs ?? 0)
+    if (retention !== undefined) await this.#log.setRetention(retention.bytes ?? 0, retention.ageMs ?? 0)
   }
 
   nextSequence(): number {

@@ -14,12 +14,13 @@ export interface NativeAddon {
   crc32(bytes: Uint8Array, seed: number): number
   /** Whether all who could read from a pipe or socket have closed it: Node tells of that only at the next write. */
   isReaderGone(fd: number): boolean
-  /** Opens the topic in `folder`; makes its control file first if `create` is given. */
+  /** Opens the topic in `folder`. Throws `NOT_FOUND` without a control file, and with `toMake` also without `locks`. */
   readonly openLog: new (
     folder: string,
-    create: NativeSettings | null,
-    options: { lowWaterBytes?: number },
+    options: { lowWaterBytes?: number; toMake?: boolean },
   ) => NativeLog
+  /** Makes the control file, and `locks` if that is lost. Soon `TIMED_OUT` or `BUSY` if others are in the way: to be tried again. */
+  makeLog(folder: string, create: NativeSettings): Promise<void>
   /** Opens the ring at `path`, and makes it first if it isn't there. `null`: opens whatever ring is there, for the caller to check. */
   readonly RingFile: new (
     path: string,
@@ -106,6 +107,9 @@ export interface NativeConstants {
   readonly frameTypePadding: number
   readonly frameTypeVoid: number
   readonly maxClaimCount: number
+  readonly claimTag: number
+  readonly claimSpanBit: number
+  readonly claimSpanBits: number
   readonly logVersion: number
   readonly segmentHeaderBytes: number
   readonly minSegmentBytes: number
@@ -129,22 +133,23 @@ export interface NativeSettings {
 }
 
 export interface NativeLog {
-  /** `syncIntervalMs` = 0: syncs only when asked. */
+  /** `syncIntervalMs` = 0: syncs only when asked. Soon `TIMED_OUT` if others recover or sync the topic: to be tried again. */
   openAppender(exclusive: boolean, syncIntervalMs?: number): Promise<NativeAppender>
   openReader(verify: boolean): NativeReader
   info(): NativeLogInfo
   /** The sequence that the next message will get. */
   nextSequence(): number
-  /** Looks through what a reader's `seek` there would have to look through, on a thread of its own: one after the other, or `seek` waits for it. */
-  prepareSeek(target: number | bigint): Promise<void>
   /** Checks every frame of a segment, on a thread of its own. Changes nothing. */
   verifySegment(number: number): Promise<SegmentReport>
   /** What the log says of producer slots: see docs/wire-protocol.md. */
   traceProducers(slots: readonly { slot: number; since: number }[]): Promise<NativeProducerTrace[]>
-  /** Recovers the whole topic, whatever is believed to be good. Fails with `EXCLUSIVE_HELD` while there are publishers. */
+  /** Recovers the whole topic, whatever is believed to be good. Fails with `EXCLUSIVE_HELD` while there are publishers, and soon with `TIMED_OUT` if one is being opened. */
   repair(): Promise<RecoveryReport>
   participants(): NativeParticipants
-  setRetention(bytes: number, ageMs: number): void
+  /** Resolves when what it does not keep is removed. */
+  setRetention(bytes: number, ageMs: number): Promise<void>
+  /** Does a part of what `seek` there would do first. Resolves with false if more is left. */
+  prepareSeek(target: number | bigint): Promise<boolean>
   close(): void
 }
 
@@ -191,6 +196,8 @@ export interface NativeAppender {
   settle(): Promise<number> | undefined
   /** Throws what ended interval syncing. */
   checkInterval(): void
+  /** False if others are in the way for a moment: better try again before `close`, which does not wait. */
+  prepareToClose(): boolean
   close(): void
 }
 

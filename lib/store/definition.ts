@@ -9,6 +9,7 @@ import { fromNative } from '../native/error.js'
 import type { NativeLog } from '../native/types.js'
 import { type Directory, fromFs, topicFolder } from './directory.js'
 import { inheritOwnership, syncFolder } from './folder.js'
+import { closeAppender, openAppender, openLog } from './native-log.js'
 import { checkCodec, openTopicFile, readTopicFile, type TopicFile, topicFileText } from './topic-file.js'
 
 /*
@@ -50,11 +51,11 @@ async function redefine(directory: Directory, name: string, wanted: TopicSetting
   const create = { segmentBytes, maxPayloadBytes, fileMode: directory.fileMode }
   let log: NativeLog | undefined
   try {
-    log = new native.openLog(folder, create, {})
+    log = await openLog(folder, name, create)
     // Looked at first without disturbing anyone.
     if (log.info().nextSequence !== 1) return false
     // Alone among the publishers of all processes: nobody writes with the old codec from here on, and nobody else comes to redefine it.
-    const appender = await log.openAppender(true, 0)
+    const appender = await openAppender(log, true)
     try {
       const { nextSequence } = log.info()
       const now = await readTopicFile(directory, name)
@@ -66,8 +67,7 @@ async function redefine(directory: Directory, name: string, wanted: TopicSetting
       )
       return true
     } finally {
-      await appender.settle()
-      appender.close()
+      await closeAppender(appender)
     }
   } catch (error) {
     // Another publisher is there: so the codec is as that one has it.

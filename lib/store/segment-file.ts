@@ -3,8 +3,6 @@ import { join } from 'node:path'
 import type { SegmentReport } from '../model/recovery.js'
 import { native } from '../native/addon.js'
 
-const claimTag = 0xc1
-
 export function segmentPath(folder: string, number: number): string {
   return join(folder, `${String(number).padStart(10, '0')}.seg`)
 }
@@ -19,7 +17,7 @@ export async function endsInClaim(folder: string, report: SegmentReport): Promis
   const file = await open(segmentPath(folder, report.segment), 'r')
   try {
     const { bytesRead, buffer } = await file.read(Buffer.alloc(8), 0, 8, endOf(report))
-    return bytesRead === 8 && buffer.readUInt8(0) === claimTag
+    return bytesRead === 8 && buffer.readUInt8(0) === native.constants.claimTag
   } finally {
     await file.close()
   }

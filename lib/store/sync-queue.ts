@@ -1,4 +1,5 @@
 import { onAbort } from '../base/abort.js'
+import { Deferred } from '../base/deferred.js'
 import { HermesError } from '../base/errors.js'
 import { aborted } from '../base/options.js'
 import { fromNative } from '../native/error.js'
@@ -21,6 +22,7 @@ export class SyncQueue {
   #waiting = new Set<SyncWaiter>()
   #served = new Set<SyncWaiter>()
   #running = false
+  #end: Promise<void> = Promise.resolve()
   #syncedBefore = 0
 
   /**
@@ -46,7 +48,7 @@ export class SyncQueue {
   add(upto: number, done: Synced): SyncWaiter {
     const waiter = { sequence: upto, done }
     this.#waiting.add(waiter)
-    if (!this.#running) void this.#run()
+    if (!this.#running) this.#end = this.#run()
     return waiter
   }
 
@@ -72,6 +74,14 @@ export class SyncQueue {
         reject(aborted(signal))
       })
     })
+  }
+
+  /** Resolves when nobody waits and nothing is synced any more, or after so many milliseconds. */
+  async drained(timeoutMs: number): Promise<void> {
+    const over = new Deferred<void>()
+    const timer = setTimeout(over.resolve, timeoutMs)
+    await Promise.race([this.#end, over.promise])
+    clearTimeout(timer)
   }
 
   /** Tells all who wait that nobody will serve them. */

@@ -1,4 +1,3 @@
-import { native } from '../native/addon.js'
 import { callNative, fromNative } from '../native/error.js'
 import type {
   NativeAppender,
@@ -10,20 +9,25 @@ import type {
 } from '../native/types.js'
 import { fromHeld } from './holders.js'
 import { LogCursor, type SharedSegments } from './log-cursor.js'
+import { openAppender, openLog } from './native-log.js'
 
 /** A topic's log, open. Its failures are HermesErrors that name the topic. */
 export class TopicLog {
   readonly topic: string
   readonly #log: NativeLog
 
+  private constructor(topic: string, log: NativeLog) {
+    this.topic = topic
+    this.#log = log
+  }
+
   /**
    * @param folder   the topic's
    * @param settings what the log is to be if there is none; `null`: then it's an error
-   * @throws HermesError `NOT_FOUND`, `CORRUPT`, `DISK_FULL`, …
+   * @throws HermesError `NOT_FOUND`, `CORRUPT`, `DISK_FULL`, `TIMED_OUT`, …
    */
-  constructor(folder: string, topic: string, settings: NativeSettings | null) {
-    this.topic = topic
-    this.#log = callNative(() => new native.openLog(folder, settings, {}), { topic })
+  static async open(folder: string, topic: string, settings: NativeSettings | null): Promise<TopicLog> {
+    return new TopicLog(topic, await openLog(folder, topic, settings))
   }
 
   info(): NativeLogInfo {
@@ -35,15 +39,19 @@ export class TopicLog {
     return callNative(() => this.#log.nextSequence(), { topic: this.topic })
   }
 
-  /** 0 = unlimited. */
-  setRetention(bytes: number, ageMs: number): void {
-    callNative(() => this.#log.setRetention(bytes, ageMs), { topic: this.topic })
+  /** 0 = unlimited. Resolves when what it does not keep is removed. */
+  async setRetention(bytes: number, ageMs: number): Promise<void> {
+    try {
+      await this.#log.setRetention(bytes, ageMs)
+    } catch (error) {
+      throw fromNative(error, { topic: this.topic })
+    }
   }
 
   /** @throws HermesError `EXCLUSIVE_HELD`, `TOO_MANY_PUBLISHERS`, `DISK_FULL`, … */
   async openAppender(exclusive: boolean): Promise<NativeAppender> {
     try {
-      return await this.#log.openAppender(exclusive)
+      return await openAppender(this.#log, exclusive)
     } catch (error) {
       throw fromHeld(error, this.topic, this.#log)
     }
@@ -59,10 +67,10 @@ export class TopicLog {
     return callNative(() => this.#log.openReader(false), { topic: this.topic })
   }
 
-  /** Looks, on another thread, through what a cursor's `seek` there would have to look through. One after the other: `seek` waits for it. */
+  /** Looks, on another thread, through what a cursor's `seek` there would have to look through. */
   async prepareSeek(target: number | bigint): Promise<void> {
     try {
-      await this.#log.prepareSeek(target)
+      while (!(await this.#log.prepareSeek(target)));
     } catch (error) {
       throw fromNative(error, { topic: this.topic })
     }

@@ -59,6 +59,7 @@ Addon::Addon(Napi::Env env, Napi::Object exports) : dispatcher_(Dispatcher::crea
   object.set("crc32", to_function(env, "crc32", crc32_of));
   object.set("isReaderGone", to_function(env, "isReaderGone", is_reader_gone));
   object.set("openLog", LogHandle::define(env));
+  object.set("makeLog", to_function(env, "makeLog", LogHandle::make));
   object.set("RingFile", RingFileHandle::define(env));
   define_ingest(env, object);
   FileMapping::define(env, object);

@@ -18,6 +18,7 @@ napi_value AppenderHandle::define(napi_env env) {
                       method<&AppenderHandle::has_room>("hasRoom"), method<&AppenderHandle::sync>("sync"),
                       method<&AppenderHandle::settle>("settle"),
                       method<&AppenderHandle::check_interval>("checkInterval"),
+                      method<&AppenderHandle::prepare_to_close>("prepareToClose"),
                       method<&AppenderHandle::close>("close")});
 }
 
@@ -156,11 +157,16 @@ napi_value AppenderHandle::start_sync(napi_env env, uint64_t sequence) {
   return promise;
 }
 
+/// prepareToClose() → false if another participant is in the way for a moment: better try again before close(), which does not wait.
+napi_value AppenderHandle::prepare_to_close(const Napi::CallbackInfo& info) {
+  return to_boolean(info.Env(), appender_ == nullptr || appender_->prepare_to_close());
+}
+
 napi_value AppenderHandle::close(const Napi::CallbackInfo& info) {
   // The object stays, closed: `append` may still be called and then says so.
   interval_sync_.reset();
   if (appender_ != nullptr) {
-    const Status status = appender_->close();
+    const Status status = appender_->close(0);
     if (!status.ok()) return throw_status(info.Env(), status);
   }
   return nullptr;

@@ -32,6 +32,7 @@ class AppenderHandle final : public Wrapped<AppenderHandle> {
   napi_value sync(const Napi::CallbackInfo& info);
   napi_value settle(const Napi::CallbackInfo& info);
   napi_value check_interval(const Napi::CallbackInfo& info);
+  napi_value prepare_to_close(const Napi::CallbackInfo& info);
   napi_value close(const Napi::CallbackInfo& info);
   void finish(Code code) noexcept;
   napi_value start_sync(napi_env env, uint64_t sequence);

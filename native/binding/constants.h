@@ -64,6 +64,9 @@ inline napi_value make_constants(napi_env env) {
   set("frameTypePadding", static_cast<double>(FrameType::kPadding));
   set("frameTypeVoid", static_cast<double>(FrameType::kVoid));
   set("maxClaimCount", kMaxClaimCount);
+  set("claimTag", kClaimTag);
+  set("claimSpanBit", kClaimSpanBit);
+  set("claimSpanBits", kClaimSpanBits);
   set("logVersion", kLogVersion);
   set("segmentHeaderBytes", kSegmentHeaderBytes);
   set("minSegmentBytes", kMinSegmentBytes);

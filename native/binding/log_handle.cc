@@ -15,6 +15,71 @@
 namespace hermes::binding {
 namespace {
 
+/// Nobody is waited for in a thread of the pool for long: it has four, which all file access of the process shares, and the process can't end while
+/// one is at work. lib/ asks again.
+constexpr uint32_t kPatienceMs = 10;
+/// A piece of work after which a search looks whether it's still wanted.
+constexpr uint64_t kSearchNs = 50'000'000;
+
+/// Makes what opening a topic needs, off the event loop: files are synced, and another process that does the same is waited for.
+class MakeLog final : public Task {
+ public:
+  MakeLog(napi_env env, std::string folder, const TopicSettings& settings) : Task(env), folder_(std::move(folder)), settings_(settings) {}
+
+ protected:
+  Status work() override {
+    std::shared_ptr<Log> log;
+    LogOptions options;
+    options.patience_ms = kPatienceMs;
+    return Log::open(folder_, &settings_, options, &log);
+  }
+  napi_value result(napi_env env) override { return to_undefined(env); }
+
+ private:
+  const std::string folder_;
+  const TopicSettings settings_;
+};
+
+/// Removes what retention does not keep: unlinking large files takes a while.
+class Retain final : public Task {
+ public:
+  Retain(napi_env env, std::shared_ptr<Log> log) : Task(env), log_(std::move(log)) {}
+
+ protected:
+  Status work() override {
+    Status status = apply_retention(*log_);
+    // Who is in the way now is not when the next segment is made.
+    return status.code == Code::kTimedOut ? Status::success() : status;
+  }
+  napi_value result(napi_env env) override { return to_undefined(env); }
+
+ private:
+  std::shared_ptr<Log> log_;
+};
+
+/// Has the indexes made that a search for a sequence or a time needs.
+class PrepareSeek final : public Task {
+ public:
+  PrepareSeek(napi_env env, std::shared_ptr<Log> log, uint64_t target, bool by_time)
+      : Task(env), log_(std::move(log)), target_(target), by_time_(by_time) {}
+
+ protected:
+  Status work() override {
+    Reader reader(log_, MappedFile::Access::kRead);
+    const Status status = by_time_ ? reader.prepare_time(target_, kSearchNs, &done_) : reader.prepare_sequence(target_);
+    // What is wrong is told by the search itself.
+    if (!status.ok()) done_ = true;
+    return Status::success();
+  }
+  napi_value result(napi_env env) override { return to_boolean(env, done_); }
+
+ private:
+  std::shared_ptr<Log> log_;
+  uint64_t target_;
+  bool by_time_;
+  bool done_ = true;
+};
+
 /// Opens an appender off the event loop: another publisher's recovery may have to be waited for, or done here.
 class OpenAppender final : public Task {
  public:
@@ -42,27 +107,6 @@ class OpenAppender final : public Task {
   RecoveryReport report_;
 };
 
-/// Makes the indexes that a seek needs, off the event loop: to look through sealed segments that have none takes a second per few gigabytes.
-class PrepareSeek final : public Task {
- public:
-  PrepareSeek(napi_env env, std::shared_ptr<Log> log, bool by_time, uint64_t wanted)
-      : Task(env), log_(std::move(log)), by_time_(by_time), wanted_(wanted) {}
-
- protected:
-  Status work() override {
-    Reader reader(log_, MappedFile::Access::kRead);
-    // What is wrong with the place is told by the seek itself.
-    (void)(by_time_ ? reader.seek_time(wanted_) : reader.seek_sequence(wanted_));
-    return Status::success();
-  }
-  napi_value result(napi_env env) override { return to_undefined(env); }
-
- private:
-  std::shared_ptr<Log> log_;
-  bool by_time_;
-  uint64_t wanted_;
-};
-
 }  // namespace
 
 napi_value LogHandle::define(napi_env env) {
@@ -70,45 +114,66 @@ napi_value LogHandle::define(napi_env env) {
                      {method<&LogHandle::open_appender>("openAppender"),
                       method<&LogHandle::open_reader>("openReader"), method<&LogHandle::info>("info"),
                       method<&LogHandle::next_sequence>("nextSequence"),
-                      method<&LogHandle::prepare_seek>("prepareSeek"),
                       method<&LogHandle::verify_segment>("verifySegment"),
                       method<&LogHandle::repair>("repair"),
                       method<&LogHandle::participants>("participants"),
                       method<&LogHandle::set_retention>("setRetention"),
+                      method<&LogHandle::prepare_seek>("prepareSeek"),
                       method<&LogHandle::trace_producers>("traceProducers"),
                       method<&LogHandle::close>("close")});
 }
 
-/// new openLog(folder, { segmentBytes, maxPayloadBytes, fileMode } | null, { lowWaterBytes? })
+namespace {
+
+bool read_settings(napi_env env, napi_value from, TopicSettings* settings) {
+  return read_property(env, from, "segmentBytes", &settings->segment_bytes) &&
+         read_property(env, from, "maxPayloadBytes", &settings->max_payload) && read_property(env, from, "fileMode", &settings->file_mode);
+}
+
+}  // namespace
+
+/// makeLog(folder, { segmentBytes, maxPayloadBytes, fileMode }) → Promise. Makes the control file, and `locks` if that is lost and nobody has the
+/// topic open. Rejects with TIMED_OUT or BUSY soon if somebody else does the same, or has it open: to be tried again.
+napi_value LogHandle::make(napi_env env, napi_callback_info given) {
+  const Napi::CallbackInfo info(env, given);
+  std::string folder;
+  TopicSettings settings;
+  if (!read(env, info[0], &folder) || !read_settings(env, info[1], &settings)) {
+    return throw_usage(env, "makeLog(folder: string, create: { segmentBytes, maxPayloadBytes, fileMode })");
+  }
+  return Task::start("hermes:make-topic", std::make_unique<MakeLog>(env, std::move(folder), settings));
+}
+
+/// new openLog(folder, { lowWaterBytes?, toMake? }). NOT_FOUND without a control file; with `toMake`, also without `locks`: see makeLog.
 bool LogHandle::construct(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   std::string folder;
-  TopicSettings settings;
-  const bool create = !is_of_type(env, info[1], napi_null);
-  uint32_t mode = 0;
-  if (!read(env, info[0], &folder) ||
-      (create && (!read_property(env, info[1], "segmentBytes", &settings.segment_bytes) ||
-                  !read_property(env, info[1], "maxPayloadBytes", &settings.max_payload) ||
-                  !read_property(env, info[1], "fileMode", &mode)))) {
-    throw_usage(env, "new openLog(folder: string, create: { segmentBytes, maxPayloadBytes, fileMode } | null, options?: object)");
+  if (!read(env, info[0], &folder)) {
+    throw_usage(env, "new openLog(folder: string, options?: { lowWaterBytes, toMake })");
     return false;
   }
-  settings.file_mode = mode;
   LogOptions options;
   uint64_t low_water_bytes = 0;
-  if (is_of_type(env, info[2], napi_object) && read_property(env, info[2], "lowWaterBytes", &low_water_bytes)) {
+  if (is_of_type(env, info[1], napi_object) && read_property(env, info[1], "lowWaterBytes", &low_water_bytes)) {
     options.low_water_bytes = low_water_bytes;
   }
-  const Status status = Log::open(folder, create ? &settings : nullptr, options, &log_);
+  options.patience_ms = 0;
+  Status status = Log::open(folder, nullptr, options, &log_);
+  if (status.ok() && is_true(env, property(env, info[1], "toMake")) && !log_->has_locks()) {
+    status = Status::error(Code::kNotFound, folder + "/locks is lost");
+    log_.reset();
+  }
   if (!status.ok()) throw_status(env, status);
   return status.ok();
 }
 
-/// openAppender(exclusive, syncIntervalMs?) → Promise of a publisher's native half. 0: syncs when asked.
+/// openAppender(exclusive, syncIntervalMs?) → Promise of a publisher's native half. 0: syncs when asked. Rejects with TIMED_OUT soon if another
+/// participant recovers the topic, or syncs it: to be tried again.
 napi_value LogHandle::open_appender(const Napi::CallbackInfo& info) {
   if (log_ == nullptr) return throw_closed(info.Env(), "topic");
   Appender::Options options;
   options.exclusive = is_true(info.Env(), info[0]);
+  options.recovery_timeout_ms = kPatienceMs;
   uint32_t sync_interval_ms = 0;
   if (info.Length() > 1 && !read(info.Env(), info[1], &sync_interval_ms)) {
     return throw_usage(info.Env(), "openAppender(exclusive: boolean, syncIntervalMs?: number)");
@@ -136,20 +201,6 @@ napi_value LogHandle::next_sequence(const Napi::CallbackInfo& info) {
   if (status.code == Code::kNotFound && log_->active() == 0) return to_number(info.Env(), 1.0);
   if (!status.ok()) return throw_status(info.Env(), status);
   return to_number(info.Env(), committed.sequence);
-}
-
-/// prepareSeek(sequence: number | timestampNs: bigint) → Promise: a reader's seek there will not have to look through whole segments.
-napi_value LogHandle::prepare_seek(const Napi::CallbackInfo& info) {
-  const napi_env env = info.Env();
-  if (log_ == nullptr) return throw_closed(env, "topic");
-  uint64_t wanted = 0;
-  bool lossless = true;
-  bool by_time = false;
-  if (!read(env, info[0], &wanted)) {
-    by_time = napi_get_value_bigint_uint64(env, info[0], &wanted, &lossless) == napi_ok;
-    if (!by_time) return throw_usage(env, "prepareSeek(sequence: number | timestampNs: bigint)");
-  }
-  return Task::start("hermes:prepare-seek", std::make_unique<PrepareSeek>(env, log_, by_time, wanted));
 }
 
 /// verifySegment(number) → Promise of what a look at every frame of the segment found.
@@ -226,7 +277,7 @@ napi_value LogHandle::info(const Napi::CallbackInfo& info) {
   return result.value();
 }
 
-/// setRetention(bytes, ageMs): 0 = unlimited. Applies at once and whenever a segment is added.
+/// setRetention(bytes, ageMs) → Promise: 0 = unlimited. Applies at once and whenever a segment is added.
 napi_value LogHandle::set_retention(const Napi::CallbackInfo& info) {
   if (log_ == nullptr) return throw_closed(info.Env(), "topic");
   if (!log_->writable()) {
@@ -238,9 +289,20 @@ napi_value LogHandle::set_retention(const Napi::CallbackInfo& info) {
     return throw_usage(info.Env(), "setRetention(bytes: number, ageMs: number)");
   }
   store_retention(log_->control(), {bytes, age_ms * 1'000'000});
-  const Status status = apply_retention(*log_);
-  if (!status.ok() && status.code != Code::kTimedOut) return throw_status(info.Env(), status);
-  return nullptr;
+  return Task::start("hermes:retain", std::make_unique<Retain>(info.Env(), log_));
+}
+
+/// prepareSeek(sequence: number | timestampNs: bigint) → Promise<boolean>: false if there is more to do, so that it is to be called again. A reader's
+/// seek() there is quick then.
+napi_value LogHandle::prepare_seek(const Napi::CallbackInfo& info) {
+  if (log_ == nullptr) return throw_closed(info.Env(), "topic");
+  uint64_t target = 0;
+  bool lossless = true;
+  const bool by_sequence = read(info.Env(), info[0], &target);
+  if (!by_sequence && napi_get_value_bigint_uint64(info.Env(), info[0], &target, &lossless) != napi_ok) {
+    return throw_usage(info.Env(), "prepareSeek(sequence: number | timestampNs: bigint)");
+  }
+  return Task::start("hermes:prepare-seek", std::make_unique<PrepareSeek>(info.Env(), log_, target, !by_sequence));
 }
 
 napi_value LogHandle::close(const Napi::CallbackInfo&) {

@@ -13,6 +13,7 @@ namespace hermes::binding {
 class LogHandle final : public Wrapped<LogHandle> {
  public:
   static napi_value define(napi_env env);
+  static napi_value make(napi_env env, napi_callback_info given);
   bool construct(const Napi::CallbackInfo& info);
 
  private:
@@ -20,11 +21,11 @@ class LogHandle final : public Wrapped<LogHandle> {
   napi_value open_reader(const Napi::CallbackInfo& info);
   napi_value next_sequence(const Napi::CallbackInfo& info);
   napi_value info(const Napi::CallbackInfo& info);
-  napi_value prepare_seek(const Napi::CallbackInfo& info);
   napi_value verify_segment(const Napi::CallbackInfo& info);
   napi_value repair(const Napi::CallbackInfo& info);
   napi_value participants(const Napi::CallbackInfo& info);
   napi_value set_retention(const Napi::CallbackInfo& info);
+  napi_value prepare_seek(const Napi::CallbackInfo& info);
   napi_value trace_producers(const Napi::CallbackInfo& info);  // ingest.cc
   napi_value close(const Napi::CallbackInfo& info);
 

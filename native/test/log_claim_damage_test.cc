@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <random>
 #include <set>
+#include <thread>
 
 #include "core/log/syncer.h"
 #include "log_fixture.h"
@@ -117,11 +118,34 @@ TEST(LogClaimDamageLive, of_the_right_length_is_damage_all_the_same) {
   expect_only_lost(folder.path(), before, 50);
 }
 
-TEST(LogClaimDamageLive, that_names_a_live_publisher_is_told_when_that_one_goes_on) {
+TEST(LogClaimDamageLive, that_names_an_idle_live_publisher_is_told_at_once) {
+  const Folder folder;
+  const auto before = written(folder.path());
+  const auto log = open_log(folder.path());
+  const auto appender = open_appender(log);
+  put_claim(folder.path(), before[49], {appender->slot(), 1, kSpan});
+  RepairOutcome outcome;
+  EXPECT_EQ(repair_claim(*log, before[49].at, &outcome).code, Code::kCorrupt) << "it notes no claim";
+  // Also over the very message that it published last, and of one that pads a segment.
+  append(appender.get(), message(1, kCount + 1, 200));
+  Reader reader(log, MappedFile::Access::kRead);
+  ASSERT_TRUE(reader.seek_latest().ok());
+  const Position last = {1, reader.position().offset - kSpan, kCount + 1};
+  Message over;
+  over.at = last;
+  put_claim(folder.path(), over, {appender->slot(), 1, kSpan});
+  EXPECT_EQ(repair_claim(*log, last, &outcome).code, Code::kCorrupt);
+}
+
+/// As releases before 0.2 leave it, which don't note their claims.
+void forget_notes(const Log& log, uint32_t slot) { log.control().slots[slot].notes.store(0); }
+
+TEST(LogClaimDamageLive, that_names_a_live_publisher_of_an_older_release_is_told_when_that_one_goes_on) {
   const Folder folder;
   const auto before = written(folder.path());
   const auto log = open_log(folder.path());
   auto appender = open_appender(log);
+  forget_notes(*log, appender->slot());
   put_claim(folder.path(), before[49], {appender->slot(), 1, kSpan});
   const Position at = before[49].at;
   RepairOutcome outcome;
@@ -157,6 +181,52 @@ TEST(LogClaimDamage, before_the_checkpoint_of_a_topic_that_was_closed_in_order_i
   ScanStop stop;
   EXPECT_EQ(read_all(log, &stop).size(), kCount);
   EXPECT_EQ(stop, ScanStop::kEmpty);
+}
+
+TEST(LogClaimStress, no_claim_of_a_live_publisher_is_ever_taken_for_damage) {
+  const Folder folder(quick_place());
+  const auto log = open_log(folder.path());
+  std::atomic<bool> stop{false};
+  std::atomic<uint32_t> failed{0};
+  std::vector<std::thread> threads;
+  for (uint64_t producer = 0; producer < 2; ++producer) {
+    threads.emplace_back([&, producer] {
+      const auto own = open_log(folder.path());
+      const auto appender = open_appender(own);
+      // With paddings and batches among them.
+      const auto batch = batch_of({message(producer, 1, 40), message(producer, 2, 3000), message(producer, 3, 0)});
+      for (uint64_t i = 1; !stop.load(std::memory_order_relaxed); ++i) {
+        const auto one = message(producer, i, i % 7 * 300);
+        const bool ok = i % 5 == 0 ? appender->append_batch(batch.data(), batch.size(), 3) == Code::kOk
+                                   : appender->append(one.data(), static_cast<uint32_t>(one.size())) == Code::kOk;
+        if (!ok) ++failed;
+      }
+    });
+  }
+  uint64_t met = 0;
+  Reader reader(log, MappedFile::Access::kRead);
+  const uint64_t until = monotonic_ns() + 3'000'000'000;
+  while (monotonic_ns() < until || (met == 0 && monotonic_ns() < until + 30'000'000'000)) {
+    if (!reader.seek_latest().ok()) continue;
+    for (int look = 0; look < 2000; ++look) {
+      const Position at = reader.position();
+      const Step step = reader.segment()->step(at.offset);
+      if (step.kind == Step::Kind::kClaim) {
+        ++met;
+        RepairOutcome outcome;
+        const Status status = repair_claim(*log, at, &outcome);
+        EXPECT_TRUE(status.ok()) << status.context;
+        EXPECT_NE(outcome, RepairOutcome::kRepaired);
+      }
+      if (step.kind == Step::Kind::kData || step.kind == Step::Kind::kVoid) reader.set_position(at.offset + step.span, at.sequence + step.count);
+      if (step.kind == Step::Kind::kPadding || step.kind == Step::Kind::kSegmentEnd) break;
+    }
+  }
+  stop.store(true);
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(failed.load(), 0u);
+  EXPECT_GT(met, 0u);
+  RecordProperty("claims_met", static_cast<int>(met));
 }
 
 TEST(LogClaimDamageLive, is_never_told_of_a_claim_that_its_publisher_commits_late) {

@@ -123,6 +123,12 @@ inline void append(Appender* appender, const std::vector<std::byte>& payload) {
       << appender->last_error().context;
 }
 
+/// What append() does before it writes: notes the claim in its slot, and makes it.
+inline void claim_as_publisher(Log& log, Segment& segment, uint64_t offset, const Claim& claim) {
+  log.control().slots[claim.participant].claiming.store(claim_note(segment.number(), offset));
+  segment.word(offset).store(make_claim_word(claim));
+}
+
 /// Several payloads as whole frames back to back, as append_batch takes them.
 inline std::vector<std::byte> batch_of(const std::vector<std::vector<std::byte>>& payloads) {
   std::vector<std::byte> bytes;

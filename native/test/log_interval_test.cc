@@ -83,7 +83,7 @@ TEST(LogIntervalThread, covers_what_stands_before_the_claim_of_a_live_publisher)
   append(slow.get(), message(1, 1, 8));
   std::shared_ptr<Segment> segment;
   ASSERT_TRUE(log->segment(1, &segment).ok());
-  segment->word(kSecondFrame).store(make_claim_word({slow->slot(), 1, 40}));
+  claim_as_publisher(*log, *segment, kSecondFrame, {slow->slot(), 1, 40});
   append(quick.get(), message(2, 1, 8));
   const IntervalSync interval(log, 2, must_not_fail());
   EXPECT_TRUE(eventually([&] { return synced_sequence(*log) == 2; }));
@@ -142,7 +142,7 @@ TEST(LogWatermarks, claimed_is_behind_the_last_claim_and_written_before_the_firs
   EXPECT_EQ(marks(log), std::pair(uint64_t{2}, uint64_t{2}));
   std::shared_ptr<Segment> segment;
   ASSERT_TRUE(log->segment(1, &segment).ok());
-  segment->word(kSecondFrame).store(make_claim_word({slow->slot(), 5, 200}));
+  claim_as_publisher(*log, *segment, kSecondFrame, {slow->slot(), 5, 200});
   EXPECT_EQ(marks(log), std::pair(uint64_t{2}, uint64_t{7}));
   // Behind it others go on, also into later segments.
   for (uint64_t i = 1; i <= 1000; ++i) append(quick.get(), message(2, i, 200));

@@ -131,7 +131,7 @@ TEST(LogProcesses, never_rob_a_stopped_publisher_of_its_claim) {
     std::shared_ptr<Segment> segment;
     ASSERT_TRUE(log->segment(1, &segment).ok());
     const uint64_t at = kSegmentHeaderBytes + 48;
-    segment->word(at).store(make_claim_word({appender->slot(), 1, 48}));
+    claim_as_publisher(*log, *segment, at, {appender->slot(), 1, 48});
     words[0] = 1;
     while (words[1] == 0) sleep_ms(1);
     FrameFields fields;

@@ -122,7 +122,7 @@ TEST(LogSync, waits_behind_the_claim_of_a_live_publisher) {
   std::shared_ptr<Segment> segment;
   ASSERT_TRUE(log->segment(1, &segment).ok());
   const uint64_t at = kSegmentHeaderBytes + 40;
-  segment->word(at).store(make_claim_word({slow->slot(), 1, 40}));
+  claim_as_publisher(*log, *segment, at, {slow->slot(), 1, 40});
   append(quick.get(), message(2, 1, 8));
   ASSERT_EQ(quick->last_sequence(), 3u);
   Answer answer;
@@ -183,7 +183,7 @@ TEST(LogSync, gives_up_behind_a_stopped_publisher_when_the_topic_is_closed) {
   append(holder.get(), message(1, 1, 8));
   std::shared_ptr<Segment> segment;
   ASSERT_TRUE(holder_log->segment(1, &segment).ok());
-  segment->word(kSegmentHeaderBytes + 40).store(make_claim_word({holder->slot(), 1, 40}));
+  claim_as_publisher(*holder_log, *segment, kSegmentHeaderBytes + 40, {holder->slot(), 1, 40});
   Answer answer;
   {
     const auto log = open_log(folder.path());

@@ -270,6 +270,25 @@ TEST_F(RingFileTest, OpensWhateverSoundRingThereIs) {
   EXPECT_EQ(damaged.memory(), nullptr);
 }
 
+TEST_F(RingFileTest, OneThatIsRemovedOrMadeAgainBetweenOpeningAndTakingPartIsNoticed) {
+  for (const bool again : {false, true}) {
+    RingFile early;
+    ASSERT_TRUE(early.open(path_, kSpscShape).ok());
+    ASSERT_EQ(unlink(path_.c_str()), 0);
+    RingFile late;
+    if (again) {
+      ASSERT_TRUE(late.open(path_, kSpscShape).ok());
+      ASSERT_TRUE(late.attach(RingRole::kConsumer).ok());
+    }
+    // On the old one it would be alone, with nobody to tell it.
+    EXPECT_EQ(early.attach(RingRole::kProducer).code, Code::kNotFound);
+    RingFile next;
+    ASSERT_TRUE(next.open(path_, kSpscShape).ok());
+    EXPECT_TRUE(next.attach(RingRole::kProducer).ok()) << "the place on the new one is free";
+    std::filesystem::remove(path_);
+  }
+}
+
 TEST_F(RingFileTest, LeavesTheMappingToWhoHoldsAShareOfIt) {
   RingFile file;
   ASSERT_TRUE(file.open(path_, kSpscShape).ok());

@@ -36,7 +36,7 @@ function cost(work: () => void): number {
   return (user + system) / 1000
 }
 
-const openLog = () => new native.openLog(folder, null, {})
+const openLog = () => new native.openLog(folder, {})
 
 async function forgetIndexes(): Promise<void> {
   for (const name of await readdir(folder)) if (name.endsWith('.idx')) await rm(join(folder, name))

@@ -7,7 +7,7 @@ import { type Hermes, json, open, raw } from '../../lib/index.js'
 import { readPayload } from '../../lib/testkit/index.js'
 import { failure } from '../helpers/failure.js'
 import { foldersPerTest } from '../helpers/folder.js'
-import { flipBit, segmentFiles } from '../helpers/log-files.js'
+import { flipBit, overwrite, segmentFiles, storedFrames } from '../helpers/log-files.js'
 
 const folderOf = foldersPerTest()
 const children = new Set<ChildProcess>()
@@ -162,4 +162,35 @@ describe('backup', () => {
     expect(existsSync(join(place, 'topics/t/quarantine'))).toBe(false)
     await hermes.close()
   })
+
+  test('copies what stands behind an unfinished message of 140 MiB', async () => {
+    const folder = folderOf()
+    const place = join(folder, 'place')
+    const hermes = await open(place)
+    const bytes = 140 << 20
+    const settings = { codec: raw, segmentBytes: 2 ** 30, maxPayloadBytes: bytes, lowWaterBytes: 0 }
+    const publisher = await hermes.topic('t', settings).publisher()
+    publisher.publish(Buffer.from('first'))
+    // Of zeros, as memory is that is claimed and not written yet.
+    publisher.publish(Buffer.alloc(bytes))
+    publisher.publish(Buffer.from('last'))
+    const [, large] = storedFrames(place, 't')
+    const claim = Buffer.alloc(8)
+    // In the name of a publisher that is not there.
+    claim.writeBigUInt64LE(0xc1n | (200n << 8n) | (1n << 18n) | (BigInt((large?.span ?? 0) / 8) << 34n))
+    overwrite(large?.file ?? '', large?.offset ?? 0, claim)
+    overwrite(large?.file ?? '', (large?.offset ?? 0) + 8, Buffer.alloc(24))
+    const { topics } = await hermes.backup(join(folder, 'copy'))
+    expect(topics[0]).toMatchObject({ nextSequence: 4, unfinished: 1 })
+    const copy = await open(join(folder, 'copy'))
+    const subscriber = await copy.topic('t', { codec: raw, create: false }).subscriber({ from: 'earliest' })
+    const seen: [number, string][] = []
+    while (subscriber.poll((value, { sequence }) => seen.push([sequence, Buffer.from(value).toString()]), 10) > 0);
+    expect(seen).toEqual([
+      [1, 'first'],
+      [3, 'last'],
+    ])
+    await copy.close()
+    await hermes.close()
+  }, 240_000)
 })

@@ -8,11 +8,12 @@ import { aborted, invalid } from '../../base/options.js'
 import type { Damage } from '../../model/recovery.js'
 import type { BackupOptions, BackupReport, TopicBackup } from '../../model/reports.js'
 import { native } from '../../native/addon.js'
-import { callNative, fromNative } from '../../native/error.js'
+import { fromNative } from '../../native/error.js'
 import type { NativeLog } from '../../native/types.js'
 import { type ControlSummary, readControl } from '../../store/control-file.js'
 import { type Directory, fromFs, topicFolder } from '../../store/directory.js'
 import { makeMissing, syncFolder } from '../../store/folder.js'
+import { openLog, repairLog } from '../../store/native-log.js'
 import { isNotAFile, openRegularSync, readRegular } from '../../store/regular-file.js'
 import { endsInClaim, segmentPath } from '../../store/segment-file.js'
 import { readTopicFile, type TopicFile } from '../../store/topic-file.js'
@@ -32,7 +33,6 @@ const claimPauseMs = 50
 /** How often a segment is copied whose copy is damaged: it may have been read while a publisher set damage aside. */
 const maxCopies = 3
 const tailHintOffset = 128
-const claimTag = 0xc1
 
 interface Work {
   readonly signal: AbortSignal | undefined
@@ -104,7 +104,7 @@ async function copyTopic(directory: Directory, topic: string, to: string, work: 
   for (let beginning = 1; ; beginning++) {
     // Before the messages: a number that it names and the copy lacks would be taken for one that is there.
     const producers = await readRegular(join(from, 'producers.json')).catch(() => undefined)
-    const source = callNative(() => new native.openLog(from, null, {}), { topic })
+    const source = await openLog(from, topic, null)
     const held = new Held(from)
     try {
       const control = await readControl(from)
@@ -234,11 +234,11 @@ class TopicCopy {
           await close(file)
         }
       }
-      const log = this.#openCopy()
+      const log = await this.#openCopy()
       // Makes what the control file says of the copy, and checks every message once more. Claims of the dead become void.
-      if (active !== 0) await log.repair()
+      if (active !== 0) await repairLog(log)
       const { bytes, ageMs } = this.#control.retention
-      if (bytes > 0 || ageMs > 0) log.setRetention(bytes, ageMs)
+      if (bytes > 0 || ageMs > 0) await log.setRetention(bytes, ageMs)
       const info = log.info()
       const segments = info.activeSegment === 0 ? 0 : info.activeSegment - info.firstSegment + 1
       return {
@@ -268,7 +268,7 @@ class TopicCopy {
     let copies = 0
     for (let look = 1; ; look++) {
       await this.#copy(file, path, end, size, isActive, total)
-      const report = await this.#openCopy().verifySegment(number)
+      const report = await (await this.#openCopy()).verifySegment(number)
       if (report.damage.length > 0 && ++copies < maxCopies) continue
       const unfinished = !report.sealed && report.firstSequence !== 0 && (await endsInClaim(this.#to, report))
       if (!unfinished || look >= claimLooks) return { damage: report.damage, unfinished }
@@ -300,15 +300,16 @@ class TopicCopy {
   }
 
   /** With its control file, which is made of the newest segment: that has to be there. */
-  #openCopy(): NativeLog {
+  async #openCopy(): Promise<NativeLog> {
     const { segmentBytes, maxPayloadBytes, name } = this.#file
     const settings = {
       segmentBytes,
       maxPayloadBytes: Math.max(maxPayloadBytes, this.#control.maxPayloadBytes),
       fileMode: this.#fileMode,
     }
-    this.#log ??= callNative(() => new native.openLog(this.#to, settings, {}), { topic: name })
-    return this.#log
+    const log = this.#log ?? (await openLog(this.#to, name, settings))
+    this.#log = log
+    return log
   }
 }
 
@@ -318,6 +319,7 @@ class TopicCopy {
  */
 async function endOfFrames(file: number, size: number): Promise<number> {
   const { frameMagic, frameHeaderBytes, frameTypePadding, segmentHeaderBytes } = native.constants
+  const { claimTag, claimSpanBit, claimSpanBits } = native.constants
   const buffer = Buffer.allocUnsafe(copyBytes)
   let at = segmentHeaderBytes
   for (;;) {
@@ -334,8 +336,7 @@ async function endOfFrames(file: number, size: number): Promise<number> {
         span = Math.ceil((frameHeaderBytes + buffer.readUInt32LE(offset + 24)) / 8) * 8
         if (((high >>> 8) & 0xff) === frameTypePadding) return size
       } else if ((low & 0xff) === claimTag) {
-        // Bits 34 to 57 count units of eight bytes.
-        span = ((high >>> 2) & 0xff_ffff) * 8
+        span = ((high >>> (claimSpanBit - 32)) & (2 ** claimSpanBits - 1)) * 8
       }
       if (span < 8 || span > size - at) return size
       at += span

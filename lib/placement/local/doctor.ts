@@ -4,9 +4,9 @@ import { join } from 'node:path'
 import { getSystemErrorName } from 'node:util'
 import type { Finding } from '../../model/reports.js'
 import { native } from '../../native/addon.js'
-import { callNative } from '../../native/error.js'
 import { readControl } from '../../store/control-file.js'
 import { type Directory, diskRoom, isShort, topicFolder } from '../../store/directory.js'
+import { openLog } from '../../store/native-log.js'
 import { codecRemedy, readTopicFile } from '../../store/topic-file.js'
 import { checkFiles } from './file-check.js'
 import type { Say } from './findings.js'
@@ -190,7 +190,7 @@ async function examineTopic(directory: Directory, topic: string, mappedBy: reado
   try {
     const file = await readTopicFile(directory, topic)
     if (file !== undefined && (await examineFiles(folder, topic, file.segmentBytes, say))) return
-    const log = callNative(() => new native.openLog(folder, null, {}), { topic })
+    const log = await openLog(folder, topic, null)
     try {
       if (!existsSync(join(folder, 'locks'))) {
         const holders = mappedBy.filter(({ pid }) => pid !== process.pid)

@@ -7,7 +7,7 @@ const fewMaps = 65_530
 /** What a process takes besides its topics: Node's own files, and connections. */
 const spareFiles = 100
 /** For a topic that is published to, synced, and read by one subscriber of the same process. See docs/operations.md, Limits. */
-const filesPerTopic = 7
+const filesPerTopic = 5
 const mapsPerTopic = 5
 /** Node's threads and Hermes' own, of which there are 18 at most, and some room. */
 const enoughTasks = 64
@@ -39,7 +39,7 @@ function files(text: string, say: Say): void {
   const soft = numberOf(softText)
   const topics = Math.max(0, Math.floor((soft - spareFiles) / filesPerTopic))
   const details = { soft, hard: numberOf(hardText), topics }
-  const message = `This process may open ${softText ?? 'any number of'} files, enough for ${topics} topics in use: a publisher takes three to five, a subscriber two.`
+  const message = `This process may open ${softText ?? 'any number of'} files, enough for ${topics} topics in use: a publisher takes three or four, a subscriber one.`
   if (soft >= fewFiles) say('ok', 'open-files', message, { details })
   else {
     say('warning', 'open-files', message, {

@@ -15,13 +15,13 @@ import type {
   VerifyOptions,
   VerifyReport,
 } from '../../model/reports.js'
-import { native } from '../../native/addon.js'
-import { callNative, fromNative } from '../../native/error.js'
+import { fromNative } from '../../native/error.js'
 import type { NativeLog } from '../../native/types.js'
 import { type ControlSummary, readControl } from '../../store/control-file.js'
 import { type Directory, fromFs, topicFolder } from '../../store/directory.js'
 import { makeFolderWithin } from '../../store/folder.js'
 import { fromHeld } from '../../store/holders.js'
+import { openLog, repairLog } from '../../store/native-log.js'
 import { endOf, endsInClaim, segmentPath } from '../../store/segment-file.js'
 import { codecRemedy, makeTopicFile, readTopicFile, type TopicFile } from '../../store/topic-file.js'
 import { backUp } from './backup.js'
@@ -54,7 +54,7 @@ export class LogMaintenance implements Maintenance {
     let log: NativeLog
     try {
       // Without settings: nothing is made.
-      log = callNative(() => new native.openLog(folder, null, {}), { topic })
+      log = await openLog(folder, topic, null)
       control = await readControl(folder)
     } catch (error) {
       return unreadable(topic, error, begun)
@@ -114,9 +114,9 @@ export class LogMaintenance implements Maintenance {
     const { segmentBytes, maxPayloadBytes } = await this.#describe(topic)
     const mended = await mendFiles(folder, topic, segmentBytes, this.#directory.fileMode)
     const create = { segmentBytes, maxPayloadBytes, fileMode: this.#directory.fileMode }
-    const log = callNative(() => new native.openLog(folder, create, {}), { topic })
+    const log = await openLog(folder, topic, create)
     try {
-      const recovery = await log.repair()
+      const recovery = await repairLog(log)
       return { topic, dryRun, damage: [...remade, ...mended, ...recovery.damage], recovery }
     } catch (error) {
       throw fromHeld(error, topic, log)

@@ -2,12 +2,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { getSystemErrorName } from 'node:util'
 import { HermesError } from '../../base/errors.js'
 import type { From, Retention, TopicInfo, TopicSettings } from '../../model/topic.js'
-import { native } from '../../native/addon.js'
 import { callNative, fromNative } from '../../native/error.js'
 import type { NativeLog } from '../../native/types.js'
 import { checkDefinition, defineTopic, topicRevision } from '../../store/definition.js'
 import { type Directory, diskRoom, isShort, topicFolder } from '../../store/directory.js'
 import { fromHeld } from '../../store/holders.js'
+import { openAppender, openLog, prepareSeek } from '../../store/native-log.js'
 import { listTopics, openTopicFile, readTopicFile, type TopicFile } from '../../store/topic-file.js'
 import { AwaitedSubscriber, topicDefined } from '../awaited-subscriber.js'
 import type { Placement, PortOptions, SubscriberPort, SubscriberPortOptions } from '../port.js'
@@ -37,7 +37,7 @@ export class LocalPlacement implements Placement {
       })
     }
     const room = await diskRoom(this.#directory.path)
-    const log = this.#openLog(file, {})
+    const log = await this.#openLog(file, {})
     try {
       const info = callNative(() => log.info(), { topic: name })
       const segments = info.activeSegment === 0 ? 0 : info.activeSegment - info.firstSegment + 1
@@ -71,14 +71,14 @@ export class LocalPlacement implements Placement {
     options: Pick<PortOptions, 'exclusive' | 'syncIntervalMs'>,
   ): Promise<LocalPublisher> {
     const file = await defineTopic(this.#directory, topic, { ...settings, growth: 'allowed' })
-    const log = this.#openLog(file, settings)
+    const log = await this.#openLog(file, settings)
     try {
       const { exclusive, syncIntervalMs = 0 } = options
-      const appender = await log.openAppender(exclusive, syncIntervalMs)
+      const appender = await openAppender(log, exclusive, syncIntervalMs)
       try {
         // From here on nobody gives the topic another codec; until here somebody could.
         checkDefinition(this.#directory, topic, settings)
-        this.#retain(log, settings)
+        await this.#retain(log, settings)
         await topicDefined(topicFolder(this.#directory, topic))
       } catch (error) {
         appender.close()
@@ -97,9 +97,9 @@ export class LocalPlacement implements Placement {
     if (options.create === true || !settings.create) {
       const file = await openTopicFile(this.#directory, topic, { ...settings, create: options.create === true })
       if (options.create === true && settings.retention !== undefined) {
-        const log = this.#openLog(file, settings)
+        const log = await this.#openLog(file, settings)
         try {
-          this.#retain(log, settings)
+          await this.#retain(log, settings)
         } finally {
           log.close()
         }
@@ -124,8 +124,9 @@ export class LocalPlacement implements Placement {
     } catch (error) {
       throw await this.#asEmpty(topic, error, revision)
     }
-    const log = this.#openLog(file, settings)
+    const log = await this.#openLog(file, settings)
     try {
+      await prepareSeek(log, from)
       return new LocalSubscriber(topic, log, verify, from)
     } catch (error) {
       log.close()
@@ -156,15 +157,15 @@ export class LocalPlacement implements Placement {
     )
   }
 
-  #retain(log: NativeLog, { retention }: TopicSettings): void {
-    if (retention !== undefined) log.setRetention(retention.bytes ?? 0, retention.ageMs ?? 0)
+  async #retain(log: NativeLog, { retention }: TopicSettings): Promise<void> {
+    if (retention !== undefined) await log.setRetention(retention.bytes ?? 0, retention.ageMs ?? 0)
   }
 
-  #openLog(file: TopicFile, settings: { readonly lowWaterBytes?: number | undefined }): NativeLog {
+  #openLog(file: TopicFile, settings: { readonly lowWaterBytes?: number | undefined }): Promise<NativeLog> {
     const { segmentBytes, maxPayloadBytes, name } = file
     const create = { segmentBytes, maxPayloadBytes, fileMode: this.#directory.fileMode }
     const options = settings.lowWaterBytes === undefined ? {} : { lowWaterBytes: settings.lowWaterBytes }
-    return callNative(() => new native.openLog(topicFolder(this.#directory, name), create, options), { topic: name })
+    return openLog(topicFolder(this.#directory, name), name, create, options)
   }
 }
 

@@ -8,9 +8,12 @@ import { type Durability, durabilities } from '../../model/topic.js'
 import { callNative, fromNative } from '../../native/error.js'
 import { AppendScratch } from '../../native/scratch.js'
 import type { NativeAppender, NativeLog } from '../../native/types.js'
+import { closeAppender } from '../../store/native-log.js'
 import { SyncQueue } from '../../store/sync-queue.js'
 import type { PublisherPort } from '../port.js'
 
+/** So long a publisher that is closed waits for a sync that somebody else makes, or that the disk is slow at. */
+const syncPatienceMs = 1000
 /** Room for a batch, in bytes, besides the largest payload. */
 const batchRoom = 256 * 1024
 const { framesAt } = AppendScratch
@@ -114,11 +117,12 @@ export class LocalPublisher implements PublisherPort {
     if (this.#closed) return
     this.#closed = true
     try {
-      await this.#appender.settle()
+      // A sync that is under way ends first, or keeps the event loop from going on in the middle of closing.
+      await this.#syncs.drained(syncPatienceMs)
+      await closeAppender(this.#appender)
     } catch (error) {
       throw fromNative(error, { topic: this.#topic })
     } finally {
-      callNative(() => this.#appender.close(), { topic: this.#topic })
       this.#log.close()
       this.#syncs.giveUp(new HermesError('CLOSED', `The publisher of '${this.#topic}' was closed during the wait.`))
     }

@@ -22,7 +22,9 @@ namespace hermes {
 inline constexpr std::uint64_t kClaimTag = 0xC1;
 inline constexpr std::uint32_t kMaxClaimParticipant = (1u << 10) - 1;
 inline constexpr std::uint32_t kMaxClaimCount = (1u << 16) - 1;
-inline constexpr std::uint64_t kMaxClaimSpanBytes = ((std::uint64_t{1} << 27) - 1) * kFrameAlign;
+inline constexpr std::uint32_t kClaimSpanBit = 34;
+inline constexpr std::uint32_t kClaimSpanBits = 27;
+inline constexpr std::uint64_t kMaxClaimSpanBytes = ((std::uint64_t{1} << kClaimSpanBits) - 1) * kFrameAlign;
 
 struct Claim {
   std::uint32_t participant = 0;
@@ -44,7 +46,7 @@ struct Claim {
 // path.
 [[nodiscard]] constexpr std::uint64_t make_claim_word(const Claim& claim) noexcept {
   return kClaimTag | std::uint64_t{claim.participant} << 8 | std::uint64_t{claim.count} << 18 |
-         claim.span_bytes / kFrameAlign << 34;
+         claim.span_bytes / kFrameAlign << kClaimSpanBit;
 }
 
 // The claim that a word read from a log stands for, or nothing if it is no valid claim. The word
@@ -54,7 +56,7 @@ struct Claim {
   // No mask for the span: bits 61 and up make it too large to be valid.
   const Claim claim{static_cast<std::uint32_t>(word >> 8) & kMaxClaimParticipant,
                     static_cast<std::uint32_t>(word >> 18) & kMaxClaimCount,
-                    (word >> 34) * kFrameAlign};
+                    (word >> kClaimSpanBit) * kFrameAlign};
   if (!is_valid(claim)) return std::nullopt;
   return claim;
 }

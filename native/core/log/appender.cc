@@ -18,8 +18,6 @@ namespace {
 constexpr uint64_t kHintEvery = 4096;           // bytes between two updates of the tail hint
 constexpr int kLooks = 10;                      // a millisecond apart, at a word that something stands behind
 constexpr uint64_t kSmallRest = uint64_t{64} << 10;  // below this, ask the preparer no more often than at the end
-/// Closing may be on an event loop. Whoever can't have the lock by then leaves a little more for the next one to check.
-constexpr uint32_t kClosePatienceMs = 100;
 
 /// A batch may lie anywhere in a buffer from a network, so its headers need not be aligned.
 uint32_t payload_len_at(const std::byte* frame) noexcept {
@@ -64,7 +62,7 @@ Status Appender::join(const Options& options, RecoveryReport* report) {
   status = locks_.try_lock(kPublishersByte, LockFile::Mode::kExclusive);
   const bool alone = status.ok();
   if (alone) {
-    status = recover(*log_, false, report);
+    status = recover(*log_, false, report, options.recovery_timeout_ms);
     if (!status.ok()) return status;
   } else if (status.code != Code::kBusy) {
     return status;
@@ -82,7 +80,7 @@ Status Appender::join(const Options& options, RecoveryReport* report) {
   if (status.ok()) status = find_end(alone);
   if (status.code == Code::kCorrupt && alone) {
     // Damage that arose where everything had been found good. Nobody else publishes: the recovery lock keeps others out.
-    status = recover(*log_, true, report);
+    status = recover(*log_, true, report, options.recovery_timeout_ms);
     if (status.ok()) status = find_end(alone);
   }
   return status;
@@ -104,7 +102,11 @@ Status Appender::take_slot(bool alone) {
     slot.taken_ns.store(realtime_ns(), std::memory_order_relaxed);
     slot.messages.store(0, std::memory_order_relaxed);
     slot.bytes.store(0, std::memory_order_relaxed);
+    // Only now that the claims of the one before are void: until then his note vouches for them.
+    slot.claiming.store(0, std::memory_order_relaxed);
+    slot.notes.store(slot.taken_ns.load(std::memory_order_relaxed) ^ kNotesSalt, std::memory_order_relaxed);
     slot.state.store(1, std::memory_order_release);
+    claiming_ = &slot.claiming;
     slot_ = n;
     return status;
   }
@@ -188,12 +190,14 @@ void Appender::enter(std::shared_ptr<Segment> segment, uint64_t offset, uint64_t
   if (segment_ != nullptr) log_->preparer().retire(std::move(segment_));
   segment_ = std::move(segment);
   base_ = segment_->data();
+  segment_note_ = claim_note(segment_->number(), 0);
   offset_ = offset;
   next_sequence_ = sequence;
   limit_ = 0;
 }
 
 Code Appender::fail(Status status) noexcept {
+  if (claiming_ != nullptr) claiming_->store(0, std::memory_order_relaxed);  // what was noted last was another's, or is committed
   last_error_ = std::move(status);
   return last_error_.code;
 }
@@ -229,10 +233,13 @@ Code Appender::claim(uint64_t span, uint32_t count) noexcept {
       if (code != Code::kOk) return code;
     }
     const std::atomic_ref<uint64_t> word = segment_->word(offset_);
+    // Relaxed: the claim releases it. Who sees the claim so sees the note, and who sees a later note sees the claim committed (see commit): a
+    // word that looks like a claim of ours, while the note names another place, is none. See repair_claim().
+    claiming_->store(segment_note_ | offset_ / kFrameAlign, std::memory_order_relaxed);
     if (exclusive_) {
       // Nobody else claims. Release: the claim is seen before the payload behind it, so a crash leaves no unnamed bytes.
       if (word.load(std::memory_order_relaxed) == 0) {
-        word.store(mine, std::memory_order_relaxed);
+        word.store(mine, std::memory_order_release);
         std::atomic_thread_fence(std::memory_order_release);
         return Code::kOk;
       }
@@ -253,6 +260,8 @@ void Appender::commit(std::byte* frame, uint64_t word, uint64_t span, uint32_t c
   // Release: publishes header and payload to every reader that acquires this word.
   std::atomic_ref<uint64_t>(*reinterpret_cast<uint64_t*>(frame)).store(word, std::memory_order_release);
   crash_point("append:committed");
+  // Release: who sees the note gone sees the commit.
+  claiming_->store(0, std::memory_order_release);
   const uint64_t before = offset_;
   messages_ += count;
   bytes_ += span;
@@ -407,6 +416,7 @@ Code Appender::pad() noexcept {
   const uint64_t span = segment_->bytes() - offset_;
   const std::atomic_ref<uint64_t> word = segment_->word(offset_);
   uint64_t empty = 0;
+  claiming_->store(segment_note_ | offset_ / kFrameAlign, std::memory_order_relaxed);  // as in claim()
   if (!word.compare_exchange_strong(empty, make_claim_word({slot_, 0, span}), std::memory_order_acq_rel,
                                     std::memory_order_acquire)) {
     return step_over(segment_->step(offset_));
@@ -421,6 +431,7 @@ Code Appender::pad() noexcept {
   // Release: readers that see the magic see the header.
   word.store(commit, std::memory_order_release);
   crash_point("pad:committed");
+  claiming_->store(0, std::memory_order_release);
   offset_ = segment_->bytes();
   return Code::kOk;
 }
@@ -474,7 +485,13 @@ bool Appender::has_room() {
   return !under_pressure_;
 }
 
-Status Appender::close() {
+bool Appender::prepare_to_close() {
+  if (closed_ || slot_ == kSlots || fork_guard_.in_child()) return true;
+  // What can't be asked for is no reason to wait.
+  return locks_.try_lock(kRecoveryByte, LockFile::Mode::kExclusive).code != Code::kBusy;
+}
+
+Status Appender::close(uint32_t patience_ms) {
   if (closed_) return Status::success();
   closed_ = true;
   limit_ = 0;
@@ -483,7 +500,7 @@ Status Appender::close() {
     return Status::success();
   }
   // By the descriptor that we have: a process that has none left must be able to give its slot back. What it holds ends with it.
-  Status status = locks_.lock(kRecoveryByte, LockFile::Mode::kExclusive, kClosePatienceMs);
+  Status status = locks_.lock(kRecoveryByte, LockFile::Mode::kExclusive, patience_ms);
   note_progress();
   control_->slots[slot_].state.store(0, std::memory_order_release);
   // The last one out notes that nothing is left to recover. If a dead publisher's claim is left, that's not so.
@@ -497,6 +514,7 @@ Status Appender::close() {
   // Without other users the topic's threads and mappings end here, and not when somebody collects this object: who removes
   // the folder now finds nobody at work in it.
   control_ = nullptr;
+  claiming_ = nullptr;
   log_.reset();
   return Status::success();
 }

@@ -32,7 +32,7 @@ class Appender {
  public:
   struct Options {
     bool exclusive = false;
-    uint32_t recovery_timeout_ms = 60'000;  ///< how long to wait for another's recovery
+    uint32_t recovery_timeout_ms = 60'000;  ///< how long to wait for another's recovery, or sync; then kTimedOut
   };
 
   /// Takes a slot, recovers the topic if nobody else publishes to it and the last one died. `report` may be null.
@@ -70,10 +70,15 @@ class Appender {
   Log& log() const noexcept { return *log_; }  ///< REQUIRES: not closed
   uint32_t max_payload() const noexcept { return max_payload_; }
 
-  /// Gives the slot back. Idempotent; afterwards appends return kClosed.
-  Status close();
+  /// Takes what closing needs to note that the topic was left in order, without waiting. False if another participant has it for a moment, or
+  /// was stopped while it had.
+  bool prepare_to_close();
+  /// Gives the slot back. Idempotent; afterwards appends return kClosed. Waits up to `patience_ms` for what prepare_to_close() takes.
+  Status close(uint32_t patience_ms = kClosePatienceMs);
 
  private:
+  /// Whoever can't have the lock by then leaves a little more for the next one to check.
+  static constexpr uint32_t kClosePatienceMs = 100;
   explicit Appender(std::shared_ptr<Log> log);
   Status join(const Options& options, RecoveryReport* report);
   Status take_slot(bool alone);
@@ -96,6 +101,8 @@ class Appender {
   uint64_t offset_ = 0;           // where the next claim is tried
   uint64_t next_sequence_ = 0;    // that it would get
   uint64_t limit_ = 0;            // up to here there's nothing to think about; 0 once closed
+  std::atomic<uint64_t>* claiming_ = nullptr;  // where our slot notes what we claim
+  uint64_t segment_note_ = 0;     // claim_note() of the segment's beginning
   ControlBlock* control_ = nullptr;
   uint64_t last_sequence_ = 0;
   uint64_t last_timestamp_ns_ = 0;

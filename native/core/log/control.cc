@@ -17,7 +17,6 @@
 namespace hermes {
 namespace {
 
-constexpr uint32_t kPatienceMs = 60'000;
 /// How long others are waited for that may just be making `locks` again.
 constexpr uint32_t kMendPatienceMs = 1000;
 constexpr size_t kChecked = offsetof(ControlBlock, crc);
@@ -46,7 +45,10 @@ Status make_file(const std::string& path, uint32_t mode, const void* content, si
 /// of their longest message: a smaller one would turn messages into damage.
 Status adopt_segments(const std::string& folder, TopicSettings* settings, TopicId* id, bool* found) {
   *found = false;
-  for (const uint64_t number : list_segments(folder)) {
+  std::vector<uint64_t> numbers;
+  Status listed = list_segments(folder, &numbers);
+  if (!listed.ok()) return listed;
+  for (const uint64_t number : numbers) {
     const std::string path = Segment::path(folder, number);
     File file;
     SegmentIdentity identity;
@@ -79,7 +81,9 @@ Status adopt_segments(const std::string& folder, TopicSettings* settings, TopicI
 /// Finds the segments in use: the newest that has a base sequence, and the unbroken row before it. Zeros if none is.
 Status find_row(const std::string& folder, uint64_t* first, uint64_t* active) {
   *first = *active = 0;
-  const std::vector<uint64_t> numbers = list_segments(folder);
+  std::vector<uint64_t> numbers;
+  Status listed = list_segments(folder, &numbers);
+  if (!listed.ok()) return listed;
   for (const uint64_t number : numbers) {
     uint64_t base = 0;
     uint64_t first_ns = 0;
@@ -98,7 +102,7 @@ Status find_row(const std::string& folder, uint64_t* first, uint64_t* active) {
 ///
 /// Locks on an unlinked `locks` still hold for those who opened it before, while newcomers would never meet them. So the file is made
 /// anew only while nobody has the topic open, which the lock on `control` tells.
-Status enter(const std::string& folder, const File& control, bool writable, bool make_locks, uint32_t mode) {
+Status enter(const std::string& folder, const File& control, bool writable, bool make_locks, uint32_t patience_ms, uint32_t mode) {
   const std::string path = folder + "/locks";
   for (uint32_t waited = 0;; ++waited) {
     File there;
@@ -117,7 +121,7 @@ Status enter(const std::string& folder, const File& control, bool writable, bool
       if (status.ok()) return LockFile::try_lock(control, kInUseByte, LockFile::Mode::kShared);  // in one step: nobody comes between
       if (status.code != Code::kBusy) return status;
     }
-    if (waited >= kMendPatienceMs) {
+    if (waited >= std::min(patience_ms, kMendPatienceMs)) {
       return Status::error(Code::kBusy, path + " was lost while the topic is in use. Close all its publishers and subscribers (hermes doctor "
                                               "names them): whoever opens it then, or hermes repair, makes the file again");
     }
@@ -128,7 +132,7 @@ Status enter(const std::string& folder, const File& control, bool writable, bool
 
 }  // namespace
 
-Status Control::create(const std::string& folder, const TopicSettings& settings) {
+Status Control::create(const std::string& folder, const TopicSettings& settings, uint32_t patience_ms) {
   if (settings.segment_bytes < kMinSegmentBytes || settings.segment_bytes > kMaxSegmentBytes ||
       settings.segment_bytes % 4096 != 0) {
     return Status::error(Code::kInvalidArgument,
@@ -154,7 +158,11 @@ Status Control::create(const std::string& folder, const TopicSettings& settings)
   status = LockFile::open(folder + "/locks", &locks);
   if (!status.ok()) return status;
   ScopedLock recovery(&locks, kRecoveryByte);
-  status = recovery.acquire(kPatienceMs);
+  status = recovery.acquire(patience_ms);
+  if (status.code == Code::kTimedOut && ::access((folder + "/control").c_str(), F_OK) != 0) {
+    status.context = "another process makes the control file of " + folder + ", and has not for so long: it may have been stopped (SIGSTOP)";
+    return status;
+  }
   if (status.ok()) status = locks.try_lock(kPublishersByte, LockFile::Mode::kExclusive);
   if (!status.ok()) {
     // Somebody works here, so there is a control file: the one that another process has just made, or one that was lost.
@@ -194,7 +202,7 @@ Status Control::create(const std::string& folder, const TopicSettings& settings)
   return make_file(folder + "/control", settings.file_mode, image, sizeof image);
 }
 
-Status Control::open(const std::string& folder, bool make_locks, Control* out) {
+Status Control::open(const std::string& folder, bool make_locks, uint32_t patience_ms, Control* out) {
   const std::string path = folder + "/control";
   File file;
   bool writable = true;
@@ -238,7 +246,7 @@ Status Control::open(const std::string& folder, bool make_locks, Control* out) {
   out->writable_ = writable;
   status = file.mode(&out->file_mode_);
   if (status.ok()) status = file.identity(&out->identity_);
-  if (status.ok()) status = enter(folder, file, writable, make_locks, out->file_mode_);
+  if (status.ok()) status = enter(folder, file, writable, make_locks, patience_ms, out->file_mode_);
   if (!status.ok()) return status;
   return MappedFile::map(file, kControlBytes,
                          writable ? MappedFile::Access::kReadWrite : MappedFile::Access::kRead,

@@ -20,10 +20,10 @@ Status Log::open(const std::string& folder, const TopicSettings* create, const L
   log->folder_ = folder;
   log->options_ = options;
   const bool make = create != nullptr;
-  Status status = Control::open(folder, make, &log->control_);
+  Status status = Control::open(folder, make, options.patience_ms, &log->control_);
   if (status.code == Code::kNotFound && make) {
-    status = Control::create(folder, *create);
-    if (status.ok()) status = Control::open(folder, make, &log->control_);
+    status = Control::create(folder, *create, options.patience_ms);
+    if (status.ok()) status = Control::open(folder, make, options.patience_ms, &log->control_);
   }
   if (status.ok()) {
     status = LockFile::open(folder + "/locks", &log->locks_);
@@ -34,6 +34,11 @@ Status Log::open(const std::string& folder, const TopicSettings* create, const L
 }
 
 Log::~Log() = default;
+
+Status Log::sync_locks(LockFile** out) {
+  *out = &locks_;
+  return locks_.is_open() ? Status::success() : Status::error(Code::kNotFound, folder_ + "/locks was lost before this topic was opened");
+}
 
 Status Log::segment(uint64_t number, std::shared_ptr<Segment>* out) {
   const std::lock_guard<std::mutex> guard(mutex_);

@@ -21,6 +21,8 @@ class Syncer;
 struct LogOptions {
   /// Refuse to allocate when less would stay free on the disk. By default the smaller of 64 MiB and a twentieth of the disk.
   uint64_t low_water_bytes = ~uint64_t{0};
+  /// How long to wait, in opening, for others who make the topic's files.
+  uint32_t patience_ms = 60'000;
 };
 
 /// A topic's folder, opened. The parent of its appenders and readers, which keep it alive.
@@ -40,11 +42,15 @@ class Log : public std::enable_shared_from_this<Log> {
   const FileIdentity& identity() const noexcept { return control_.identity(); }
   const LogOptions& options() const noexcept { return options_; }
 
+  /// Whether the `locks` file was there when this Log was opened.
+  bool has_locks() const noexcept { return locks_.is_open(); }
   /// A participant of its own, to hold locks with. On the file that was there when this Log was opened, also if somebody removes that.
   Status open_lock(LockFile* out) const {
     const std::string path = folder_ + "/locks";
     return locks_.is_open() ? LockFile::open_again(locks_, path, out) : LockFile::open(path, out);
   }
+  /// The participant by which this Log's Syncer, and nobody else, holds the sync lock.
+  Status sync_locks(LockFile** out);
   /// The segment mapped for writing; one mapping for all users of this Log. kBehindRetention if it was removed, kCorrupt if it is lost,
   /// kNotFound if it has not been made.
   Status segment(uint64_t number, std::shared_ptr<Segment>* out);
@@ -102,7 +108,7 @@ class Log : public std::enable_shared_from_this<Log> {
 
   std::string folder_;
   Control control_;
-  LockFile locks_;  // takes none; closed if the file was lost and this Log is there only to look
+  LockFile locks_;  // takes no lock but the Syncer's; closed if the file was lost and this Log is there only to look
   LogOptions options_;
   std::atomic<bool> cut_off_{false};
   std::atomic<uint64_t> looked_ns_{0};  // when check_control() looked last

@@ -234,7 +234,9 @@ Status Preparer::make_next(uint64_t number, std::shared_ptr<Segment>* out) {
     if (!status.ok()) return status;
   }
   status = log_.segment(number, out);
-  if (status.ok() && number < log_.first()) {
+  const uint64_t first = log_.first();
+  // (A flipped bit in `first` may lead it anywhere, but not behind the newest segment without being found out.)
+  if (status.ok() && number < first && first <= log_.active() && (*out)->header().base_sequence.load(std::memory_order_acquire) == 0) {
     // Others used it up and retention removed it while we slept: what we have may be a new file of an old name.
     std::remove(Segment::path(log_.folder(), number).c_str());
     out->reset();

@@ -3,12 +3,14 @@
 #include <algorithm>
 
 #include "core/log/resync.h"
+#include "core/platform/clock.h"
 
 namespace hermes {
 namespace {
 
 constexpr uint64_t kReadAhead = uint64_t{4} << 20;
 constexpr uint64_t kLookAgain = uint64_t{1} << 20;
+constexpr uint64_t kNever = ~uint64_t{0};
 
 }  // namespace
 
@@ -137,11 +139,12 @@ Status Reader::find_segment(uint64_t sequence, uint64_t* number) {
 }
 
 /// The first segment that may hold a message stamped `timestamp_ns` or later; the active one if no sealed one does. Not by bisecting:
-/// publishers have clocks of their own, so times are in no order.
-Status Reader::find_segment_of_time(uint64_t timestamp_ns, uint64_t* number) {
+/// publishers have clocks of their own, so times are in no order. kTimedOut if there are more to look at when the monotonic clock says `until_ns`.
+Status Reader::find_segment_of_time(uint64_t timestamp_ns, uint64_t until_ns, uint64_t* number) {
   uint64_t at = std::max<uint64_t>(log_->first(), 1);
   if (log_->active() == 0) return Status::error(Code::kNotFound, "the topic is empty");
-  while (at < log_->active()) {
+  for (bool first = true; at < log_->active(); first = false) {
+    if (!first && until_ns != kNever && monotonic_ns() >= until_ns) return Status::error(Code::kTimedOut, "more segments are to be looked at");
     uint64_t latest_ns = 0;
     Status status = log_->indexes().latest_of(at, &latest_ns);
     if (status.code == Code::kBehindRetention) {
@@ -179,7 +182,7 @@ Status Reader::seek_time(uint64_t timestamp_ns) {
   for (;;) {
     awaited_ns_ = 0;
     uint64_t number = 0;
-    Status status = find_segment_of_time(timestamp_ns, &number);
+    Status status = find_segment_of_time(timestamp_ns, kNever, &number);
     // Before the topic's first segment there is nothing to go to, but its first messages may be earlier.
     if (status.code == Code::kNotFound) awaited_ns_ = timestamp_ns;
     if (status.ok()) status = enter_first(number);
@@ -193,6 +196,24 @@ Status Reader::seek_time(uint64_t timestamp_ns) {
     if (found) awaited_ns_ = 0;
     if (status.code != Code::kBehindRetention) return status;  // else retention overtook us: what is left is looked through again
   }
+}
+
+Status Reader::prepare_sequence(uint64_t sequence) {
+  uint64_t number = 0;
+  Status status = find_segment(sequence, &number);
+  if (status.ok()) status = enter_first(number);
+  Position ignored;
+  return status.ok() ? log_->indexes().place_before(*segment_, sequence, &ignored) : status;
+}
+
+Status Reader::prepare_time(uint64_t timestamp_ns, uint64_t budget_ns, bool* done) {
+  uint64_t number = 0;
+  Status status = find_segment_of_time(timestamp_ns, monotonic_ns() + budget_ns, &number);
+  *done = status.code != Code::kTimedOut;
+  if (!*done) return Status::success();
+  if (status.ok()) status = enter_first(number);
+  Position ignored;
+  return status.ok() ? log_->indexes().place_before_time(*segment_, timestamp_ns, &ignored) : status;
 }
 
 /// Whether the frame at the position is the message that is awaited. One that is not whole can't be told by its stamp.

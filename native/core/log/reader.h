@@ -46,6 +46,10 @@ class Reader {
   /// Goes to the first message with this timestamp or a later one, in the order of the log. If there is none yet, it goes to the end and
   /// awaits it: see pass_earlier().
   Status seek_time(uint64_t timestamp_ns);
+  /// Do what the two would do first, and may take long: have the indexes of segments made. For `budget_ns`, and one segment more; `*done` tells
+  /// whether the search itself is quick now. To be called on another thread, with a Reader of its own.
+  Status prepare_sequence(uint64_t sequence);
+  Status prepare_time(uint64_t timestamp_ns, uint64_t budget_ns, bool* done);
   /// Whether the message that the last seek_time() asked for has not come yet.
   bool awaits_time() const noexcept { return awaited_ns_ != 0; }
   /// Steps over what is committed from the position on, up to the message that is awaited (then `*stop` is kLimit), or as far as it goes
@@ -79,7 +83,7 @@ class Reader {
   template <typename Arrived, typename AtEnd>
   Status walk(Arrived arrived, AtEnd at_end);
   Status find_segment(uint64_t sequence, uint64_t* number);
-  Status find_segment_of_time(uint64_t timestamp_ns, uint64_t* number);
+  Status find_segment_of_time(uint64_t timestamp_ns, uint64_t until_ns, uint64_t* number);
 
   std::shared_ptr<Log> log_;
   MappedFile::Access access_;

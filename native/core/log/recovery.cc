@@ -18,8 +18,6 @@ namespace {
 
 /// Neither empty, nor a claim, nor committed.
 constexpr uint64_t kDamageMark = 0xDDDDDDDDDDDDDDDD;
-/// How long a sync is waited for that a publisher which has just closed may have left under way.
-constexpr uint32_t kSyncPatienceMs = 60'000;
 
 /// Removes the temporary files of segments whose maker died.
 void remove_half_made(const Log& log) {
@@ -40,7 +38,7 @@ class Recovery {
   Recovery(Log& log, bool everything, RecoveryReport* report)
       : log_(log), control_(log.control()), report_(*report), everything_(everything) {}
 
-  Status run() {
+  Status run(uint32_t patience_ms) {
     uint64_t boot_id[2];
     read_boot_id(boot_id);
     report_.rebooted = control_.boot_id[0].load(std::memory_order_relaxed) != boot_id[0] ||
@@ -51,7 +49,7 @@ class Recovery {
     Status status = log_.open_lock(&locks);
     if (!status.ok()) return status;
     ScopedLock syncing(&locks, kSyncByte);
-    status = syncing.acquire(kSyncPatienceMs);
+    status = syncing.acquire(patience_ms);
     if (!status.ok()) return status;
     sync_failed_ = load_sync_failure(control_) != 0;
     status = find_bounds();
@@ -88,7 +86,9 @@ class Recovery {
 
   /// Learns from the files which segments there are: the words in the control file may be older, or lost.
   Status find_bounds() {
-    const std::vector<uint64_t> numbers = list_segments(log_.folder());
+    std::vector<uint64_t> numbers;
+    Status listed = list_segments(log_.folder(), &numbers);
+    if (!listed.ok()) return listed;
     remove_half_made(log_);
     uint64_t newest = 0;
     for (const uint64_t number : numbers) {
@@ -472,6 +472,8 @@ class Recovery {
 
 }  // namespace
 
-Status recover(Log& log, bool everything, RecoveryReport* report) { return Recovery(log, everything, report).run(); }
+Status recover(Log& log, bool everything, RecoveryReport* report, uint32_t patience_ms) {
+  return Recovery(log, everything, report).run(patience_ms);
+}
 
 }  // namespace hermes

@@ -25,6 +25,16 @@ Status no_claim(const Log& log, const Position& at) {
                                            " looks like a claim. Close all publishers: the next one to open the topic, or hermes repair, mends it");
 }
 
+/// Whether the owner of `slot`, who lives, denies the claim word that was seen (with acquire) at `at`: he notes each claim before he makes it, and
+/// takes the note away when it is committed. The caller then looks at the word again: if it still stands there, no publisher made it.
+bool is_denied(const Position& at, const ParticipantSlot& slot) noexcept {
+  // Whoever claims has stored both words before, and so they are his by now, if the claim is.
+  const uint64_t taken_ns = slot.taken_ns.load(std::memory_order_relaxed);
+  if (slot.notes.load(std::memory_order_relaxed) != (taken_ns ^ kNotesSalt)) return false;  // a release that notes nothing
+  // Acquire: pairs with the release in Appender::commit.
+  return slot.claiming.load(std::memory_order_acquire) != claim_note(at.segment, at.offset);
+}
+
 /// Voids the claim of an owner who is dead, unless it's damage (kCorrupt). REQUIRES: the recovery lock is held.
 Status bury(Log& log, Segment& segment, const Position& at, const Step& step) {
   const ClaimVerdict verdict = judge_claim(segment, at, step, log.control(), true);
@@ -79,8 +89,9 @@ Status repair_claim(Log& log, const Position& at, RepairOutcome* outcome) {
   if (!status.ok()) return status;
   *outcome = RepairOutcome::kAlive;
   if (alive) {
-    // Progress of the owner first, then the word again: it must have stood there all the time.
-    const bool refuted = log.claim_watch().is_refuted(at, step.word, log.control().slots[parse_claim_word(step.word)->participant], monotonic_ns());
+    // The owner's word and progress first, then the claim again: it must have stood there all the time.
+    const ParticipantSlot& owner = log.control().slots[parse_claim_word(step.word)->participant];
+    const bool refuted = is_denied(at, owner) || log.claim_watch().is_refuted(at, step.word, owner, monotonic_ns());
     return refuted && segment->step(at.offset).word == step.word ? no_claim(log, at) : Status::success();
   }
 

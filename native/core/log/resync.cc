@@ -18,10 +18,11 @@ bool is_frame_at(const Segment& segment, uint64_t offset, uint64_t least, uint64
 bool search(const Segment& segment, const Position& at, uint64_t end, uint64_t last_sequence, uint32_t max_payload,
             Position* found) noexcept {
   const uint64_t last_offset = std::min(end, segment.bytes()) - kFrameHeaderBytes;
+  const File file = segment.look();
   for (uint64_t offset = at.offset + kFrameHeaderBytes; offset <= last_offset; offset += kFrameAlign) {
     if (offset % 4096 == 0) {
       // Skip what the file has no data for.
-      offset = std::max(offset, segment.file().next_data(offset) / 4096 * 4096);
+      offset = std::max(offset, file.next_data(offset) / 4096 * 4096);
       if (offset > last_offset) return false;
     }
     const uint64_t most = std::min(last_sequence, at.sequence + (offset - at.offset) / kFrameHeaderBytes);

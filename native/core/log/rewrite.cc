@@ -96,7 +96,10 @@ Status write_anew(Log& log, const Position& from, Position* end) {
   for (uint64_t number = from.segment; status.ok() && number <= end->segment; ++number) status = renew(log, number);
   if (!status.ok()) return status;
   // Those that were prepared are in the same state as the others, and hold nothing: recovery has looked.
-  for (const uint64_t number : list_segments(log.folder())) {
+  std::vector<uint64_t> numbers;
+  status = list_segments(log.folder(), &numbers);
+  if (!status.ok()) return status;
+  for (const uint64_t number : numbers) {
     const std::string path = Segment::path(log.folder(), number);
     if (number > end->segment && std::remove(path.c_str()) != 0) return Status::from_errno(errno, "remove " + path);
     if (number > end->segment) log.forget(number);

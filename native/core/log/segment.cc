@@ -3,6 +3,7 @@
 #include <dirent.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <cstring>
 
@@ -53,20 +54,23 @@ Status check(const std::string& path, const Head& head, uint64_t number, const C
 
 }  // namespace
 
-std::vector<uint64_t> list_segments(const std::string& folder) {
-  std::vector<uint64_t> numbers;
+Status list_segments(const std::string& folder, std::vector<uint64_t>* numbers) {
+  numbers->clear();
   DIR* directory = ::opendir(folder.c_str());
-  if (directory == nullptr) return numbers;
+  if (directory == nullptr) return Status::from_errno(errno, "list " + folder);
+  errno = 0;
   while (const dirent* entry = ::readdir(directory)) {
     unsigned long long number = 0;
     int used = 0;
     if (std::sscanf(entry->d_name, "%10llu.seg%n", &number, &used) == 1 && used == 14 && entry->d_name[14] == '\0') {
-      numbers.push_back(number);
+      numbers->push_back(number);
     }
+    errno = 0;
   }
+  const int err = errno;
   ::closedir(directory);
-  std::sort(numbers.begin(), numbers.end());
-  return numbers;
+  std::sort(numbers->begin(), numbers->end());
+  return err == 0 ? Status::success() : Status::from_errno(err, "list " + folder);
 }
 
 Status Segment::identify(const File& file, const std::string& path, SegmentIdentity* out) {
@@ -147,8 +151,29 @@ Status Segment::open(const std::string& folder, uint64_t number, const ControlBl
   status = segment->file_.read_at(0, &head, sizeof head);
   if (status.ok()) status = check(name, head, number, control);
   if (status.ok()) status = MappedFile::map(segment->file_, bytes, access, &segment->map_);
-  if (status.ok()) *out = std::move(segment);
+  if (!status.ok()) return status;
+  if (access == MappedFile::Access::kRead) {
+    FileIdentity identity;
+    status = segment->file_.identity(&identity);
+    if (!status.ok()) return status;
+    segment->path_ = name;
+    segment->device_ = identity.device;
+    segment->inode_ = identity.inode;
+    segment->file_.close();
+  }
+  *out = std::move(segment);
   return status;
+}
+
+File Segment::look() const {
+  File file;
+  FileIdentity identity;
+  const std::string open_already = "/proc/self/fd/" + std::to_string(file_.fd());
+  if (!File::open(file_.is_open() ? open_already : path_, false, &file).ok()) return {};
+  if (file_.is_open()) return file;
+  // Another file may have taken the name meanwhile.
+  if (!file.identity(&identity).ok() || identity.device != device_ || identity.inode != inode_) return {};
+  return file;
 }
 
 Status Segment::peek(const std::string& folder, uint64_t number, uint64_t* base_sequence,

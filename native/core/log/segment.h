@@ -41,8 +41,8 @@ struct SegmentTimes {
   uint64_t used_since_ns = 0;  ///< the segment before it was full; 0 = not known
 };
 
-/// Numbers of the segments that have a file, ascending.
-std::vector<uint64_t> list_segments(const std::string& folder);
+/// Numbers of the segments that have a file, ascending. A folder that can't be read is an error, and not an empty one.
+Status list_segments(const std::string& folder, std::vector<uint64_t>* numbers);
 
 /// One mapped segment file.
 ///
@@ -103,11 +103,18 @@ class Segment {
   /// With `large_pages`, in larger pages where the file system has them: see MappedFile.
   Status prepare(uint64_t limit, bool large_pages = false);
   uint64_t ready() const noexcept { return ready_.load(std::memory_order_acquire); }
+  /// Closed if the segment is mapped for reading: a subscriber keeps no descriptor for it. See look().
   const File& file() const noexcept { return file_; }
+  /// A descriptor to ask with where the file has data, opened anew if there is none. Closed if the file has no name any more: everything may be
+  /// data then, as it says itself.
+  File look() const;
   const MappedFile& map() const noexcept { return map_; }
 
  private:
   uint64_t number_ = 0;
+  std::string path_;
+  uint64_t device_ = 0;
+  uint64_t inode_ = 0;
   File file_;
   MappedFile map_;
   std::atomic<uint64_t> ready_{0};

@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <iterator>
 
 #include "core/crc32/crc32.h"
 #include "core/log/log.h"
@@ -17,6 +18,8 @@ constexpr uint64_t kReadAhead = uint64_t{4} << 20;
 constexpr uint64_t kMagic = 0x315844494D524548;  // "HERMIDX1"
 constexpr uint32_t kVersion = 1;
 constexpr uint64_t kNotKnown = ~uint64_t{0};
+/// Indexes of sealed segments that are kept in memory: some 40 KiB each for 100 MiB.
+constexpr size_t kKept = 8;
 
 /// The head of an index file, as docs/log-format.md has it.
 struct Head {
@@ -186,31 +189,60 @@ Status SegmentIndex::store(const Log& log, const Segment& segment) const {
   return status;
 }
 
-/// Makes `index_` that of the segment, as far as it goes now. REQUIRES: the mutex is held.
-Status SegmentIndexes::bring(const Segment& segment) {
-  const uint32_t max_payload = log_.control().max_payload;
-  if (segment.number() >= log_.active()) {
-    sealed_ = false;
-    return index_.extend(segment, max_payload, SegmentIndex::Check::kLengths);
+/// The index of the segment, as far as it goes now.
+Status SegmentIndexes::bring(const Segment& segment, std::shared_ptr<const SegmentIndex>* out) {
+  return segment.number() >= log_.active() ? bring_active(segment, out) : bring_sealed(segment, out);
+}
+
+Status SegmentIndexes::bring_active(const Segment& segment, std::shared_ptr<const SegmentIndex>* out) {
+  std::shared_ptr<const SegmentIndex> before;
+  {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    before = active_;
   }
-  if (index_.segment() == segment.number() && sealed_ && index_.is_complete()) return Status::success();
-  index_ = {};
-  sealed_ = true;
-  Status status = index_.load(log_, segment);
-  if (status.ok()) return status;
-  index_ = {};
-  status = index_.extend(segment, max_payload, SegmentIndex::Check::kEverything);
-  // It can be made again at any time, so what keeps it from being stored is no failure.
-  if (status.ok() && log_.writable()) (void)index_.store(log_, segment);
+  // A copy of some hundred kilobytes at most, to be walked on: others may look at the one before.
+  const auto index = before != nullptr ? std::make_shared<SegmentIndex>(*before) : std::make_shared<SegmentIndex>();
+  Status status = index->extend(segment, log_.control().max_payload, SegmentIndex::Check::kLengths);
+  if (!status.ok()) return status;
+  *out = index;
+  const std::lock_guard<std::mutex> guard(mutex_);
+  active_ = index;
+  return status;
+}
+
+Status SegmentIndexes::bring_sealed(const Segment& segment, std::shared_ptr<const SegmentIndex>* out) {
+  {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    const auto known = sealed_.find(segment.number());
+    if (known != sealed_.end()) {
+      *out = known->second;
+      return Status::success();
+    }
+  }
+  auto index = std::make_shared<SegmentIndex>();
+  Status status = index->load(log_, segment);
+  if (!status.ok()) {
+    *index = {};
+    status = index->extend(segment, log_.control().max_payload, SegmentIndex::Check::kEverything);
+    if (!status.ok()) return status;
+    // It can be made again at any time, so what keeps it from being stored is no failure.
+    if (log_.writable()) (void)index->store(log_, segment);
+  }
+  *out = index;
+  // One that ends at a claim goes on some time.
+  if (!index->is_complete()) return status;
+  const std::lock_guard<std::mutex> guard(mutex_);
+  sealed_.insert_or_assign(segment.number(), std::move(index));
+  if (sealed_.size() > kKept) sealed_.erase(sealed_.begin()->first == segment.number() ? std::prev(sealed_.end()) : sealed_.begin());
   return status;
 }
 
 Status SegmentIndexes::place(const Segment& segment, bool by_time, uint64_t wanted, Position* out) {
   *out = {segment.number(), kSegmentHeaderBytes, segment.header().base_sequence.load(std::memory_order_acquire)};
-  const std::lock_guard<std::mutex> guard(mutex_);
-  Status status = bring(segment);
+  std::shared_ptr<const SegmentIndex> index;
+  Status status = bring(segment, &index);
   if (!status.ok()) return status;
-  const SegmentIndex::Step* const step = by_time ? index_.before_time(wanted) : index_.before(wanted);
+  const SegmentIndex::Step* const step = by_time ? index->before_time(wanted) : index->before(wanted);
   if (step == nullptr) return status;
   const Step there = segment.step(step->offset);
   const bool frame = there.kind == Step::Kind::kData || there.kind == Step::Kind::kVoid;
@@ -222,20 +254,24 @@ Status SegmentIndexes::place(const Segment& segment, bool by_time, uint64_t want
 }
 
 Status SegmentIndexes::latest_of(uint64_t number, uint64_t* latest_ns) {
-  const std::lock_guard<std::mutex> guard(mutex_);
-  const auto known = latest_.find(number);
-  if (known != latest_.end()) {
-    *latest_ns = known->second;
-    return Status::success();
+  {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    const auto known = latest_.find(number);
+    if (known != latest_.end()) {
+      *latest_ns = known->second;
+      return Status::success();
+    }
   }
   std::shared_ptr<Segment> segment;
   Status status = Segment::open(log_.folder(), number, log_.control(), MappedFile::Access::kRead, &segment);
   if (status.code == Code::kNotFound) status = Segment::missing(log_.folder(), number);
-  if (status.ok()) status = bring(*segment);
+  std::shared_ptr<const SegmentIndex> index;
+  if (status.ok()) status = bring(*segment, &index);
   if (!status.ok()) return status;
-  *latest_ns = index_.is_complete() ? index_.latest_ns() : kNotKnown;
+  *latest_ns = index->is_complete() ? index->latest_ns() : kNotKnown;
+  const std::lock_guard<std::mutex> guard(mutex_);
   latest_.erase(latest_.begin(), latest_.lower_bound(log_.first()));
-  if (index_.is_complete()) latest_.emplace(number, *latest_ns);
+  if (index->is_complete()) latest_.emplace(number, *latest_ns);
   return status;
 }
 

@@ -57,6 +57,7 @@ class SegmentIndex {
 class SegmentIndexes {
  public:
   explicit SegmentIndexes(const Log& log) : log_(log) {}
+  // Nobody holds the mutex while an index is made: that takes up to a second, and others may be event loops.
 
   /// The latest timestamp of a message in sealed segment `number`; all ones if the segment can't be looked through to its end (a claim
   /// stands in the way). kBehindRetention if it was removed.
@@ -67,12 +68,14 @@ class SegmentIndexes {
 
  private:
   Status place(const Segment& segment, bool by_time, uint64_t wanted, Position* out);
-  Status bring(const Segment& segment);
+  Status bring(const Segment& segment, std::shared_ptr<const SegmentIndex>* out);
+  Status bring_sealed(const Segment& segment, std::shared_ptr<const SegmentIndex>* out);
+  Status bring_active(const Segment& segment, std::shared_ptr<const SegmentIndex>* out);
 
   const Log& log_;
   std::mutex mutex_;
-  SegmentIndex index_;  // of the segment that was asked for last
-  bool sealed_ = false;  // index_ was made when its segment was full, and everything in it checked
+  std::map<uint64_t, std::shared_ptr<const SegmentIndex>> sealed_;  // a few, made when their segments were full, and everything in them checked
+  std::shared_ptr<const SegmentIndex> active_;  // of the newest segment when it was asked for last
   std::map<uint64_t, uint64_t> latest_;  // of sealed segments
 };
 

@@ -23,8 +23,8 @@ constexpr uint64_t kSoonNs = 20'000;
 constexpr uint64_t kLaterNs = 1'000'000;
 constexpr uint32_t kSoonAttempts = 100;
 constexpr uint64_t kAtOnceNs = 1;
-/// How long a topic that is being closed waits for another participant's sync.
-constexpr uint64_t kLastPatienceNs = 1'000'000'000;
+/// How long a topic that is being closed waits for another participant's sync: it may be an event loop that closes it. Who can wait has done so before.
+constexpr uint64_t kLastPatienceNs = 20'000'000;
 
 }  // namespace
 
@@ -122,9 +122,9 @@ Status Syncer::sync_now(uint64_t sequence, Position* synced) {
 
 /// Syncs once, if that is needed and possible now; `retry` says if it is to be tried again. REQUIRES: at_it_.
 Status Syncer::attempt(uint64_t sequence, Position* synced, Retry* retry) {
-  Status status;
-  if (!locks_.is_open()) status = log_.open_lock(&locks_);
-  if (status.ok()) status = sync_or_wait(locks_, sequence, synced, retry);
+  LockFile* locks = nullptr;
+  Status status = log_.sync_locks(&locks);
+  if (status.ok()) status = sync_or_wait(*locks, sequence, synced, retry);
   if (!status.ok() || retry->needed || synced->sequence >= sequence) return status;
   // A claim of another publisher lies before our message. A live one commits within moments, a dead one is repaired.
   status = check_coming(*synced, sequence);

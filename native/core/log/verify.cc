@@ -23,17 +23,18 @@ Status verify_segment(const Log& log, uint64_t number, SegmentReport* report) {
   const uint32_t max_payload = log.control().max_payload;
   Position at = {number, kSegmentHeaderBytes, segment->header().base_sequence.load(std::memory_order_acquire)};
   report->first_sequence = at.sequence;
+  const File file = segment->look();
   uint64_t readable = 0;
   while (at.sequence != 0) {
     // A frame may reach beyond the window; what it needs more is read in by page faults, of which few are left.
     while (readable < std::min(at.offset + kFrameHeaderBytes + max_payload, segment->bytes())) {
       // Nothing was written to a hole, and reading it in would take memory on tmpfs.
-      const uint64_t data = std::min(segment->file().next_data(readable) / kPage * kPage, segment->bytes());
+      const uint64_t data = std::min(file.next_data(readable) / kPage * kPage, segment->bytes());
       if (data > readable) {
         readable = data;
         continue;
       }
-      const uint64_t hole = std::max(segment->file().next_hole(readable), readable + 1);
+      const uint64_t hole = std::max(file.next_hole(readable), readable + 1);
       const uint64_t filled = (std::min(hole, segment->bytes()) - readable + kPage - 1) / kPage * kPage;
       const uint64_t bytes = std::min({kWindow, segment->bytes() - readable, filled});
       status = segment->map().populate_for_reading(readable, bytes);

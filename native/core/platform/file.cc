@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
@@ -62,6 +63,16 @@ Status identify(int at, const std::string& path, FileIdentity* out) {
   out->device = plain.st_dev;
   out->inode = plain.st_ino;
   return Status::success();
+}
+
+
+/// The kernel ends a process with SIGXFSZ that makes a file larger than it may (ulimit -f).
+Status check_size_limit(uint64_t bytes) {
+  struct rlimit limit;
+  if (::getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY || bytes <= limit.rlim_cur) return Status::success();
+  return {Code::kLimit, EFBIG,
+          "a file of this process may have " + std::to_string(limit.rlim_cur) + " bytes at most (ulimit -f, LimitFSIZE=), and is to have " +
+              std::to_string(bytes) + ". Raise the limit, or make the topic with smaller segments (segmentBytes)"};
 }
 
 }  // namespace
@@ -200,11 +211,15 @@ uint64_t File::next_hole(uint64_t offset) const noexcept {
 }
 
 Status File::resize(uint64_t bytes) const {
+  Status allowed = check_size_limit(bytes);
+  if (!allowed.ok()) return allowed;
   if (::ftruncate(fd_, static_cast<off_t>(bytes)) != 0) return Status::from_errno(errno, "resize");
   return Status::success();
 }
 
 Status File::allocate(uint64_t offset, uint64_t bytes) const {
+  Status allowed = check_size_limit(offset + bytes);
+  if (!allowed.ok()) return allowed;
   // Not posix_fallocate: where the file system can't allocate, that one reads and writes back a byte of each block, and so
   // undoes what another process stores there meanwhile.
   int result;
@@ -233,6 +248,8 @@ Status File::read_at(uint64_t offset, void* into, size_t bytes) const {
 }
 
 Status File::write_at(uint64_t offset, const void* from, size_t bytes) const {
+  Status allowed = check_size_limit(offset + bytes);
+  if (!allowed.ok()) return allowed;
   const auto* cursor = static_cast<const char*>(from);
   while (bytes > 0) {
     const ssize_t put = ::pwrite(fd_, cursor, bytes, static_cast<off_t>(offset));

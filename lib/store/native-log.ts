@@ -1,0 +1,91 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { nanosecondsOf } from '../base/timestamp.js'
+import type { From } from '../model/topic.js'
+import { native } from '../native/addon.js'
+import { fromNative } from '../native/error.js'
+import type { NativeAppender, NativeLog, NativeSettings } from '../native/types.js'
+
+/*
+ * The addon waits for nobody: it would do so on the event loop, or on one of the four threads that all file access of the process shares, and a process
+ * can't end while one of these waits. It is asked again from here.
+ */
+
+/** Another process that makes a topic's files does so in moments, unless it was stopped. */
+const makePatienceMs = 5000
+/** So long others are waited for that may just be making a lost `locks` again. */
+const mendPatienceMs = 1000
+/** Another's recovery of a large topic takes a while. */
+const recoveryPatienceMs = 60_000
+const repairPatienceMs = 10_000
+/** Who can't note in this time that the topic was left in order leaves a little more for the next one to check. */
+const closeLooks = 100
+
+/** What was just made may be removed again. */
+const mostTries = 5
+
+const codeOf = (error: unknown): string => (error as { code?: string }).code ?? ''
+
+/** Asks again while `work` is refused for a moment: by a code in `patience`, for so many milliseconds. */
+async function patiently<T>(patience: Readonly<Record<string, number>>, work: () => Promise<T>): Promise<T> {
+  const begun = performance.now()
+  for (let pauseMs = 1; ; pauseMs = Math.min(pauseMs * 2, 50)) {
+    try {
+      return await work()
+    } catch (error) {
+      if (performance.now() - begun >= (patience[codeOf(error)] ?? 0)) throw error
+    }
+    await sleep(pauseMs)
+  }
+}
+
+/**
+ * Opens a topic's log, and makes its control file first if `create` is given and there is none.
+ *
+ * @throws HermesError `NOT_FOUND` without `create`; `TIMED_OUT` if another process makes it and does not end; `BUSY`, `CORRUPT`, `DISK_FULL`, …
+ */
+export async function openLog(
+  folder: string,
+  topic: string,
+  create: NativeSettings | null,
+  options: { readonly lowWaterBytes?: number } = {},
+): Promise<NativeLog> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return new native.openLog(folder, { ...options, toMake: create !== null })
+    } catch (error) {
+      if (create === null || tries === mostTries || codeOf(error) !== 'NOT_FOUND') throw fromNative(error, { topic })
+    }
+    try {
+      await patiently({ TIMED_OUT: makePatienceMs, BUSY: mendPatienceMs }, () => native.makeLog(folder, create))
+    } catch (error) {
+      throw fromNative(error, { topic })
+    }
+  }
+}
+
+/** Opens a publisher's native half. What it throws is the addon's. */
+export function openAppender(log: NativeLog, exclusive: boolean, syncIntervalMs = 0): Promise<NativeAppender> {
+  return patiently({ TIMED_OUT: recoveryPatienceMs }, () => log.openAppender(exclusive, syncIntervalMs))
+}
+
+/** Recovers the whole topic. What it throws is the addon's. */
+export function repairLog(log: NativeLog): ReturnType<NativeLog['repair']> {
+  return patiently({ TIMED_OUT: repairPatienceMs }, () => log.repair())
+}
+
+/** Closes a publisher's native half, with a sync before if that is the last one's task. It's closed also if that fails. */
+export async function closeAppender(appender: NativeAppender): Promise<void> {
+  try {
+    await appender.settle()
+  } finally {
+    for (let look = 0; look < closeLooks && !appender.prepareToClose(); look++) await sleep(1)
+    appender.close()
+  }
+}
+
+/** Has done what a search for `target` needs, which may take seconds in a large log: a reader's `seek` there is quick then. */
+export async function prepareSeek(log: NativeLog, target: From): Promise<void> {
+  if (typeof target === 'string') return
+  const where = target instanceof Date ? nanosecondsOf(target) : target
+  while (!(await log.prepareSeek(where)));
+}
