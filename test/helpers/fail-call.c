@@ -1,0 +1,116 @@
+// To be preloaded: makes one system call of the addon fail, as the orders say that lie in the file HERMES_TEST_CALL (it is mapped, so the process
+// that tests can give them to itself). Only calls that the addon makes are looked at, not Node's.
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { kOpen = 1, kFallocate, kFtruncate, kMmap, kMadvise, kFdatasync, kFsync, kLink, kRename, kRemove, kLock, kThread, kRead, kWrite, kStat, kRoom, kFolder, kMsync };
+
+struct orders {
+  _Atomic int call;    // 0: none fails
+  _Atomic int error;
+  _Atomic int first;   // the first one that fails, from 1
+  _Atomic int times;   // so many in a row
+  _Atomic int seen;    // calls of that kind so far
+  _Atomic int failed;
+  _Atomic int thread;  // only of the thread with this id; 0: of any
+};
+
+static struct orders* orders;
+
+__attribute__((constructor)) static void begin(void) {
+  const char* path = getenv("HERMES_TEST_CALL");
+  if (path == NULL) return;
+  const int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDWR | O_CLOEXEC);
+  if (fd < 0) return;
+  void* page = (void*)syscall(SYS_mmap, NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  syscall(SYS_close, fd);
+  if (page != MAP_FAILED) orders = page;
+}
+
+static int fails(int call, void* caller) {
+  if (orders == NULL || orders->call != call) return 0;
+  Dl_info info;
+  if (dladdr(caller, &info) == 0 || info.dli_fname == NULL || strstr(info.dli_fname, "hermes.node") == NULL) return 0;
+  const int thread = orders->thread;
+  if (thread != 0 && thread != (int)syscall(SYS_gettid)) return 0;
+  const int nth = atomic_fetch_add(&orders->seen, 1) + 1;
+  if (nth < orders->first || nth >= orders->first + orders->times) return 0;
+  atomic_fetch_add(&orders->failed, 1);
+  errno = orders->error;
+  return 1;
+}
+
+#define FAILS(call) fails(call, __builtin_return_address(0))
+#define REAL(result, name, ...) ((result (*)(__VA_ARGS__))dlsym(RTLD_NEXT, #name))
+
+#define OPEN(name)                                                   \
+  int name(const char* path, int flags, ...) {                       \
+    va_list rest;                                                    \
+    va_start(rest, flags);                                           \
+    const mode_t mode = va_arg(rest, mode_t);                        \
+    va_end(rest);                                                    \
+    if (FAILS(kOpen)) return -1;                                     \
+    return REAL(int, name, const char*, int, ...)(path, flags, mode); \
+  }
+OPEN(open)
+OPEN(open64)
+
+#define LOCK(name)                                            \
+  int name(int fd, int command, ...) {                        \
+    va_list rest;                                             \
+    va_start(rest, command);                                  \
+    void* argument = va_arg(rest, void*);                     \
+    va_end(rest);                                             \
+    if (command >= 36 && command <= 38 && FAILS(kLock)) return -1; \
+    return REAL(int, name, int, int, ...)(fd, command, argument); \
+  }
+LOCK(fcntl)
+LOCK(fcntl64)
+
+int fallocate64(int fd, int mode, off64_t from, off64_t bytes) {
+  return FAILS(kFallocate) ? -1 : REAL(int, fallocate64, int, int, off64_t, off64_t)(fd, mode, from, bytes);
+}
+int ftruncate64(int fd, off64_t bytes) { return FAILS(kFtruncate) ? -1 : REAL(int, ftruncate64, int, off64_t)(fd, bytes); }
+void* mmap64(void* at, size_t bytes, int protection, int flags, int fd, off64_t offset) {
+  if (FAILS(kMmap)) return MAP_FAILED;
+  return REAL(void*, mmap64, void*, size_t, int, int, int, off64_t)(at, bytes, protection, flags, fd, offset);
+}
+int madvise(void* at, size_t bytes, int advice) { return FAILS(kMadvise) ? -1 : REAL(int, madvise, void*, size_t, int)(at, bytes, advice); }
+int fdatasync(int fd) { return FAILS(kFdatasync) ? -1 : REAL(int, fdatasync, int)(fd); }
+int fsync(int fd) { return FAILS(kFsync) ? -1 : REAL(int, fsync, int)(fd); }
+int msync(void* at, size_t bytes, int flags) { return FAILS(kMsync) ? -1 : REAL(int, msync, void*, size_t, int)(at, bytes, flags); }
+int link(const char* from, const char* to) { return FAILS(kLink) ? -1 : REAL(int, link, const char*, const char*)(from, to); }
+int rename(const char* from, const char* to) { return FAILS(kRename) ? -1 : REAL(int, rename, const char*, const char*)(from, to); }
+int remove(const char* path) { return FAILS(kRemove) ? -1 : REAL(int, remove, const char*)(path); }
+int unlink(const char* path) { return FAILS(kRemove) ? -1 : REAL(int, unlink, const char*)(path); }
+int pthread_create(pthread_t* thread, const pthread_attr_t* with, void* (*run)(void*), void* argument) {
+  if (FAILS(kThread)) return errno;
+  return REAL(int, pthread_create, pthread_t*, const pthread_attr_t*, void* (*)(void*), void*)(thread, with, run, argument);
+}
+ssize_t pread64(int fd, void* into, size_t bytes, off64_t at) {
+  return FAILS(kRead) ? -1 : REAL(ssize_t, pread64, int, void*, size_t, off64_t)(fd, into, bytes, at);
+}
+ssize_t pwrite64(int fd, const void* from, size_t bytes, off64_t at) {
+  return FAILS(kWrite) ? -1 : REAL(ssize_t, pwrite64, int, const void*, size_t, off64_t)(fd, from, bytes, at);
+}
+int fstat64(int fd, struct stat64* out) { return FAILS(kStat) ? -1 : REAL(int, fstat64, int, struct stat64*)(fd, out); }
+int stat64(const char* path, struct stat64* out) { return FAILS(kStat) ? -1 : REAL(int, stat64, const char*, struct stat64*)(path, out); }
+int statvfs64(const char* path, struct statvfs64* out) {
+  return FAILS(kRoom) ? -1 : REAL(int, statvfs64, const char*, struct statvfs64*)(path, out);
+}
+DIR* opendir(const char* path) { return FAILS(kFolder) ? NULL : REAL(DIR*, opendir, const char*)(path); }
