@@ -3,7 +3,9 @@
 //   npm run campaign                                        the whole campaign
 //   npm run campaign -- --kills 50 --power-cuts 500 --damages 500
 //   npm run campaign -- --seed 7 --power-cuts 100 --kills 0 --damages 0
-import { mkdtempSync, rmSync } from 'node:fs'
+//   npm run campaign -- --at-length calls              of the suites that npm test runs a part of, these and at full length
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -16,6 +18,7 @@ const { values } = parseArgs({
     'power-cuts': { type: 'string', default: '10000' },
     damages: { type: 'string', default: '10000' },
     seed: { type: 'string', default: String(Date.now() % 2 ** 32) },
+    'at-length': { type: 'string', default: 'calls,syncs,topics,containers' },
     writers: { type: 'string', default: '3' },
     readers: { type: 'string', default: '2' },
     in: { type: 'string', default: tmpdir() },
@@ -28,6 +31,24 @@ const number = (name) => {
   if (!Number.isSafeInteger(value) || value < 0) fail(`--${name} takes an integer of at least 0, not ${values[name]}`)
   return value
 }
+const root = new URL('..', import.meta.url).pathname
+const native = (filter) => [join(root, 'build/native/hermes_tests'), `--gtest_filter=${filter}`, '--gtest_brief=1']
+const vitest = (file) => [process.execPath, join(root, 'node_modules/vitest/vitest.mjs'), 'run', file]
+/** Suites of which npm test runs a part, or a short time: here all of it, or long. */
+const lengths = {
+  calls: [
+    'each system call of the log fails, with each errno',
+    vitest('test/process/fail-calls.test.ts'),
+    { HERMES_FAIL_CALLS: 'all' },
+  ],
+  syncs: ['failing syncs, with each errno and on a full disk', native('LogSync*:LogRewrite*'), {}],
+  topics: ['10,000 topics in one process', vitest('test/process/tasks.test.ts'), { HERMES_TOPICS: '10000' }],
+  containers: ['PID namespaces, limits of memory and tasks', vitest('test/process/containers.test.ts'), {}],
+}
+const chosen = values['at-length'].split(',').filter((name) => name !== '' && name !== 'none')
+for (const name of chosen)
+  if (lengths[name] === undefined)
+    fail(`--at-length takes some of ${Object.keys(lengths).join(',')}, or none; not ${name}`)
 const seed = number('seed') >>> 0
 const counts = { kills: number('kills'), 'power-cuts': number('power-cuts'), damages: number('damages') }
 const sizes = { writers: number('writers'), readers: number('readers') }
@@ -70,6 +91,22 @@ for (const [what, count] of Object.entries(counts)) {
   const facts = Object.entries({ ...rest, ...inside }).map(([name, value]) => `${name} ${value}`)
   console.log(`${what}: ${violations.length} violations in ${count} (${seconds.toFixed(1)} s): ${facts.join(', ')}`)
   for (const { kind, message } of violations.slice(0, 40)) console.log(`  ${kind}: ${message}`)
+}
+for (const name of values.dist === '' ? chosen : []) {
+  const [what, [program, ...args], env] = lengths[name]
+  if (!existsSync(program))
+    fail(`${program} is missing: npm test -- --only native builds it, or leave it out by --at-length`)
+  const begun = performance.now()
+  const { status } = spawnSync(program, args, {
+    cwd: root,
+    env: { ...process.env, ...env },
+    stdio: values.json ? ['ignore', 2, 2] : 'inherit',
+  })
+  const violations =
+    status === 0 ? [] : [{ kind: name, message: `${[program, ...args].join(' ')} ended with ${status}` }]
+  results[name] = { seed, cases: 1, counts: {}, violations, seconds: (performance.now() - begun) / 1000 }
+  if (!values.json)
+    console.log(`${name}: ${what}: ${status === 0 ? 'as promised' : 'FAILED'} (${results[name].seconds.toFixed(1)} s)`)
 }
 if (values.json) console.log(JSON.stringify({ seed, results }))
 const broken = Object.values(results).reduce((sum, { violations }) => sum + violations.length, 0)
