@@ -169,11 +169,11 @@ export class Publisher<In> implements AsyncDisposable {
     // Before the message is there: what can't be kept must not be half done.
     if (!this.#port.durabilities.includes(durability)) throw this.#unsupported(durability)
     if (!this.#accepts) throw this.#refusal()
-    const roomy = this.#port.append(this.#encode(value))
-    if (this.durability === 'synced') this.#synced ??= this.#accepted() - 1
+    this.#port.append(this.#encode(value))
+    if (this.durability === 'synced') this.#synced ??= this.#port.ticket - 1
     return bounded(
       options,
-      (signal) => this.#receipt(roomy, durability, signal),
+      (signal) => this.#receipt(durability, signal),
       () =>
         this.#late(
           'publishAsync()',
@@ -183,17 +183,13 @@ export class Publisher<In> implements AsyncDisposable {
     )
   }
 
-  async #receipt(roomy: boolean, durability: Durability, signal: AbortSignal | undefined): Promise<Receipt> {
+  async #receipt(durability: Durability, signal: AbortSignal | undefined): Promise<Receipt> {
     const port = this.#port
-    if (port.receipt !== undefined) {
-      const upto = this.#accepted()
-      const { sequence, timestampNs } = await port.receipt(signal)
-      if (durability !== this.durability) await port.reached(upto, durability, signal)
-      return new Receipt(sequence, timestampNs)
-    }
-    const receipt = new Receipt(port.lastSequence, port.lastTimestampNs)
-    if (!roomy) await port.ready(signal)
-    if (durability !== 'written') await this.#reached(receipt.sequence, durability, signal)
+    const { ticket } = port
+    const given = port.receipt(signal)
+    const { sequence, timestampNs } = given instanceof Promise ? await given : given
+    const receipt = new Receipt(sequence, timestampNs)
+    if (durability !== 'written') await this.#reached(ticket, durability, signal)
     return receipt
   }
 
@@ -203,7 +199,7 @@ export class Publisher<In> implements AsyncDisposable {
     if (this.#state === 'closed') throw this.#closedError()
     const wait = async (signal: AbortSignal | undefined) => {
       if (this.durability === 'synced' && this.#underway() > unsyncedLimit / 2) {
-        await this.#reached(this.#accepted(), 'synced', signal)
+        await this.#reached(this.#port.ticket, 'synced', signal)
       }
       await this.#port.ready(signal)
     }
@@ -219,7 +215,7 @@ export class Publisher<In> implements AsyncDisposable {
     checkChoice('durability', durability, durabilities)
     checkWaitOptions('flush()', options)
     if (this.#state === 'closed') throw this.#closedError()
-    const upto = this.#accepted()
+    const upto = this.#port.ticket
     await bounded(
       options,
       (signal) => this.#reached(upto, durability, signal),
@@ -292,7 +288,7 @@ export class Publisher<In> implements AsyncDisposable {
     const hurry = this.#hurry.signal
     let missing = 0
     try {
-      await this.#reached(this.#accepted(), this.#settled, hurry)
+      await this.#reached(this.#port.ticket, this.#settled, hurry)
     } catch (error) {
       missing = this.unacknowledged
       throw hurry.aborted && error instanceof HermesError && error.code === 'ABORTED'
@@ -371,13 +367,8 @@ export class Publisher<In> implements AsyncDisposable {
     )
   }
 
-  /** How far this publisher is, in the numbers that its port counts in. */
-  #accepted(): number {
-    return this.#port.accepted ?? this.#port.lastSequence
-  }
-
   #underway(): number {
-    return this.#synced === undefined ? 0 : this.#accepted() - this.#synced
+    return this.#synced === undefined ? 0 : this.#port.ticket - this.#synced
   }
 
   async #reached(upto: number, durability: Durability, signal: AbortSignal | undefined): Promise<void> {
@@ -390,7 +381,7 @@ export class Publisher<In> implements AsyncDisposable {
     if (this.#failed !== undefined) throw this.#failed
     if (!this.#syncing) {
       this.#syncing = true
-      this.#synced ??= this.#accepted() - count
+      this.#synced ??= this.#port.ticket - count
       void this.#syncAll()
     }
     return this.#underway() <= unsyncedLimit
@@ -398,7 +389,7 @@ export class Publisher<In> implements AsyncDisposable {
 
   async #syncAll(): Promise<void> {
     try {
-      while (this.#state === 'open' && this.#underway() > 0) await this.#reached(this.#accepted(), 'synced', undefined)
+      while (this.#state === 'open' && this.#underway() > 0) await this.#reached(this.#port.ticket, 'synced', undefined)
     } catch (error) {
       // The next call reports it: nobody awaits this one.
       if (this.#state === 'open') this.#failed = error

@@ -61,6 +61,14 @@ export interface LocalOptions {
   readonly mode?: number
 }
 
+/** What a message got when it was published. */
+export interface Stamp {
+  /** Dense per topic, from 1. */
+  readonly sequence: number
+  /** Nanoseconds since 1970. */
+  readonly timestampNs: bigint
+}
+
 /** One publisher's way out. All methods throw HermesErrors. */
 export interface PublisherPort {
   /** Memory to encode into. */
@@ -73,29 +81,30 @@ export interface PublisherPort {
   readonly batchLimit: number
   readonly maxPayloadBytes: number
   readonly recovery: RecoveryReport | undefined
-  /** Of the newest message that was accepted; 0 before the first. */
+  /** The sequence of the newest message of which it is known; 0 before the first. */
   readonly lastSequence: number
-  /** Its time, in nanoseconds since 1970. */
-  readonly lastTimestampNs: bigint
   /**
-   * Only where sequences are given out elsewhere (TCP), so that `lastSequence` is of the newest message that was acknowledged: how many messages
-   * this port has accepted. `reached` is then asked for that number in place of a sequence.
+   * The ticket of the newest message that was accepted; 0 before the first. Tickets grow with each message; what they count is the port's affair (sequences
+   * where those are given out here, else messages). Only this port takes them.
    */
-  readonly accepted?: number
-  /** There too: how many of them are not acknowledged. */
+  readonly ticket: number
+  /** Where others acknowledge: how many messages were accepted and are not acknowledged. */
   readonly unacknowledged?: number
   /** What `reached` can be asked for. */
   readonly durabilities: readonly Durability[]
-  /** There too: resolves once the newest accepted message has reached the publisher's durability, and says what it got. */
-  receipt?(signal: AbortSignal | undefined): Promise<{ readonly sequence: number; readonly timestampNs: bigint }>
 
   /** Accepts the payload of `length` bytes at `payloadOffset`, or throws. False: rather await `ready` before more. */
   append(length: number): boolean
   /** Accepts `count` frames of `bytes` in all, which become visible together. */
   appendBatch(count: number, bytes: number): boolean
   ready(signal: AbortSignal | undefined): Promise<void>
-  /** Resolves once everything up to `sequence` has reached `durability`. */
-  reached(sequence: number, durability: Durability, signal: AbortSignal | undefined): Promise<void>
+  /**
+   * What the newest accepted message got, once it's `written` (where others acknowledge: once it has reached the publisher's durability) and more may be
+   * accepted. Rejects if it was dropped. A promise only if there is something to wait for.
+   */
+  receipt(signal: AbortSignal | undefined): Stamp | Promise<Stamp>
+  /** Resolves once everything up to this ticket has reached `durability`. */
+  reached(ticket: number, durability: Durability, signal: AbortSignal | undefined): Promise<void>
   /** Gives the publisher's place back. Once the signal fires, without waiting for anyone's confirmation. */
   close(signal?: AbortSignal): Promise<void>
 }

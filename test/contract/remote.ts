@@ -14,8 +14,7 @@ import type { Placement, Skip } from './placement.js'
 function patient(transport: RemotePlacement): PlacementPort {
   const publishers = new Set<RemotePublisher>()
   const settle = async () => {
-    for (const publisher of publishers)
-      await publisher.reached(publisher.accepted, 'written', undefined).catch(() => {})
+    for (const publisher of publishers) await publisher.reached(publisher.ticket, 'written', undefined).catch(() => {})
   }
   return {
     topics: () => transport.topics(),

@@ -27,7 +27,7 @@ const floors: readonly (readonly string[])[] = [
   ['codec'],
   ['model'],
   ['native'],
-  ['ring', 'store', 'wire'],
+  ['ring', 'store', 'transport', 'wire'],
   ['placement'],
   ['placement/local', 'placement/remote', 'placement/ring'],
   ['client'],

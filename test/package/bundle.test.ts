@@ -126,7 +126,8 @@ test('the package itself takes nothing of Node to be imported, and no addon', as
   expect(modules.filter((name) => /native\/addon|\/(local|store|broker|remote)\//.test(name))).toEqual([])
 })
 
-test('a remote placement takes sockets and nothing else of Node', async () => {
-  const { outside } = await staticImports('placement/remote/placement.js')
-  expect(outside).toEqual(['node:net', 'node:tls'])
+test('a remote placement takes nothing of Node but what its transport does', async () => {
+  expect((await staticImports('placement/remote/open.js')).outside).toEqual([])
+  expect((await staticImports('transport/tcp.js')).outside).toEqual(['node:net'])
+  expect((await staticImports('transport/tls.js')).outside).toEqual(['node:tls'])
 })

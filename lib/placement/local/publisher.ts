@@ -10,7 +10,7 @@ import { AppendScratch } from '../../native/scratch.js'
 import type { NativeAppender, NativeLog } from '../../native/types.js'
 import { closeAppender } from '../../store/native-log.js'
 import { SyncQueue } from '../../store/sync-queue.js'
-import type { PublisherPort } from '../port.js'
+import type { PublisherPort, Stamp } from '../port.js'
 
 /** So long a publisher that is closed waits for a sync that somebody else makes, or that the disk is slow at. */
 const syncPatienceMs = 1000
@@ -68,8 +68,8 @@ export class LocalPublisher implements PublisherPort {
     return this.#scratch.sequence
   }
 
-  get lastTimestampNs(): bigint {
-    return this.#scratch.timestampNs
+  get ticket(): number {
+    return this.#scratch.sequence
   }
 
   append(length: number): boolean {
@@ -100,7 +100,13 @@ export class LocalPublisher implements PublisherPort {
     }
   }
 
-  reached(sequence: number, durability: Durability, signal: AbortSignal | undefined): Promise<void> {
+  receipt(signal: AbortSignal | undefined): Stamp | Promise<Stamp> {
+    const { sequence, timestampNs, status } = this.#scratch
+    const receipt = { sequence, timestampNs }
+    return status === 0 ? receipt : this.ready(signal).then(() => receipt)
+  }
+
+  reached(ticket: number, durability: Durability, signal: AbortSignal | undefined): Promise<void> {
     // What ended interval syncing is told wherever the publisher is asked.
     if (this.#syncsByItself && !this.#closed) {
       try {
@@ -109,8 +115,8 @@ export class LocalPublisher implements PublisherPort {
         return Promise.reject(error)
       }
     }
-    if (durability === 'written' || sequence < this.#syncs.syncedBefore || sequence === 0) return Promise.resolve()
-    return this.#syncs.reached(sequence, signal)
+    if (durability === 'written' || ticket < this.#syncs.syncedBefore || ticket === 0) return Promise.resolve()
+    return this.#syncs.reached(ticket, signal)
   }
 
   async close(): Promise<void> {

@@ -1,36 +1,17 @@
-import { connect as connectPlain, type Socket } from 'node:net'
-import { connect as connectTls } from 'node:tls'
 import { onAbort } from '../../base/abort.js'
 import { Deferred } from '../../base/deferred.js'
 import { HermesError } from '../../base/errors.js'
 import { aborted, checkSignal } from '../../base/options.js'
 import { version } from '../../base/version.js'
-import { compressionFeature, Deflater } from '../../wire/compression.js'
-import { integer, parseError, parseJson, parseWelcome, type Welcome } from '../../wire/messages.js'
-import { maxJsonBytes, packetType, preamble, protocolVersion } from '../../wire/packet.js'
-import { PacketReader } from '../../wire/packet-reader.js'
-import { emptyPacket, jsonPacket, u64Packet } from '../../wire/packet-writer.js'
-import { ClosedByBroker, connectFailure, unusableTls } from './connect-failure.js'
-import type { ClientTls, Happening, TcpSettings } from './options.js'
-
-/** A publisher, a subscriber or a request: whoever has a channel. It gets a new one with every connection. */
-export interface LinkUser {
-  /** There is a connection: open the channel. */
-  connected(channel: number): void
-  /**
-   * The connection is lost, or the broker has ended the channel; another one will follow.
-   *
-   * @param reason what the broker says has failed there
-   */
-  disconnected(reason?: HermesError): void
-  packet(type: number, bytes: Buffer, start: number, end: number): void
-  /** The broker has ended the channel, or no connection will follow. */
-  failed(error: HermesError): void
-  /** Whether it waits for nothing that it has sent. */
-  readonly idle: boolean
-  /** There is a topic of this name from now on. */
-  topicMade?(topic: string): void
-}
+import type { Connection, Transport } from '../../transport/connection.js'
+import { ClosedByBroker } from '../../transport/failure.js'
+import { ClientSession } from '../../wire/client-session.js'
+import type { Deflater } from '../../wire/compression.js'
+import type { Welcome } from '../../wire/messages.js'
+import { packetType } from '../../wire/packet.js'
+import { emptyPacket } from '../../wire/packet-writer.js'
+import { Channels, type LinkUser } from './channels.js'
+import type { Happening, TcpSettings } from './options.js'
 
 /** The broker, or the topic there, is just going away: the same question may be answered a moment later, by a successor. */
 const passingCodes: readonly string[] = ['CLOSED']
@@ -44,35 +25,34 @@ const forgivenMs = 60_000
 /** After these there is no sense in trying again. */
 const finalCodes: readonly string[] = ['UNAUTHORIZED', 'VERSION_MISMATCH']
 
-/** With so much waiting to be written PINGs are not answered. */
-const mostUnreadBytes = 16 * 1024 * 1024
-
-/** A broker that goes away and does not close the connection after we have is left after this time. */
-const leaveMs = 1000
-
-/** Read at once, at most. */
-const readBytes = 256 * 1024
-
 /** One side sent what the other does not understand, or can't carry. */
 const faultCodes: readonly string[] = ['PROTOCOL', 'LIMIT']
 
 const mostFaults = 3
 
+/** A broker that goes away and does not close the connection after we have is left after this time. */
+const leaveMs = 1000
+
+/** How long `close` lets what was sent last be written. */
+const lingerMs = 200
+
 /** A connection that has lasted so long was a good one. */
 const stableMs = 1000
+
+/** What the broker's log shows of this client. */
+const platform = typeof process === 'undefined' ? 'no node' : `node/${process.versions.node}`
 
 /** One connection to a broker, made again whenever it's lost. Many channels share it. */
 export class Link {
   readonly settings: TcpSettings
-  /** Compresses what this side sends; `undefined` where that was not agreed on. */
-  deflater: Deflater | undefined
-  /** Which of the transport's connections it is, from 1 on. */
+  readonly #transport: Transport
+  /** Which of the placement's connections it is, from 1 on. */
   readonly #number: number
   readonly #users = new Set<LinkUser>()
-  readonly #channels = new Map<number, LinkUser>()
-  #socket: Socket | undefined
-  #welcome: Welcome | undefined
-  #nextChannel = 1
+  readonly #channels = new Channels()
+  /** The present connection and what is said on it; neither, or both. */
+  #connection: Connection | undefined
+  #session: ClientSession | undefined
   #attempt = 0
   /** How often in a row the broker has found fault with what we say. */
   #faults = 0
@@ -81,19 +61,15 @@ export class Link {
   #retry: NodeJS.Timeout | undefined
   readonly #postponed = new Set<NodeJS.Timeout>()
   #heart: NodeJS.Timeout | undefined
-  #received = 0
-  #sent = 0
   #draining = false
-  /** The last of the PINGs that have come together: one answer serves them all. */
-  #ping: bigint | undefined
   #drainTimer: NodeJS.Timeout | undefined
-  #reason: Error | undefined
   #closed = false
   #failure: HermesError | undefined
   #opened = new Deferred<void>()
 
-  constructor(settings: TcpSettings, number = 1) {
+  constructor(settings: TcpSettings, transport: Transport, number = 1) {
     this.settings = settings
+    this.#transport = transport
     this.#number = number
     this.#opened.promise.catch(() => {})
   }
@@ -153,7 +129,7 @@ export class Link {
 
   /** The largest body of a packet on this connection, in bytes; 0 if there is none. */
   get maxPacketBytes(): number {
-    return this.#welcome?.limits.maxPacketBytes ?? 0
+    return this.#session?.welcome?.limits.maxPacketBytes ?? 0
   }
 
   /** How many share it. */
@@ -168,7 +144,12 @@ export class Link {
 
   /** Whether packets may be sent: not while the broker is going away. */
   get ready(): boolean {
-    return this.#welcome !== undefined && !this.#draining
+    return this.#session?.welcome !== undefined && !this.#draining
+  }
+
+  /** Compresses what this side sends; `undefined` where that was not agreed on. */
+  get deflater(): Deflater | undefined {
+    return this.#session?.deflater
   }
 
   /** Gives the user a channel, now or as soon as there is a connection. */
@@ -176,13 +157,13 @@ export class Link {
     if (this.#closed) throw closedError(this.settings.url)
     if (this.#failure !== undefined) throw this.#failure
     this.#users.add(user)
-    if (this.ready) this.#assign(user)
+    if (this.ready) this.#channels.assign(user)
   }
 
   /** Takes a new channel for a user whose channel has ended. */
   renew(user: LinkUser): void {
-    for (const [channel, one] of this.#channels) if (one === user) this.#channels.delete(channel)
-    if (this.#users.has(user) && this.ready) this.#assign(user)
+    this.#channels.release(user)
+    if (this.#users.has(user) && this.ready) this.#channels.assign(user)
   }
 
   /** A publisher of this process has opened the topic: it exists. */
@@ -192,7 +173,7 @@ export class Link {
 
   /** Gives up a user that may have asked for its channel already: nobody is there for the answer. */
   abandon(user: LinkUser): void {
-    for (const [channel, one] of this.#channels) if (one === user) this.send(closePacket(channel))
+    for (const channel of this.#channels.release(user)) this.send(closePacket(channel))
     this.remove(user)
   }
 
@@ -201,27 +182,19 @@ export class Link {
     const timer = setTimeout(() => {
       this.#postponed.delete(timer)
       // (there may have been another connection meanwhile, on which it has one)
-      if (![...this.#channels.values()].includes(user)) this.renew(user)
+      if (!this.#channels.has(user)) this.renew(user)
     }, delayMs)
     this.#postponed.add(timer)
   }
 
   remove(user: LinkUser): void {
     this.#users.delete(user)
-    for (const [channel, one] of this.#channels) if (one === user) this.#channels.delete(channel)
-  }
-
-  #assign(user: LinkUser): void {
-    const channel = this.#nextChannel++
-    this.#channels.set(channel, user)
-    user.connected(channel)
+    this.#channels.release(user)
   }
 
   /** Sends what stays as it is until it's written. */
   send(packet: Uint8Array): void {
-    if (this.#socket === undefined) return
-    this.#sent = performance.now()
-    this.#socket.write(packet)
+    this.#session?.send(packet, performance.now())
   }
 
   close(): void {
@@ -233,115 +206,62 @@ export class Link {
     this.#opened.reject(error)
     for (const user of [...this.#users]) user.failed(error)
     this.#users.clear()
-    const socket = this.#socket
+    const connection = this.#connection
     this.#lost(undefined)
-    socket?.end()
-    if (socket !== undefined) setTimeout(() => socket.destroy(), 200).unref()
+    connection?.end()
+    if (connection !== undefined) setTimeout(() => connection.destroy(), lingerMs).unref()
   }
 
   #connect(): void {
-    const { host, port, secure, tls, connectTimeoutMs } = this.settings
-    // One buffer for all that is read: Node would make a new one of 64 KiB for each chunk. (TLS has buffers of its own.)
-    const onread = {
-      buffer: Buffer.allocUnsafeSlow(readBytes),
-      callback: (bytes: number, buffer: Uint8Array): boolean => {
-        take(Buffer.from(buffer.buffer, buffer.byteOffset, bytes))
-        return true
+    const { url, token, connectTimeoutMs } = this.settings
+    const compression = this.settings.compression === 'deflate'
+    const session = new ClientSession(
+      {
+        send: (bytes) => void connection.write(bytes),
+        unwrittenBytes: () => connection.unwrittenBytes,
+        welcomed: (welcome) => {
+          clearTimeout(timeout)
+          this.#welcomed(welcome)
+        },
+        draining: (graceMs) => this.#drain(graceMs),
+        refused: (error) => connection.destroy(error),
+        packet: (channel, type, bytes, start, end) => this.#packet(channel, type, bytes, start, end),
+        channelRefused: (channel, error, retry) => this.#refused(channel, error, retry),
       },
-    }
-    const socket = secure ? connectSecurely(host, port, tls) : connectPlain({ host, port, noDelay: true, onread })
-    this.#socket = socket
-    this.#reason = undefined
-    socket.setNoDelay(true)
+      compression,
+    )
+    const connection = this.#transport.connect({
+      opened: () => session.greet(`hermes-mq/${version} ${platform}`, token),
+      received: (bytes) => {
+        try {
+          session.receive(bytes, performance.now())
+        } catch (error) {
+          connection.destroy(error instanceof Error ? error : new Error(String(error)))
+        }
+      },
+      closed: (reason) => {
+        clearTimeout(timeout)
+        if (this.#connection === connection) this.#lost(reason ?? new ClosedByBroker())
+      },
+    })
     const timeout = setTimeout(() => {
-      socket.destroy(new HermesError('TIMED_OUT', `${this.settings.url} did not answer within ${connectTimeoutMs} ms.`))
+      connection.destroy(new HermesError('TIMED_OUT', `${url} did not answer within ${connectTimeoutMs} ms.`))
     }, connectTimeoutMs)
-    const reader = new PacketReader('server', maxJsonBytes, (type, channel, bytes, start, end) => {
-      if (this.#socket !== socket) return
-      this.#packet(type, channel, bytes, start, end, reader)
-      // (what is no answer has been refused)
-      clearTimeout(timeout)
-    })
-    socket.once(secure ? 'secureConnect' : 'connect', () => {
-      const { token } = this.settings
-      const hello = {
-        versions: [protocolVersion, protocolVersion],
-        features: this.#offered,
-        client: `hermes-mq/${version} node/${process.versions.node}`,
-        token,
-      }
-      socket.write(Buffer.concat([preamble, jsonPacket(packetType.hello, 0, hello)]))
-    })
-    const take = (chunk: Buffer) => {
-      if (this.#socket !== socket) return
-      this.#received = performance.now()
-      try {
-        reader.push(chunk)
-        this.#answerPing()
-      } catch (error) {
-        reader.stop()
-        socket.destroy(error instanceof Error ? error : new Error(String(error)))
-      }
-    }
-    if (secure) socket.on('data', take)
-    socket.on('error', (error) => {
-      this.#reason ??= error
-    })
-    socket.on('close', () => {
-      clearTimeout(timeout)
-      if (this.#socket === socket) this.#lost(this.#reason ?? new ClosedByBroker())
-    })
+    this.#connection = connection
+    this.#session = session
   }
 
-  #packet(type: number, channel: number, bytes: Buffer, start: number, end: number, reader: PacketReader): void {
-    const isFirst = this.#welcome === undefined
-    if (isFirst && (channel !== 0 || (type !== packetType.welcome && type !== packetType.error))) {
-      throw new HermesError('PROTOCOL', 'The first packet of a broker has to be WELCOME.')
-    }
-    if (channel !== 0) {
-      const user = this.#channels.get(channel)
-      if (type === packetType.error) {
-        this.#channels.delete(channel)
-        const fields = parseJson(bytes, start, end)
-        if (user !== undefined) this.#refused(user, parseError(fields), fields['retry'] === true)
-      } else {
-        if (type === packetType.closed || type === packetType.reply) this.#channels.delete(channel)
-        user?.packet(type, bytes, start, end)
-      }
-      return
-    }
-    switch (type) {
-      case packetType.welcome:
-        if (!isFirst) throw new HermesError('PROTOCOL', 'WELCOME came twice.')
-        this.#welcomed(parseWelcome(parseJson(bytes, start, end), this.#offered), reader)
-        return
-      case packetType.ping:
-        this.#ping = bytes.readBigUInt64LE(start)
-        return
-      case packetType.pong:
-        return
-      case packetType.error:
-        this.#reason = parseError(parseJson(bytes, start, end))
-        this.#socket?.destroy()
-        return
-      case packetType.drain:
-        this.#drain(integer(parseJson(bytes, start, end), 'graceMs', 0, 3_600_000))
-        return
-      default:
-        throw new HermesError('PROTOCOL', `A packet of type ${type} belongs to a channel.`)
-    }
-  }
-
-  #answerPing(): void {
-    const ping = this.#ping
-    this.#ping = undefined
-    // Who asks without end and takes no answer is not to fill our memory.
-    if (ping !== undefined && (this.#socket?.writableLength ?? 0) < mostUnreadBytes)
-      this.send(u64Packet(packetType.pong, 0, ping))
+  #packet(channel: number, type: number, bytes: Buffer, start: number, end: number): void {
+    const user = this.#channels.user(channel)
+    if (type === packetType.closed || type === packetType.reply) this.#channels.end(channel)
+    user?.packet(type, bytes, start, end)
   }
 
   /** The broker has ended a channel, or not opened it. What passes is asked for again: on the next connection if this one is about to end. */
-  #refused(user: LinkUser, error: HermesError, retry: boolean): void {
+  #refused(channel: number, error: HermesError, retry: boolean): void {
+    const user = this.#channels.user(channel)
+    this.#channels.end(channel)
+    if (user === undefined) return
     const passes = retry || passingCodes.includes(error.code)
     if (!passes || this.settings.reconnect === undefined) {
       user.failed(error)
@@ -351,32 +271,22 @@ export class Link {
     this.renewSoon(user)
   }
 
-  get #offered(): readonly string[] {
-    return this.settings.compression === 'deflate' ? [compressionFeature] : []
-  }
-
-  #welcomed(welcome: Welcome, reader: PacketReader): void {
-    this.#welcome = welcome
-    reader.maxBody = welcome.limits.maxPacketBytes
-    reader.compression = welcome.features.includes(compressionFeature)
-    this.deflater = welcome.features.includes(compressionFeature) ? new Deflater() : undefined
+  #welcomed({ heartbeatMs, server }: Welcome): void {
     this.#since = performance.now()
     this.#draining = false
-    this.#nextChannel = 1
-    this.#received = performance.now()
-    this.#heart = setInterval(() => this.#beat(welcome.heartbeatMs), Math.max(5, welcome.heartbeatMs / 4))
+    this.#channels.clear()
+    this.#heart = setInterval(() => this.#beat(), Math.max(5, heartbeatMs / 4))
     this.#heart.unref()
-    this.#tell({ type: 'connected', server: welcome.server })
+    this.#tell({ type: 'connected', server })
     this.#opened.resolve()
-    for (const user of [...this.#users]) this.#assign(user)
+    for (const user of [...this.#users]) this.#channels.assign(user)
   }
 
-  #beat(heartbeatMs: number): void {
-    const now = performance.now()
-    if (now - this.#received > 2.5 * heartbeatMs) {
-      this.#socket?.destroy(new HermesError('TIMED_OUT', 'The broker has said nothing for too long.'))
-    } else if (now - this.#sent >= heartbeatMs) {
-      this.send(u64Packet(packetType.ping, 0, 0n))
+  #beat(): void {
+    try {
+      this.#session?.beat(performance.now())
+    } catch (error) {
+      this.#connection?.destroy(error as Error)
     }
   }
 
@@ -394,23 +304,24 @@ export class Link {
   }
 
   #leave(): void {
-    const socket = this.#socket
-    socket?.end()
-    this.#drainTimer = setTimeout(() => socket?.destroy(), leaveMs)
+    const connection = this.#connection
+    connection?.end()
+    this.#drainTimer = setTimeout(() => connection?.destroy(), leaveMs)
     this.#drainTimer.unref()
   }
 
   /** The connection is gone. */
   #lost(reason: Error | undefined): void {
-    const had = this.#welcome !== undefined
-    const socket = this.#socket
-    this.#socket = undefined
-    this.#welcome = undefined
+    const had = this.#session?.welcome !== undefined
+    const connection = this.#connection
+    // What has arrived and was not looked at yet belongs to a connection that is over.
+    this.#session?.stop()
+    this.#connection = undefined
+    this.#session = undefined
     this.#channels.clear()
-    this.#ping = undefined
     clearInterval(this.#heart)
     clearTimeout(this.#drainTimer)
-    if (reason === undefined || socket === undefined) return
+    if (reason === undefined || connection === undefined) return
     const { reconnect } = this.settings
     if (had) this.#tell({ type: 'disconnected', reason })
     // Bytes may be damaged on the way; when one side misunderstands the other time and again, it would for ever.
@@ -436,7 +347,7 @@ export class Link {
   }
 
   #fail(reason: Error): void {
-    this.#failure = connectFailure(reason, this.settings)
+    this.#failure = this.#transport.explain(reason)
     this.#opened.reject(this.#failure)
     for (const user of [...this.#users]) user.failed(this.#failure)
     this.#users.clear()
@@ -455,15 +366,6 @@ export class Link {
         throw error
       })
     }
-  }
-}
-
-/** @throws HermesError `INVALID_ARGUMENT` for certificates that can't be read */
-function connectSecurely(host: string, port: number, tls: ClientTls): Socket {
-  try {
-    return connectTls({ host, port, ...tls, minVersion: 'TLSv1.2' })
-  } catch (cause) {
-    throw unusableTls(cause)
   }
 }
 

@@ -1,5 +1,8 @@
 import { checkBoolean, checkChoice, checkInteger, checkOptions, checkSignal, invalid } from '../../base/options.js'
+import type { ClientTls } from '../../transport/connection.js'
 import { type Compression, compressions } from '../../wire/compression.js'
+
+export type { ClientTls } from '../../transport/connection.js'
 
 /** What happens to the connection, as it happens. */
 export type Status = {
@@ -14,15 +17,6 @@ export type Happening =
   | { readonly type: 'reconnecting'; readonly attempt: number; readonly delayMs: number }
   /** A subscriber is behind by this many messages, and takes nothing. */
   | { readonly type: 'lagging'; readonly topic: string; readonly behind: number }
-
-/** PEM texts; what is left out is as Node has it: the system's authorities, no certificate of our own. */
-export interface ClientTls {
-  readonly ca?: string | Buffer
-  readonly cert?: string | Buffer
-  readonly key?: string | Buffer
-  /** The name that the broker's certificate has to have, if it is not the URL's host. */
-  readonly servername?: string
-}
 
 /** Options of `open()` for `tcp:` and `tls:` places. */
 export interface TcpOptions {

@@ -1,15 +1,14 @@
 import { abortable } from '../../base/abort.js'
-import { Deferred } from '../../base/deferred.js'
 import { HermesError } from '../../base/errors.js'
 import type { BrokerHealth, TopicInfo, TopicSettings } from '../../model/topic.js'
-import { parseJson } from '../../wire/messages.js'
-import { packetType, protocolError } from '../../wire/packet.js'
-import { jsonPacket } from '../../wire/packet-writer.js'
+import { protocolError } from '../../wire/packet.js'
 import type { Placement, PortOptions, SubscriberPortOptions } from '../port.js'
-import { Link, type LinkUser } from './link.js'
+import { Link } from './link.js'
 import type { TcpSettings } from './options.js'
 import { RemotePublisher } from './publisher.js'
+import { Request } from './request.js'
 import { RemoteSubscriber } from './subscriber.js'
+import { transportOf } from './transports.js'
 
 /** Topics behind a broker. */
 export class RemotePlacement implements Placement {
@@ -21,7 +20,8 @@ export class RemotePlacement implements Placement {
 
   /** @throws HermesError `CONNECTION_FAILED`, `UNAUTHORIZED`, `VERSION_MISMATCH`, `PROTOCOL` */
   static async connect(settings: TcpSettings): Promise<RemotePlacement> {
-    const links = Array.from({ length: settings.connections }, (_, index) => new Link(settings, index + 1))
+    const transport = await transportOf(settings)
+    const links = Array.from({ length: settings.connections }, (_, index) => new Link(settings, transport, index + 1))
     try {
       await abortable(Promise.all(links.map((link) => link.connect())), settings.signal)
     } catch (error) {
@@ -108,43 +108,5 @@ export class RemotePlacement implements Placement {
     const request = new Request(link, content)
     await link.open(request, request.answered, what, () => request.isAsked, signal)
     return request.reply
-  }
-}
-
-/** A question to the broker. Asked again if the connection is lost before the answer. */
-class Request implements LinkUser {
-  readonly answered = new Deferred<void>()
-  readonly #link: Link
-  readonly #content: Readonly<Record<string, unknown>>
-  reply: Readonly<Record<string, unknown>> = {}
-  isAsked = false
-
-  constructor(link: Link, content: Readonly<Record<string, unknown>>) {
-    this.#link = link
-    this.#content = content
-  }
-
-  get idle(): boolean {
-    return false
-  }
-
-  connected(channel: number): void {
-    this.isAsked = true
-    this.#link.send(jsonPacket(packetType.request, channel, this.#content))
-  }
-
-  disconnected(): void {
-    this.isAsked = false
-  }
-
-  failed(error: HermesError): void {
-    this.answered.reject(error)
-  }
-
-  packet(type: number, bytes: Buffer, start: number, end: number): void {
-    if (type !== packetType.reply) throw protocolError(`A packet of type ${type} came in place of a reply.`)
-    this.reply = parseJson(bytes, start, end)
-    this.#link.remove(this)
-    this.answered.resolve()
   }
 }

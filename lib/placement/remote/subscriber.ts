@@ -1,4 +1,3 @@
-import { onAbort } from '../../base/abort.js'
 import { Deferred } from '../../base/deferred.js'
 import { HermesError } from '../../base/errors.js'
 import type { Region } from '../../codec/codec.js'
@@ -18,7 +17,10 @@ import { deliverHeadBytes, packetType, protocolError } from '../../wire/packet.j
 import { readDeliverHead, readSequence } from '../../wire/packet-bodies.js'
 import { creditPacket, jsonPacket } from '../../wire/packet-writer.js'
 import type { SubscriberPort, SubscriberPortOptions } from '../port.js'
-import { closePacket, type Link, type LinkUser } from './link.js'
+import type { LinkUser } from './channels.js'
+import { Credit } from './credit.js'
+import { closePacket, type Link } from './link.js'
+import { Parking } from './parking.js'
 
 /** Between two looks for a topic that nobody has made yet: at first, and at most. */
 const firstLookMs = 20
@@ -59,17 +61,10 @@ export class RemoteSubscriber implements SubscriberPort, LinkUser {
   #tail = 0
   #tailSequence = 1
   #knownNext = 1
-  #window = 0
-  /** Up to where in the buffer credit was given back. */
-  #credited = 0
-  #owed = 0
-  #maxPayloadBytes = 0
+  readonly #credit = new Credit()
   #scan: () => void = () => {}
   readonly #scratch = new FrameScanScratch()
-  #wake: Deferred<void> | undefined
-  #wakeDue = 0
-  #timer: NodeJS.Timeout | undefined
-  #timerDue = 0
+  readonly #parking = new Parking()
   #closed = false
 
   private constructor(link: Link, topic: string, settings: TopicSettings, from: From, verify: boolean) {
@@ -113,7 +108,7 @@ export class RemoteSubscriber implements SubscriberPort, LinkUser {
         if (this.#failure !== undefined) throw this.#failure
         return 0
       }
-      if (this.offset - this.#credited > this.#window / 4) this.#giveCredit()
+      if (this.#credit.isDue(this.offset)) this.#giveCredit()
       const scratch = this.#scratch
       scratch.setFrames(this.offset, this.#tail, limit, this.sequence)
       this.#scan()
@@ -133,25 +128,16 @@ export class RemoteSubscriber implements SubscriberPort, LinkUser {
     this.offset = 0
     this.end = 0
     this.#tail = 0
-    this.#credited = 0
+    this.#credit.moveTo(0)
   }
 
   #giveCredit(): void {
-    const bytes = this.offset - this.#credited
-    this.#credited = this.offset
-    this.#credit(bytes)
+    this.#sendCredit(this.#credit.read(this.offset))
   }
 
-  /**
-   * Credit goes back in quarters of the window, as a packet for every read would cost more than the read. No frame takes more than half
-   * of the window, so the broker never has too little for the next one.
-   */
-  #credit(bytes: number): void {
-    if (this.#channel === 0 || !this.#isSubscribed) return
-    this.#owed += bytes
-    if (this.#owed < this.#window / 4) return
-    this.#link.send(creditPacket(this.#channel, this.#owed))
-    this.#owed = 0
+  #sendCredit(bytes: number): void {
+    // (a new connection begins with all that is free)
+    if (bytes > 0 && this.#channel !== 0 && this.#isSubscribed) this.#link.send(creditPacket(this.#channel, bytes))
   }
 
   /** The broker has answered on this connection; before that there's no credit to give back. */
@@ -159,44 +145,8 @@ export class RemoteSubscriber implements SubscriberPort, LinkUser {
 
   async park(timeoutMs: number, signal: AbortSignal | undefined): Promise<void> {
     if (this.#closed || this.offset < this.#tail || this.#failure !== undefined || signal?.aborted) return
-    if (this.#wake !== undefined)
-      throw new HermesError('BUSY', `The subscriber of '${this.#topic}' is waiting already.`)
-    const wake = new Deferred<void>()
-    this.#wake = wake
-    const { promise, resolve } = wake
-    this.#wakeBy(performance.now() + timeoutMs)
-    const forget = signal && onAbort(signal, () => resolve())
-    try {
-      await promise
-    } finally {
-      // A wait that is over must not stand in for the next one.
-      if (this.#wake === wake) this.#wake = undefined
-      forget?.()
-    }
-  }
-
-  /**
-   * Ends the wait at this time, if nothing does before. Most waits end long before: so one timer serves many, and looks when it
-   * fires whether somebody waits and until when. A timer for each wait costs 4 µs of a parked message's 40.
-   */
-  #wakeBy(due: number): void {
-    this.#wakeDue = due
-    if (this.#timer !== undefined && this.#timerDue <= due) return
-    clearTimeout(this.#timer)
-    this.#timerDue = due
-    this.#timer = setTimeout(() => this.#timeUp(), Math.ceil(due - performance.now()))
-  }
-
-  #timeUp(): void {
-    this.#timer = undefined
-    if (this.#wake === undefined) return
-    if (performance.now() < this.#wakeDue) this.#wakeBy(this.#wakeDue)
-    else this.#rouse()
-  }
-
-  #rouse(): void {
-    this.#wake?.resolve()
-    this.#wake = undefined
+    if (this.#parking.isTaken) throw new HermesError('BUSY', `The subscriber of '${this.#topic}' is waiting already.`)
+    await this.#parking.wait(timeoutMs, signal)
   }
 
   /** What is wrong with the place is told by the next fetch: nobody can know it at once. */
@@ -263,8 +213,7 @@ export class RemoteSubscriber implements SubscriberPort, LinkUser {
     this.#closed = true
     if (this.#channel !== 0) this.#link.send(closePacket(this.#channel))
     this.#link.remove(this)
-    clearTimeout(this.#timer)
-    this.#rouse()
+    this.#parking.close()
     this.offset = 0
     this.end = 0
     this.#tail = 0
@@ -307,9 +256,7 @@ export class RemoteSubscriber implements SubscriberPort, LinkUser {
     this.#isSubscribed = false
     this.#failure = error
     this.#opened.reject(error)
-    clearTimeout(this.#timer)
-    this.#timer = undefined
-    this.#rouse()
+    this.#parking.close()
   }
 
   /** Nobody has made the topic yet: what comes first of all is published from now on. */
@@ -363,10 +310,7 @@ export class RemoteSubscriber implements SubscriberPort, LinkUser {
       this.#isSubscribed = true
       this.#grow(subscribed.maxPayloadBytes)
       // Not what still lies here unread.
-      this.#credited = this.offset
-      this.#owed = 0
-      const credit = this.#window - (this.#tail - this.offset)
-      if (credit > 0) this.#link.send(creditPacket(this.#channel, credit))
+      this.#sendCredit(this.#credit.begin(this.offset, this.#tail - this.offset))
     }
     if (subscribed.epoch !== this.#epoch) return
     const again = this.#again
@@ -387,13 +331,13 @@ export class RemoteSubscriber implements SubscriberPort, LinkUser {
   }
 
   #grow(maxPayloadBytes: number): void {
-    if (this.#window > 0) return
-    this.#maxPayloadBytes = maxPayloadBytes
-    this.#window = Math.max(this.#link.settings.subscribeBuffer, 2 * frameBytes(maxPayloadBytes))
+    if (this.#credit.window > 0) return
+    const window = Math.max(this.#link.settings.subscribeBuffer, 2 * frameBytes(maxPayloadBytes))
+    this.#credit.window = window
     // Twice the window, so that what is unread has to be moved rarely.
-    const buffer = new ArrayBuffer(Math.ceil((2 * this.#window) / 8) * 8)
+    const buffer = new ArrayBuffer(Math.ceil((2 * window) / 8) * 8)
     this.region = { bytes: new Uint8Array(buffer), data: new DataView(buffer) }
-    this.#scan = frameScanner(buffer, this.#scratch.buffer, this.#maxPayloadBytes, this.#verify)
+    this.#scan = frameScanner(buffer, this.#scratch.buffer, maxPayloadBytes, this.#verify)
   }
 
   #deliver(bytes: Buffer, start: number, end: number): void {
@@ -401,7 +345,7 @@ export class RemoteSubscriber implements SubscriberPort, LinkUser {
     const from = start + deliverHeadBytes
     const size = end - from
     if (head.epoch !== this.#epoch || this.#unsettled) {
-      this.#credit(size)
+      this.#sendCredit(this.#credit.free(size))
       return
     }
     if (size === 0) throw protocolError('The broker sent a piece of the log without frames.')
@@ -416,7 +360,7 @@ export class RemoteSubscriber implements SubscriberPort, LinkUser {
     this.#tailSequence = head.endSequence
     if (head.messages > 0) this.#awaited = undefined
     if (head.nextSequence > this.#knownNext) this.#knownNext = head.nextSequence
-    this.#rouse()
+    this.#parking.rouse()
   }
 
   /** Moves what is unread to the buffer's beginning. Nobody is reading: this runs in a turn of its own. */
@@ -426,7 +370,7 @@ export class RemoteSubscriber implements SubscriberPort, LinkUser {
     this.#tail -= this.offset
     this.end = Math.max(0, this.end - this.offset)
     this.offset = 0
-    this.#credited = 0
+    this.#credit.moveTo(0)
   }
 
   #damaged(): HermesError {

@@ -8,7 +8,7 @@ import type { Durability, Overflow } from '../../model/topic.js'
 import { pollUntil, wake } from '../../ring/eventcount.js'
 import { dataOffset, paddingFlag, word } from '../../ring/layout.js'
 import { corrupt, type RingMemory } from '../../ring/ring-memory.js'
-import type { PublisherPort } from '../port.js'
+import type { PublisherPort, Stamp } from '../port.js'
 import {
   consumerEntry,
   dataLabel,
@@ -38,8 +38,6 @@ export class RingPublisher implements PublisherPort {
   readonly maxPayloadBytes: number
   readonly recovery = undefined
   readonly durabilities = ['written'] as const
-  /** Only where a message may be dropped: its receipt is then a refusal. */
-  receipt?: (signal: AbortSignal | undefined) => Promise<{ sequence: number; timestampNs: bigint }>
 
   readonly #topic: string
   readonly #memory: RingMemory
@@ -89,15 +87,14 @@ export class RingPublisher implements PublisherPort {
     this.batchLimit = batchOffset + most
     // The largest message, and what is lost before it if it doesn't fit behind the last one.
     this.#ample = Math.min(2 * largest, memory.capacity / 2)
-    if (this.#dropsNewest) this.receipt = (signal) => this.#receipt(signal)
   }
 
   get lastSequence(): number {
     return this.#last
   }
 
-  get lastTimestampNs(): bigint {
-    return (BigInt(this.#lastHigh) << 32n) | BigInt(this.#lastLow)
+  get ticket(): number {
+    return this.#last
   }
 
   append(length: number): boolean {
@@ -225,10 +222,12 @@ export class RingPublisher implements PublisherPort {
     )
   }
 
-  async #receipt(signal: AbortSignal | undefined): Promise<{ sequence: number; timestampNs: bigint }> {
-    if (this.#dropped) throw this.#backPressure()
-    if (signal?.aborted) throw aborted(signal)
-    return { sequence: this.#last, timestampNs: this.lastTimestampNs }
+  receipt(signal: AbortSignal | undefined): Stamp | Promise<Stamp> {
+    const timestampNs = (BigInt(this.#lastHigh) << 32n) | BigInt(this.#lastLow)
+    const receipt = { sequence: this.#last, timestampNs }
+    if (this.#dropped) return Promise.reject(this.#backPressure())
+    if (this.#dropsNewest) return signal?.aborted ? Promise.reject(aborted(signal)) : receipt
+    return this.#refresh() >= this.#ample ? receipt : this.ready(signal).then(() => receipt)
   }
 
   ready(signal: AbortSignal | undefined): Promise<void> {
@@ -249,7 +248,7 @@ export class RingPublisher implements PublisherPort {
     throw peerDied(this.#topic, 'subscriber')
   }
 
-  reached(_sequence: number, durability: Durability, _signal: AbortSignal | undefined): Promise<void> {
+  reached(_ticket: number, durability: Durability, _signal: AbortSignal | undefined): Promise<void> {
     if (durability === 'written') return Promise.resolve()
     return Promise.reject(unsupported(this.#topic, "it lives in memory and can't be synced. Use a directory."))
   }

@@ -1,6 +1,6 @@
-import { HermesError } from '../../base/errors.js'
-import { systemAdvice } from '../../base/system-advice.js'
-import type { TcpSettings } from './options.js'
+import { HermesError } from '../base/errors.js'
+import { systemAdvice } from '../base/system-advice.js'
+import type { ClientTls, Target } from './connection.js'
 
 const unknownAuthority =
   "the broker's certificate is not signed by an authority that this program trusts. Give the authority's certificate with tls: { ca } (a self-signed certificate is its own authority)."
@@ -44,17 +44,17 @@ const meanings: Readonly<Record<string, string>> = {
 }
 
 /** What a connection was lost with, or not made. @returns as it is, if it is a HermesError that says why already */
-export function connectFailure(reason: Error, settings: TcpSettings): HermesError {
+export function connectFailure(reason: Error, target: Target, tls: ClientTls | undefined): HermesError {
   if (reason instanceof HermesError && reason.code !== 'TIMED_OUT') return reason
-  const { url } = settings
-  const message = `No connection to ${url}: ${meaning(reason, settings)}`
+  const { url } = target
+  const message = `No connection to ${url}: ${meaning(reason, target.host, tls)}`
   return new HermesError('CONNECTION_FAILED', message, { cause: reason, details: { url } })
 }
 
-function meaning(reason: Error, { secure, host, tls }: TcpSettings): string {
+function meaning(reason: Error, host: string, tls: ClientTls | undefined): string {
   const { code = '' } = reason as NodeJS.ErrnoException
   if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') {
-    return `the broker's certificate is not for '${tls.servername ?? host}'. Connect by a name that it has, or say with tls: { servername } which name it has. (${reason.message})`
+    return `the broker's certificate is not for '${tls?.servername ?? host}'. Connect by a name that it has, or say with tls: { servername } which name it has. (${reason.message})`
   }
   if (code === 'ECONNREFUSED') {
     return `nothing listens there (${reason.message}). Start a broker with \`hermes serve\`, or look at host and port.`
@@ -62,12 +62,12 @@ function meaning(reason: Error, { secure, host, tls }: TcpSettings): string {
   if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') return `the name '${host}' leads to no address (${reason.message}).`
   const known = meanings[code]
   // With certificates of clients, a server without an alert for it simply ends what it does not accept.
-  if (known === certificateWanted && tls.cert !== undefined) return certificateRefused
+  if (known === certificateWanted && tls?.cert !== undefined) return certificateRefused
   if (known !== undefined) return known
   const advice = systemAdvice(reason)
   const text = `${reason.message || code}.`.replace(/\.\.$/, '.')
   if (advice !== undefined) return `${text} ${advice}`
-  if (!secure) return reason instanceof ClosedByBroker ? `${text} ${secureAdvice}` : text
+  if (tls === undefined) return reason instanceof ClosedByBroker ? `${text} ${secureAdvice}` : text
   if (code === 'ECONNRESET' || code === 'EPIPE' || reason instanceof ClosedByBroker) return `${text} ${endedAdvice}`
   return code.startsWith('ERR_SSL') ? `the TLS handshake failed (${text.replace(/\.$/, '')}).` : text
 }
