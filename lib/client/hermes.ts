@@ -18,6 +18,7 @@ import {
   type VerifyReport,
 } from '../model/reports.js'
 import type { BrokerHealth, Retention, TopicInfo, TopicSettings } from '../model/topic.js'
+import { type Capabilities, requireAbility } from '../placement/capabilities.js'
 import type { Placement } from '../placement/port.js'
 import { type CloseOptions, checkCloseOptions } from './publisher.js'
 import { Topic, type TopicOwner } from './topic.js'
@@ -38,8 +39,15 @@ export interface TopicOptions<In, Out, View> {
   readonly create?: boolean
 }
 
+/** What the placement of a place can do. For tests. */
+export let capabilitiesOf: (hermes: Hermes) => Capabilities
+
 /** A place with topics, opened by `open()`. */
 export class Hermes implements AsyncDisposable {
+  static {
+    capabilitiesOf = (hermes) => hermes.#owner.transport.capabilities
+  }
+
   /** The place as it was given to `open()`. */
   readonly place: string
   readonly #owner: Owner
@@ -88,9 +96,7 @@ export class Hermes implements AsyncDisposable {
     checkWaitOptions('health()', options)
     this.#owner.checkOpen()
     const { transport } = this.#owner
-    if (transport.health === undefined) {
-      throw new HermesError('UNSUPPORTED', `${this.place} is no broker: ask doctor() how it is.`)
-    }
+    requireAbility(`health() of ${this.place}`, transport.capabilities.health)
     return bounded(
       options,
       async (signal) => transport.health?.(signal) as Promise<BrokerHealth>,
@@ -196,12 +202,9 @@ export class Hermes implements AsyncDisposable {
 
   #maintenance(what: string): Maintenance {
     this.#owner.checkOpen()
-    const { maintenance } = this.#owner.transport
-    if (maintenance !== undefined) return maintenance
-    throw new HermesError(
-      'UNSUPPORTED',
-      `${what} needs the files of ${this.place}. Run it on the machine that has them, on the directory.`,
-    )
+    const { capabilities, maintenance } = this.#owner.transport
+    requireAbility(`${what} of ${this.place}`, capabilities.files)
+    return maintenance as Maintenance
   }
 }
 

@@ -7,6 +7,7 @@ import { isOurs } from '../codec/failures.js'
 import { frameAlignment, frameBytes, frameHeaderBytes, frameOffset } from '../frame/frame.js'
 import type { RecoveryReport } from '../model/recovery.js'
 import { type Durability, durabilities } from '../model/topic.js'
+import { type Ability, requireAbility } from '../placement/capabilities.js'
 import type { PublisherPort } from '../placement/port.js'
 import { Receipt } from './receipt.js'
 
@@ -54,6 +55,7 @@ export class Publisher<In> implements AsyncDisposable {
   #closed = new Deferred<void>()
   /** What close() waits for. */
   readonly #settled: Durability
+  readonly #syncAbility: Ability
   /** Of a `synced` publisher: all before and with this one are known to be synced; `undefined` before the first message. */
   #synced: number | undefined
   #syncing = false
@@ -66,10 +68,12 @@ export class Publisher<In> implements AsyncDisposable {
     port: PublisherPort,
     durability: Durability,
     settled: Durability,
+    syncAbility: Ability,
   ) {
     this.topic = topic
     this.durability = durability
     this.#settled = settled
+    this.#syncAbility = syncAbility
     this.#codec = codec
     this.#port = port
     this.#payloadOffset = port.payloadOffset
@@ -167,7 +171,7 @@ export class Publisher<In> implements AsyncDisposable {
     const { durability = this.durability } = options
     checkChoice('durability', durability, durabilities)
     // Before the message is there: what can't be kept must not be half done.
-    if (!this.#port.durabilities.includes(durability)) throw this.#unsupported(durability)
+    if (durability === 'synced') this.#requireSyncing()
     if (!this.#accepts) throw this.#refusal()
     this.#port.append(this.#encode(value))
     if (this.durability === 'synced') this.#synced ??= this.#port.ticket - 1
@@ -215,6 +219,7 @@ export class Publisher<In> implements AsyncDisposable {
     checkChoice('durability', durability, durabilities)
     checkWaitOptions('flush()', options)
     if (this.#state === 'closed') throw this.#closedError()
+    if (durability === 'synced') this.#requireSyncing()
     const upto = this.#port.ticket
     await bounded(
       options,
@@ -322,13 +327,8 @@ export class Publisher<In> implements AsyncDisposable {
     })
   }
 
-  #unsupported(durability: Durability): HermesError {
-    const { topic } = this
-    return new HermesError(
-      'UNSUPPORTED',
-      `Topic '${topic}' lives in memory alone, so no message in it is ever '${durability}'. Leave 'durability' out, or use a directory.`,
-      { details: { topic, durability } },
-    )
+  #requireSyncing(): void {
+    requireAbility(`Topic '${this.topic}'`, this.#syncAbility, { topic: this.topic })
   }
 
   /** The encoded value stands in the memory that every publish uses: one that the codec makes meanwhile would mix with it, and is refused. */

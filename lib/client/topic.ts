@@ -21,6 +21,7 @@ import {
   type TopicInfo,
   type TopicSettings,
 } from '../model/topic.js'
+import { type Ability, type Capabilities, requireAbility } from '../placement/capabilities.js'
 import type { Placement } from '../placement/port.js'
 import { type CloseOptions, Publisher } from './publisher.js'
 import { checkFrom, Subscriber } from './subscriber.js'
@@ -118,12 +119,11 @@ export class Topic<In, Out = In, View = Out> {
     if (syncIntervalMs !== undefined) checkInteger('syncIntervalMs', syncIntervalMs, 1, 3_600_000)
     this.#owner.checkOpen()
     const { transport } = this.#owner
-    if (overflow !== 'block' && transport.isBounded !== true) {
-      throw new HermesError(
-        'UNSUPPORTED',
-        `Topic '${this.name}' is a log: it grows and never overflows. Leave 'overflow' out, or use a ring.`,
-      )
-    }
+    const { capabilities } = transport
+    this.#checkSettings(capabilities)
+    if (overflow !== 'block') this.#require(capabilities.overflow)
+    if (durability === 'synced') this.#require(capabilities.syncing)
+    if (syncIntervalMs !== undefined) this.#require(capabilities.intervalSyncing)
     const port = await transport.publisher(this.name, this.#settings, {
       exclusive,
       durability,
@@ -132,7 +132,9 @@ export class Topic<In, Out = In, View = Out> {
       signal,
     })
     const settled = syncIntervalMs === undefined ? durability : 'synced'
-    return this.#owner.adopt(new Publisher<In>(this.name, guarded(this.codec), port, durability, settled))
+    return this.#owner.adopt(
+      new Publisher<In>(this.name, guarded(this.codec), port, durability, settled, capabilities.syncing),
+    )
   }
 
   /**
@@ -170,6 +172,7 @@ export class Topic<In, Out = In, View = Out> {
     checkChoice('onAbort', onAbort, ['throw', 'end'])
     if (onError !== undefined && typeof onError !== 'function') throw invalid("'onError' must be a function.")
     this.#owner.checkOpen()
+    this.#checkSettings(this.#owner.transport.capabilities)
     const port = await this.#owner.transport.subscriber(this.name, this.#settings, {
       from: start,
       verify,
@@ -180,6 +183,15 @@ export class Topic<In, Out = In, View = Out> {
     return this.#owner.adopt(
       new Subscriber<Out, View>(this.name, codec, port, wait, signal, onDamage === 'skip', onAbort, onError),
     )
+  }
+
+  #require(ability: Ability): void {
+    requireAbility(`Topic '${this.name}'`, ability, { topic: this.name })
+  }
+
+  #checkSettings({ retention, lowWater }: Capabilities): void {
+    if (this.#settings.retention !== undefined) this.#require(retention)
+    if (this.#settings.lowWaterBytes !== undefined) this.#require(lowWater)
   }
 
   /**

@@ -2,6 +2,7 @@ import type { Region } from '../codec/codec.js'
 import type { RecoveryReport } from '../model/recovery.js'
 import type { Maintenance } from '../model/reports.js'
 import type { BrokerHealth, Durability, From, Overflow, TopicInfo, TopicSettings } from '../model/topic.js'
+import type { Capabilities } from './capabilities.js'
 
 /*
  * The contract between the public classes and the placements (local log, shared memory, ring, TCP). A placement moves
@@ -32,15 +33,14 @@ export interface SubscriberPortOptions {
 export interface Placement {
   /** Where a subscriber begins that was not told; `latest` unless given. */
   readonly defaultFrom?: From
-  /** Topics can be full, and take an `overflow`. */
-  readonly isBounded?: boolean
-  /** Where the files are at hand. */
+  readonly capabilities: Capabilities
+  /** There if it has `files`. */
   readonly maintenance?: Maintenance
   /** The names of all topics, sorted. */
   topics(signal?: AbortSignal): Promise<string[]>
   /** What is known of a topic. Rejects with `NOT_FOUND` if there is none of this name. */
   info(name: string, signal?: AbortSignal): Promise<TopicInfo>
-  /** Of a broker only. */
+  /** There if it has `health`. */
   health?(signal?: AbortSignal): Promise<BrokerHealth>
   publisher(topic: string, settings: TopicSettings, options: PortOptions): Promise<PublisherPort>
   subscriber(topic: string, settings: TopicSettings, options: SubscriberPortOptions): Promise<SubscriberPort>
@@ -90,8 +90,6 @@ export interface PublisherPort {
   readonly ticket: number
   /** Where others acknowledge: how many messages were accepted and are not acknowledged. */
   readonly unacknowledged?: number
-  /** What `reached` can be asked for. */
-  readonly durabilities: readonly Durability[]
 
   /** Accepts the payload of `length` bytes at `payloadOffset`, or throws. False: rather await `ready` before more. */
   append(length: number): boolean

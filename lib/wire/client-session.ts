@@ -116,7 +116,7 @@ export class ClientSession {
     }
     switch (type) {
       case packetType.welcome:
-        if (!isFirst) throw new HermesError('PROTOCOL', 'WELCOME came twice.')
+        if (!isFirst) throw new HermesError('PROTOCOL', 'The broker has sent WELCOME twice.')
         this.#welcomed(parseWelcome(parseJson(bytes, start, end), this.#features))
         return
       case packetType.ping:

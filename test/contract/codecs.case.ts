@@ -191,7 +191,7 @@ export function codecCase({ it }: Suite): void {
     expect(await collect(subscriber, 256, (view) => view.size)).toHaveLength(256)
   })
 
-  it('goes on behind a message that can not be decoded', async ({ hermes }) => {
+  it('goes on behind a message that can not be decoded', ['sharing'], async ({ hermes }) => {
     const fussy = custom<string>({
       name: 'fussy',
       fingerprint: '1',

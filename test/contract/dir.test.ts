@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { open } from '../../lib/index.js'
+import { localCapabilities } from '../../lib/placement/local/capabilities.js'
 import { makeFolder, removeFolder } from '../helpers/folder.js'
 import { cases } from './cases.js'
 import { runContract } from './placement.js'
@@ -7,6 +8,7 @@ import { runContract } from './placement.js'
 runContract(
   {
     name: 'directory',
+    capabilities: localCapabilities,
     async open() {
       const folder = makeFolder()
       const place = join(folder, 'data')
@@ -20,7 +22,6 @@ runContract(
         },
       }
     },
-    skip: [],
   },
   cases,
 )

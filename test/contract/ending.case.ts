@@ -21,7 +21,7 @@ export function endingCase({ it }: Suite): void {
     }
   })
 
-  it('refuses work after close', async ({ hermes }) => {
+  it('refuses work after close', ['syncing'], async ({ hermes }) => {
     const topic = hermes.topic('counts', { codec: count })
     const publisher = await topic.publisher({ durability: 'synced' })
     const subscriber = await topic.subscriber()
@@ -90,7 +90,7 @@ export function endingCase({ it }: Suite): void {
     await (await again.topic('counts', { codec: count }).publisher({ exclusive: true })).close()
   })
 
-  it('ends iterations and waits when the subscriber is closed', async ({ hermes }) => {
+  it('ends iterations and waits when the subscriber is closed', ['replay'], async ({ hermes }) => {
     const topic = hermes.topic('counts', { codec: count })
     const publisher = await topic.publisher()
     await publishMany(publisher, 0, 10)
@@ -137,7 +137,7 @@ export function endingCase({ it }: Suite): void {
     expect(batches).toEqual([4])
   })
 
-  it('settles what is under way when a publisher is closed', async ({ hermes }) => {
+  it('settles what is under way when a publisher is closed', ['syncing'], async ({ hermes }) => {
     const topic = hermes.topic('counts', { codec: count })
     const publisher = await topic.publisher({ durability: 'synced' })
     const receipts = numbers(0, 50).map((n) => publisher.publishAsync(n))

@@ -15,7 +15,7 @@ async function filled({ hermes }: OpenPlace, messages: number) {
 }
 
 export function positionCase({ it }: Suite): void {
-  it('begins with what is published from now on, unless told otherwise', async (place) => {
+  it('begins with what is published from now on, unless told otherwise', ['growth'], async (place) => {
     const { topic, publisher } = await filled(place, 5000)
     const subscriber = await topic.subscriber()
     expect(subscriber.position).toBe(5001)
@@ -24,7 +24,7 @@ export function positionCase({ it }: Suite): void {
     expect(await collect(subscriber, 1, same)).toEqual([{ value: 5001, sequence: 5001 }])
   })
 
-  it('begins where it is told to', async (place) => {
+  it('begins where it is told to', ['replay'], async (place) => {
     const { topic } = await filled(place, 5000)
     for (const from of [1, 2, 1637, 1638, 1639, 2500, 4999, 5000]) {
       const subscriber = await topic.subscriber({ from })
@@ -38,7 +38,7 @@ export function positionCase({ it }: Suite): void {
     expect(error.details).toMatchObject({ topic: 'counts', sequence: 5002, nextSequence: 5001 })
   })
 
-  it('begins at a time', async ({ hermes }) => {
+  it('begins at a time', ['replay'], async ({ hermes }) => {
     const topic = hermes.topic('counts', { codec: count, segmentBytes: 65_536 })
     const publisher = await topic.publisher()
     const start = new Date(Date.now() - 1000)
@@ -57,7 +57,7 @@ export function positionCase({ it }: Suite): void {
     expect(await first(new Date(Date.now() + 1e9))).toBe(5001)
   })
 
-  it('delivers nothing to who waits for a time beyond the timestamps of the log', async ({ hermes }) => {
+  it('delivers nothing to who waits for a time beyond the timestamps of the log', ['replay'], async ({ hermes }) => {
     for (const ms of [18_446_744_073_710, 8.64e15]) {
       const topic = hermes.topic(`counts-${ms}`, { codec: count })
       const before = await topic.subscriber({ from: new Date(ms) })
@@ -74,7 +74,7 @@ export function positionCase({ it }: Suite): void {
     }
   })
 
-  it('passes over what is stamped before a time to come', async ({ hermes }) => {
+  it('passes over what is stamped before a time to come', ['replay'], async ({ hermes }) => {
     const topic = hermes.topic('counts', { codec: count, segmentBytes: 65_536 })
     const publisher = await topic.publisher()
     await publisher.publishAsync(0)
@@ -94,7 +94,7 @@ export function positionCase({ it }: Suite): void {
     }
   })
 
-  it('begins at the only place there is while the topic is empty', async ({ hermes }) => {
+  it('begins at the only place there is while the topic is empty', ['sharing', 'immediacy'], async ({ hermes }) => {
     const topic = hermes.topic('counts', { codec: count })
     const subscribers = await Promise.all(
       (['earliest', 'latest', 1, new Date()] as const).map((from) => topic.subscriber({ from })),
@@ -114,7 +114,7 @@ export function positionCase({ it }: Suite): void {
     }
   })
 
-  it('replays for a late subscriber, also when the publisher has gone', async (place) => {
+  it('replays for a late subscriber, also when the publisher has gone', ['replay'], async (place) => {
     const { topic, publisher } = await filled(place, 3000)
     await publisher.close()
     await using again = await open(place.place, place.options)
@@ -137,7 +137,7 @@ export function positionCase({ it }: Suite): void {
     expect((await collect(subscriber, 200, same)).map((one) => one.value)).toEqual(numbers(1, 200))
   })
 
-  it('tells position and lag', async (place) => {
+  it('tells position and lag', ['immediacy'], async (place) => {
     const { topic, publisher } = await filled(place, 500)
     const subscriber = await topic.subscriber({ from: 'earliest' })
     expect([subscriber.position, subscriber.lag]).toEqual([1, 500])
@@ -149,7 +149,7 @@ export function positionCase({ it }: Suite): void {
     expect([subscriber.position, subscriber.lag]).toEqual([502, 0])
   })
 
-  it('seeks to anywhere between polls', async (place) => {
+  it('seeks to anywhere between polls', ['replay', 'knownPositions'], async (place) => {
     const { topic } = await filled(place, 5000)
     const subscriber = await topic.subscriber()
     const next = () => {
@@ -173,7 +173,7 @@ export function positionCase({ it }: Suite): void {
     expect(error.details).toMatchObject({ topic: 'counts', sequence: 6000, nextSequence: 5001 })
   })
 
-  it('is where it was after a seek that failed', async (place) => {
+  it('is where it was after a seek that failed', ['replay', 'knownPositions'], async (place) => {
     const { topic } = await filled(place, 5000)
     const subscriber = await topic.subscriber({ from: 2000 })
     subscriber.poll(() => {}, 10)
@@ -182,7 +182,7 @@ export function positionCase({ it }: Suite): void {
     expect(drain(subscriber, same).map((one) => one.value)).toEqual(numbers(2010, 2991))
   })
 
-  it('seeks from within a handler', async (place) => {
+  it('seeks from within a handler', ['replay', 'knownPositions'], async (place) => {
     const { topic } = await filled(place, 5000)
     const subscriber = await topic.subscriber({ from: 'earliest' })
     const seen: number[] = []
@@ -204,7 +204,7 @@ export function positionCase({ it }: Suite): void {
     expect(subscriber.position).toBe(1)
   })
 
-  it('seeks during an iteration', async (place) => {
+  it('seeks during an iteration', ['replay'], async (place) => {
     const { topic } = await filled(place, 5000)
     const subscriber = await topic.subscriber({ from: 'earliest' })
     const seen: number[] = []
@@ -216,7 +216,7 @@ export function positionCase({ it }: Suite): void {
     expect(seen).toEqual([1, 2, 4000, 4001])
   })
 
-  it('wakes a waiting iteration when it is sent elsewhere', async (place) => {
+  it('wakes a waiting iteration when it is sent elsewhere', ['replay'], async (place) => {
     const { topic } = await filled(place, 100)
     const subscriber = await topic.subscriber({ wait: 'park' })
     const batches = subscriber.batches(10)

@@ -21,7 +21,7 @@ export function publishCase({ it }: Suite): void {
     expect(received.map((one) => one.value)).toEqual(numbers(0, 1000))
   })
 
-  it('stamps messages with the time of their publication', async ({ hermes }) => {
+  it('stamps messages with the time of their publication', ['sharing', 'batchTimestamps'], async ({ hermes }) => {
     const topic = hermes.topic('counts', { codec: count })
     const publisher = await topic.publisher()
     const before = BigInt(Date.now()) * 1_000_000n
@@ -166,7 +166,7 @@ export function publishCase({ it }: Suite): void {
     expect(drain(subscriber, same)).toEqual([{ value: 2, sequence: 1 }])
   })
 
-  it('publishes batches of messages that are large for the segment', async ({ hermes }) => {
+  it('publishes batches of messages that are large for the segment', ['growth'], async ({ hermes }) => {
     // 256 of these take 59 KB, nearly the whole of a segment.
     const topic = hermes.topic('large', { codec: raw, segmentBytes: 65_536 })
     const publisher = await topic.publisher()
@@ -179,21 +179,25 @@ export function publishCase({ it }: Suite): void {
   })
 
   for (const durability of ['written', 'synced'] as const) {
-    it(`gives a receipt for each of many publishes under way: ${durability}`, async ({ hermes }) => {
-      const topic = hermes.topic('counts', { codec: count })
-      const publisher = await topic.publisher({ durability })
-      expect(publisher.durability).toBe(durability)
-      const receipts = await Promise.all(numbers(0, 500).map((n) => publisher.publishAsync(n)))
-      expect(receipts.map((receipt) => receipt.sequence)).toEqual(numbers(1, 500))
-      const { nextSequence, syncedSequence } = await topic.info()
-      expect(nextSequence).toBe(501)
-      if (durability === 'synced') expect(syncedSequence).toBe(501)
-      const subscriber = await topic.subscriber({ from: 'earliest' })
-      expect(drain(subscriber, same).map((one) => one.value)).toEqual(numbers(0, 500))
-    })
+    it(
+      `gives a receipt for each of many publishes under way: ${durability}`,
+      durability === 'synced' ? ['syncing'] : [],
+      async ({ hermes }) => {
+        const topic = hermes.topic('counts', { codec: count })
+        const publisher = await topic.publisher({ durability })
+        expect(publisher.durability).toBe(durability)
+        const receipts = await Promise.all(numbers(0, 500).map((n) => publisher.publishAsync(n)))
+        expect(receipts.map((receipt) => receipt.sequence)).toEqual(numbers(1, 500))
+        const { nextSequence, syncedSequence } = await topic.info()
+        expect(nextSequence).toBe(501)
+        if (durability === 'synced') expect(syncedSequence).toBe(501)
+        const subscriber = await topic.subscriber({ from: 'earliest' })
+        expect(drain(subscriber, same).map((one) => one.value)).toEqual(numbers(0, 500))
+      },
+    )
   }
 
-  it('syncs when flush asks for it', async ({ hermes }) => {
+  it('syncs when flush asks for it', ['syncing'], async ({ hermes }) => {
     const topic = hermes.topic('counts', { codec: count })
     const publisher = await topic.publisher()
     await publisher.flush('synced')
@@ -205,7 +209,7 @@ export function publishCase({ it }: Suite): void {
     expect((await topic.info()).syncedSequence).toBe(101)
   })
 
-  it('has synced everything when a synced publisher was closed', async ({ hermes }) => {
+  it('has synced everything when a synced publisher was closed', ['syncing'], async ({ hermes }) => {
     const topic = hermes.topic('counts', { codec: count })
     const publisher = await topic.publisher({ durability: 'synced' })
     await publishMany(publisher, 0, 1000)
@@ -214,7 +218,7 @@ export function publishCase({ it }: Suite): void {
     expect((await topic.info()).syncedSequence).toBe(2001)
   })
 
-  it('resolves ready() where there is room', async ({ hermes }) => {
+  it('resolves ready() where there is room', ['syncing'], async ({ hermes }) => {
     for (const durability of ['written', 'synced'] as const) {
       const publisher = await hermes.topic('counts', { codec: count }).publisher({ durability })
       publisher.publish(1)
@@ -223,7 +227,7 @@ export function publishCase({ it }: Suite): void {
     }
   })
 
-  it('interleaves publishers without loss, each in its own order', async ({ hermes }) => {
+  it('interleaves publishers without loss, each in its own order', ['sharing'], async ({ hermes }) => {
     const topic = hermes.topic('ticks', { codec: Tick })
     const publishers = await Promise.all([0, 1, 2].map(() => topic.publisher()))
     const subscriber = await topic.subscriber({ from: 'earliest' })

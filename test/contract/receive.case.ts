@@ -7,7 +7,7 @@ import type { Suite } from './placement.js'
 const count = json<number>()
 
 export function receiveCase({ it }: Suite): void {
-  it('gives every subscriber every message', async ({ hermes }) => {
+  it('gives every subscriber every message', ['sharing'], async ({ hermes }) => {
     const topic = hermes.topic('counts', { codec: count })
     const subscribers = await Promise.all([1, 2, 3].map(() => topic.subscriber({ from: 'earliest' })))
     const publisher = await topic.publisher()
@@ -131,7 +131,7 @@ export function receiveCase({ it }: Suite): void {
     expect(drain(subscriber, same).length).toBeGreaterThan(0)
   })
 
-  it('sees what its own process publishes within a handler', async ({ hermes }) => {
+  it('sees what its own process publishes within a handler', ['immediacy'], async ({ hermes }) => {
     const topic = hermes.topic('counts', { codec: count })
     const publisher = await topic.publisher()
     publisher.publish(0)

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { open } from '../../lib/index.js'
+import { localCapabilities } from '../../lib/placement/local/capabilities.js'
 import { removeFolder } from '../helpers/folder.js'
 import { cases } from './cases.js'
 import { runContract } from './placement.js'
@@ -7,6 +8,7 @@ import { runContract } from './placement.js'
 runContract(
   {
     name: 'shm',
+    capabilities: localCapabilities,
     async open() {
       const name = `test-${process.pid}-${randomBytes(4).toString('hex')}`
       const place = `shm:${name}`
@@ -20,7 +22,6 @@ runContract(
         },
       }
     },
-    skip: [],
   },
   cases,
 )

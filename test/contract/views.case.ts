@@ -24,7 +24,7 @@ const parts = (n: number) => ({
 })
 
 export function viewCase({ it }: Suite): void {
-  it('leaves the log as it was when raw payloads are changed', async ({ hermes }) => {
+  it('leaves the log as it was when raw payloads are changed', ['sharing'], async ({ hermes }) => {
     const topic = hermes.topic('bytes', { codec: raw })
     const publisher = await topic.publisher()
     const values = [1, 64, 65, 1000, 60_000].map((length) => new Uint8Array(length).fill(length))
@@ -53,7 +53,7 @@ export function viewCase({ it }: Suite): void {
     expect(both.map((one) => one.value)).toEqual([...values, values[3]])
   })
 
-  it('leaves the log as it was when what struct views give out is changed', async ({ hermes }) => {
+  it('leaves the log as it was when what struct views give out is changed', ['replay'], async ({ hermes }) => {
     const topic = hermes.topic('parts', { codec: Parts })
     const publisher = await topic.publisher()
     const values = numbers(1, 100).map(parts)
@@ -88,7 +88,7 @@ export function viewCase({ it }: Suite): void {
     expect(drain(subscriber, (view) => view[0])).toEqual([{ value: 1, sequence: 1 }])
   })
 
-  it('gives out no memory of the log', async ({ hermes }) => {
+  it('gives out no memory of the log', ['replay'], async ({ hermes }) => {
     const topic = hermes.topic('parts', { codec: Parts, segmentBytes: 65_536 })
     const publisher = await topic.publisher()
     publisher.publish(parts(100))
@@ -126,7 +126,7 @@ export function viewCase({ it }: Suite): void {
     for (const buffer of buffers) expect(buffer.byteLength).toBeLessThan(65_536)
   })
 
-  it('gives codecs that were written elsewhere copies to work on', async ({ hermes }) => {
+  it('gives codecs that were written elsewhere copies to work on', ['replay'], async ({ hermes }) => {
     const hostile = (region: { bytes: Uint8Array }) => {
       region.bytes.fill(0xee)
       structuredClone(region.bytes.buffer, { transfer: [region.bytes.buffer as ArrayBuffer] })
@@ -184,7 +184,7 @@ export function viewCase({ it }: Suite): void {
     expect(message).toMatchObject({ sequence: 1, payloadBytes: expect.any(Number) })
   })
 
-  it('answers with another message or an error when a view is kept', async ({ hermes }) => {
+  it('answers with another message or an error when a view is kept', ['replay', 'immediacy'], async ({ hermes }) => {
     const topic = hermes.topic('parts', { codec: Parts, segmentBytes: 65_536 })
     const publisher = await topic.publisher()
     const subscriber = await topic.subscriber({ from: 'earliest' })

@@ -44,7 +44,7 @@ export function waitCase({ it }: Suite): void {
       expect(seen).toBe(7)
     })
 
-    it(`ends a wait when its signal fires: ${wait}`, async ({ hermes }) => {
+    it(`ends a wait when its signal fires: ${wait}`, ['sharing'], async ({ hermes }) => {
       const topic = hermes.topic('counts', { codec: count })
       const controller = new AbortController()
       const subscriber = await topic.subscriber({ wait, signal: controller.signal })
@@ -85,7 +85,7 @@ export function waitCase({ it }: Suite): void {
     await failure('INVALID_ARGUMENT', () => publisher.flush('synced', wrong))
   })
 
-  it('ends waits for durability when their signal fires, and no others', async ({ hermes }) => {
+  it('ends waits for durability when their signal fires, and no others', ['syncing'], async ({ hermes }) => {
     const topic = hermes.topic('counts', { codec: count })
     const publisher = await topic.publisher({ durability: 'synced' })
     const controller = new AbortController()
@@ -99,7 +99,7 @@ export function waitCase({ it }: Suite): void {
     expect((await topic.info()).nextSequence).toBe(3)
   })
 
-  it('leaves no listener on a signal', async ({ hermes }) => {
+  it('leaves no listener on a signal', ['syncing'], async ({ hermes }) => {
     const topic = hermes.topic('counts', { codec: count })
     const publisher = await topic.publisher({ durability: 'synced' })
     const subscriber = await topic.subscriber({ from: 'earliest', wait: 'park' })

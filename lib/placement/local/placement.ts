@@ -11,12 +11,14 @@ import { openAppender, openLog, prepareSeek } from '../../store/native-log.js'
 import { listTopics, openTopicFile, readTopicFile, type TopicFile } from '../../store/topic-file.js'
 import { AwaitedSubscriber, topicDefined } from '../awaited-subscriber.js'
 import type { Placement, PortOptions, SubscriberPort, SubscriberPortOptions } from '../port.js'
+import { localCapabilities } from './capabilities.js'
 import { LogMaintenance } from './maintenance.js'
 import { LocalPublisher } from './publisher.js'
 import { LocalSubscriber } from './subscriber.js'
 
 /** Topics in a directory on this host, durable or in shared memory. Every publisher and subscriber maps the files for itself. */
 export class LocalPlacement implements Placement {
+  readonly capabilities = localCapabilities
   readonly maintenance: LogMaintenance
   readonly #directory: Directory
 

@@ -4,7 +4,7 @@ import { aborted } from '../../base/options.js'
 import type { Region } from '../../codec/codec.js'
 import { frameHeaderBytes } from '../../frame/frame.js'
 import type { RecoveryReport } from '../../model/recovery.js'
-import { type Durability, durabilities } from '../../model/topic.js'
+import type { Durability } from '../../model/topic.js'
 import { callNative, fromNative } from '../../native/error.js'
 import { AppendScratch } from '../../native/scratch.js'
 import type { NativeAppender, NativeLog } from '../../native/types.js'
@@ -27,7 +27,6 @@ export class LocalPublisher implements PublisherPort {
   readonly batchLimit: number
   readonly maxPayloadBytes: number
   readonly recovery: RecoveryReport
-  readonly durabilities = durabilities
 
   readonly #log: NativeLog
   readonly #appender: NativeAppender

@@ -1,8 +1,8 @@
 import { abortable } from '../../base/abort.js'
-import { HermesError } from '../../base/errors.js'
 import type { BrokerHealth, TopicInfo, TopicSettings } from '../../model/topic.js'
 import { protocolError } from '../../wire/packet.js'
 import type { Placement, PortOptions, SubscriberPortOptions } from '../port.js'
+import { remoteCapabilities } from './capabilities.js'
 import { Link } from './link.js'
 import type { TcpSettings } from './options.js'
 import { RemotePublisher } from './publisher.js'
@@ -12,6 +12,7 @@ import { transportOf } from './transports.js'
 
 /** Topics behind a broker. */
 export class RemotePlacement implements Placement {
+  readonly capabilities = remoteCapabilities
   readonly #links: readonly Link[]
 
   private constructor(links: readonly Link[]) {
@@ -69,13 +70,6 @@ export class RemotePlacement implements Placement {
   }
 
   async publisher(topic: string, settings: TopicSettings, options: PortOptions): Promise<RemotePublisher> {
-    this.#refuseLocal(settings)
-    if (options.syncIntervalMs !== undefined) {
-      throw new HermesError(
-        'UNSUPPORTED',
-        "'syncIntervalMs' is for publishers on the machine that has the files. Call flush('synced') now and then, or publish 'synced'.",
-      )
-    }
     const publisher = await RemotePublisher.open(this.#link, topic, settings, {
       exclusive: options.exclusive,
       durability: options.durability ?? 'written',
@@ -86,17 +80,11 @@ export class RemotePlacement implements Placement {
   }
 
   async subscriber(topic: string, settings: TopicSettings, options: SubscriberPortOptions): Promise<RemoteSubscriber> {
-    this.#refuseLocal(settings)
     return RemoteSubscriber.open(this.#link, topic, settings, options)
   }
 
   async close(): Promise<void> {
     for (const link of this.#links) link.close()
-  }
-
-  #refuseLocal(settings: TopicSettings): void {
-    if (settings.lowWaterBytes === undefined) return
-    throw new HermesError('UNSUPPORTED', "'lowWaterBytes' is configured on the broker. Leave it out.")
   }
 
   async #request(

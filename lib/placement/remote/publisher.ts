@@ -3,7 +3,7 @@ import { Deferred } from '../../base/deferred.js'
 import { HermesError } from '../../base/errors.js'
 import type { Region } from '../../codec/codec.js'
 import { frameBytes, frameHeaderBytes } from '../../frame/frame.js'
-import { type Durability, durabilities, type TopicSettings } from '../../model/topic.js'
+import type { Durability, TopicSettings } from '../../model/topic.js'
 import {
   checkCarried,
   type PublisherOpened,
@@ -39,7 +39,6 @@ export class RemotePublisher implements PublisherPort, LinkUser {
   readonly payloadOffset = frameHeaderBytes
   readonly batchOffset = 0
   readonly recovery = undefined
-  readonly durabilities = durabilities
   region: Region
   batchLimit: number
   maxPayloadBytes = 0

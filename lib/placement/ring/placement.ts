@@ -6,6 +6,7 @@ import { type Directory, topicFolder } from '../../store/directory.js'
 import { listTopics, readTopicFile, type TopicFile } from '../../store/topic-file.js'
 import { AwaitedSubscriber, topicDefined } from '../awaited-subscriber.js'
 import type { Placement, PortOptions, SubscriberPort, SubscriberPortOptions } from '../port.js'
+import { ringCapabilities } from './capabilities.js'
 import { RingPublisher } from './publisher.js'
 import { RingSubscriber } from './subscriber.js'
 import {
@@ -22,7 +23,7 @@ import {
 export class RingPlacement implements Placement {
   /** A queue: nothing that waits in it is to be lost because its subscriber came late. */
   readonly defaultFrom = 'earliest'
-  readonly isBounded = true
+  readonly capabilities = ringCapabilities
   readonly #directory: Directory
 
   constructor(directory: Directory) {
@@ -74,16 +75,7 @@ export class RingPlacement implements Placement {
   }
 
   async publisher(topic: string, settings: TopicSettings, options: PortOptions): Promise<RingPublisher> {
-    const { durability = 'written', overflow = 'block', syncIntervalMs } = options
-    if (syncIntervalMs !== undefined) {
-      throw unsupported(
-        topic,
-        "it lives in memory, so there is nothing to sync. Leave 'syncIntervalMs' out, or use a directory.",
-      )
-    }
-    if (durability !== 'written') {
-      throw unsupported(topic, `it lives in memory, so nothing in it is ever '${durability}'. Use a directory.`)
-    }
+    const { overflow = 'block' } = options
     if (overflow === 'drop-oldest') {
       throw unsupported(
         topic,

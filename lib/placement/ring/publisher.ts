@@ -4,7 +4,7 @@ import { aborted } from '../../base/options.js'
 import { WallClock } from '../../base/wall-clock.js'
 import type { Region } from '../../codec/codec.js'
 import { frameBytes, frameHeaderBytes, frameOffset } from '../../frame/frame.js'
-import type { Durability, Overflow } from '../../model/topic.js'
+import type { Overflow } from '../../model/topic.js'
 import { pollUntil, wake } from '../../ring/eventcount.js'
 import { dataOffset, paddingFlag, word } from '../../ring/layout.js'
 import { corrupt, type RingMemory } from '../../ring/ring-memory.js'
@@ -19,7 +19,6 @@ import {
   peerDied,
   producerEntry,
   takeRole,
-  unsupported,
 } from './topic.js'
 
 const batchOffset = 64
@@ -37,7 +36,6 @@ export class RingPublisher implements PublisherPort {
   readonly batchLimit: number
   readonly maxPayloadBytes: number
   readonly recovery = undefined
-  readonly durabilities = ['written'] as const
 
   readonly #topic: string
   readonly #memory: RingMemory
@@ -248,9 +246,9 @@ export class RingPublisher implements PublisherPort {
     throw peerDied(this.#topic, 'subscriber')
   }
 
-  reached(_ticket: number, durability: Durability, _signal: AbortSignal | undefined): Promise<void> {
-    if (durability === 'written') return Promise.resolve()
-    return Promise.reject(unsupported(this.#topic, "it lives in memory and can't be synced. Use a directory."))
+  /** Whatever was accepted is `written`; there is nothing more. */
+  reached(): Promise<void> {
+    return Promise.resolve()
   }
 
   async close(): Promise<void> {

@@ -46,13 +46,7 @@ export function unsupported(topic: string, what: string): HermesError {
 
 /** The topic's description, made if need be. @throws HermesError `UNSUPPORTED` for settings that a ring can't have */
 export async function describeRing(directory: Directory, name: string, wanted: TopicSettings): Promise<TopicFile> {
-  const { segmentBytes, retention, lowWaterBytes } = wanted
-  if (retention !== undefined) {
-    throw unsupported(name, 'what was consumed is gone, and nothing else ever is. Leave `retention` out, or use a log.')
-  }
-  if (lowWaterBytes !== undefined) {
-    throw unsupported(name, 'it takes all of its memory when it is made. Leave `lowWaterBytes` out.')
-  }
+  const { segmentBytes } = wanted
   if (segmentBytes !== undefined && !capacityFits('bytes', segmentBytes)) {
     throw invalid(`'segmentBytes' of a ring is its capacity: a power of two, at most 2^30, not ${segmentBytes}.`)
   }

@@ -1,0 +1,18 @@
+import type { Capabilities } from '../capabilities.js'
+
+/** Logs in files of this host. */
+export const localCapabilities: Capabilities = {
+  sharing: true,
+  replay: true,
+  growth: true,
+  overflow: "a log grows and never overflows. Leave 'overflow' out, or use a ring.",
+  syncing: true,
+  intervalSyncing: true,
+  retention: true,
+  lowWater: true,
+  immediacy: true,
+  knownPositions: true,
+  batchTimestamps: true,
+  files: true,
+  health: 'there is no broker here. Ask doctor() how the place is.',
+}

@@ -1,0 +1,19 @@
+import type { Capabilities } from '../capabilities.js'
+
+/** Rings in shared memory. */
+export const ringCapabilities: Capabilities = {
+  sharing: 'a ring goes from one publisher to one subscriber. Use a log.',
+  replay: 'what was consumed of a ring is gone, so there is no seek and no replay. Use a log.',
+  growth: 'a ring holds no more than its capacity.',
+  overflow: true,
+  syncing: "a ring lives in memory, so nothing in it is ever 'synced'. Leave 'durability' out, or use a directory.",
+  intervalSyncing:
+    "a ring lives in memory, so there is nothing to sync. Leave 'syncIntervalMs' out, or use a directory.",
+  retention: "what was consumed of a ring is gone, and nothing else ever is. Leave 'retention' out, or use a log.",
+  lowWater: "a ring takes all of its memory when it is made. Leave 'lowWaterBytes' out.",
+  immediacy: true,
+  knownPositions: true,
+  batchTimestamps: true,
+  files: 'a ring has no files that could be checked, mended or copied. Use a log.',
+  health: 'there is no broker here.',
+}
