@@ -4,16 +4,9 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import { deflateRawSync } from 'node:zlib'
 import { text } from '../../dist/index.js'
-import {
-  compressedPacket,
-  creditPacket,
-  emptyPacket,
-  jsonPacket,
-  PacketReader,
-  packetType,
-  preamble,
-  u64Packet,
-} from '../../dist/wire/packet.js'
+import { packetType, preamble } from '../../dist/wire/packet.js'
+import { PacketReader } from '../../dist/wire/packet-reader.js'
+import { compressedPacket, creditPacket, emptyPacket, jsonPacket, u64Packet } from '../../dist/wire/packet-writer.js'
 
 const [port, kind, durationMs] = process.argv.slice(2)
 const end = performance.now() + Number(durationMs)
