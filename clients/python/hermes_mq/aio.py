@@ -7,7 +7,6 @@
 
 import asyncio
 import contextlib
-import os
 import ssl
 from types import TracebackType
 from typing import (
@@ -22,21 +21,16 @@ from typing import (
     List,
     Optional,
     Sequence,
-    Set,
     Type,
     TypeVar,
     Union,
-    cast,
 )
 
-from .client import GROUP, Bound, check_create, check_damage, codec_of, sync_is_done
+from .aio_driver import Driver
 from .codecs import Codec, checked_codec
-from .errors import HermesError, protocol_error
-from .link import ENDED, WANTED, Link, Opening, Request, User
+from .errors import HermesError
 from .options import (
     PathOrPem,
-    Settings,
-    check_batch,
     check_durability,
     check_integer,
     check_settings,
@@ -45,14 +39,23 @@ from .options import (
 )
 from .publishing import PublisherChannel
 from .subscribing import Consumer, SubscriberChannel
-from .types import From, Message, Receipt, Retention, Status, TopicInfo, from_to_wire, topic_info
+from .surface import (
+    Bound,
+    Groups,
+    PublisherSurface,
+    SubscriberSurface,
+    check_create,
+    check_damage,
+    codec_of,
+    description,
+    sync_is_done,
+    topic_names,
+    with_codec,
+)
+from .types import From, Message, Receipt, Retention, Status, TopicInfo, from_to_wire
 
 T = TypeVar("T")
 R = TypeVar("R", bound="_Closable")
-
-#: How long the transport may take to write its last words when a connection is ended, in seconds.
-_LAST_WORDS = 1.0
-
 
 class _Closable:
     async def close(self) -> None:
@@ -123,7 +126,7 @@ def connect(
     )
 
     async def opening() -> Client:
-        driver = _Driver(settings, asyncio.get_running_loop())
+        driver = Driver(settings, asyncio.get_running_loop())
         await driver.start()
         return Client(driver)
 
@@ -133,7 +136,7 @@ def connect(
 class Client(_Closable):
     """A connection to a broker, made again whenever it's lost. Made by ``connect()``."""
 
-    def __init__(self, driver: "_Driver") -> None:
+    def __init__(self, driver: Driver) -> None:
         self._driver = driver
 
     @property
@@ -146,18 +149,12 @@ class Client(_Closable):
 
     async def topics(self) -> List[str]:
         """The names of all topics that this client may use, sorted."""
-        topics = (await self._driver.request({"op": "topics"})).get("topics")
-        if not isinstance(topics, list) or not all(isinstance(one, str) for one in topics):
-            raise protocol_error("The broker sent no list of topics.")
-        return topics
+        return topic_names(await self._driver.request({"op": "topics"}))
 
     async def info(self, topic: str) -> TopicInfo:
         """What is known of a topic. Raises HermesError NOT_FOUND."""
         check_topic_name(topic)
-        info = (await self._driver.request({"op": "info", "topic": topic})).get("info")
-        if not isinstance(info, dict):
-            raise protocol_error("The broker sent no description of the topic.")
-        return topic_info(info)
+        return description(await self._driver.request({"op": "info", "topic": topic}))
 
     def topic(
         self,
@@ -204,8 +201,7 @@ class Topic(Generic[T]):
         codec = self.codec
         if codec is None:
             codec = self.codec = codec_of(await self.info())
-        described = {"name": codec.name, "fingerprint": codec.fingerprint, "schema": codec.schema}
-        return codec, {"codec": described, **self._settings}
+        return codec, with_codec(codec, self._settings)
 
     def publisher(self, *, durability: str = "written", exclusive: bool = False) -> "Pending[Publisher[T]]":
         """Opens a publisher, as ``hermes_mq.Topic.publisher``."""
@@ -250,7 +246,7 @@ class Topic(Generic[T]):
                 if messages is None:
                     return
                 for message in messages:
-                    if message.sequence >= end or bound.is_reached(message):
+                    if bound.is_behind(message, end):
                         return
                     yield message
 
@@ -261,36 +257,19 @@ class Topic(Generic[T]):
         return f"<hermes_mq.aio.Topic {self.name} {self.codec!r}>"
 
 
-class Publisher(_Closable, Generic[T]):
+class Publisher(_Closable, PublisherSurface[T]):
     """Publishes messages to one topic, in the order of the calls. See ``hermes_mq.Publisher``."""
 
-    def __init__(self, driver: "_Driver", channel: PublisherChannel, codec: Codec[T]) -> None:
+    def __init__(self, driver: Driver, channel: PublisherChannel, codec: Codec[T]) -> None:
         self._driver = driver
         self._channel = channel
         self._codec = codec
         self._signal = driver.signal_of(channel)
 
     @property
-    def topic(self) -> str:
-        return self._channel.topic
-
-    @property
-    def durability(self) -> str:
-        return self._channel.durability
-
-    @property
-    def closed(self) -> bool:
-        return self._channel.closed
-
-    @property
     def pending(self) -> int:
         """How many messages were accepted and aren't acknowledged."""
         return self._channel.pending
-
-    @property
-    def last_receipt(self) -> Optional[Receipt]:
-        """Of the newest message that was acknowledged; None before the first."""
-        return self._channel.last_receipt
 
     async def publish(self, value: T) -> None:
         """Accepts one message, or raises. Waits while ``publish_buffer`` is full, and lets no other task run otherwise."""
@@ -314,37 +293,16 @@ class Publisher(_Closable, Generic[T]):
 
     async def publish_batch(self, values: Iterable[T]) -> int:
         """Accepts many messages, as ``hermes_mq.Publisher.publish_batch``."""
-        check_batch(values)
-        accepted = 0
-        encode = self._codec.encode
-        payloads: List[bytes] = []
-        try:
-            for value in values:
-                payloads.append(encode(value))
-                if len(payloads) == GROUP:
-                    await self._admit(payloads)
-                    accepted += GROUP
-                    payloads = []
-            if payloads:
+        groups = Groups(values, self._codec.encode)
+        with groups.counted():
+            for payloads in groups:
                 await self._admit(payloads)
-                accepted += len(payloads)
-        except HermesError as error:
-            error.details["accepted"] = accepted
-            raise
-        return accepted
-
-    def _encoded(self, value: T) -> bytes:
-        """Why nothing can be published comes before what is wrong with the value."""
-        if self._channel.closed:
-            raise self._channel.closed_error()
-        return self._codec.encode(value)
+        return groups.accepted
 
     async def _admit(self, payloads: Sequence[bytes]) -> None:
         channel = self._channel
         self._driver.check_process()
-        channel.check()
-        for payload in payloads:
-            channel.check_size(payload)
+        self._check(payloads)
         while not channel.has_room:
             await self._signal.wait(None)
             channel.check()
@@ -410,33 +368,15 @@ class Publisher(_Closable, Generic[T]):
         return f"<hermes_mq.aio.Publisher of {self.topic}{' closed' if self.closed else ''}>"
 
 
-class Subscriber(_Closable, Generic[T]):
+class Subscriber(_Closable, SubscriberSurface[T]):
     """Reads one topic from a position on: ``async for message in subscriber``. See ``hermes_mq.Subscriber``."""
 
-    def __init__(self, driver: "_Driver", channel: SubscriberChannel, codec: Codec[T], skip: bool, verify: bool) -> None:
+    def __init__(self, driver: Driver, channel: SubscriberChannel, codec: Codec[T], skip: bool, verify: bool) -> None:
         self._driver = driver
         self._channel = channel
         self._signal = driver.signal_of(channel)
         self._consumer = Consumer(channel, codec, skip, verify, contextlib.nullcontext())
         self._is_used = False
-
-    @property
-    def topic(self) -> str:
-        return self._channel.topic
-
-    @property
-    def closed(self) -> bool:
-        return self._channel.closed
-
-    @property
-    def position(self) -> int:
-        """The sequence of the next message to come."""
-        return self._consumer.position
-
-    @property
-    def lag(self) -> int:
-        """How many sequences are still to come, as far as the broker has told: 0 means caught up."""
-        return max(0, self._channel.next_sequence() - self._consumer.position)
 
     def __aiter__(self) -> AsyncIterator[Message[T]]:
         return self
@@ -499,12 +439,9 @@ class Subscriber(_Closable, Generic[T]):
             channel.move(wire)
             self._consumer.restart()
             deadline = self._deadline(link.settings.request_timeout)
-            while not channel.placed:
-                if channel.failure is not None:
-                    raise channel.failure.again()
-                self._check_open()
+            while not self._is_placed():
                 if not await self._signal.wait(deadline):
-                    raise HermesError("TIMED_OUT", f"The broker did not say where '{self.topic}' goes on.", {"topic": self.topic})
+                    raise self._unplaced_error()
             self._consumer.start()
 
     async def close(self) -> None:
@@ -525,26 +462,21 @@ class Subscriber(_Closable, Generic[T]):
 
     async def _wait(self, deadline: Optional[float]) -> bool:
         """Waits for something to happen. False: the time is over, or it's closed."""
-        channel = self._channel
-        while not channel.has_piece and channel.failure is None and not channel.closed:
+        while not self._has_news:
             if not await self._signal.wait(deadline):
                 return False
-        return not channel.closed
+        return not self._channel.closed
 
     @contextlib.contextmanager
     def _in_use(self) -> Generator[None, None, None]:
         self._driver.check_process()
         if self._is_used:
-            raise HermesError("BUSY", f"The subscriber of '{self.topic}' is in use by another task. Make another subscriber.")
+            raise self._busy_error("task")
         self._is_used = True
         try:
             yield
         finally:
             self._is_used = False
-
-    def _check_open(self) -> None:
-        if self._channel.closed:
-            raise HermesError("CLOSED", f"The subscriber of '{self.topic}' is closed.")
 
     async def __aenter__(self) -> "Subscriber[T]":
         return self
@@ -556,219 +488,3 @@ class Subscriber(_Closable, Generic[T]):
 
     def __repr__(self) -> str:
         return f"<hermes_mq.aio.Subscriber of {self.topic} at {self.position}{' closed' if self.closed else ''}>"
-
-
-class _Signal:
-    """Wakes all who wait."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._waiting: "Set[asyncio.Future[None]]" = set()
-
-    def notify(self) -> None:
-        waiting = self._waiting
-        self._waiting = set()
-        for future in waiting:
-            if not future.done():
-                future.set_result(None)
-
-    async def wait(self, deadline: Optional[float]) -> bool:
-        """False: nobody has notified before the deadline, in the loop's time."""
-        future: "asyncio.Future[None]" = self._loop.create_future()
-        self._waiting.add(future)
-        try:
-            if deadline is None:
-                await future
-                return True
-            left = deadline - self._loop.time()
-            if left <= 0:
-                return False
-            done, _ = await asyncio.wait({future}, timeout=left)
-            return bool(done)
-        finally:
-            self._waiting.discard(future)
-
-
-class _Driver(asyncio.Protocol):
-    """Moves bytes between a Link and an asyncio transport."""
-
-    def __init__(self, settings: Settings, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
-        self.link = Link(settings)
-        self._pid = os.getpid()
-        self._transport: Optional[asyncio.Transport] = None
-        self._dialing: "Optional[asyncio.Task[None]]" = None
-        self._timer: Optional[asyncio.TimerHandle] = None
-        self._is_scheduled = False
-        self._is_paused = False
-        self._is_hanging_up = False
-        self._begun = _Signal(loop)
-        self._gone = _Signal(loop)
-        self.link.on_output = self._schedule
-
-    async def start(self) -> None:
-        """Makes the first connection. Raises HermesError CONNECTION_FAILED, UNAUTHORIZED, …"""
-        self._step()
-        try:
-            while not self.link.connected_once and self.link.failure is None:
-                await self._begun.wait(None)
-        except BaseException:
-            await self.close()
-            raise
-        if self.link.failure is not None:
-            raise self.link.failure.again()
-
-    def signal_of(self, user: User) -> _Signal:
-        signal = _Signal(self.loop)
-        user.changed = signal.notify
-        return signal
-
-    async def open(self, user: User) -> None:
-        """Adds a user and waits until it's open."""
-        self.check_process()
-        signal = self.signal_of(user)
-        self.link.add(user)
-        opening = Opening(self.link, user, self.loop.time())
-        try:
-            while not opening.check(self.loop.time()):
-                # (the channel may be lost and given again without anybody being told)
-                now = self.loop.time()
-                await signal.wait(now + min(1.0, opening.remaining(now) + 0.001))
-        except BaseException:
-            self.link.remove(user)
-            raise
-
-    async def request(self, content: Dict[str, Any]) -> Dict[str, Any]:
-        request = Request(self.link, content)
-        await self.open(request)
-        return request.reply or {}
-
-    def check_process(self) -> None:
-        if self._pid != os.getpid():
-            raise HermesError("FORKED", "This connection belongs to the process that this one was forked from. Connect anew.")
-
-    def run_calls(self) -> None:
-        """Calls what the link wants to be called, in its order."""
-        while self.link.calls:
-            calls = self.link.calls
-            self.link.calls = []
-            for call in calls:
-                try:
-                    call()
-                except Exception as error:
-                    # A listener's fault is not the connection's: let it be seen as what it is.
-                    self.loop.call_exception_handler({"message": "a callback of hermes_mq failed", "exception": error})
-
-    async def close(self) -> None:
-        self.link.close()
-        self.run_calls()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._dialing is not None:
-            self._dialing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._dialing
-        self._step()
-        if self._transport is not None:
-            await self._gone.wait(self.loop.time() + 2 * _LAST_WORDS)
-
-    def _schedule(self) -> None:
-        """There is something to be written: at the end of this turn, so that what is small goes together."""
-        if not self._is_scheduled:
-            self._is_scheduled = True
-            self.loop.call_soon(self._scheduled_step)
-
-    def _scheduled_step(self) -> None:
-        self._is_scheduled = False
-        self._step()
-
-    def _step(self) -> None:
-        """Does what is due."""
-        link = self.link
-        now = self.loop.time()
-        if link.phase == WANTED and self._dialing is None and now >= link.retry_at:
-            self._dialing = self.loop.create_task(self._dial())
-        link.tick(now)
-        transport = self._transport
-        if transport is not None:
-            if not self._is_paused and not self._is_hanging_up:
-                out = link.take_output(now)
-                if out:
-                    transport.write(b"".join(out))
-            if link.hang_up and not self._is_hanging_up:
-                self._is_hanging_up = True
-                transport.close()
-                # Whoever does not take the last words doesn't keep us.
-                self.loop.call_later(_LAST_WORDS, transport.abort)
-        self.run_calls()
-        self._set_timer()
-
-    def _set_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        deadline = None if self._dialing is not None else self.link.deadline()
-        if deadline is not None and self.link.phase != ENDED:
-            self._timer = self.loop.call_at(max(deadline, self.loop.time() + 0.001), self._step)
-
-    async def _dial(self) -> None:
-        link = self.link
-        settings = link.settings
-        link.dialing(self.loop.time())
-        try:
-            await asyncio.wait_for(
-                self.loop.create_connection(
-                    lambda: self, settings.host, settings.port, ssl=settings.tls, server_hostname=settings.server_hostname
-                ),
-                settings.connect_timeout,
-            )
-        except (OSError, asyncio.TimeoutError, ssl.CertificateError, UnicodeError) as error:
-            self._dialing = None
-            if self._transport is not None:
-                # It was there just before the time was over: its end will be told by connection_lost.
-                return
-            slow = isinstance(error, asyncio.TimeoutError)
-            reason = TimeoutError(f"it did not answer within {settings.connect_timeout} s") if slow else error
-            self._down(reason)
-        finally:
-            self._dialing = None
-
-    # ---- what asyncio calls ----
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        self._is_paused = False
-        self._is_hanging_up = False
-        # (asyncio sets TCP_NODELAY by itself)
-        self.link.transport_up(self.loop.time())
-        self._dialing = None
-        self._step()
-
-    def data_received(self, data: bytes) -> None:
-        self.link.received(data, self.loop.time())
-        if self.link.connected_once:
-            self._begun.notify()
-        if self.link.calls:
-            self.run_calls()
-        if self.link.hang_up:
-            self._step()
-
-    def pause_writing(self) -> None:
-        self._is_paused = True
-
-    def resume_writing(self) -> None:
-        self._is_paused = False
-        self._schedule()
-
-    def connection_lost(self, exc: Optional[Exception]) -> None:
-        self._transport = None
-        self._gone.notify()
-        self._down(exc)
-
-    def _down(self, reason: Optional[BaseException]) -> None:
-        self.link.transport_down(reason, self.loop.time())
-        self._begun.notify()
-        self._step()
-
-

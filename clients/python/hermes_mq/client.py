@@ -11,31 +11,36 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Callable, Dict, Generic, Iterable, Iterator, List, Optional, Type, TypeVar, Union
 
-from .codecs import Codec, checked_codec, no_msgpack
-from .codecs import codec_named as _codec_named
+from .codecs import Codec, checked_codec
 from .driver import Driver
-from .errors import HermesError, invalid, protocol_error
-from .link import Request
+from .errors import HermesError
 from .options import (
     PathOrPem,
     Settings,
-    check_batch,
     check_durability,
     check_integer,
     check_settings,
     check_topic_name,
     topic_settings,
 )
-from .publishing import PublisherChannel, Sync
-from .structs import struct as _struct
+from .publishing import PublisherChannel
 from .subscribing import Consumer, SubscriberChannel
-from .types import From, Message, Receipt, Retention, Status, TopicInfo, from_to_wire, topic_info
+from .surface import (
+    Bound,
+    Groups,
+    PublisherSurface,
+    SubscriberSurface,
+    check_create,
+    check_damage,
+    codec_of,
+    description,
+    sync_is_done,
+    topic_names,
+    with_codec,
+)
+from .types import From, Message, Receipt, Retention, Status, TopicInfo, from_to_wire
 
 T = TypeVar("T")
-
-#: Values of publish_batch() that become visible together, at most.
-GROUP = 256
-
 
 def connect(
     url: str,
@@ -105,18 +110,12 @@ class Client:
 
     def topics(self) -> List[str]:
         """The names of all topics that this client may use, sorted."""
-        topics = self._request({"op": "topics"}).get("topics")
-        if not isinstance(topics, list) or not all(isinstance(one, str) for one in topics):
-            raise protocol_error("The broker sent no list of topics.")
-        return topics
+        return topic_names(self._driver.request({"op": "topics"}))
 
     def info(self, topic: str) -> TopicInfo:
         """What is known of a topic. Raises HermesError NOT_FOUND."""
         check_topic_name(topic)
-        info = self._request({"op": "info", "topic": topic}).get("info")
-        if not isinstance(info, dict):
-            raise protocol_error("The broker sent no description of the topic.")
-        return topic_info(info)
+        return description(self._driver.request({"op": "info", "topic": topic}))
 
     def topic(
         self,
@@ -141,12 +140,6 @@ class Client:
     def _codec_of(self, topic: str) -> Codec[Any]:
         return codec_of(self.info(topic))
 
-    def _request(self, content: Dict[str, Any]) -> Dict[str, Any]:
-        driver = self._driver
-        request = Request(driver.link, content)
-        driver.open(request)
-        return request.reply or {}
-
     def close(self) -> None:
         """Ends the connection at once, with all publishers and subscribers. Close a publisher, or ``flush()`` it, to have everything acknowledged first. Idempotent."""
         self._driver.close()
@@ -163,18 +156,6 @@ class Client:
         return f"<hermes_mq.Client {self.url}{' closed' if self.closed else ''}>"
 
 
-def codec_of(info: TopicInfo) -> Codec[Any]:
-    """The codec of a topic that exists. Raises HermesError UNSUPPORTED."""
-    name = info.codec.name
-    if name == "struct":
-        return _struct(info.codec.schema)
-    if name == "msgpack":
-        raise no_msgpack(f"Topic '{info.name}' holds")
-    if name in ("raw", "text", "json"):
-        return _codec_named(name)
-    raise HermesError("UNSUPPORTED", f"Topic '{info.name}' has the codec '{name}': give it, made by custom().", {"codec": name})
-
-
 class Topic(Generic[T]):
     """Made by ``client.topic()``."""
 
@@ -182,10 +163,7 @@ class Topic(Generic[T]):
         self._driver = driver
         self.name = name
         self.codec = codec
-        self._settings = {
-            "codec": {"name": codec.name, "fingerprint": codec.fingerprint, "schema": codec.schema},
-            **settings,
-        }
+        self._settings = with_codec(codec, settings)
 
     def publisher(self, *, durability: str = "written", exclusive: bool = False) -> "Publisher[T]":
         """Opens a publisher. ``durability``: what an acknowledgement means: ``'written'`` (survives the broker's end) or ``'synced'`` (survives
@@ -234,49 +212,18 @@ class Topic(Generic[T]):
                 if messages is None:
                     return
                 for message in messages:
-                    if message.sequence >= end or bound.is_reached(message):
+                    if bound.is_behind(message, end):
                         return
                     yield message
 
     def info(self) -> TopicInfo:
-        driver = self._driver
-        request = Request(driver.link, {"op": "info", "topic": self.name})
-        driver.open(request)
-        return topic_info((request.reply or {}).get("info") or {})
+        return description(self._driver.request({"op": "info", "topic": self.name}))
 
     def __repr__(self) -> str:
         return f"<hermes_mq.Topic {self.name} {self.codec!r}>"
 
 
-def check_create(create: bool) -> None:
-    if not isinstance(create, bool):
-        raise invalid(f"'create' must be True or False, not {create!r}.")
-
-
-def check_damage(on_damage: str) -> None:
-    if on_damage not in ("stop", "skip"):
-        raise invalid(f"'on_damage' must be 'stop' or 'skip', not {on_damage!r}.")
-
-
-class Bound:
-    """Where a replay ends."""
-
-    def __init__(self, until: Optional[From]) -> None:
-        if until is not None:
-            wire = from_to_wire("'until'", until)
-            if isinstance(wire, str):
-                raise invalid("'until' takes a sequence or a datetime; leave it out for all that is there.")
-        self._sequence = until if isinstance(until, int) else None
-        self._time_ns = wire["timeMs"] * 1_000_000 if until is not None and self._sequence is None else None
-
-    def end(self, present: int) -> int:
-        return present if self._sequence is None else min(present, self._sequence)
-
-    def is_reached(self, message: Message[Any]) -> bool:
-        return self._time_ns is not None and message.timestamp_ns >= self._time_ns
-
-
-class Publisher(Generic[T]):
+class Publisher(PublisherSurface[T]):
     """Publishes messages to one topic, in the order of the calls. Made by ``topic.publisher()``.
 
     What was accepted is sent at once, many messages in one packet where there are many, and kept until it's acknowledged. If the connection is lost, it's
@@ -290,27 +237,10 @@ class Publisher(Generic[T]):
         self._condition = driver.condition_of(channel)
 
     @property
-    def topic(self) -> str:
-        return self._channel.topic
-
-    @property
-    def durability(self) -> str:
-        return self._channel.durability
-
-    @property
-    def closed(self) -> bool:
-        return self._channel.closed
-
-    @property
     def pending(self) -> int:
         """How many messages were accepted and aren't acknowledged."""
         with self._driver.lock:
             return self._channel.pending
-
-    @property
-    def last_receipt(self) -> Optional[Receipt]:
-        """Of the newest message that was acknowledged; None before the first."""
-        return self._channel.last_receipt
 
     def publish(self, value: T, timeout: Optional[float] = None) -> None:
         """Accepts one message, or raises. Waits while ``publish_buffer`` is full, ``timeout`` seconds at most, then raises BACK_PRESSURE.
@@ -346,45 +276,20 @@ class Publisher(Generic[T]):
 
         Raises HermesError as ``publish``. Then nothing of the group with the offending value was accepted; ``details['accepted']`` says how many before it were.
         """
-        check_batch(values)
-        accepted = 0
-        encode = self._codec.encode
-        payloads: List[bytes] = []
+        groups = Groups(values, self._codec.encode)
         deadline = None if timeout is None else time.monotonic() + timeout
-
-        def admit() -> None:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            with self._driver.lock:
-                self._admit(payloads, left)
-
-        try:
-            for value in values:
-                payloads.append(encode(value))
-                if len(payloads) == GROUP:
-                    admit()
-                    accepted += GROUP
-                    payloads = []
-            if payloads:
-                admit()
-                accepted += len(payloads)
-        except HermesError as error:
-            error.details["accepted"] = accepted
-            raise
-        return accepted
-
-    def _encoded(self, value: T) -> bytes:
-        """Why nothing can be published comes before what is wrong with the value."""
-        if self._channel.closed:
-            raise self._channel.closed_error()
-        return self._codec.encode(value)
+        with groups.counted():
+            for payloads in groups:
+                left = None if deadline is None else max(0.0, deadline - time.monotonic())
+                with self._driver.lock:
+                    self._admit(payloads, left)
+        return groups.accepted
 
     def _admit(self, payloads: Any, timeout: Optional[float]) -> None:
         """REQUIRES: the lock is held."""
         channel = self._channel
         self._driver.check_process()
-        channel.check()
-        for payload in payloads:
-            channel.check_size(payload)
+        self._check(payloads)
         if not channel.has_room:
             deadline = None if timeout is None else time.monotonic() + timeout
             while not channel.has_room:
@@ -468,13 +373,7 @@ class Publisher(Generic[T]):
         return f"<hermes_mq.Publisher of {self.topic}{' closed' if self.closed else ''}>"
 
 
-def sync_is_done(sync: Sync) -> bool:
-    if sync.error is not None:
-        raise sync.error.again()
-    return sync.done
-
-
-class Subscriber(Generic[T]):
+class Subscriber(SubscriberSurface[T]):
     """Reads one topic from a position on; sees every message, in sequence. Made by ``topic.subscriber()``.
 
     It's an iterator: ``for message in subscriber`` waits for messages and ends when the subscriber is closed. What was not handed out was not consumed: after a
@@ -487,24 +386,6 @@ class Subscriber(Generic[T]):
         self._condition = driver.condition_of(channel)
         self._use = threading.Lock()
         self._consumer = Consumer(channel, codec, skip, verify, driver.lock)
-
-    @property
-    def topic(self) -> str:
-        return self._channel.topic
-
-    @property
-    def closed(self) -> bool:
-        return self._channel.closed
-
-    @property
-    def position(self) -> int:
-        """The sequence of the next message to come."""
-        return self._consumer.position
-
-    @property
-    def lag(self) -> int:
-        """How many sequences are still to come, as far as the broker has told: 0 means caught up."""
-        return max(0, self._channel.next_sequence() - self._consumer.position)
 
     def __iter__(self) -> Iterator[Message[T]]:
         return self
@@ -571,13 +452,10 @@ class Subscriber(Generic[T]):
             channel.move(wire)
             self._consumer.restart()
             deadline = time.monotonic() + self._driver.link.settings.request_timeout
-            while not channel.placed:
-                if channel.failure is not None:
-                    raise channel.failure.again()
-                self._check_open()
+            while not self._is_placed():
                 left = deadline - time.monotonic()
                 if left <= 0:
-                    raise HermesError("TIMED_OUT", f"The broker did not say where '{self.topic}' goes on.", {"topic": self.topic})
+                    raise self._unplaced_error()
                 self._driver.wait(self._condition, left)
             self._consumer.start()
 
@@ -593,14 +471,13 @@ class Subscriber(Generic[T]):
 
     def _wait(self, deadline: Optional[float]) -> bool:
         """Waits for something to happen. False: the time is over, or it's closed."""
-        channel = self._channel
         with self._driver.lock:
-            while not channel.has_piece and channel.failure is None and not channel.closed:
+            while not self._has_news:
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
                     return False
                 self._driver.wait(self._condition, left)
-            return not channel.closed
+            return not self._channel.closed
 
     @contextlib.contextmanager
     def _in_use(self) -> Iterator[None]:
@@ -613,11 +490,7 @@ class Subscriber(Generic[T]):
 
     def _in_use_error(self) -> HermesError:
         self._driver.check_process()
-        return HermesError("BUSY", f"The subscriber of '{self.topic}' is in use by another thread. Make another subscriber.")
-
-    def _check_open(self) -> None:
-        if self._channel.closed:
-            raise HermesError("CLOSED", f"The subscriber of '{self.topic}' is closed.")
+        return self._busy_error("thread")
 
     def close(self) -> None:
         """Ends iterations and waits, also those of other threads. Idempotent."""

@@ -11,10 +11,10 @@ import threading
 import time
 import traceback
 import weakref
-from typing import List, Optional
+from typing import Any, Dict, List, Optional
 
 from .errors import HermesError
-from .link import ENDED, WANTED, Link, Opening, User
+from .link import ENDED, WANTED, Link, Opening, Request, User
 from .options import Settings
 
 _READ_BYTES = 256 * 1024
@@ -81,6 +81,12 @@ class Driver:
             except BaseException:
                 self.link.remove(user)
                 raise
+
+    def request(self, content: Dict[str, Any]) -> Request:
+        """Asks the broker, and waits for the answer."""
+        request = Request(self.link, content)
+        self.open(request)
+        return request
 
     def wait(self, condition: threading.Condition, timeout: Optional[float]) -> None:
         if threading.current_thread() is self._thread:
