@@ -1,7 +1,7 @@
-import { onAbort } from '../../base/abort.js'
+import { abortable } from '../../base/abort.js'
 import { Deferred } from '../../base/deferred.js'
 import { HermesError } from '../../base/errors.js'
-import { aborted, checkSignal } from '../../base/options.js'
+import { checkSignal } from '../../base/options.js'
 import { version } from '../../base/version.js'
 import type { Connection, Transport } from '../../transport/connection.js'
 import { ClosedByBroker } from '../../transport/failure.js'
@@ -112,18 +112,16 @@ export class Link {
         ),
       )
     }, requestTimeoutMs)
-    const forget = signal && !signal.aborted ? onAbort(signal, () => opened.reject(aborted(signal))) : undefined
     try {
       checkSignal(signal)
       this.add(user)
-      await opened.promise
+      await abortable(opened.promise, signal)
     } catch (error) {
       this.abandon(user)
       throw error
     } finally {
       clearInterval(connecting)
       clearTimeout(asking)
-      forget?.()
     }
   }
 

@@ -1,4 +1,4 @@
-import { onAbort } from '../../base/abort.js'
+import { abortable } from '../../base/abort.js'
 import { HermesError } from '../../base/errors.js'
 import { aborted } from '../../base/options.js'
 import { WallClock } from '../../base/wall-clock.js'
@@ -233,7 +233,7 @@ export class RingPublisher implements PublisherPort {
     this.#roomy ??= pollUntil(this.#memory, true, () => this.#hasAmpleRoom(), undefined).finally(() => {
       this.#roomy = undefined
     })
-    return signal === undefined ? this.#roomy : withSignal(this.#roomy, signal)
+    return abortable(this.#roomy, signal)
   }
 
   /** True also when waiting makes no sense any more. Tells of each death of the subscriber once. */
@@ -256,12 +256,4 @@ export class RingPublisher implements PublisherPort {
     this.#closed = true
     this.#memory.close()
   }
-}
-
-/** As `promise`, unless the signal fires first. */
-function withSignal(promise: Promise<void>, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const forget = onAbort(signal, () => reject(aborted(signal)))
-    promise.then(resolve, reject).finally(forget)
-  })
 }
