@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
+import { isIPv6 } from 'node:net'
 import { resolve as resolvePath } from 'node:path'
-import { createServer as createTlsServer, type TLSSocket } from 'node:tls'
 import { HermesError } from '../base/errors.js'
 import type { TopicInfo } from '../model/topic.js'
 import { LocalPlacement } from '../placement/local/placement.js'
@@ -9,15 +8,16 @@ import { openDirectory } from '../store/directory.js'
 import { deliverHeadBytes, publishHeadBytes } from '../wire/packet.js'
 import type { Rights } from './access.js'
 import { Admission, type Guest } from './admission.js'
-import { Connection, type ConnectionHost, shownAddress } from './connection.js'
-import { descriptorOf, openFilesLimit } from './descriptors.js'
+import { Connection, type ConnectionHost } from './connection.js'
+import { openFilesLimit } from './descriptors.js'
+import type { Engine, EngineHost, EngineTls } from './engine/engine.js'
+import { NodeEngine } from './engine/node.js'
 import { Health } from './health.js'
 import { Journal } from './journal.js'
 import { type BrokerOptions, type BrokerSettings, checkBrokerOptions } from './options.js'
 import { Quota, Quotas } from './quotas.js'
 import { Scheduler } from './scheduler.js'
 import { ServedDirectory } from './served-directory.js'
-import { tlsFailure } from './tls-failure.js'
 import type { BrokerTopic } from './topic.js'
 import { TopicList } from './topic-list.js'
 import { mostPayloadBytes, TopicTable } from './topic-table.js'
@@ -40,7 +40,7 @@ export async function serve(options: BrokerOptions): Promise<Broker> {
   const directory = await openDirectory(resolvePath(settings.dir), true, settings.mode)
   const served = await ServedDirectory.hold(directory)
   try {
-    const broker = new Broker(settings, served)
+    const broker = new Broker(settings, served, (host, tls) => new NodeEngine(host, tls))
     await broker.listen()
     return broker
   } catch (error) {
@@ -49,12 +49,14 @@ export async function serve(options: BrokerOptions): Promise<Broker> {
   }
 }
 
+type MakeEngine = (host: EngineHost<Guest>, tls: EngineTls | undefined) => Engine
+
 /** A running broker; made by `serve()`. */
 export class Broker implements AsyncDisposable {
   readonly settings: BrokerSettings
   readonly #served: ServedDirectory
   readonly #transport: LocalPlacement
-  readonly #server: Server
+  readonly #engine: Engine
   readonly #connections = new Set<Connection>()
   readonly #topics: TopicTable
   readonly #list: TopicList
@@ -63,9 +65,6 @@ export class Broker implements AsyncDisposable {
   readonly #journal: Journal
   readonly #admission: Admission
   #quotas: Quotas | undefined
-  /** TLS: sockets before their handshake. */
-  readonly #raw = new Map<string, Socket>()
-  readonly #guests = new Map<string, Guest>()
   /** Open files beyond this are kept for topics. */
   readonly #mostDescriptor: number
   #sweeper: NodeJS.Timeout | undefined
@@ -75,7 +74,7 @@ export class Broker implements AsyncDisposable {
   #closing: Promise<void> | undefined
 
   /** @internal */
-  constructor(settings: BrokerSettings, served: ServedDirectory) {
+  constructor(settings: BrokerSettings, served: ServedDirectory, makeEngine: MakeEngine) {
     this.settings = settings
     this.#served = served
     this.#transport = new LocalPlacement(served.directory)
@@ -114,33 +113,20 @@ export class Broker implements AsyncDisposable {
         this.#connections.delete(connection)
       },
     }
-    this.#server =
-      tls === undefined
-        ? createServer({ noDelay: true }, (socket) => this.#accept(socket))
-        : createTlsServer(
-            {
-              key: tls.key,
-              cert: tls.cert,
-              ...(tls.ca === undefined ? {} : { ca: tls.ca, requestCert: true, rejectUnauthorized: true }),
-              minVersion: 'TLSv1.2',
-              handshakeTimeout: limits.handshakeTimeoutMs,
-            },
-            (socket) => this.#greeted(socket),
-          )
-    // A TLS handshake costs both memory and time: the limits come before it.
-    if (tls !== undefined) {
-      this.#server.on('connection', (socket: Socket) => this.#acceptRaw(socket))
-      this.#server.on('tlsClientError', (error: Error, socket: TLSSocket) => {
-        this.#report('warn', 'tls-failed', { address: socket.remoteAddress, message: tlsFailure(error, socket) })
-        // Node tells of a greeting that did not come in time, and waits on.
-        socket.destroy()
-      })
-    }
+    this.#engine = makeEngine(
+      {
+        admit: (address, descriptor, drop) => this.#admit(address, descriptor, drop),
+        serve: (socket, guest) => this.#serve(new Connection(this.#host, guest, socket)),
+        leave: (guest) => this.#admission.leave(guest),
+        failed: (event, facts) => this.#report(event === 'listen-failed' ? 'error' : 'warn', event, facts),
+      },
+      tls && { ...tls, handshakeTimeoutMs: limits.handshakeTimeoutMs },
+    )
   }
 
   /** Where it listens. */
   get port(): number {
-    return (this.#server.address() as AddressInfo | null)?.port ?? 0
+    return this.#engine.port
   }
 
   /** What to give to `open()`. */
@@ -156,26 +142,20 @@ export class Broker implements AsyncDisposable {
   async listen(): Promise<void> {
     const { host, port, limits } = this.settings
     this.#quotas = await Quotas.load(this.#served.directory, (name) => this.#topics.find(name))
-    return new Promise((resolve, reject) => {
-      this.#server.once('error', (cause) => {
-        reject(
-          new HermesError('CONNECTION_FAILED', `Can't listen on ${shownAddress(host, port)}: ${cause.message}.`, {
-            cause,
-          }),
-        )
+    try {
+      await this.#engine.listen(host, port)
+    } catch (error) {
+      const cause = error as Error
+      throw new HermesError('CONNECTION_FAILED', `Can't listen on ${shownAddress(host, port)}: ${cause.message}.`, {
+        cause,
       })
-      this.#server.listen({ host, port, backlog: 511 }, () => {
-        this.#server.removeAllListeners('error')
-        this.#server.on('error', (error) => this.#report('error', 'listen-failed', { message: error.message }))
-        this.#sweeper = setInterval(
-          () => this.#sweep(),
-          Math.max(5, Math.min(limits.heartbeatMs / 4, limits.handshakeTimeoutMs / 4, 1000)),
-        )
-        this.#sweeper.unref()
-        this.#report('info', 'listening', { url: this.url, dir: this.#served.directory.path })
-        resolve()
-      })
-    })
+    }
+    this.#sweeper = setInterval(
+      () => this.#sweep(),
+      Math.max(5, Math.min(limits.heartbeatMs / 4, limits.handshakeTimeoutMs / 4, 1000)),
+    )
+    this.#sweeper.unref()
+    this.#report('info', 'listening', { url: this.url, dir: this.#served.directory.path })
   }
 
   /**
@@ -185,7 +165,7 @@ export class Broker implements AsyncDisposable {
     if (!this.#draining) {
       this.#draining = true
       this.#report('info', 'draining', { connections: this.#connections.size, graceMs })
-      this.#server.close()
+      this.#engine.stop()
       for (const connection of this.#connections) connection.drain(graceMs)
     }
     const until = performance.now() + graceMs
@@ -207,55 +187,22 @@ export class Broker implements AsyncDisposable {
   async #close(): Promise<void> {
     this.#draining = true
     clearInterval(this.#sweeper)
-    const stopped = new Promise<void>((resolve) => this.#server.close(() => resolve()))
+    this.#engine.stop()
     for (const connection of [...this.#connections]) connection.destroy()
-    // Half-open handshakes too: the server would wait for them.
-    for (const socket of this.#raw.values()) socket.destroy()
-    await stopped
+    await this.#engine.close()
     await this.#topics.close()
     await this.#saveQuotas()
     this.#served.release()
     this.#report('info', 'closed', {})
   }
 
-  #accept(socket: Socket): void {
-    let connection: Connection | undefined
-    const guest = this.#admit(socket, () => connection?.destroy())
-    if (guest === undefined) return
-    connection = new Connection(this.#host, guest, socket)
-    this.#serve(connection)
-  }
-
-  /** TLS: before the handshake. */
-  #acceptRaw(socket: Socket): void {
-    const guest = this.#admit(socket, () => socket.destroy())
-    if (guest === undefined) return
-    const key = keyOf(socket)
-    this.#raw.set(key, socket)
-    this.#guests.set(key, guest)
-    socket.once('close', () => {
-      this.#raw.delete(key)
-      this.#guests.delete(key)
-      this.#admission.leave(guest)
-    })
-  }
-
-  /** TLS: after the handshake. */
-  #greeted(socket: Socket): void {
-    const guest = this.#guests.get(keyOf(socket))
-    if (guest === undefined || this.#draining) socket.destroy()
-    else this.#serve(new Connection(this.#host, guest, socket))
-  }
-
-  #serve(connection: Connection): void {
+  #serve(connection: Connection): Connection {
     this.#connections.add(connection)
     if (this.settings.idle === 'spin' && !this.#spinning) this.#spin()
+    return connection
   }
 
-  #admit(socket: Socket, drop: () => void): Guest | undefined {
-    const address = socket.remoteAddress ?? 'unknown'
-    const descriptor = descriptorOf(socket)
-    let guest: Guest | undefined
+  #admit(address: string, descriptor: number, drop: () => void): Guest | undefined {
     if (descriptor > this.#mostDescriptor) {
       this.#report('warn', 'too-few-descriptors', {
         address,
@@ -263,11 +210,9 @@ export class Broker implements AsyncDisposable {
         limit: this.#mostDescriptor,
         message: fewDescriptors,
       })
-    } else if (!this.#draining) {
-      guest = this.#admission.admit(address, drop)
+      return undefined
     }
-    if (guest === undefined) socket.destroy()
-    return guest
+    return this.#draining ? undefined : this.#admission.admit(address, drop)
   }
 
   /** All who ask for the same topic at the same time get the same answer. */
@@ -327,7 +272,6 @@ export class Broker implements AsyncDisposable {
   }
 }
 
-/** Tells a socket from all others that are open. */
-function keyOf({ remoteAddress, remotePort, localAddress, localPort }: Socket): string {
-  return `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`
+function shownAddress(address: string, port: number): string {
+  return isIPv6(address) ? `[${address}]:${port}` : `${address}:${port}`
 }

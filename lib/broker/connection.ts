@@ -1,13 +1,12 @@
-import { isIPv6, type Socket } from 'node:net'
-import type { TLSSocket } from 'node:tls'
 import { HermesError } from '../base/errors.js'
 import { packetType } from '../wire/packet.js'
 import { u64Packet } from '../wire/packet-writer.js'
 import type { Rights } from './access.js'
 import type { Admission, Guest } from './admission.js'
-import { readFrom } from './incoming.js'
+import type { EngineSocket, SocketHandler } from './engine/engine.js'
 import type { Scheduler, Worker } from './scheduler.js'
-import { Session, type SessionHost, type SessionPort } from './session.js'
+import { Session } from './session.js'
+import type { SessionHost, SessionPort } from './session-port.js'
 
 /** Above this, no more is read from a client, and no more frames are put before it. */
 const mostWaitingBytes = 1024 * 1024
@@ -29,12 +28,12 @@ export interface ConnectionHost extends SessionHost {
   ended(connection: Connection): void
 }
 
-/** One client's socket: its turns, its heartbeat, what waits to be written and what waits to be worked on. */
-export class Connection implements SessionPort, Worker {
+/** One client's connection: its turns, its heartbeat, what waits to be written and what waits to be worked on. */
+export class Connection implements SessionPort, SocketHandler, Worker {
   readonly address: string
   readonly #host: ConnectionHost
   readonly #guest: Guest
-  readonly #socket: Socket
+  readonly #socket: EngineSocket
   /** Made when something arrives: who says nothing costs less. */
   #session: Session | undefined
   #ended = false
@@ -53,20 +52,11 @@ export class Connection implements SessionPort, Worker {
     this.#progressed = performance.now()
   }
 
-  constructor(host: ConnectionHost, guest: Guest, accepted: Socket) {
+  constructor(host: ConnectionHost, guest: Guest, socket: EngineSocket) {
     this.#host = host
     this.#guest = guest
     this.address = guest.address
-    this.#socket = readFrom(accepted, (piece) => this.#data(piece))
-    const socket = this.#socket
-    socket.setNoDelay(true)
-    socket.on('drain', () => this.#drained())
-    socket.on('error', (error) => this.#lost(error.message))
-    socket.on('end', () => this.#lost())
-    socket.on('close', () => {
-      this.#lost()
-      host.admission.leave(guest)
-    })
+    this.#socket = socket
   }
 
   /** Clients of one identity share what it may use of the broker's time; where nobody is asked, those of one address. */
@@ -82,10 +72,7 @@ export class Connection implements SessionPort, Worker {
   }
 
   get certificateName(): string | undefined {
-    const { authorized, getPeerCertificate } = this.#socket as Partial<TLSSocket>
-    if (authorized !== true || getPeerCertificate === undefined) return undefined
-    const name = (this.#socket as TLSSocket).getPeerCertificate().subject?.CN
-    return typeof name === 'string' ? name : undefined
+    return this.#socket.certificateName
   }
 
   identified(rights: Rights): void {
@@ -106,7 +93,7 @@ export class Connection implements SessionPort, Worker {
 
   /* ---- what comes in ---- */
 
-  #data(chunk: Buffer): void {
+  received(chunk: Buffer): void {
     this.#received = performance.now()
     if (this.#ended) return
     if (this.#backlog !== undefined) {
@@ -172,15 +159,15 @@ export class Connection implements SessionPort, Worker {
   }
 
   #mayTake(): boolean {
-    return this.#socket.writableLength <= mostWaitingBytes && this.#session?.takes !== false
+    return this.#socket.waitingBytes <= mostWaitingBytes && this.#session?.takes !== false
   }
 
   /** Reads on if all was worked on that has arrived, and if the client takes what it asked for. */
   #readOrWait(): void {
-    if (this.#socket.destroyed) return
+    if (this.#socket.isDestroyed) return
     const reads =
       this.#ended || (this.#chunk === undefined && this.#backlog === undefined && !this.#rests && this.#mayTake())
-    if (reads === !this.#socket.isPaused()) return
+    if (reads === !this.#socket.isPaused) return
     if (reads) {
       this.#received = performance.now()
       this.#socket.resume()
@@ -189,13 +176,13 @@ export class Connection implements SessionPort, Worker {
     }
   }
 
-  #drained(): void {
+  drained(): void {
     this.#progressed = performance.now()
     if (!this.#ended) this.#host.scheduler.offer(this)
   }
 
   /** The other side is gone. That is no news, unless something went wrong or was left unsaid. */
-  #lost(reason?: string): void {
+  lost(reason?: string): void {
     if (this.#ended) return
     const unsaid = this.#session?.unfinishedBytes ?? 0
     if (reason !== undefined || unsaid > 0) {
@@ -206,16 +193,21 @@ export class Connection implements SessionPort, Worker {
     this.#finish()
   }
 
+  closed(): void {
+    this.lost()
+    this.#host.admission.leave(this.#guest)
+  }
+
   /* ---- what goes out ---- */
 
   get hasRoom(): boolean {
-    return this.#socket.writableLength < mostWaitingBytes && !this.#socket.destroyed
+    return this.#socket.waitingBytes < mostWaitingBytes && !this.#socket.isDestroyed
   }
 
   write(packet: Buffer): void {
-    if (this.#socket.destroyed) return
+    if (this.#socket.isDestroyed) return
     this.#sent = performance.now()
-    if (this.#socket.writableLength === 0) this.#progressed = this.#sent
+    if (this.#socket.waitingBytes === 0) this.#progressed = this.#sent
     this.#socket.write(packet, this.#written)
   }
 
@@ -229,7 +221,7 @@ export class Connection implements SessionPort, Worker {
       return
     }
     this.#sent = performance.now()
-    if (this.#socket.writableLength === 0) this.#progressed = this.#sent
+    if (this.#socket.waitingBytes === 0) this.#progressed = this.#sent
     this.#socket.cork()
     this.#socket.write(head)
     this.#socket.write(frames, () => {
@@ -251,13 +243,13 @@ export class Connection implements SessionPort, Worker {
         this.#talk.refuse(new HermesError('TIMED_OUT', 'No HELLO came in time.'))
       return
     }
-    if (this.#socket.writableLength > 0 && now - this.#progressed > slowConsumerMs) {
+    if (this.#socket.waitingBytes > 0 && now - this.#progressed > slowConsumerMs) {
       session.refuse(new HermesError('SLOW_CONSUMER', `Nothing was taken for ${slowConsumerMs} ms.`))
       this.#socket.destroy()
       return
     }
     // No liveness check while reading is paused.
-    if (!this.#socket.isPaused() && now - this.#received > 2.5 * heartbeatMs) {
+    if (!this.#socket.isPaused && now - this.#received > 2.5 * heartbeatMs) {
       this.#host.report('silent', { address: this.address, identity: session.identity })
       this.destroy()
       return
@@ -289,11 +281,7 @@ export class Connection implements SessionPort, Worker {
     this.#host.scheduler.remove(this)
     this.#socket.end()
     setTimeout(() => this.#socket.destroy(), lastWordsMs).unref()
-    if (this.#socket.isPaused()) this.#socket.resume()
+    if (this.#socket.isPaused) this.#socket.resume()
     this.#host.ended(this)
   }
-}
-
-export function shownAddress(address: string, port: number): string {
-  return isIPv6(address) ? `[${address}]:${port}` : `${address}:${port}`
 }

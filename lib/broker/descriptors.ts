@@ -1,5 +1,4 @@
 import { readFileSync } from 'node:fs'
-import type { Socket } from 'node:net'
 
 /** How many files this process may have open; a guess that is never reached where the system does not say. */
 export function openFilesLimit(): number {
@@ -12,13 +11,4 @@ export function openFilesLimit(): number {
   }
   const soft = /^Max open files +(\d+)/m.exec(text)?.[1]
   return soft === undefined ? Number.MAX_SAFE_INTEGER : Number(soft)
-}
-
-/**
- * The socket's descriptor. The system gives out the lowest that is free, so a high one says that nearly all below it are in use. (Waiting
- * for the error would not do: libuv closes connections that it has no descriptor for, and tells nobody.)
- */
-export function descriptorOf(socket: Socket): number {
-  const { fd } = (socket as Socket & { _handle?: { readonly fd?: number } | null })._handle ?? {}
-  return fd ?? -1
 }

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { readFrom } from '../../lib/broker/incoming.js'
+import { readFrom } from '../../lib/broker/engine/incoming.js'
 import { pause } from './harness.js'
 
 describe('reading from accepted connections', () => {

@@ -30,7 +30,7 @@ const floors: readonly (readonly string[])[] = [
   ['ring', 'store', 'transport', 'wire'],
   ['placement'],
   ['placement/local', 'placement/remote', 'placement/ring'],
-  ['client'],
+  ['client', 'broker/engine'],
   ['broker', 'testkit', '.'],
   ['cli'],
 ]

@@ -1,0 +1,202 @@
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
+import { createServer as createTlsServer, TLSSocket } from 'node:tls'
+import type { Engine, EngineHost, EngineSocket, EngineTls, SocketHandler } from './engine.js'
+import { readFrom } from './incoming.js'
+import { tlsFailure } from './tls-failure.js'
+
+/** Connections that the system keeps for us until they are accepted. */
+const backlog = 511
+
+/** Node's own streams as an engine. */
+export class NodeEngine<Guest> implements Engine {
+  readonly #host: EngineHost<Guest>
+  readonly #server: Server
+  /** TLS: sockets before their handshake, and who they are. */
+  readonly #raw = new Map<string, { readonly socket: Socket; readonly guest: Guest }>()
+  readonly #closed: Promise<void>
+  #noteClosed = () => {}
+  #stopped = false
+
+  constructor(host: EngineHost<Guest>, tls: EngineTls | undefined) {
+    this.#host = host
+    this.#closed = new Promise((resolve) => {
+      this.#noteClosed = resolve
+    })
+    if (tls === undefined) {
+      this.#server = createServer({ noDelay: true }, (socket) => this.#accept(socket))
+      return
+    }
+    const { key, cert, ca, handshakeTimeoutMs } = tls
+    this.#server = createTlsServer(
+      {
+        key,
+        cert,
+        ...(ca === undefined ? {} : { ca, requestCert: true, rejectUnauthorized: true }),
+        minVersion: 'TLSv1.2',
+        handshakeTimeout: handshakeTimeoutMs,
+      },
+      (socket) => this.#greeted(socket),
+    )
+    // A TLS handshake costs both memory and time: the limits come before it.
+    this.#server.on('connection', (socket: Socket) => this.#acceptRaw(socket))
+    this.#server.on('tlsClientError', (error: Error, socket: TLSSocket) => {
+      host.failed('tls-failed', { address: socket.remoteAddress, message: tlsFailure(error, socket) })
+      // Node tells of a greeting that did not come in time, and waits on.
+      socket.destroy()
+    })
+  }
+
+  get port(): number {
+    return (this.#server.address() as AddressInfo | null)?.port ?? 0
+  }
+
+  listen(host: string, port: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#server.once('error', reject)
+      this.#server.listen({ host, port, backlog }, () => {
+        this.#server.removeAllListeners('error')
+        this.#server.on('error', ({ message }) => this.#host.failed('listen-failed', { message }))
+        resolve()
+      })
+    })
+  }
+
+  stop(): void {
+    if (this.#stopped) return
+    this.#stopped = true
+    // (with an error if it does not listen; then it's closed as well)
+    this.#server.close(() => this.#noteClosed())
+  }
+
+  close(): Promise<void> {
+    this.stop()
+    // Half-open handshakes too: the server would wait for them.
+    for (const { socket } of this.#raw.values()) socket.destroy()
+    return this.#closed
+  }
+
+  #accept(socket: Socket): void {
+    let handler: SocketHandler | undefined
+    const guest = this.#admit(socket, () => handler?.destroy())
+    if (guest !== undefined) handler = this.#serve(socket, guest)
+  }
+
+  /** TLS: before the handshake. */
+  #acceptRaw(socket: Socket): void {
+    const key = keyOf(socket)
+    const guest = this.#admit(socket, () => socket.destroy())
+    if (guest === undefined) return
+    this.#raw.set(key, { socket, guest })
+    socket.once('close', () => {
+      this.#raw.delete(key)
+      this.#host.leave(guest)
+    })
+  }
+
+  /** TLS: after the handshake. */
+  #greeted(socket: Socket): void {
+    const found = this.#raw.get(keyOf(socket))
+    if (found === undefined || this.#stopped) socket.destroy()
+    else this.#serve(socket, found.guest)
+  }
+
+  #serve(accepted: Socket, guest: Guest): SocketHandler {
+    const socket = new NodeSocket(accepted)
+    const handler = this.#host.serve(socket, guest)
+    socket.start(handler)
+    return handler
+  }
+
+  #admit(socket: Socket, drop: () => void): Guest | undefined {
+    const guest = this.#host.admit(socket.remoteAddress ?? 'unknown', descriptorOf(socket), drop)
+    if (guest === undefined) socket.destroy()
+    return guest
+  }
+}
+
+class NodeSocket implements EngineSocket {
+  #socket: Socket
+
+  constructor(accepted: Socket) {
+    this.#socket = accepted
+  }
+
+  start(handler: SocketHandler): void {
+    const socket = readFrom(this.#socket, (bytes) => handler.received(bytes))
+    this.#socket = socket
+    socket.setNoDelay(true)
+    socket.on('drain', () => handler.drained())
+    socket.on('error', (error) => handler.lost(error.message))
+    socket.on('end', () => handler.lost())
+    socket.on('close', () => handler.closed())
+  }
+
+  get certificateName(): string | undefined {
+    const socket = this.#socket
+    if (!(socket instanceof TLSSocket) || !socket.authorized) return undefined
+    const name: unknown = socket.getPeerCertificate().subject?.CN
+    return typeof name === 'string' ? name : undefined
+  }
+
+  get waitingBytes(): number {
+    return this.#socket.writableLength
+  }
+
+  get receivedBytes(): number {
+    return this.#socket.bytesRead
+  }
+
+  get sentBytes(): number {
+    return this.#socket.bytesWritten
+  }
+
+  get isPaused(): boolean {
+    return this.#socket.isPaused()
+  }
+
+  get isDestroyed(): boolean {
+    return this.#socket.destroyed
+  }
+
+  write(bytes: Uint8Array, written?: () => void): void {
+    this.#socket.write(bytes, written)
+  }
+
+  cork(): void {
+    this.#socket.cork()
+  }
+
+  uncork(): void {
+    this.#socket.uncork()
+  }
+
+  pause(): void {
+    this.#socket.pause()
+  }
+
+  resume(): void {
+    this.#socket.resume()
+  }
+
+  end(): void {
+    this.#socket.end()
+  }
+
+  destroy(): void {
+    this.#socket.destroy()
+  }
+}
+
+/**
+ * The socket's descriptor. The system gives out the lowest that is free, so a high one says that nearly all below it are in use. (Waiting
+ * for the error would not do: libuv closes connections that it has no descriptor for, and tells nobody.)
+ */
+function descriptorOf(socket: Socket): number {
+  const { fd } = (socket as Socket & { _handle?: { readonly fd?: number } | null })._handle ?? {}
+  return fd ?? -1
+}
+
+/** Tells a socket from all others that are open. */
+function keyOf({ remoteAddress, remotePort, localAddress, localPort }: Socket): string {
+  return `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`
+}

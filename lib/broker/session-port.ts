@@ -1,0 +1,54 @@
+import type { HermesError } from '../base/errors.js'
+import type { BrokerHealth, TopicInfo, TopicSettings } from '../model/topic.js'
+import type { Rights } from './access.js'
+import type { BrokerSettings } from './options.js'
+import type { Quota } from './quotas.js'
+import type { BrokerTopic } from './topic.js'
+
+/** What a session needs of its broker. */
+export interface SessionHost {
+  readonly settings: BrokerSettings
+  readonly instance: string
+  readonly draining: boolean
+  readonly maxPacketBytes: number
+  /** Stays open until it is released. */
+  topic(name: string, settings: TopicSettings): Promise<BrokerTopic>
+  /** A publisher or subscriber was opened in the topic, or could not be. */
+  opening(topic: string, error: HermesError | undefined): void
+  health(): Promise<BrokerHealth>
+  topics(): Promise<readonly string[]>
+  info(name: string): Promise<TopicInfo>
+  /** @throws HermesError if the directory is not served any more */
+  check(): Promise<void>
+  /** The error as a client may see it: without the server's paths. */
+  shown(error: HermesError): HermesError
+  /** What a publisher of the client's may store; `undefined` = without a limit. */
+  quota(topic: BrokerTopic, rights: Rights): Quota | undefined
+  report(event: string, facts: Readonly<Record<string, unknown>>): void
+}
+
+/** What carries a session's packets. */
+export interface SessionPort {
+  readonly address: string
+  /** The common name in the client's certificate, if it was checked. */
+  readonly certificateName: string | undefined
+  /** False while enough is waiting to be written. */
+  readonly hasRoom: boolean
+  write(packet: Buffer): void
+  /** Writes the head and, straight from where they lie, the frames; calls back once they need no longer stay there. */
+  writeFrames(head: Buffer, frames: Uint8Array, written: () => void): void
+  /** Counts what is set aside for unfinished packets. @throws HermesError `LIMIT` */
+  setAside(bytes: number): void
+  /** Counts one subscriber more. @throws HermesError `LIMIT` */
+  subscribed(): void
+  /** And one fewer. */
+  unsubscribed(): void
+  /** The client has said who it is. @throws HermesError `LIMIT` */
+  identified(rights: Rights): void
+  /** Asks for a call of `work`: now, if there is time for it. Returns whether it was called. */
+  offer(): boolean
+  /** Asks for a call of `work` once others have had their turn. */
+  later(): void
+  /** Ends the connection after what has been written. */
+  end(): void
+}
