@@ -14,7 +14,7 @@ namespace {
 constexpr const char* kPoints[] = {
     "append:before-claim", "append:claimed", "append:committed", "append:filled", "batch:before-claim",
     "batch:claimed", "batch:filled", "batch:filling", "pad:claimed", "pad:committed", "recover:checkpoint",
-    "recover:cut", "recover:cutting", "recover:lowered", "recover:marked", "recover:quarantined",
+    "recover:cut", "recover:cutting", "recover:lowered", "recover:marked", "recover:noted", "recover:quarantined",
     "recover:replaced", "recover:tail-quarantined", "recover:void", "recover:written-anew", "rewrite:based",
     "rewrite:copied", "rewrite:renewed", "rewrite:sealed", "rotate:active", "rotate:based",
     "sync:synced",

@@ -85,6 +85,14 @@ inline constexpr uint64_t kNotesSalt = 0x48524D5350415245;
 constexpr uint64_t claim_note(uint64_t segment, uint64_t offset) noexcept { return segment << 32 | offset / kFrameAlign; }
 static_assert(sizeof(ParticipantSlot) == 128);
 
+/// Where recovery ended the log, so that sequences from there on may have been given out twice. See cuts.h.
+struct CutRecord {
+  std::atomic<uint64_t> number;    // 1, 2, 3, … within the topic; 0 = none
+  std::atomic<uint64_t> sequence;  // the first one that was given out again
+  std::atomic<uint64_t> check;
+};
+inline constexpr uint32_t kCuts = 8;
+
 struct ControlBlock {
   uint64_t magic;
   uint32_t version;
@@ -123,7 +131,9 @@ struct ControlBlock {
   uint8_t reserved8[4];
   std::atomic<uint64_t> identity[4];  // of this file: device, inode, time of its making, mount
   std::atomic<uint64_t> identity_check;
-  uint8_t reserved8b[3136];
+  uint8_t reserved8b[64];
+  CutRecord cuts[kCuts];  // where recovery ended the log; groups learn from it what they can't rely on any more
+  uint8_t reserved8c[2880];
   ParticipantSlot slots[kSlots];
   uint8_t reserved9[4096];
 };
@@ -135,6 +145,7 @@ static_assert(offsetof(ControlBlock, retention_bytes) == 768 && offsetof(Control
 static_assert(offsetof(ControlBlock, retention_check) == 792);
 static_assert(offsetof(ControlBlock, boot_id) == 896 && offsetof(ControlBlock, closed_in_order) == 912);
 static_assert(offsetof(ControlBlock, sync_failure) == 680 && offsetof(ControlBlock, identity) == 920);
+static_assert(offsetof(ControlBlock, cuts) == 1024 && sizeof(CutRecord) == 24);
 static_assert(offsetof(ControlBlock, slots) == 4096 && sizeof(ControlBlock) == kControlBytes);
 
 }  // namespace hermes

@@ -82,6 +82,9 @@ class Log : public std::enable_shared_from_this<Log> {
   /// Makes the failure of a sync known to all; returns what to tell those who asked for it. REQUIRES: the sync lock is held.
   Status fail_sync(const Status& cause);
 
+  /// Brings the control file's words to stable storage if the disk can; nothing may depend on that.
+  void write_control_through() const noexcept { control_.write_through(); }
+
   /// kCorrupt once somebody has made the control file anew, because it was lost: those who publish by the new one are not seen through the
   /// old one. Looks at the file's name at most every 100 ms.
   Status check_control();

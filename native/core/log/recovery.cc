@@ -8,6 +8,7 @@
 
 #include "core/log/claim_check.h"
 #include "core/log/crash_point.h"
+#include "core/log/cuts.h"
 #include "core/log/quarantine.h"
 #include "core/log/repair.h"
 #include "core/log/resync.h"
@@ -62,6 +63,8 @@ class Recovery {
       status = check_everything();
       if (status.ok()) status = make_durable();
       if (!status.ok()) return status;
+      // What did not reach the disk may have been read and noted, and its sequences are given out again.
+      if (after_cut_ || sync_failed_) note_end(end_.sequence);
     }
     // Nobody publishes: who is marked in a slot has died, and has left nothing any more.
     for (ParticipantSlot& slot : control_.slots) slot.state.store(0, std::memory_order_relaxed);
@@ -300,6 +303,13 @@ class Recovery {
     crash_point("recover:lowered");
   }
 
+  /// Tells groups, and whoever else keeps positions, that the log ends at `sequence` now: on the disk before that is given out again.
+  void note_end(uint64_t sequence) {
+    note_cut(control_, sequence);
+    log_.write_control_through();
+    crash_point("recover:noted");
+  }
+
   /// Makes good a sync that failed: only what is written anew from here on is known to be on the disk, and until then nothing counts as synced. A
   /// place that was brought here from elsewhere is synced, too, so that it need not be checked as a whole each time that it goes to and fro.
   Status make_durable() {
@@ -441,6 +451,7 @@ class Recovery {
     crash_point("recover:tail-quarantined");
     // Before the first byte goes: the mark must not vouch for what is cut off.
     lower_synced(at);
+    note_end(at.sequence);
     // From the back, so that the first word, which tells the next recovery of the rest, goes last. Where that is empty, too, it's made to tell.
     if (segment.word(at.offset).load(std::memory_order_relaxed) == 0) segment.word(at.offset).store(kDamageMark, std::memory_order_release);
     const uint64_t behind_first = at.offset + sizeof(uint64_t);
