@@ -37,6 +37,9 @@ export const errorCodes = [
   'FORKED', // used in a forked child of the process that opened it
   'PEER_DEAD', // the other side of a ring died
   'TIMED_OUT',
+  // groups
+  'LEASE_LOST', // acknowledged or committed too late: another member has it
+  'POSITION_LOST', // the log has lost what a group or a subscription had come to
   // the network
   'CONNECTION_FAILED', // no connection to the broker, or it was lost and retrying was given up
   'PROTOCOL', // the other side sent what the protocol does not know

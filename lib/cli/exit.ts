@@ -55,6 +55,8 @@ const exitCodes: Readonly<Record<ErrorCode, ExitCode>> = {
   FORKED: 1,
   PEER_DEAD: 1,
   TIMED_OUT: 11,
+  LEASE_LOST: 9,
+  POSITION_LOST: 10,
   CONNECTION_FAILED: 12,
   PROTOCOL: 1,
   UNAUTHORIZED: 4,

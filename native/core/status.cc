@@ -30,6 +30,8 @@ const char* code_name(Code code) noexcept {
     case Code::kPeerDead: return "PEER_DEAD";
     case Code::kTimedOut: return "TIMED_OUT";
     case Code::kLimit: return "LIMIT";
+    case Code::kLeaseLost: return "LEASE_LOST";
+    case Code::kPositionLost: return "POSITION_LOST";
   }
   return "IO_FAILED";
 }

@@ -31,6 +31,8 @@ enum class Code : int32_t {
   kPeerDead,
   kTimedOut,
   kLimit,
+  kLeaseLost,
+  kPositionLost,
 };
 
 /// The stable name of a code, as TypeScript spells it.

@@ -35,6 +35,8 @@ ERROR_CODES: FrozenSet[str] = frozenset(
         "FORKED",
         "PEER_DEAD",
         "TIMED_OUT",
+        "LEASE_LOST",
+        "POSITION_LOST",
         "CONNECTION_FAILED",
         "PROTOCOL",
         "UNAUTHORIZED",

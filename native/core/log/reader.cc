@@ -178,6 +178,26 @@ Status Reader::seek_sequence(uint64_t sequence) {
   });
 }
 
+Status Reader::seek_place(const Position& at) {
+  const Status elsewhere = Status::error(Code::kNotFound, "the frame is elsewhere");
+  if (!log_->is_plausible(at)) return elsewhere;
+  const Reader before = *this;
+  Status status = enter(at.segment);
+  if (status.ok()) status = read_ahead(at.offset);
+  if (status.ok()) {
+    const Step step = segment_->step(at.offset);
+    const bool frame = step.kind == Step::Kind::kData || step.kind == Step::Kind::kVoid;
+    if (!frame || !segment_->is_whole(at.offset, step, at.sequence, log_->control().max_payload)) status = elsewhere;
+  }
+  if (!status.ok()) {
+    *this = before;
+    return elsewhere;
+  }
+  awaited_ns_ = 0;
+  position_ = at;
+  return status;
+}
+
 Status Reader::seek_time(uint64_t timestamp_ns) {
   for (;;) {
     awaited_ns_ = 0;

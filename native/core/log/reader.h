@@ -43,6 +43,8 @@ class Reader {
   Status seek_latest();
   /// Goes to `sequence`; kBehindRetention or kOutOfRange if there's no such place (the sequence after the last is one).
   Status seek_sequence(uint64_t sequence);
+  /// Goes to where a whole frame is said to stand that begins with `at.sequence`. kNotFound, and nothing has changed, if none does (any more).
+  Status seek_place(const Position& at);
   /// Goes to the first message with this timestamp or a later one, in the order of the log. If there is none yet, it goes to the end and
   /// awaits it: see pass_earlier().
   Status seek_time(uint64_t timestamp_ns);

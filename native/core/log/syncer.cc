@@ -9,6 +9,7 @@
 #include "core/log/crash_point.h"
 #include "core/log/log.h"
 #include "core/log/repair.h"
+#include "core/log/waiter.h"
 #include "core/platform/clock.h"
 #include "core/platform/futex.h"
 
@@ -170,6 +171,9 @@ Status Syncer::sync_or_wait(LockFile& locks, uint64_t sequence, Position* synced
   // After the unlocking, so that whoever wakes finds the lock free. Release: with the new generation comes the new watermark.
   generation.fetch_add(1, std::memory_order_release);
   futex_wake_all(&generation);
+  // Who waits for messages may wait for those that are synced: it has announced itself and looks once more, or is seen here.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if ((log_.control().parked.load(std::memory_order_relaxed) & 1) != 0) wake_sleepers(log_);
   return status;
 }
 

@@ -17,8 +17,9 @@ constexpr uint64_t kLookUpNs = 200'000'000;
 constexpr uint64_t kPollNs = 1'000'000;
 constexpr uint64_t kLongestNs = uint64_t{1} << 60;
 
-/// Wakes all who sleep for news of the topic.
-void ring(const Log& log) noexcept {
+}  // namespace
+
+void wake_sleepers(const Log& log) noexcept {
   if (!log.writable()) return;
   // Odd becomes even, and even goes on to the next even number. Release: who parks after this sees what made us ring.
   std::atomic<uint32_t>& parked = log.control().parked;
@@ -27,8 +28,6 @@ void ring(const Log& log) noexcept {
   }
   futex_wake_all(&parked);
 }
-
-}  // namespace
 
 bool has_news(const Log& log, const Segment* segment, const Position& at) noexcept {
   if (segment == nullptr) return log.active() != 0;
@@ -71,7 +70,7 @@ Nap LogSleeper::lie_down(uint64_t now_ns) {
   return {&parked, ticket, std::min(now_ns + kLookUpNs, deadline_ns_), true};
 }
 
-void LogSleeper::nudge() { ring(*log_); }
+void LogSleeper::nudge() { wake_sleepers(*log_); }
 
 void LogSleeper::finish() { done_(news_); }
 
@@ -96,7 +95,7 @@ bool Waiter::wait(const std::shared_ptr<Segment>& segment, const Position& at, u
 void Waiter::cancel() noexcept {
   // Release: the sleeper that wakes sees it. Waking the others of this topic as well does no harm.
   cancelled_.store(true, std::memory_order_release);
-  ring(*log_);
+  wake_sleepers(*log_);
 }
 
 }  // namespace hermes

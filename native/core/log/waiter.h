@@ -13,6 +13,9 @@ namespace hermes {
 /// topic has one.
 [[nodiscard]] bool has_news(const Log& log, const Segment* segment, const Position& at) noexcept;
 
+/// Wakes all who sleep for news of the topic, in all processes.
+void wake_sleepers(const Log& log) noexcept;
+
 /// A wait for news at a position, for a SleeperPool to take care of. A publisher that finds no sleeper pays one load for this, and wakes
 /// sleepers with one system call otherwise. Repairs the claim of a dead publisher that stands at the position.
 class LogSleeper final : public Sleeper {
