@@ -11,5 +11,7 @@ export const suite = {
     (await skipUnless('clang')) ??
     // By itself: where clang brings it, there is no package of this name.
     (await skipUnless('clang-rt')) ??
-    countLines(await run('bash', ['scripts/fuzz.sh', '10', 'frame', 'segment', 'control'], { log, timeoutMs })),
+    countLines(
+      await run('bash', ['scripts/fuzz.sh', '10', 'frame', 'segment', 'control', 'group'], { log, timeoutMs }),
+    ),
 }
