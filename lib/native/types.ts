@@ -1,4 +1,5 @@
 import type { RecoveryReport, SegmentReport } from '../model/recovery.js'
+import type { NativeGroup, NativeGroupPlan } from './group-types.js'
 import type { ScratchLayouts } from './scratch.js'
 
 /** What the addon exports. Types only: `addon.ts` loads it, and native/binding/ is the other side. */
@@ -38,6 +39,8 @@ export interface NativeAddon {
   /** Work on frames in a buffer, for the network: see native/binding/ingest_frames.h. The functions work through a `SealScratch` and a `FrameScanScratch`. */
   frameSealer(buffer: ArrayBuffer, scratch: ArrayBuffer): () => void
   frameScanner(buffer: ArrayBuffer, scratch: ArrayBuffer, maxPayload: number, verify: boolean): () => void
+  /** Removes a group's file. Fails with `BUSY` while anybody has it open, unless forced. */
+  removeGroup(path: string, force: boolean): Promise<void>
   /** Locks byte 0 of an existing file until release, or the end of the process. `null` if another one holds it. */
   holdLock(path: string): { release(): void } | null
 }
@@ -122,6 +125,25 @@ export interface NativeConstants {
   readonly stopClaim: number
   readonly stopSegmentEnd: number
   readonly stopDamage: number
+  readonly maxMembers: number
+  /** Messages in one claim at most. */
+  readonly maxClaim: number
+  readonly groupBuckets: number
+  readonly minGroupWindow: number
+  readonly maxGroupWindow: number
+  readonly defaultGroupWindow: number
+  readonly claimLimit: number
+  readonly claimEmpty: number
+  readonly claimWindowFull: number
+  readonly claimStandby: number
+  readonly claimBusy: number
+  readonly claimRoom: number
+  readonly claimDamage: number
+  readonly claimNoKey: number
+  readonly outcomeDone: number
+  readonly outcomeRejected: number
+  readonly outcomeReturned: number
+  readonly outcomeReleased: number
   /** Checked when the addon is loaded: see scratch.ts. */
   readonly scratch: ScratchLayouts
 }
@@ -136,6 +158,8 @@ export interface NativeLog {
   /** `syncIntervalMs` = 0: syncs only when asked. Soon `TIMED_OUT` if others recover or sync the topic: to be tried again. */
   openAppender(exclusive: boolean, syncIntervalMs?: number): Promise<NativeAppender>
   openReader(verify: boolean): NativeReader
+  /** Opens the group at `path`; makes it if there is none and a plan is given. */
+  openGroup(path: string, plan: NativeGroupPlan | null): Promise<NativeGroup>
   info(): NativeLogInfo
   /** The sequence that the next message will get. */
   nextSequence(): number

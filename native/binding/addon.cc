@@ -6,9 +6,11 @@
 #include "binding/constants.h"
 #include "binding/errors.h"
 #include "binding/file_mapping.h"
+#include "binding/group_handle.h"
 #include "binding/ingest_frames.h"
 #include "binding/log_handle.h"
 #include "binding/maintenance.h"
+#include "binding/member_handle.h"
 #include "binding/reader_handle.h"
 #include "binding/ring_file_handle.h"
 #include "core/crc32/crc32.h"
@@ -65,6 +67,9 @@ Addon::Addon(Napi::Env env, Napi::Object exports) : dispatcher_(Dispatcher::crea
   FileMapping::define(env, object);
   (void)appender_class.keep(env, AppenderHandle::define(env));
   (void)reader_class.keep(env, ReaderHandle::define(env));
+  object.set("removeGroup", to_function(env, "removeGroup", remove_group));
+  (void)group_class.keep(env, GroupHandle::define(env));
+  (void)member_class.keep(env, MemberHandle::define(env));
 }
 
 }  // namespace hermes::binding

@@ -23,6 +23,8 @@ class Addon final : public Napi::Addon<Addon> {
 
   Kept appender_class;
   Kept reader_class;
+  Kept group_class;
+  Kept member_class;
 
  private:
   std::shared_ptr<Dispatcher> dispatcher_;

@@ -7,6 +7,7 @@
 #include "binding/js.h"
 #include "binding/scratch_layout.h"
 #include "core/frame/frame_layout.h"
+#include "core/group/member.h"
 #include "core/log/layout.h"
 #include "core/log/reader.h"
 
@@ -49,6 +50,14 @@ inline napi_value make_scratch_layouts(napi_env env) {
     add("frameScan", {{"offset", kOffsetAt}, {"end", kEndAt}, {"limit", kLimitAt}, {"messages", kMessagesAt}, {"found", kFoundAt},
                       {"damage", kDamageAt}, {"sequence", kSequenceAt}, {"size", kBytes}});
   }
+  {
+    using namespace member_scratch;
+    add("member", {{"limit", kLimitAt}, {"count", kCountAt}, {"stop", kStopAt}, {"status", kStatusAt}, {"needed", kNeededAt},
+                   {"sequence", kSequenceAt}, {"outcome", kOutcomeAt}, {"delay", kDelayAt}, {"claimed", kClaimedAt},
+                   {"settling", kSettlingAt}, {"lost", kLostAt}, {"frames", kFramesAt}, {"recordSequence", kRecordSequenceAt},
+                   {"recordFrame", kRecordFrameAt}, {"recordDeliveries", kRecordDeliveriesAt}, {"recordNumber", kRecordNumberAt},
+                   {"recordBucket", kRecordBucketAt}, {"recordBytes", kRecordBytes}});
+  }
   return layouts.value();
 }
 
@@ -79,6 +88,24 @@ inline napi_value make_constants(napi_env env) {
   set("stopClaim", static_cast<double>(ScanStop::kClaim));
   set("stopSegmentEnd", static_cast<double>(ScanStop::kSegmentEnd));
   set("stopDamage", static_cast<double>(ScanStop::kDamage));
+  set("maxMembers", kMemberSlots);
+  set("maxClaim", kMaxClaim);
+  set("groupBuckets", kBuckets);
+  set("minGroupWindow", kMinWindow);
+  set("maxGroupWindow", kMaxWindow);
+  set("defaultGroupWindow", kDefaultWindow);
+  set("claimLimit", static_cast<double>(ClaimStop::kLimit));
+  set("claimEmpty", static_cast<double>(ClaimStop::kEmpty));
+  set("claimWindowFull", static_cast<double>(ClaimStop::kWindowFull));
+  set("claimStandby", static_cast<double>(ClaimStop::kStandby));
+  set("claimBusy", static_cast<double>(ClaimStop::kBusy));
+  set("claimRoom", static_cast<double>(ClaimStop::kRoom));
+  set("claimDamage", static_cast<double>(ClaimStop::kDamage));
+  set("claimNoKey", static_cast<double>(ClaimStop::kNoKey));
+  set("outcomeDone", static_cast<double>(Outcome::kDone));
+  set("outcomeRejected", static_cast<double>(Outcome::kRejected));
+  set("outcomeReturned", static_cast<double>(Outcome::kReturned));
+  set("outcomeReleased", static_cast<double>(Outcome::kReleased));
   constants.set("scratch", make_scratch_layouts(env));
   return constants.value();
 }

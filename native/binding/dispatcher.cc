@@ -28,23 +28,23 @@ void Dispatcher::expect() {
   if (expected_++ == 0 && function_ != nullptr) napi_ref_threadsafe_function(env_, function_);
 }
 
-void Dispatcher::post(Work work) {
+void Dispatcher::deliver(Work work, bool announced) {
   const std::lock_guard<std::mutex> guard(mutex_);
   if (function_ == nullptr) return;
-  auto* boxed = new Work(std::move(work));
+  auto* boxed = new Parcel{std::move(work), announced};
   if (napi_call_threadsafe_function(function_, boxed, napi_tsfn_nonblocking) != napi_ok) delete boxed;
 }
 
 void Dispatcher::run(napi_env env, napi_value, void* context, void* data) {
-  auto* work = static_cast<Work*>(data);
+  auto* parcel = static_cast<Parcel*>(data);
   // A null environment says that it is ending: the work can only be dropped.
   if (env != nullptr) {
     auto* self = static_cast<Dispatcher*>(context);
     const Napi::HandleScope scope(env);
-    (*work)(Napi::Env(env));
-    if (--self->expected_ == 0) napi_unref_threadsafe_function(env, self->function_);
+    parcel->work(Napi::Env(env));
+    if (parcel->announced && --self->expected_ == 0) napi_unref_threadsafe_function(env, self->function_);
   }
-  delete work;
+  delete parcel;
 }
 
 void Dispatcher::close() {

@@ -21,9 +21,16 @@ class Dispatcher : public std::enable_shared_from_this<Dispatcher> {
   /// Announces one future `post`: the process doesn't end before it is delivered.
   void expect();
   /// Delivers announced work. After the environment's end the work is dropped.
-  void post(Work work);
+  void post(Work work) { deliver(std::move(work), true); }
+  /// Delivers work that nobody waits for: if nothing else keeps the loop alive, it's dropped.
+  void nudge(Work work) { deliver(std::move(work), false); }
 
  private:
+  struct Parcel {
+    Work work;
+    bool announced;
+  };
+  void deliver(Work work, bool announced);
   static void run(napi_env env, napi_value, void* context, void* data);
   void close();
 

@@ -112,7 +112,8 @@ class OpenAppender final : public Task {
 napi_value LogHandle::define(napi_env env) {
   return define_class(env, "Log",
                      {method<&LogHandle::open_appender>("openAppender"),
-                      method<&LogHandle::open_reader>("openReader"), method<&LogHandle::info>("info"),
+                      method<&LogHandle::open_reader>("openReader"),
+                      method<&LogHandle::open_group>("openGroup"), method<&LogHandle::info>("info"),
                       method<&LogHandle::next_sequence>("nextSequence"),
                       method<&LogHandle::verify_segment>("verifySegment"),
                       method<&LogHandle::repair>("repair"),

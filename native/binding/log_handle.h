@@ -19,6 +19,7 @@ class LogHandle final : public Wrapped<LogHandle> {
  private:
   napi_value open_appender(const Napi::CallbackInfo& info);
   napi_value open_reader(const Napi::CallbackInfo& info);
+  napi_value open_group(const Napi::CallbackInfo& info);  // group_handle.cc
   napi_value next_sequence(const Napi::CallbackInfo& info);
   napi_value info(const Napi::CallbackInfo& info);
   napi_value verify_segment(const Napi::CallbackInfo& info);

@@ -62,4 +62,27 @@ constexpr size_t kSequenceAt = 24;  // f64 in/out  sequence expected at the offs
 constexpr size_t kBytes = 64;
 }  // namespace frame_scan_scratch
 
+/// `claim`, `settle` and `peek`: see MemberHandle. Records are ClaimRecord's, frames lie back to back as in the log.
+namespace member_scratch {
+constexpr size_t kLimitAt = 0;        // u32 in   limit of messages to claim, or how many to settle
+constexpr size_t kCountAt = 4;        // u32 out  messages claimed or settled
+constexpr size_t kStopAt = 8;         // i32 out  why a claim got no more (constants.claim…)
+constexpr size_t kStatusAt = 12;      // i32 out  0, or minus the code: see lastError
+constexpr size_t kNeededAt = 16;      // f64 out  bytes for the next message, if there was no room for it
+constexpr size_t kSequenceAt = 24;    // f64 out  the message that is damaged
+constexpr size_t kOutcomeAt = 32;     // u32 in   what becomes of the messages (constants.outcome…)
+constexpr size_t kDelayAt = 40;       // f64 in   ms until they come again; below 0: the group's back-off
+constexpr size_t kClaimedAt = 64;     // records that were claimed
+constexpr size_t kSettlingAt = 6208;  // records to be settled
+constexpr size_t kLostAt = 12352;     // u8 out   for each of these 1 if it was this member's no more
+constexpr size_t kFramesAt = 12608;   // copies of the frames that were claimed; the rest of the buffer
+// Of a record:
+constexpr size_t kRecordSequenceAt = 0;     // u64
+constexpr size_t kRecordFrameAt = 8;        // u32  where its frame begins behind kFramesAt
+constexpr size_t kRecordDeliveriesAt = 12;  // u32
+constexpr size_t kRecordNumberAt = 16;      // u32  of the claim
+constexpr size_t kRecordBucketAt = 20;      // u32
+constexpr size_t kRecordBytes = 24;
+}  // namespace member_scratch
+
 }  // namespace hermes::binding
