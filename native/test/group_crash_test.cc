@@ -33,6 +33,10 @@ void take_part(const std::string& folder, GroupKind kind, const SharedWords& wor
   const auto group = open_group(log, plan_for(kind));
   auto member = std::make_unique<TestMember>(group);
   for (uint64_t rounds = 0; to_the_end ? report_of(group).floor <= kMessages : rounds < 200; ++rounds) {
+    if (rounds % 10 == 9) {
+      member.reset();
+      member = std::make_unique<TestMember>(group);
+    }
     const auto held = member->claim(kAtOnce);
     if (held.empty()) {
       sleep_ms(1);
@@ -48,7 +52,6 @@ void take_part(const std::string& folder, GroupKind kind, const SharedWords& wor
     for (const auto& r : held) (r.deliveries == 1 && r.sequence % 16 == 0 && kind != GroupKind::kKeyed ? back : done).push_back(r);
     words[2] += member->settle(back, Outcome::kReturned, rounds % 2 == 0 ? 0 : 1'000'000);
     words[1] += member->settle(done);
-    if (rounds % 10 == 9) member = std::make_unique<TestMember>(group);
   }
 }
 
