@@ -8,6 +8,7 @@ import type { NativeLog } from '../native/types.js'
 import { makeFolderWithin } from './folder.js'
 import { type GroupDetails, GroupMember } from './group-member.js'
 import { type GroupKind, type GroupReport, type GroupRules, groupKinds, toGroupReport } from './group-report.js'
+import { patiently } from './native-log.js'
 import { SyncQueue } from './sync-queue.js'
 
 /** How a group is made. */
@@ -25,6 +26,8 @@ export interface GroupPlan extends GroupRules {
 }
 
 const extension = '.grp'
+/** Others that join, leave or recover are through in moments, unless one was stopped. */
+const patience = { TIMED_OUT: 10_000 }
 
 /** Where the groups of a topic are. */
 export function groupsFolder(topicFolder: string): string {
@@ -53,7 +56,7 @@ export async function listGroups(topicFolder: string): Promise<string[]> {
 /** Removes a group. @throws HermesError `BUSY` while anybody has it open, unless `force`: they are told then (`NOT_FOUND`); `NOT_FOUND` */
 export async function removeGroup(topicFolder: string, name: string, force: boolean): Promise<void> {
   try {
-    await native.removeGroup(groupPath(topicFolder, name), force)
+    await patiently(patience, () => native.removeGroup(groupPath(topicFolder, name), force))
   } catch (error) {
     throw fromNative(error, { group: name })
   }
@@ -65,7 +68,8 @@ export async function removeGroup(topicFolder: string, name: string, force: bool
  * Whoever opens it first sets right what a crash of the machine has left. `lost` says whether the log had lost what the group had come to: the
  * caller tells (`POSITION_LOST`), nothing was skipped.
  *
- * @throws HermesError `NOT_FOUND` without a plan, `POSITION_LOST` if the file is of an earlier topic of this name, `CORRUPT`, `VERSION_MISMATCH`, `BUSY`
+ * @throws HermesError `NOT_FOUND` without a plan, `POSITION_LOST` if the file is of an earlier topic of this name, `CORRUPT`, `VERSION_MISMATCH`, `TIMED_OUT` if another process
+ *   keeps the group's lock for ten seconds: it was stopped
  */
 export async function openGroup(
   topic: string,
@@ -77,8 +81,7 @@ export async function openGroup(
   checkMemberScratch(native.constants.scratch)
   try {
     if (plan !== undefined) await makeFolderWithin(groupsFolder(topicFolder), plan.fileMode)
-    const opened = await log.openGroup(
-      groupPath(topicFolder, name),
+    const wanted =
       plan === undefined
         ? null
         : {
@@ -89,8 +92,8 @@ export async function openGroup(
             upToSynced: plan.upToSynced,
             settings: plan.settings,
             fileMode: plan.fileMode,
-          },
-    )
+          }
+    const opened = await patiently(patience, () => log.openGroup(groupPath(topicFolder, name), wanted))
     return new Group(topic, name, opened)
   } catch (error) {
     throw fromNative(error, { topic, group: name })
@@ -142,11 +145,11 @@ export class Group {
    *
    * @param name    for people; 64 bytes of it are kept
    * @param leaseMs other than the group's
-   * @throws HermesError `LIMIT` if all slots are taken, `BUSY`, `ACCESS_DENIED`, `CLOSED`
+   * @throws HermesError `LIMIT` if all slots are taken, `TIMED_OUT`, `ACCESS_DENIED`, `CLOSED`
    */
   async join(name: string, leaseMs = 0): Promise<GroupMember> {
     try {
-      return new GroupMember(this.details, await this.#native.join(name, leaseMs))
+      return new GroupMember(this.details, await patiently(patience, () => this.#native.join(name, leaseMs)))
     } catch (error) {
       throw fromNative(error, this.details)
     }
@@ -163,12 +166,12 @@ export class Group {
    * @throws HermesError `BUSY` while members live, unless `force`: what they hold is no longer theirs then; `OUT_OF_RANGE`
    */
   async reset(sequence: number, force: boolean): Promise<void> {
-    await this.#call(this.#native.reset(sequence, force))
+    await this.#call(() => this.#native.reset(sequence, force))
   }
 
   /** Replaces rules and settings. Members go by the new ones within a second. @throws HermesError `INVALID_ARGUMENT`, also if the key changes */
   async configure(rules: GroupRules, settings: string): Promise<void> {
-    await this.#call(this.#native.configure(nativeRules(rules), settings))
+    await this.#call(() => this.#native.configure(nativeRules(rules), settings))
   }
 
   /** Resolves once everything that was settled or committed before this call is on stable storage. One sync serves all who wait. */
@@ -184,9 +187,9 @@ export class Group {
     return { topic: this.topic, group: this.name }
   }
 
-  async #call(promise: Promise<void>): Promise<void> {
+  async #call(work: () => Promise<void>): Promise<void> {
     try {
-      await promise
+      await patiently(patience, work)
     } catch (error) {
       throw fromNative(error, this.details)
     }

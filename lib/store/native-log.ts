@@ -26,7 +26,7 @@ const mostTries = 5
 const codeOf = (error: unknown): string => (error as { code?: string }).code ?? ''
 
 /** Asks again while `work` is refused for a moment: by a code in `patience`, for so many milliseconds. */
-async function patiently<T>(patience: Readonly<Record<string, number>>, work: () => Promise<T>): Promise<T> {
+export async function patiently<T>(patience: Readonly<Record<string, number>>, work: () => Promise<T>): Promise<T> {
   const begun = performance.now()
   for (let pauseMs = 1; ; pauseMs = Math.min(pauseMs * 2, 50)) {
     try {

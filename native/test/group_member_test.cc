@@ -435,6 +435,29 @@ TEST_F(GroupMember, is_of_no_use_in_a_forked_child) {
   EXPECT_EQ(sequences(member->claim()), range(3, 4));
 }
 
+TEST_F(GroupMember, nobody_waits_for_long_for_one_who_was_stopped_with_the_membership_lock) {
+  append_numbered(appender.get(), 1, 3);
+  const auto group = open_group(log);
+  TestMember a(group);
+  TestMember b(group);
+  const auto held = a.claim();
+  LockFile stopped;
+  ASSERT_TRUE(LockFile::open(group->path(), &stopped).ok());
+  ASSERT_TRUE(stopped.try_lock(kMembershipByte, LockFile::Mode::kExclusive).ok());
+  std::unique_ptr<Member> third;
+  EXPECT_EQ(Member::join(group, {}, &third).code, Code::kTimedOut);
+  std::shared_ptr<Group> again;
+  GroupOpening opening;
+  EXPECT_EQ(Group::open(group->path(), log, &again, &opening).code, Code::kTimedOut);
+  EXPECT_EQ(group->reset(1, false).code, Code::kTimedOut);
+  EXPECT_EQ(a.settle({held[0]}), 1u) << "claims and settlements need no lock";
+  let_lease_end(*a);
+  bool taken = false;
+  for (int looks = 0; looks < 20 && !taken; ++looks) taken = group->look_now(monotonic_ns());
+  EXPECT_TRUE(taken) << "the work of a late member waits for somebody who was stopped";
+  EXPECT_EQ(sequences(b.claim()), range(2, 3));
+}
+
 TEST_F(GroupMember, learns_that_the_group_was_deleted) {
   const auto group = open_group(log);
   TestMember member(group);

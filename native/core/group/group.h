@@ -89,8 +89,8 @@ class Group : public std::enable_shared_from_this<Group> {
  public:
   /// Makes the file, unless there is one of that name. REQUIRES: its folder is there.
   static Status create(const std::string& path, Log& log, const GroupPlan& plan);
-  /// Opens it, and recovers it if nobody else has it open and it was last used in another boot or under another identity. Waits for others that
-  /// join or recover, for some seconds at most; then kBusy. kPositionLost if the file is of another topic of the same name.
+  /// Opens it, and recovers it if nobody else has it open and it was last used in another boot or under another identity. kTimedOut soon if others
+  /// are joining or recovering: to be tried again. kPositionLost if the file is of another topic of the same name.
   static Status open(const std::string& path, std::shared_ptr<Log> log, std::shared_ptr<Group>* out, GroupOpening* opening);
   /// Removes the file. kBusy while anybody has it open, unless `force`: they are told then (kNotFound).
   static Status remove(const std::string& path, bool force);
@@ -187,11 +187,11 @@ class Group : public std::enable_shared_from_this<Group> {
 class MembershipLock {
  public:
   explicit MembershipLock(Group& group) : guard_(group.mutex(), std::defer_lock), lock_(&group.locks(), kMembershipByte) {}
-  /// kBusy after `timeout_ms`: its holder is stopped.
+  /// kTimedOut after `timeout_ms`: others are joining, or its holder is stopped. To be tried again by who can wait.
   Status acquire(uint32_t timeout_ms) {
     guard_.lock();
     Status status = lock_.acquire(timeout_ms);
-    if (status.code == Code::kTimedOut) status = Status::error(Code::kBusy, "another process keeps the group's membership lock: it may be stopped");
+    if (status.code == Code::kTimedOut) status.context = "another process keeps the group's membership lock: it may be stopped";
     return status;
   }
   /// At once, or kBusy.

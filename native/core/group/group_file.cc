@@ -14,7 +14,8 @@ namespace hermes {
 namespace {
 
 constexpr uint64_t kSalt = 0x48524D5350415245;
-constexpr uint32_t kPatienceMs = 10'000;
+/// The lock is held for moments; who is refused comes again, and not on a thread that others need.
+constexpr uint32_t kPatienceMs = 20;
 constexpr size_t kChecked = offsetof(GroupBlock, crc);
 
 /// The part of the file that is checked as a whole.

@@ -12,7 +12,8 @@
 namespace hermes {
 namespace {
 
-constexpr uint32_t kPatienceMs = 10'000;
+/// Who is refused comes again, and not on a thread that others need.
+constexpr uint32_t kPatienceMs = 20;
 /// How old the member's idea of the group's rules may be.
 constexpr uint64_t kRulesNs = 200'000'000;
 

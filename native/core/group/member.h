@@ -71,7 +71,7 @@ struct MemberOptions {
 /// Thread safety: one thread at a time. A forked child can't use its parent's (kForked).
 class Member {
  public:
-  /// Takes a slot. kLimit if all 256 are taken, kBusy if another process keeps the membership lock.
+  /// Takes a slot. kLimit if all 256 are taken, kTimedOut soon if another process keeps the membership lock.
   static Status join(std::shared_ptr<Group> group, const MemberOptions& options, std::unique_ptr<Member>* out);
   /// close()
   ~Member();
