@@ -10,6 +10,7 @@ import { frameBytes, frameHeaderBytes, frameOffset, frameType } from '../frame/f
 import type { From } from '../model/topic.js'
 import type { SubscriberPort } from '../placement/port.js'
 import { Message, MessageCursor, type MessageView } from './message.js'
+import type { CommitOptions, Progress } from './progress.js'
 import { type CloseOptions, checkCloseOptions } from './publisher.js'
 import { type Wait, type WaitingPort, waitForMessages } from './wait.js'
 
@@ -22,6 +23,17 @@ export type Handler<View> = (value: View, message: MessageView) => void
 
 const defaultLimit = 256
 const maxLimit = 65_535
+
+/** How a subscriber reads, waits and fails. */
+export interface SubscriberManner {
+  readonly wait: Wait
+  readonly signal: AbortSignal | undefined
+  readonly skipDamage: boolean
+  readonly onAbort: 'throw' | 'end'
+  readonly onError: ((error: HermesError) => void) | undefined
+  readonly onBehind: 'error' | 'earliest'
+  readonly progress: Progress | undefined
+}
 
 /**
  * Reads one topic from a position on. Made by `topic.subscriber()`. Each subscriber sees every message, in sequence; it holds nobody up and needs no publisher to be there.
@@ -41,6 +53,9 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
   readonly #skipDamage: boolean
   readonly #endsOnAbort: boolean
   readonly #onError: ((error: HermesError) => void) | undefined
+  readonly #skipsRemoved: boolean
+  /** Of a durable subscription. */
+  readonly #progress: Progress | undefined
   /** Was looked at already. */
   #handler: unknown
   #consumer: 'none' | 'poll' | 'iterator' = 'none'
@@ -48,26 +63,19 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
   #closed = new Deferred<void>()
 
   /** @internal */
-  constructor(
-    topic: string,
-    codec: Codec<never, Out, View>,
-    port: SubscriberPort,
-    wait: Wait,
-    signal: AbortSignal | undefined,
-    skipDamage: boolean,
-    onAbort: 'throw' | 'end' = 'throw',
-    onError?: (error: HermesError) => void,
-  ) {
-    this.#endsOnAbort = onAbort === 'end'
-    this.#onError = onError
+  constructor(topic: string, codec: Codec<never, Out, View>, port: SubscriberPort, how: SubscriberManner) {
     this.topic = topic
-    this.wait = wait
+    this.wait = how.wait
     this.#codec = codec
     this.#port = port
     this.#reader = codec.reader()
     this.#cursor = new MessageCursor(port.region)
-    this.#signal = signal
-    this.#skipDamage = skipDamage
+    this.#signal = how.signal
+    this.#skipDamage = how.skipDamage
+    this.#endsOnAbort = how.onAbort === 'end'
+    this.#onError = how.onError
+    this.#skipsRemoved = how.onBehind === 'earliest'
+    this.#progress = how.progress
   }
 
   /** The sequence of the next message to come. */
@@ -129,6 +137,7 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
       this.#consumer = 'none'
       if (port.release !== undefined) port.release()
     }
+    if (this.#progress?.isAutomatic === true && !this.#isClosed) void this.#progress.commitHandled(port.sequence)
     return handled
   }
 
@@ -189,7 +198,12 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
         }
         const batch = this.#take(max)
         this.#port.release?.()
-        if (batch.length > 0) yield batch
+        if (batch.length > 0) {
+          yield batch
+          // Who asks for more is done with it.
+          if (this.#progress?.isAutomatic === true && !this.#isClosed)
+            await this.#progress.commitHandled(this.#port.sequence)
+        }
         if (this.#isClosed) return
       }
     } catch (error) {
@@ -198,6 +212,32 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
     } finally {
       this.#consumer = 'none'
     }
+  }
+
+  /**
+   * Of a durable subscription: notes that everything up to a message is done, so that the next subscriber of this name goes on behind it. Cumulative.
+   *
+   * @param sequence of the last message that is done. Default: everything that was handed out
+   * @throws HermesError `LEASE_LOST` if another subscriber has taken the name over, `OUT_OF_RANGE` for what was not received yet, `UNSUPPORTED` without a name, `CLOSED`
+   */
+  async commit(sequence?: number, options: CommitOptions = {}): Promise<void> {
+    this.#checkOpen()
+    await this.#named().commit(sequence, this.#port.sequence, options)
+  }
+
+  /** Of a durable subscription: the sequence that the next subscriber of this name begins with. @throws HermesError `UNSUPPORTED`, `CLOSED` */
+  get committed(): number {
+    this.#checkOpen()
+    return this.#named().committed
+  }
+
+  #named(): Progress {
+    if (this.#progress !== undefined) return this.#progress
+    throw new HermesError(
+      'UNSUPPORTED',
+      `This subscriber of '${this.topic}' has no name to remember its position by: open it with topic.subscriber({ name: … }).`,
+      { details: { topic: this.topic } },
+    )
   }
 
   /**
@@ -219,6 +259,7 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
     if (this.#isClosed) return
     this.#isClosed = true
     this.#port.close()
+    await this.#progress?.close()
     this.#closed.resolve()
   }
 
@@ -232,6 +273,18 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
   }
 
   #fetch(limit: number): number {
+    try {
+      return this.#fetchHere(limit)
+    } catch (error) {
+      if (!this.#skipsRemoved || !(error instanceof HermesError) || error.code !== 'BEHIND_RETENTION') throw error
+      const { sequence } = this.#port
+      this.#port.seek('earliest')
+      this.#progress?.noteLost(sequence, this.#port.sequence)
+      return this.#fetchHere(limit)
+    }
+  }
+
+  #fetchHere(limit: number): number {
     try {
       const found = this.#port.fetch(limit)
       if (this.#port.opened !== undefined) this.#port = this.#port.opened

@@ -10,6 +10,7 @@ import {
   invalid,
 } from '../base/options.js'
 import { pause } from '../base/pause.js'
+import { checkTopicName } from '../base/topic-name.js'
 import type { Codec } from '../codec/codec.js'
 import { guarded } from '../codec/guarded.js'
 import {
@@ -22,7 +23,10 @@ import {
   type TopicSettings,
 } from '../model/topic.js'
 import { type Ability, type Capabilities, requireAbility } from '../placement/capabilities.js'
-import type { Placement } from '../placement/port.js'
+import type { GroupPlacement, Placement, SubscriberPort } from '../placement/port.js'
+import { Group } from './group.js'
+import { checkGroupOptions, type GroupOptions } from './group-options.js'
+import { Progress } from './progress.js'
 import { type CloseOptions, Publisher } from './publisher.js'
 import { checkFrom, Subscriber } from './subscriber.js'
 import { type Wait, waits } from './wait.js'
@@ -69,6 +73,17 @@ export interface SubscriberOptions {
    * what the topic is; with `create: false` in the topic's options it is refused (`NOT_FOUND`).
    */
   readonly create?: boolean
+  /**
+   * Makes it a durable subscription: it goes on where it has committed, in whatever process it is opened next. One subscriber at a time holds a name (`EXCLUSIVE_HELD`). `from` says where a new name
+   * begins.
+   */
+  readonly name?: string
+  /** With `name`: `manual` (default): by `commit()`; `auto`: also when an iteration asks for what comes next, and when `poll` returns. */
+  readonly commit?: 'manual' | 'auto'
+  /** With `name`: how long a subscriber whose event loop does not turn keeps the name: 100 to 86,400,000 ms. Default 30,000. */
+  readonly leaseMs?: number
+  /** What to do where retention has removed the next message: `error` (default) throws `BEHIND_RETENTION`, `earliest` goes on with the first one that is left. */
+  readonly onBehind?: 'error' | 'earliest'
 }
 
 /** Between two looks for a topic that is waited for: at first, and at most. */
@@ -152,6 +167,10 @@ export class Topic<In, Out = In, View = Out> {
       'create',
       'onAbort',
       'onError',
+      'name',
+      'commit',
+      'leaseMs',
+      'onBehind',
     ])
     const {
       from = this.#owner.transport.defaultFrom ?? 'latest',
@@ -162,6 +181,7 @@ export class Topic<In, Out = In, View = Out> {
       create = false,
       onAbort = 'throw',
       onError,
+      onBehind = 'error',
     } = options
     const start = checkFrom("'from'", from)
     checkChoice('wait', wait, waits)
@@ -171,18 +191,83 @@ export class Topic<In, Out = In, View = Out> {
     checkBoolean('create', create)
     checkChoice('onAbort', onAbort, ['throw', 'end'])
     if (onError !== undefined && typeof onError !== 'function') throw invalid("'onError' must be a function.")
+    checkChoice('onBehind', onBehind, ['error', 'earliest'])
     this.#owner.checkOpen()
     this.#checkSettings(this.#owner.transport.capabilities)
-    const port = await this.#owner.transport.subscriber(this.name, this.#settings, {
-      from: start,
-      verify,
-      signal,
+    const progress = await this.#progress(options, start)
+    try {
+      const port = await this.#subscriberPort(progress?.committed ?? start, options, verify, create, progress)
+      const codec = guarded(this.codec) as unknown as Codec<never, Out, View>
+      const how = { wait, signal, skipDamage: onDamage === 'skip', onAbort, onError, onBehind, progress }
+      return this.#owner.adopt(new Subscriber<Out, View>(this.name, codec, port, how))
+    } catch (error) {
+      await progress?.close()
+      throw error
+    }
+  }
+
+  async #subscriberPort(
+    from: From,
+    { signal, onBehind }: SubscriberOptions,
+    verify: boolean,
+    create: boolean,
+    progress: Progress | undefined,
+  ): Promise<SubscriberPort> {
+    const open = (from: From) =>
+      this.#owner.transport.subscriber(this.name, this.#settings, { from, verify, signal, create })
+    try {
+      return await open(from)
+    } catch (error) {
+      if (onBehind !== 'earliest' || !(error instanceof HermesError) || error.code !== 'BEHIND_RETENTION') throw error
+      const port = await open('earliest')
+      progress?.noteLost(from, port.sequence)
+      return port
+    }
+  }
+
+  /** Of a durable subscription: where it is, and where to note it. */
+  async #progress(options: SubscriberOptions, from: From): Promise<Progress | undefined> {
+    const { name, commit = 'manual', leaseMs, create = false, signal } = options
+    if (name === undefined) {
+      for (const option of ['commit', 'leaseMs'] as const) {
+        if (options[option] !== undefined)
+          throw invalid(`'${option}' is for a durable subscription: give it a 'name', too.`)
+      }
+      return undefined
+    }
+    checkTopicName(name, 'subscription')
+    checkChoice('commit', commit, ['manual', 'auto'])
+    if (leaseMs !== undefined) checkInteger('leaseMs', leaseMs, 100, 86_400_000)
+    const { transport } = this.#owner
+    requireAbility(`Topic '${this.name}'`, transport.capabilities.groups, { topic: this.name, name })
+    const member = `${process.title} ${process.pid}`
+    const port = await (transport as GroupPlacement).position(this.name, this.#settings, name, {
+      from,
+      leaseMs,
+      member,
       create,
+      signal,
     })
+    return new Progress(this.name, name, port, commit === 'auto')
+  }
+
+  /**
+   * Joins a group of the topic, and makes the group if there is none: its members, in all processes and threads, share the topic's messages. Each message is handled by one of them at least once;
+   * what a member had not settled when it died, hung or left goes to the others.
+   *
+   * @param name 1 to 128 characters, as of a topic
+   * @throws HermesError `NOT_FOUND` if there is no topic (`waitUntilExists()` waits for it), `CONFIG_MISMATCH` if the group was made with other options, `POSITION_LOST` if it is of an
+   *   earlier topic of this name, `LIMIT` if it has 256 members, `CODEC_MISMATCH`, `UNSUPPORTED`, `ACCESS_DENIED`, `CORRUPT`, …
+   */
+  async group(name: string, options: GroupOptions<Out> = {}): Promise<Group<Out, View>> {
+    checkTopicName(name, 'group')
     const codec = guarded(this.codec) as unknown as Codec<never, Out, View>
-    return this.#owner.adopt(
-      new Subscriber<Out, View>(this.name, codec, port, wait, signal, onDamage === 'skip', onAbort, onError),
-    )
+    const { port, member } = checkGroupOptions(codec, options)
+    this.#owner.checkOpen()
+    const { transport } = this.#owner
+    requireAbility(`Topic '${this.name}'`, transport.capabilities.groups, { topic: this.name, group: name })
+    const consumer = await (transport as GroupPlacement).consumer(this.name, this.#settings, name, port)
+    return this.#owner.adopt(new Group<Out, View>(this.name, name, codec, consumer, member))
   }
 
   #require(ability: Ability): void {

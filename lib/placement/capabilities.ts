@@ -30,6 +30,8 @@ export interface Capabilities {
   readonly knownPositions: Ability
   /** All messages of a batch have the same timestamp. */
   readonly batchTimestamps: Ability
+  /** Groups and durable subscriptions. */
+  readonly groups: Ability
   /** The files of topics are at hand: `verify`, `repair`, `backup`, `doctor`, and the options of `open()` for new ones. */
   readonly files: Ability
   /** `health()`. */

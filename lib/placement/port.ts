@@ -3,6 +3,7 @@ import type { RecoveryReport } from '../model/recovery.js'
 import type { Maintenance } from '../model/reports.js'
 import type { BrokerHealth, Durability, From, Overflow, TopicInfo, TopicSettings } from '../model/topic.js'
 import type { Capabilities } from './capabilities.js'
+import type { ConsumerOptions, ConsumerPort, PositionOptions, PositionPort } from './consumer-port.js'
 
 /*
  * The contract between the public classes and the placements (local log, shared memory, ring, TCP). A placement moves
@@ -45,6 +46,14 @@ export interface Placement {
   publisher(topic: string, settings: TopicSettings, options: PortOptions): Promise<PublisherPort>
   subscriber(topic: string, settings: TopicSettings, options: SubscriberPortOptions): Promise<SubscriberPort>
   close(): Promise<void>
+}
+
+/** One with the capability `groups`. */
+export interface GroupPlacement extends Placement {
+  /** Joins a group of the topic. */
+  consumer(topic: string, settings: TopicSettings, group: string, options: ConsumerOptions): Promise<ConsumerPort>
+  /** Takes the position of a named subscription. */
+  position(topic: string, settings: TopicSettings, name: string, options: PositionOptions): Promise<PositionPort>
 }
 
 /** A place that was opened, under the name by which it is known from now on. */

@@ -35,9 +35,9 @@ const floors: readonly (readonly string[])[] = [
   ['cli'],
 ]
 
-/** No file has more lines than these, but for those that docs/decisions/0010-the-house.md names. */
+/** No file has more lines than these, but for those that docs/decisions/0011-the-house.md names. */
 const mostLines = 400
-const decision = 'docs/decisions/0010-the-house.md'
+const decision = 'docs/decisions/0011-the-house.md'
 
 const house = readHouse(join(root, 'lib'))
 const floorOf = (room: string): number => floors.findIndex((rooms) => rooms.includes(room))

@@ -13,6 +13,7 @@ export const localCapabilities: Capabilities = {
   immediacy: true,
   knownPositions: true,
   batchTimestamps: true,
+  groups: true,
   files: true,
   health: 'there is no broker here. Ask doctor() how the place is.',
 }

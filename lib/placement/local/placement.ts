@@ -1,6 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { getSystemErrorName } from 'node:util'
 import { HermesError } from '../../base/errors.js'
+import { msgpack } from '../../codec/msgpack.js'
+import { defaultMaxPayloadBytes } from '../../frame/frame.js'
+import { defaultSegmentBytes } from '../../model/limits.js'
 import type { From, Retention, TopicInfo, TopicSettings } from '../../model/topic.js'
 import { callNative, fromNative } from '../../native/error.js'
 import type { NativeLog } from '../../native/types.js'
@@ -10,14 +13,18 @@ import { fromHeld } from '../../store/holders.js'
 import { openAppender, openLog, prepareSeek } from '../../store/native-log.js'
 import { listTopics, openTopicFile, readTopicFile, type TopicFile } from '../../store/topic-file.js'
 import { AwaitedSubscriber, topicDefined } from '../awaited-subscriber.js'
-import type { Placement, PortOptions, SubscriberPort, SubscriberPortOptions } from '../port.js'
+import type { ConsumerOptions, PositionOptions } from '../consumer-port.js'
+import type { GroupPlacement, PortOptions, SubscriberPort, SubscriberPortOptions } from '../port.js'
 import { localCapabilities } from './capabilities.js'
+import { LocalConsumer } from './consumer.js'
+import { DeadLetters, letterBytes } from './dead-letters.js'
 import { LogMaintenance } from './maintenance.js'
+import { LocalPosition } from './position.js'
 import { LocalPublisher } from './publisher.js'
 import { LocalSubscriber } from './subscriber.js'
 
 /** Topics in a directory on this host, durable or in shared memory. Every publisher and subscriber maps the files for itself. */
-export class LocalPlacement implements Placement {
+export class LocalPlacement implements GroupPlacement {
   readonly capabilities = localCapabilities
   readonly maintenance: LogMaintenance
   readonly #directory: Directory
@@ -134,6 +141,65 @@ export class LocalPlacement implements Placement {
       log.close()
       throw fromNative(error, { topic })
     }
+  }
+
+  async consumer(
+    topic: string,
+    settings: TopicSettings,
+    group: string,
+    options: ConsumerOptions,
+  ): Promise<LocalConsumer> {
+    const file = await openTopicFile(this.#directory, topic, { ...settings, create: options.create })
+    const log = await this.#openLog(file, settings)
+    const at = { topic, folder: topicFolder(this.#directory, topic), log, fileMode: this.#directory.fileMode }
+    const letters = (to: string) =>
+      new DeadLetters(topic, group, file.codec.name, log, () => this.#lettersTo(to, file.maxPayloadBytes))
+    try {
+      return await LocalConsumer.join(at, group, options, letters)
+    } catch (error) {
+      log.close()
+      throw fromNative(error, { topic, group })
+    }
+  }
+
+  async position(
+    topic: string,
+    settings: TopicSettings,
+    name: string,
+    options: PositionOptions,
+  ): Promise<LocalPosition> {
+    const file = await openTopicFile(this.#directory, topic, { ...settings, create: options.create })
+    const log = await this.#openLog(file, settings)
+    try {
+      const folder = topicFolder(this.#directory, topic)
+      return await LocalPosition.take({ topic, folder, log, fileMode: this.#directory.fileMode }, name, options)
+    } catch (error) {
+      log.close()
+      throw fromNative(error, { topic, name })
+    }
+  }
+
+  #lettersTo(topic: string, maxPayloadBytes: number): Promise<LocalPublisher> {
+    const { name, fingerprint, schema } = msgpack
+    const most = Math.max(defaultMaxPayloadBytes, maxPayloadBytes + letterBytes)
+    const settings: TopicSettings = {
+      codec: { name, fingerprint, schema },
+      segmentBytes: undefined,
+      maxPayloadBytes: undefined,
+      retention: undefined,
+      lowWaterBytes: undefined,
+      create: true,
+    }
+    return this.#made(topic, settings, most)
+  }
+
+  /** A publisher of a topic that takes messages of this size, if it is made now; one that is there may take smaller ones. */
+  async #made(topic: string, settings: TopicSettings, maxPayloadBytes: number): Promise<LocalPublisher> {
+    const exists = (await readTopicFile(this.#directory, topic)) !== undefined
+    const segmentBytes = Math.max(defaultSegmentBytes, Math.ceil((4 * maxPayloadBytes) / 4096) * 4096)
+    return this.publisher(topic, exists ? settings : { ...settings, segmentBytes, maxPayloadBytes }, {
+      exclusive: false,
+    })
   }
 
   async close(): Promise<void> {}

@@ -1,0 +1,487 @@
+import { onAbort } from '../base/abort.js'
+import { Deferred } from '../base/deferred.js'
+import { HermesError } from '../base/errors.js'
+import { aborted, checkInteger, checkOptions, invalid } from '../base/options.js'
+import type { Codec, Reader } from '../codec/codec.js'
+import { frameHeaderBytes } from '../frame/frame.js'
+import type { GroupReport } from '../model/group.js'
+import type { Claim, ConsumerPort, Outcome } from '../placement/consumer-port.js'
+import type { MemberOptions } from './group-options.js'
+import { type HandleOptions, runHandlers } from './group-run.js'
+import { backOff, Job, type JobHost, leaseLost } from './job.js'
+import { MessageCursor, type MessageView } from './message.js'
+import { type CloseOptions, checkCloseOptions } from './publisher.js'
+import { waitForMessages } from './wait.js'
+
+/** Messages of one claim, at most. */
+const mostClaim = 256
+/** A member claims ahead what it handles in about this time, so that no message waits at a slow member while others have nothing to do. */
+const aheadMs = 10
+/** How long `close` waits for jobs that are not settled, unless it is told. */
+const closeTimeoutMs = 5000
+
+/** Called by `poll` for each message. Both arguments are valid only until it returns. */
+export type JobHandler<View> = (value: View, message: JobView) => void
+
+export interface JobView extends MessageView {
+  /** How often the message was delivered, this time included. */
+  readonly deliveries: number
+}
+
+class JobCursor extends MessageCursor implements JobView {
+  deliveries = 0
+}
+
+/**
+ * One member of a group: the members of all processes share the topic's messages. Each is handled by one of them at least once; what a member that died or hung
+ * had not settled goes to others. Made by `topic.group()`.
+ *
+ * @typeParam Out  what iterators yield: jobs with owned values
+ * @typeParam View what `poll` hands out: valid until the handler returns
+ */
+export class Group<Out, View> implements AsyncDisposable, AsyncIterable<Job<Out>> {
+  readonly topic: string
+  readonly name: string
+  readonly #codec: Codec<never, Out, View>
+  readonly #port: ConsumerPort
+  readonly #options: MemberOptions
+  readonly #reader: Reader<View>
+  readonly #cursor: JobCursor
+  readonly #host: JobHost
+  /** Of the last claim: [#next, #count) were not handed out yet. */
+  #next = 0
+  #count = 0
+  /** Handed out and not settled. */
+  #held = 0
+  /** How much to claim at once. */
+  #ahead = 1
+  #claimedAt = 0
+  #claimedCount = 0
+  #consumer: 'none' | 'poll' | 'iterator' = 'none'
+  #closing: Promise<void> | undefined
+  #isClosed = false
+  #hasLeft = false
+  readonly #closed = new Deferred<void>()
+  /** Resolves when something is settled. */
+  #settled: Deferred<void> | undefined
+  /** Messages that are being put into the dead-letter topic. */
+  readonly #burials = new Set<Promise<unknown>>()
+  #burialFailure: unknown
+
+  /** @internal */
+  constructor(topic: string, name: string, codec: Codec<never, Out, View>, port: ConsumerPort, options: MemberOptions) {
+    this.topic = topic
+    this.name = name
+    this.#codec = codec
+    this.#port = port
+    this.#options = options
+    this.#reader = codec.reader()
+    this.#cursor = new JobCursor(port.region)
+    this.#host = {
+      settle: (job, outcome, delayMs) => this.#settle([job], outcome, delayMs),
+      reject: (job, reason) => this.#reject(job, reason),
+      renew: (job) => {
+        this.#checkOpen()
+        if (job.isSettled) throw invalid(`Message ${job.sequence} is settled already.`)
+        this.#port.renew()
+      },
+    }
+  }
+
+  /** How many messages this member holds that are not settled, those included that were claimed ahead. */
+  get inFlight(): number {
+    return this.#held + this.#count - this.#next
+  }
+
+  /**
+   * Hands up to `limit` messages that are there to `handler`, without waiting, and settles them: each for which the handler returned is done. One for which it threw is
+   * returned, and the error comes out of `poll` with those behind it not handed out. Synchronous; the cheapest way.
+   *
+   * @returns how many messages were handled
+   * @throws HermesError `CLOSED`, `BUSY`, `LEASE_LOST` (the loop had stood still for longer than the lease: what was handled is handled again), `POSITION_LOST`, `DECODE_FAILED`, …
+   */
+  poll(handler: JobHandler<View>, limit: number = mostClaim): number {
+    this.#begin('poll')
+    try {
+      if (typeof handler !== 'function') throw invalid('poll() takes a handler function first.')
+      if (Object.prototype.toString.call(handler) === '[object AsyncFunction]') {
+        throw invalid('poll() takes a handler that is done when it returns. Use `for await` or `run()`.')
+      }
+      checkInteger('limit', limit, 1, mostClaim)
+      const port = this.#port
+      if (port.arrivesByTurn === true)
+        throw new HermesError(
+          'UNSUPPORTED',
+          'poll() of a group is for places on this host. Use `for await` or `run()`.',
+        )
+      if (this.#next === this.#count && !this.#claim(limit)) return 0
+      return this.#handle(handler, limit)
+    } finally {
+      this.#consumer = 'none'
+    }
+  }
+
+  /**
+   * Yields jobs one by one, for ever, waiting when there is none. Ends when the group is closed. What was not yielded was not claimed for good: after a `break` it goes to
+   * the next iteration, or to the other members when the group is closed.
+   *
+   * @throws HermesError as `batches`
+   */
+  async *[Symbol.asyncIterator](): AsyncIterableIterator<Job<Out>> {
+    for await (const [job] of this.#iterate(1)) yield job as Job<Out>
+  }
+
+  /**
+   * Yields what is there, up to `max` jobs at once, waiting when there is nothing. `group.ack(jobs)` settles them together.
+   *
+   * @param max 1 to 256
+   * @throws HermesError `BUSY`, `ABORTED`, `POSITION_LOST` (once; go on), `NOT_FOUND` if the group was deleted, `CORRUPT`, `DECODE_FAILED`
+   */
+  async *batches(max: number = mostClaim): AsyncIterableIterator<Job<Out>[]> {
+    checkInteger('max', max, 1, mostClaim)
+    yield* this.#iterate(max)
+  }
+
+  /**
+   * Handles messages as they come, `concurrency` at a time: one for which the handler's promise resolves is acknowledged, one for which it rejects is returned. Resolves
+   * when the signal fires or the group is closed, once the handlers that are under way have ended.
+   *
+   * @throws HermesError what iterations throw, but for `ABORTED`
+   */
+  run(
+    handler: (job: Job<Out>, context: { readonly signal: AbortSignal }) => unknown,
+    options: HandleOptions<Out> = {},
+  ): Promise<void> {
+    return runHandlers(this, this.topic, this.name, handler, options)
+  }
+
+  /** @internal */
+  async *jobs(signal: AbortSignal): AsyncIterable<Job<Out>> {
+    for await (const [job] of this.#iterate(1, signal)) yield job as Job<Out>
+  }
+
+  /** Settles jobs together. @throws HermesError `LEASE_LOST` with those in `details.sequences` that another member has; the others are settled. `INVALID_ARGUMENT`, `CLOSED` */
+  async ack(jobs: readonly Job<Out>[]): Promise<void> {
+    if (!Array.isArray(jobs) || !jobs.every((job) => job instanceof Job)) throw invalid('ack() takes an array of jobs.')
+    await this.#settle(jobs, 'done', 0)
+  }
+
+  /** What the group and its members are doing. */
+  async describe(): Promise<GroupReport> {
+    this.#checkOpen()
+    return this.#port.describe()
+  }
+
+  /**
+   * Resolves once everything that was acknowledged before this call is on stable storage. Without it, a loss of power may have messages handled again that were acknowledged
+   * shortly before.
+   */
+  async sync(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
+    checkOptions('sync()', options, ['signal'])
+    this.#checkOpen()
+    await this.#port.sync(options.signal)
+  }
+
+  /**
+   * Ends iterations and waits, waits for jobs that are not settled, and leaves the group: what is still not settled goes to the other members. Idempotent.
+   *
+   * @throws HermesError `TIMED_OUT` or `ABORTED` if jobs were not settled by then: they come again. The group is closed all the same
+   */
+  close(options: CloseOptions = {}): Promise<void> {
+    try {
+      checkCloseOptions(options)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+    this.#closing ??= this.#close(options)
+    return this.#closing
+  }
+
+  async #close({ signal, timeoutMs = closeTimeoutMs }: CloseOptions): Promise<void> {
+    this.#isClosed = true
+    this.#releaseAhead()
+    this.#settled?.resolve()
+    this.#port.cancel()
+    const until = performance.now() + timeoutMs
+    while (this.#held > 0 && !signal?.aborted && performance.now() < until)
+      await this.#aSettlement(until - performance.now(), signal)
+    const left = this.#held
+    try {
+      await Promise.allSettled(this.#burials)
+      await this.#port.close()
+    } finally {
+      this.#hasLeft = true
+      this.#closed.resolve()
+    }
+    if (left > 0) {
+      throw new HermesError(
+        signal?.aborted ? 'ABORTED' : 'TIMED_OUT',
+        `${left} messages of topic '${this.topic}' were not settled when the member left group '${this.name}': they come again.`,
+        { details: { topic: this.topic, group: this.name, unsettled: left } },
+      )
+    }
+  }
+
+  /** Resolves once the group is closed. */
+  closed(): Promise<void> {
+    return this.#closed.promise
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  /** Hands out what was claimed, and settles it by runs. */
+  #handle(handler: JobHandler<View>, limit: number): number {
+    const port = this.#port
+    const cursor = this.#cursor
+    const { maxDeliveries } = port.rules
+    const end = Math.min(this.#count, this.#next + limit)
+    let from = this.#next
+    let handled = 0
+    while (this.#next < end) {
+      const at = this.#next++
+      const deliveries = port.deliveriesOf(at)
+      if (maxDeliveries > 0 && deliveries > maxDeliveries) {
+        this.#finish(from, at)
+        from = at + 1
+        this.#bury({ sequence: port.sequenceOf(at), deliveries, number: port.numberOf(at) })
+        continue
+      }
+      const { region } = port
+      const offset = port.payloadAt(at)
+      const length = port.lengthOf(at)
+      cursor.moveTo(region, offset - frameHeaderBytes, length, port.sequenceOf(at))
+      cursor.deliveries = deliveries
+      try {
+        handler(this.#reader.read(region, offset, length), cursor)
+      } catch (error) {
+        this.#finish(from, at)
+        void port.settleClaimed(at, at + 1, 'returned', backOff)
+        this.#releaseAhead()
+        throw this.#explained(error, port.sequenceOf(at))
+      }
+      handled++
+    }
+    this.#finish(from, end)
+    return handled
+  }
+
+  /** Messages `from` to `to` of the last claim are done. */
+  #finish(from: number, to: number): void {
+    if (from === to || this.#port.settleClaimed(from, to, 'done', 0) === to - from) return
+    const sequences = Array.from({ length: to - from }, (_, index) => this.#port.sequenceOf(from + index))
+    this.#releaseAhead()
+    throw leaseLost(this.topic, this.name, sequences)
+  }
+
+  /** What was claimed and not handed out goes to whoever comes next: it does not count as delivered. */
+  #releaseAhead(): void {
+    if (this.#next < this.#count) void this.#port.settleClaimed(this.#next, this.#count, 'released', 0)
+    this.#next = this.#count
+  }
+
+  /* ---- claiming ---- */
+
+  #begin(consumer: 'poll' | 'iterator'): void {
+    this.#checkOpen()
+    if (this.#consumer !== 'none') {
+      throw new HermesError(
+        'BUSY',
+        `This member of group '${this.name}' is in use already. Join once more with topic.group().`,
+      )
+    }
+    this.#consumer = consumer
+  }
+
+  /** @param own ends the iteration, and throws nothing */
+  async *#iterate(max: number, own?: AbortSignal): AsyncGenerator<Job<Out>[], void, void> {
+    this.#begin('iterator')
+    const { wait, endsOnAbort } = this.#options
+    const outer = this.#options.signal
+    const signal = own === undefined ? outer : outer === undefined ? own : AbortSignal.any([own, outer])
+    const port = this.#port
+    const waiting = {
+      arrivesByTurn: port.arrivesByTurn === true,
+      fetch: () => (this.#claim(Math.max(max, this.#ahead)) ? this.#count - this.#next : 0),
+      park: (timeoutMs: number, signal: AbortSignal | undefined) => port.park(timeoutMs, signal),
+    }
+    try {
+      for (;;) {
+        if (this.#isClosed) return
+        if (this.#next === this.#count) {
+          await this.#room(signal)
+          const found = await waitForMessages(waiting, wait, max, signal, () => this.#isClosed)
+          if (found === 0) return
+        }
+        const jobs = this.#take(max)
+        if (jobs.length > 0) yield jobs
+      }
+    } catch (error) {
+      const isAborted = error instanceof HermesError && error.code === 'ABORTED' && signal?.aborted === true
+      if (!isAborted || !(endsOnAbort || own !== undefined)) throw error
+    } finally {
+      if (!this.#isClosed) this.#releaseAhead()
+      this.#consumer = 'none'
+    }
+  }
+
+  /** Waits until this member may hold more. */
+  async #room(signal: AbortSignal | undefined): Promise<void> {
+    while (this.#held >= this.#options.maxInFlight && !this.#isClosed) {
+      if (signal?.aborted) throw aborted(signal)
+      await this.#aSettlement(1000, signal)
+    }
+  }
+
+  async #aSettlement(timeoutMs: number, signal: AbortSignal | undefined): Promise<void> {
+    this.#settled ??= new Deferred<void>()
+    const { promise, resolve } = this.#settled
+    const timer = setTimeout(resolve, timeoutMs)
+    const forget = signal && !signal.aborted ? onAbort(signal, resolve) : undefined
+    await promise
+    clearTimeout(timer)
+    forget?.()
+    this.#settled = undefined
+  }
+
+  /** Claims up to `limit`; puts aside what was delivered too often. False: there is nothing. */
+  #claim(limit: number): boolean {
+    if (this.#burialFailure !== undefined) {
+      const failure = this.#burialFailure
+      this.#burialFailure = undefined
+      throw failure
+    }
+    const now = performance.now()
+    this.#adapt(now)
+    const most = Math.min(limit, mostClaim, this.#options.maxInFlight - this.#held)
+    if (most <= 0) return false
+    const port = this.#port
+    const count = port.claim(most)
+    this.#next = 0
+    this.#count = count
+    this.#claimedAt = now
+    this.#claimedCount = count
+    return count > 0
+  }
+
+  /** How much to claim next time: what was handled of the last claim within `aheadMs`. */
+  #adapt(now: number): void {
+    if (this.#claimedCount === 0) return
+    const tookMs = now - this.#claimedAt
+    const fits = Math.floor((this.#claimedCount * aheadMs) / Math.max(tookMs, 0.001))
+    this.#ahead = Math.max(1, Math.min(mostClaim, fits, 2 * this.#ahead))
+    this.#claimedCount = 0
+  }
+
+  /** Makes jobs of what was claimed, up to `max`. */
+  #take(max: number): Job<Out>[] {
+    const port = this.#port
+    const { maxDeliveries } = port.rules
+    const jobs: Job<Out>[] = []
+    while (this.#next < this.#count && jobs.length < max) {
+      const at = this.#next++
+      const sequence = port.sequenceOf(at)
+      const deliveries = port.deliveriesOf(at)
+      const number = port.numberOf(at)
+      if (maxDeliveries > 0 && deliveries > maxDeliveries) {
+        this.#bury({ sequence, deliveries, number })
+        continue
+      }
+      const { region } = port
+      let value: Out
+      try {
+        value = this.#codec.decode(region, port.payloadAt(at), port.lengthOf(at))
+      } catch (error) {
+        if (jobs.length > 0) {
+          // What came before it first.
+          this.#next = at
+          return jobs
+        }
+        void port.settle([{ sequence, deliveries, number }], 'returned', backOff)
+        const told = this.#explained(error, sequence)
+        if (this.#options.onError === undefined || !(told instanceof HermesError)) throw told
+        this.#options.onError(told)
+        continue
+      }
+      const stamp = port.timestampOf(at)
+      this.#held++
+      jobs.push(
+        new Job(this.#host, value, sequence, Number(stamp & 0xffff_ffffn), Number(stamp >> 32n), deliveries, number),
+      )
+    }
+    return jobs
+  }
+
+  /** Puts a message into the dead-letter topic that was delivered too often. If that fails it stays claimed, and comes again with the lease or the member's end. */
+  #bury(claim: Claim): void {
+    const burial = Promise.resolve(
+      this.#port.reject(claim, `delivered ${claim.deliveries - 1} times without being handled`),
+    )
+      .catch(async (error: unknown) => {
+        this.#burialFailure = error
+        if (!this.#isClosed) await this.#port.settle([claim], 'returned', backOff)
+      })
+      .catch(() => undefined)
+      .finally(() => this.#burials.delete(burial))
+    this.#burials.add(burial)
+  }
+
+  /* ---- settling ---- */
+
+  async #settle(jobs: readonly Job<unknown>[], outcome: Outcome, delayMs: number): Promise<void> {
+    if (this.#hasLeft) throw this.#closedError()
+    if (new Set(jobs).size !== jobs.length) throw invalid('A job stands in the list twice.')
+    for (const job of jobs) if (job.isSettled) job.markSettled()
+    for (const job of jobs) job.markSettled()
+    this.#held -= jobs.length
+    const lost = this.#port.settle(jobs, outcome, delayMs)
+    // Where order counts, nothing behind it goes before it.
+    if (outcome !== 'done' && this.#options.isOrdered) this.#releaseAhead()
+    this.#settled?.resolve()
+    const late = lost instanceof Promise ? await lost : lost
+    if (late.length > 0)
+      throw leaseLost(
+        this.topic,
+        this.name,
+        late.map(({ sequence }) => sequence),
+      )
+  }
+
+  async #reject(job: Job<unknown>, reason: string): Promise<void> {
+    if (this.#hasLeft) throw this.#closedError()
+    job.markSettled()
+    let mine: boolean
+    try {
+      mine = await this.#port.reject(job, reason)
+    } catch (error) {
+      job.reopen()
+      throw error
+    }
+    this.#held--
+    this.#settled?.resolve()
+    if (!mine) throw leaseLost(this.topic, this.name, [job.sequence])
+  }
+
+  /* ---- errors ---- */
+
+  /** A codec does not know which message it reads. */
+  #explained(error: unknown, sequence: number): unknown {
+    if (!(error instanceof HermesError) || 'sequence' in error.details) return error
+    if (error.code !== 'DECODE_FAILED' && error.code !== 'VALIDATION_FAILED') return error
+    const { code, message, details, cause } = error
+    const { topic, name } = this
+    return new HermesError(code, `Message ${sequence} of topic '${topic}': ${message}`, {
+      cause,
+      details: { ...details, topic, group: name, sequence },
+    })
+  }
+
+  #checkOpen(): void {
+    if (this.#isClosed) throw this.#closedError()
+  }
+
+  #closedError(): HermesError {
+    return new HermesError('CLOSED', `This member of group '${this.name}' has left. Join again with topic.group().`)
+  }
+}
