@@ -51,8 +51,12 @@ export interface WaitOptions {
 
 export const mostTimeoutMs = 3_600_000
 
+/** What a call waits with that was given no options: there is nothing to check in them. */
+export const noOptions: WaitOptions = Object.freeze({})
+
 /** @throws HermesError `INVALID_ARGUMENT`, `UNKNOWN_OPTION`; `ABORTED` if the signal has fired already */
 export function checkWaitOptions(where: string, options: WaitOptions, others: readonly string[] = []): void {
+  if (options === noOptions) return
   checkOptions(where, options, [...others, 'signal', 'timeoutMs'])
   if (options.timeoutMs !== undefined) checkInteger('timeoutMs', options.timeoutMs, 0, mostTimeoutMs)
   checkSignal(options.signal)
@@ -63,12 +67,21 @@ export function checkWaitOptions(where: string, options: WaitOptions, others: re
  *
  * @param late makes the error for the time-out
  */
-export async function bounded<T>(
+export function bounded<T>(
   { signal, timeoutMs }: WaitOptions,
   wait: (signal: AbortSignal | undefined) => Promise<T>,
   late: () => HermesError,
 ): Promise<T> {
-  if (timeoutMs === undefined) return wait(signal)
+  // Most waits are not timed: they need no promise of their own.
+  return timeoutMs === undefined ? wait(signal) : timed(signal, timeoutMs, wait, late)
+}
+
+async function timed<T>(
+  signal: AbortSignal | undefined,
+  timeoutMs: number,
+  wait: (signal: AbortSignal | undefined) => Promise<T>,
+  late: () => HermesError,
+): Promise<T> {
   const either = new AbortController()
   let isLate = false
   const timer = setTimeout(() => {
@@ -88,8 +101,11 @@ export async function bounded<T>(
 }
 
 /** The promise, or an `ABORTED` error if the signal fires first. */
-export async function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return promise
+export function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  return signal === undefined ? promise : raced(promise, signal)
+}
+
+async function raced<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   if (signal.aborted) throw aborted(signal)
   let forget = () => {}
   const fired = new Promise<never>((_, reject) => {

@@ -3,7 +3,7 @@ import { packetType } from '../wire/packet.js'
 import { u64Packet } from '../wire/packet-writer.js'
 import type { Rights } from './access.js'
 import type { Admission, Guest } from './admission.js'
-import type { EngineSocket, SocketHandler } from './engine/engine.js'
+import { type EngineSocket, readBytes, type SocketHandler } from './engine/engine.js'
 import type { Scheduler, Worker } from './scheduler.js'
 import { Session } from './session.js'
 import type { SessionHost, SessionPort } from './session-port.js'
@@ -13,9 +13,6 @@ const mostWaitingBytes = 1024 * 1024
 
 /** So many bytes of frames are rather copied behind their head than written in two pieces, which takes Node 4 µs more. */
 const mostCopiedBytes = 2048
-
-/** After a read of so many bytes others have their turn: libuv would go on reading from the same socket. */
-const largeReadBytes = 128 * 1024
 
 /** Who does not take the last words is cut off after this time. */
 const lastWordsMs = 1000
@@ -34,6 +31,9 @@ export class Connection implements SessionPort, SocketHandler, Worker {
   readonly #host: ConnectionHost
   readonly #guest: Guest
   readonly #socket: EngineSocket
+  /** Each turn asks for the party: a string that is made anew has to be hashed anew. */
+  readonly #addressParty: string
+  #identityParty: string | undefined
   /** Made when something arrives: who says nothing costs less. */
   #session: Session | undefined
   #ended = false
@@ -56,14 +56,18 @@ export class Connection implements SessionPort, SocketHandler, Worker {
     this.#host = host
     this.#guest = guest
     this.address = guest.address
+    this.#addressParty = `address ${guest.address}`
     this.#socket = socket
   }
 
   /** Clients of one identity share what it may use of the broker's time; where nobody is asked, those of one address. */
   get party(): string {
     const { identity } = this.#guest
-    if (identity !== undefined) return `identity ${identity}`
-    return this.#session?.isOpen === true ? `address ${this.address}` : 'strangers'
+    if (identity !== undefined) {
+      this.#identityParty ??= `identity ${identity}`
+      return this.#identityParty
+    }
+    return this.#session?.isOpen === true ? this.#addressParty : 'strangers'
   }
 
   get #talk(): Session {
@@ -103,7 +107,9 @@ export class Connection implements SessionPort, SocketHandler, Worker {
     }
     this.#chunk = chunk
     this.#host.scheduler.offer(this)
-    if (chunk.length >= largeReadBytes && !this.#ended) {
+    // A read that fills the buffer is followed by another from the same socket, as libuv has it: others have their turn before. After a shorter
+    // one they have it anyway, and to stop and begin again would cost more than most reads.
+    if (chunk.length >= readBytes && !this.#ended) {
       this.#rests = true
       this.#host.scheduler.queue(this)
     }

@@ -65,12 +65,22 @@ export class Outlets<One extends Outlet> {
 
   /** Sends to all what there is for them. Called when this broker has appended, and when others may have. */
   pump(): boolean {
+    const news = this.#all.size > 1 ? this.#pumpMany() : this.#pumpOne()
+    if (news) this.#lastNews = performance.now()
+    return news
+  }
+
+  #pumpOne(): boolean {
+    for (const outlet of this.#all) return outlet.note().deliver()
+    return false
+  }
+
+  #pumpMany(): boolean {
     // Each of them once, for all its outlets here.
     const hosts = new Set<OutletHost>()
     for (const outlet of this.#all) hosts.add(outlet.note())
     let news = false
     for (const host of hosts) if (host.deliver()) news = true
-    if (news) this.#lastNews = performance.now()
     return news
   }
 

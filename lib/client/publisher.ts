@@ -1,4 +1,4 @@
-import { bounded, checkWaitOptions, mostTimeoutMs, onAbort, type WaitOptions } from '../base/abort.js'
+import { bounded, checkWaitOptions, mostTimeoutMs, noOptions, onAbort, type WaitOptions } from '../base/abort.js'
 import { Deferred } from '../base/deferred.js'
 import { HermesError } from '../base/errors.js'
 import { checkChoice, checkInteger, checkOptions, invalid, isSignal, show } from '../base/options.js'
@@ -166,18 +166,19 @@ export class Publisher<In> implements AsyncDisposable {
    *
    * @throws HermesError as `publish`; `ABORTED`, `TIMED_OUT` (the message may be published all the same); `UNSUPPORTED` for `synced` in a `ring:` place
    */
-  async publishAsync(value: In, options: PublishOptions = {}): Promise<Receipt> {
+  async publishAsync(value: In, options: PublishOptions = noOptions): Promise<Receipt> {
     checkWaitOptions('publishAsync()', options, ['durability'])
-    const { durability = this.durability } = options
+    const { durability = this.durability, signal, timeoutMs } = options
     checkChoice('durability', durability, durabilities)
     // Before the message is there: what can't be kept must not be half done.
     if (durability === 'synced') this.#requireSyncing()
     if (!this.#accepts) throw this.#refusal()
     this.#port.append(this.#encode(value))
     if (this.durability === 'synced') this.#synced ??= this.#port.ticket - 1
+    if (timeoutMs === undefined) return this.#receipt(durability, signal)
     return bounded(
-      options,
-      (signal) => this.#receipt(durability, signal),
+      { signal, timeoutMs },
+      (either) => this.#receipt(durability, either),
       () =>
         this.#late(
           'publishAsync()',
@@ -198,7 +199,7 @@ export class Publisher<In> implements AsyncDisposable {
   }
 
   /** Resolves when `publish` may go on after it returned false. */
-  async ready(options: WaitOptions = {}): Promise<void> {
+  async ready(options: WaitOptions = noOptions): Promise<void> {
     checkWaitOptions('ready()', options)
     if (this.#state === 'closed') throw this.#closedError()
     const wait = async (signal: AbortSignal | undefined) => {
@@ -215,7 +216,7 @@ export class Publisher<In> implements AsyncDisposable {
    *
    * @throws HermesError `CLOSED`, `ABORTED`, `TIMED_OUT`, `IO_FAILED`; `UNSUPPORTED` for `synced` in a `ring:` place
    */
-  async flush(durability: Durability = this.durability, options: WaitOptions = {}): Promise<void> {
+  async flush(durability: Durability = this.durability, options: WaitOptions = noOptions): Promise<void> {
     checkChoice('durability', durability, durabilities)
     checkWaitOptions('flush()', options)
     if (this.#state === 'closed') throw this.#closedError()

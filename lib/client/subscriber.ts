@@ -1,4 +1,4 @@
-import { bounded, checkWaitOptions, type WaitOptions } from '../base/abort.js'
+import { bounded, checkWaitOptions, noOptions, type WaitOptions } from '../base/abort.js'
 import { Deferred } from '../base/deferred.js'
 import { HermesError } from '../base/errors.js'
 import { refusePromise } from '../base/handler.js'
@@ -60,6 +60,9 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
   #handler: unknown
   #consumer: 'none' | 'poll' | 'iterator' = 'none'
   #isClosed = false
+  readonly #hasClosed = () => this.#isClosed
+  /** Made for the first wait: one object serves all. */
+  #waiting: WaitingPort | undefined
   #closed = new Deferred<void>()
 
   /** @internal */
@@ -146,16 +149,18 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
    *
    * @throws HermesError `ABORTED`, `TIMED_OUT`, `CLOSED`
    */
-  async ready(options: WaitOptions = {}): Promise<void> {
+  async ready(options: WaitOptions = noOptions): Promise<void> {
     checkWaitOptions('ready()', options)
     this.#checkOpen()
     if (this.#port.offset < this.#port.end) return
     const { signal = this.#signal, timeoutMs } = options
-    const wait = async (signal: AbortSignal | undefined) => {
-      const found = await waitForMessages(this.#fetchingPort(), this.wait, 1, signal, () => this.#isClosed)
-      if (found === 0) throw this.#closedError()
-    }
-    await bounded({ signal, timeoutMs }, wait, () => this.#late(timeoutMs))
+    if (timeoutMs === undefined) await this.#found(signal)
+    else
+      await bounded(
+        { signal, timeoutMs },
+        (either) => this.#found(either),
+        () => this.#late(timeoutMs),
+      )
   }
 
   /**
@@ -187,13 +192,7 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
     try {
       for (;;) {
         if (this.#port.offset >= this.#port.end) {
-          const found = await waitForMessages(
-            this.#fetchingPort(),
-            this.wait,
-            ahead,
-            this.#signal,
-            () => this.#isClosed,
-          )
+          const found = await waitForMessages(this.#fetchingPort(), this.wait, ahead, this.#signal, this.#hasClosed)
           if (found === 0) return
         }
         const batch = this.#take(max)
@@ -298,11 +297,17 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
 
   /** What waits look at: the port as it is by then, with damage handled as the subscriber was told. */
   #fetchingPort(): WaitingPort {
-    return {
-      arrivesByTurn: this.#port.arrivesByTurn === true,
+    this.#waiting ??= {
       fetch: (limit) => this.#fetch(limit),
       park: (timeoutMs, signal) => this.#port.park(timeoutMs, signal),
     }
+    this.#waiting.arrivesByTurn = this.#port.arrivesByTurn === true
+    return this.#waiting
+  }
+
+  async #found(signal: AbortSignal | undefined): Promise<void> {
+    const found = await waitForMessages(this.#fetchingPort(), this.wait, 1, signal, this.#hasClosed)
+    if (found === 0) throw this.#closedError()
   }
 
   /** Decodes what was fetched, up to `max` messages. */

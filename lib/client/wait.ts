@@ -14,7 +14,9 @@ export type Wait = 'spin' | 'yield' | 'park' | 'adaptive'
 export const waits: readonly Wait[] = ['spin', 'yield', 'park', 'adaptive']
 
 /** What a wait needs of a subscriber's port. */
-export type WaitingPort = Pick<SubscriberPort, 'arrivesByTurn' | 'fetch' | 'park'>
+export interface WaitingPort extends Pick<SubscriberPort, 'fetch' | 'park'> {
+  arrivesByTurn?: boolean
+}
 
 /** Between two looks at the clock while spinning. */
 const spinsPerLook = 64

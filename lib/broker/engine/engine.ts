@@ -3,6 +3,9 @@
  * own streams; `serve()` chooses. test/broker/engine.test.ts holds for each.
  */
 
+/** Read at once from one socket, at most. */
+export const readBytes = 256 * 1024
+
 /** A connection, from the moment that it may carry the protocol's bytes. */
 export interface EngineSocket {
   /** The common name in the client's certificate, if it was checked. */

@@ -1,8 +1,6 @@
 import { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
-
-/** Read at once, at most. */
-const readBytes = 256 * 1024
+import { readBytes } from './engine.js'
 
 /**
  * What arrives on any connection is read into this one buffer, and has been taken from it before anything else is read. Node would
