@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <fcntl.h>
 #include <unistd.h>
@@ -72,11 +73,25 @@ TEST(File, classifies_what_the_system_says) {
   File file;
   EXPECT_EQ(File::open("/does/not/exist", false, &file).code, Code::kNotFound);
   EXPECT_EQ(File::open("/etc/passwd/x", false, &file).code, Code::kNotADirectory);
-  EXPECT_EQ(File::open("/tmp", true, &file).code, Code::kNotHermes);
   EXPECT_EQ(Status::from_errno(ENOSPC, "x").code, Code::kDiskFull);
   EXPECT_EQ(Status::from_errno(EDQUOT, "x").code, Code::kDiskFull);
   EXPECT_EQ(Status::from_errno(EACCES, "x").code, Code::kAccessDenied);
   EXPECT_EQ(Status::from_errno(EIO, "x").code, Code::kIoFailed);
+}
+
+TEST(File, waits_for_nobody_where_something_else_is_in_its_place) {
+  const Folder folder;
+  const std::string pipe = folder.path() + "/pipe";
+  const std::string link = folder.path() + "/link";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  ASSERT_EQ(::symlink((folder.path() + "/none").c_str(), link.c_str()), 0);
+  File file;
+  for (const bool writable : {false, true}) {
+    EXPECT_EQ(File::open(folder.path(), writable, &file).code, Code::kCorrupt);
+    EXPECT_EQ(File::open(pipe, writable, &file).code, Code::kCorrupt);
+    EXPECT_EQ(File::open("/dev/null", writable, &file).code, Code::kCorrupt);
+    EXPECT_FALSE(File::open(link, writable, &file).ok());
+  }
 }
 
 TEST(File, finds_data_behind_a_hole) {
