@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { HermesError } from '../base/errors.js'
 import { checkInteger, checkOptions, invalid, isSignal, show } from '../base/options.js'
 import type { Job } from './job.js'
@@ -56,9 +55,12 @@ export async function runHandlers<Out>(
   } finally {
     ended.abort()
     if (running.size > 0) {
-      const over = new AbortController()
-      const all = Promise.all(running).then(() => over.abort())
-      await Promise.race([all, sleep(graceMs, undefined, { signal: over.signal }).catch(() => undefined)])
+      let timer: ReturnType<typeof setTimeout> | undefined
+      const over = new Promise<void>((resolve) => {
+        timer = setTimeout(resolve, graceMs)
+      })
+      await Promise.race([Promise.all(running), over])
+      clearTimeout(timer)
       giveUp.abort()
       await Promise.all(running)
     }
