@@ -23,10 +23,12 @@ const names = [
   'python',
   'python-client',
   'package',
+  'nodes',
   'cmake-package',
   'models',
   'fuzz',
   'arm64',
+  'arm64-addon',
   'native-asan',
   'native-tsan',
 ]

@@ -90,6 +90,26 @@ export const suite = {
       if (!existsSync(join(types, 'node')))
         symlinkSync(join(root, 'node_modules', '@types', 'node'), join(types, 'node'))
       await expect('TypeScript with NodeNext compiles against it', tsc, ['-p', folder])
+      // A CommonJS file that imports an ES module is for NodeNext alone.
+      const esm = [
+        '--ignoreConfig',
+        '--noEmit',
+        '--skipLibCheck',
+        'false',
+        '--target',
+        'es2022',
+        '--lib',
+        'es2022,esnext.disposable',
+        '--strict',
+        '--types',
+        'node',
+      ]
+      for (const [kind, ...module] of [
+        ['Node16', '--module', 'node16'],
+        ['a bundler', '--module', 'esnext', '--moduleResolution', 'bundler'],
+      ]) {
+        await expect(`TypeScript for ${kind} compiles against it`, tsc, [...esm, ...module, 'esm.ts'], { cwd: folder })
+      }
       const [major, minor] = process.versions.node.split('.').map(Number)
       const programs = ['out/esm.js', 'out/addon.js']
       if (major > 20 || minor >= 19) programs.push('out/cjs.cjs')

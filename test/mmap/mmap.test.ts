@@ -381,7 +381,8 @@ describe('the life of a mapping', () => {
        if (moved !== undefined) { new Uint8Array(moved).fill(1); globalThis.gc(); await new Promise(setImmediate); new Uint8Array(moved).fill(2) }
        console.log(buffer.length, count())`,
       '--expose-gc',
-      '--harmony-rab-gsab-transfer',
+      // ArrayBuffer.prototype.transfer is behind this option in Node 20, and without one from 22 on.
+      ...(process.versions.node.startsWith('20.') ? ['--harmony-rab-gsab-transfer'] : []),
     )
     expect(output).toBe('0 0')
   })
