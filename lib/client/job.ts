@@ -27,7 +27,7 @@ export const backOff = -1
 export class Job<Out> extends Message<Out> implements Claim {
   /** How often the message was delivered, this time included: 2 or more tells of a redelivery. 255 stands for 255 or more. */
   readonly deliveries: number
-  /** @internal Tells this claim of the message from others. */
+  /** Tells this delivery of the message from others. */
   readonly number: number
   readonly #host: JobHost
   #settled = false
