@@ -1,6 +1,6 @@
 /*
  * What the broker needs of a network: to listen, to accept, to read, to write, to know what waits, and to close. node.ts has it from Node's
- * own streams; `serve()` chooses. test/broker/engine.test.ts holds for each.
+ * own streams; `serve()` chooses. The suites of test/broker run over it.
  */
 
 /** Read at once from one socket, at most. */
