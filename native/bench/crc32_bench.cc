@@ -49,8 +49,8 @@ void frame_from_registers(benchmark::State& state, const Crc32Path* path) {
   const Frame frame(length);
   std::uint64_t sequence = 0;
   for (auto _ : state) {
-    benchmark::DoNotOptimize(path->words(0x101 | sequence << 32, sequence >> 32 | sequence << 32,
-                                         64, frame.start + 32, length));
+    benchmark::DoNotOptimize(
+        path->words(0x101 | sequence << 32, sequence >> 32 | sequence << 32, 64, frame.start + 32, length));
     ++sequence;
   }
   state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations() * (24 + length)));
@@ -61,8 +61,7 @@ void frame_latency(benchmark::State& state, const Crc32Path* path) {
   const Frame frame(length);
   std::uint64_t sequence = 0;
   for (auto _ : state) {
-    sequence = path->words(0x101 | sequence << 32, sequence >> 32 | sequence << 32, 64,
-                           frame.start + 32, length);
+    sequence = path->words(0x101 | sequence << 32, sequence >> 32 | sequence << 32, 64, frame.start + 32, length);
   }
   benchmark::DoNotOptimize(sequence);
 }
@@ -123,11 +122,9 @@ int register_all() {
     if (!path->available()) continue;
     const std::string name = path->name;
     for (const int length : {8, 16, 32, 61, 64, 128, 256, 512, 1024}) {
-      benchmark::RegisterBenchmark(("frame/" + name).c_str(), frame_from_registers, path)
-          ->Arg(length);
+      benchmark::RegisterBenchmark(("frame/" + name).c_str(), frame_from_registers, path)->Arg(length);
       benchmark::RegisterBenchmark(("latency/" + name).c_str(), frame_latency, path)->Arg(length);
-      benchmark::RegisterBenchmark(("verify/" + name).c_str(), frame_from_memory, path)
-          ->Arg(length);
+      benchmark::RegisterBenchmark(("verify/" + name).c_str(), frame_from_memory, path)->Arg(length);
     }
     for (const int length : {1024, 4096, 64 << 10, 1 << 20}) {
       benchmark::RegisterBenchmark(("bytes/" + name).c_str(), plain_bytes, path)->Arg(length);

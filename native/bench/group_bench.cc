@@ -19,7 +19,8 @@ constexpr uint64_t kMessages = 400'000;
 class GroupBench : public benchmark::Fixture {
  public:
   void SetUp(const benchmark::State& state) override {
-    std::string pattern = (std::filesystem::exists("/dev/shm") ? "/dev/shm" : "/tmp") + std::string("/hermes-bench-XXXXXX");
+    std::string pattern =
+        (std::filesystem::exists("/dev/shm") ? "/dev/shm" : "/tmp") + std::string("/hermes-bench-XXXXXX");
     folder = ::mkdtemp(pattern.data());
     TopicSettings settings;
     std::shared_ptr<Log> log;
@@ -93,7 +94,13 @@ BENCHMARK_DEFINE_F(GroupBench, settled_one_at_a_time)(benchmark::State& state) {
   state.SetItemsProcessed(static_cast<int64_t>(messages));
 }
 
-BENCHMARK_REGISTER_F(GroupBench, batches)->ArgNames({"at_once", "kind"})->Args({256, 0})->Args({256, 1})->Args({256, 2})->Args({16, 0})->Args({1, 0});
+BENCHMARK_REGISTER_F(GroupBench, batches)
+    ->ArgNames({"at_once", "kind"})
+    ->Args({256, 0})
+    ->Args({256, 1})
+    ->Args({256, 2})
+    ->Args({16, 0})
+    ->Args({1, 0});
 BENCHMARK_REGISTER_F(GroupBench, settled_one_at_a_time)->ArgNames({"at_once", "kind"})->Args({256, 0})->Args({1, 0});
 
 }  // namespace

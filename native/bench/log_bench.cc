@@ -28,7 +28,8 @@ namespace {
 struct Topic {
   explicit Topic(uint64_t segment_bytes) {
     const char* const parent = std::getenv("HERMES_BENCH_DIR");
-    folder = (parent != nullptr ? std::string(parent) : std::filesystem::temp_directory_path().string()) + "/hermes-bench-XXXXXX";
+    folder = (parent != nullptr ? std::string(parent) : std::filesystem::temp_directory_path().string()) +
+             "/hermes-bench-XXXXXX";
     if (::mkdtemp(folder.data()) == nullptr) return;
     TopicSettings settings;
     settings.segment_bytes = segment_bytes;
@@ -85,11 +86,18 @@ void append(benchmark::State& state) {
   const auto length = static_cast<uint32_t>(state.range(1));
   const std::vector<std::byte> payload(length, std::byte{7});
   for (auto _ : state) {
-    if (appender->append(payload.data(), length) != Code::kOk) return state.SkipWithError(appender->last_error().context.c_str());
+    if (appender->append(payload.data(), length) != Code::kOk)
+      return state.SkipWithError(appender->last_error().context.c_str());
   }
   state.SetItemsProcessed(state.iterations());
 }
-BENCHMARK(append)->ArgNames({"shared", "bytes"})->Args({1, 64})->Args({0, 64})->Args({1, 16})->Args({1, 256})->Args({1, 1024});
+BENCHMARK(append)
+    ->ArgNames({"shared", "bytes"})
+    ->Args({1, 64})
+    ->Args({0, 64})
+    ->Args({1, 16})
+    ->Args({1, 256})
+    ->Args({1, 1024});
 
 void append_batch(benchmark::State& state) {
   constexpr uint32_t kCount = 256;
@@ -142,7 +150,8 @@ void rotation(benchmark::State& state) {
     if (appender == nullptr) return state.SkipWithError("no topic");
     uint64_t before = clock.now_ns();
     for (uint32_t& took : nanoseconds) {
-      if (appender->append(payload.data(), 64) != Code::kOk) return state.SkipWithError(appender->last_error().context.c_str());
+      if (appender->append(payload.data(), 64) != Code::kOk)
+        return state.SkipWithError(appender->last_error().context.c_str());
       const uint64_t now = clock.now_ns();
       took = now > before ? static_cast<uint32_t>(std::min<uint64_t>(now - before, ~uint32_t{0})) : 0;
       before = std::max(now, before);
@@ -150,7 +159,9 @@ void rotation(benchmark::State& state) {
     rotations = topic.log->active() - 1;
   }
   std::sort(nanoseconds.begin(), nanoseconds.end());
-  const auto percentile = [&](double p) { return static_cast<double>(nanoseconds[static_cast<size_t>(p * (kMessages - 1))]); };
+  const auto percentile = [&](double p) {
+    return static_cast<double>(nanoseconds[static_cast<size_t>(p * (kMessages - 1))]);
+  };
   state.counters["p50_ns"] = percentile(0.5);
   state.counters["p99_ns"] = percentile(0.99);
   state.counters["p99.9_ns"] = percentile(0.999);

@@ -26,8 +26,8 @@ napi_value crc32_of(napi_env env, napi_callback_info raw) {
   size_t length = 0;
   void* data = nullptr;
   uint32_t seed = 0;
-  if (napi_get_typedarray_info(env, info[0], &type, &length, &data, nullptr, nullptr) != napi_ok || type != napi_uint8_array ||
-      (info.Length() > 1 && !read(env, info[1], &seed))) {
+  if (napi_get_typedarray_info(env, info[0], &type, &length, &data, nullptr, nullptr) != napi_ok ||
+      type != napi_uint8_array || (info.Length() > 1 && !read(env, info[1], &seed))) {
     return throw_usage(env, "crc32(bytes: Uint8Array, seed: number)");
   }
   return to_number(env, crc32(seed, static_cast<const std::byte*>(data), length));

@@ -11,15 +11,13 @@ namespace hermes::binding {
 using namespace append_scratch;
 
 napi_value AppenderHandle::define(napi_env env) {
-  return define_class(env, "Appender",
-                     {method<&AppenderHandle::attach>("attach"),
-                      method<&AppenderHandle::ingest_function>("ingestFunction"),
-                      method<&AppenderHandle::last_error>("lastError"),
-                      method<&AppenderHandle::has_room>("hasRoom"), method<&AppenderHandle::sync>("sync"),
-                      method<&AppenderHandle::settle>("settle"),
-                      method<&AppenderHandle::check_interval>("checkInterval"),
-                      method<&AppenderHandle::prepare_to_close>("prepareToClose"),
-                      method<&AppenderHandle::close>("close")});
+  return define_class(
+      env, "Appender",
+      {method<&AppenderHandle::attach>("attach"), method<&AppenderHandle::ingest_function>("ingestFunction"),
+       method<&AppenderHandle::last_error>("lastError"), method<&AppenderHandle::has_room>("hasRoom"),
+       method<&AppenderHandle::sync>("sync"), method<&AppenderHandle::settle>("settle"),
+       method<&AppenderHandle::check_interval>("checkInterval"),
+       method<&AppenderHandle::prepare_to_close>("prepareToClose"), method<&AppenderHandle::close>("close")});
 }
 
 void AppenderHandle::adopt(std::unique_ptr<Appender> appender, uint32_t sync_interval_ms) {
@@ -84,8 +82,9 @@ napi_value AppenderHandle::append_batch(napi_env env, napi_callback_info info) {
     return nullptr;
   }
   const bool fits = bytes <= scratch.size() - kFramesAt;
-  self->finish(fits ? self->appender_->append_batch(scratch.bytes() + kFramesAt, bytes, scratch.get<uint32_t>(kLengthAt))
-                    : Code::kInvalidArgument);
+  self->finish(fits
+                   ? self->appender_->append_batch(scratch.bytes() + kFramesAt, bytes, scratch.get<uint32_t>(kLengthAt))
+                   : Code::kInvalidArgument);
   return nullptr;
 }
 
@@ -95,16 +94,23 @@ napi_value AppenderHandle::last_error(const Napi::CallbackInfo& info) {
   Status status = appender_ != nullptr ? appender_->last_error() : Status::success();
   if (status.code != last_code_) status = Status::error(last_code_, "");
   switch (last_code_) {
-    case Code::kOk: return nullptr;
-    case Code::kClosed: status.context = "the publisher is closed"; break;
+    case Code::kOk:
+      return nullptr;
+    case Code::kClosed:
+      status.context = "the publisher is closed";
+      break;
     case Code::kForked:
       status.context = "this publisher belongs to the parent process; open one of your own after fork()";
       break;
     case Code::kPayloadTooLarge:
-      status.context = "the payload is larger than " + std::to_string(appender_->max_payload()) + " bytes (maxPayloadBytes)";
+      status.context =
+          "the payload is larger than " + std::to_string(appender_->max_payload()) + " bytes (maxPayloadBytes)";
       break;
-    case Code::kInvalidArgument: status.context = "the frames of the batch are not laid out as they should be"; break;
-    default: break;
+    case Code::kInvalidArgument:
+      status.context = "the frames of the batch are not laid out as they should be";
+      break;
+    default:
+      break;
   }
   return throw_status(info.Env(), status);
 }
@@ -128,7 +134,8 @@ napi_value AppenderHandle::settle(const Napi::CallbackInfo& info) {
   if (appender_ == nullptr || appender_->is_closed()) return nullptr;
   uint64_t sequence = 0;
   // What keeps us from looking keeps nobody from closing.
-  if (!needs_settling(appender_->log(), appender_->slot(), kSettledBytes, &sequence).ok() || sequence == 0) return nullptr;
+  if (!needs_settling(appender_->log(), appender_->slot(), kSettledBytes, &sequence).ok() || sequence == 0)
+    return nullptr;
   return start_sync(info.Env(), sequence);
 }
 

@@ -5,8 +5,8 @@
 #include <atomic>
 #include <memory>
 
-#include "binding/wrapped.h"
 #include "binding/scratch.h"
+#include "binding/wrapped.h"
 #include "core/log/appender.h"
 #include "core/log/interval_sync.h"
 
@@ -36,7 +36,9 @@ class AppenderHandle final : public Wrapped<AppenderHandle> {
   napi_value close(const Napi::CallbackInfo& info);
   void finish(Code code) noexcept;
   napi_value start_sync(napi_env env, uint64_t sequence);
-  bool interval_failed() const noexcept { return interval_ != nullptr && interval_->failed.load(std::memory_order_acquire); }
+  bool interval_failed() const noexcept {
+    return interval_ != nullptr && interval_->failed.load(std::memory_order_acquire);
+  }
 
   /// How interval syncing is doing, told by another thread.
   struct Interval {

@@ -27,36 +27,74 @@ inline napi_value make_scratch_layouts(napi_env env) {
   };
   {
     using namespace append_scratch;
-    add("append", {{"length", kLengthAt}, {"bytes", kBytesAt}, {"status", kStatusAt}, {"sequence", kSequenceAt},
-                   {"timestamp", kTimestampAt}, {"frames", kFramesAt}});
+    add("append", {{"length", kLengthAt},
+                   {"bytes", kBytesAt},
+                   {"status", kStatusAt},
+                   {"sequence", kSequenceAt},
+                   {"timestamp", kTimestampAt},
+                   {"frames", kFramesAt}});
   }
   {
     using namespace scan_scratch;
-    add("scan", {{"offset", kOffsetAt}, {"limit", kLimitAt}, {"messages", kMessagesAt}, {"end", kEndAt}, {"stop", kStopAt},
-                 {"sequence", kSequenceAt}, {"beginSequence", kBeginSequenceAt}, {"size", kBytes}});
+    add("scan", {{"offset", kOffsetAt},
+                 {"limit", kLimitAt},
+                 {"messages", kMessagesAt},
+                 {"end", kEndAt},
+                 {"stop", kStopAt},
+                 {"sequence", kSequenceAt},
+                 {"beginSequence", kBeginSequenceAt},
+                 {"size", kBytes}});
   }
   {
     using namespace ingest_scratch;
-    add("ingest", {{"offset", kOffsetAt}, {"bytes", kBytesAt}, {"count", kCountAt}, {"slot", kSlotAt}, {"status", kStatusAt},
-                   {"sequence", kSequenceAt}, {"size", kBytes}});
+    add("ingest", {{"offset", kOffsetAt},
+                   {"bytes", kBytesAt},
+                   {"count", kCountAt},
+                   {"slot", kSlotAt},
+                   {"status", kStatusAt},
+                   {"sequence", kSequenceAt},
+                   {"size", kBytes}});
   }
   {
     using namespace seal_scratch;
-    add("seal", {{"offset", kOffsetAt}, {"bytes", kBytesAt}, {"count", kCountAt}, {"done", kDoneAt}, {"timestamp", kTimestampAt},
+    add("seal", {{"offset", kOffsetAt},
+                 {"bytes", kBytesAt},
+                 {"count", kCountAt},
+                 {"done", kDoneAt},
+                 {"timestamp", kTimestampAt},
                  {"size", kBytes}});
   }
   {
     using namespace frame_scan_scratch;
-    add("frameScan", {{"offset", kOffsetAt}, {"end", kEndAt}, {"limit", kLimitAt}, {"messages", kMessagesAt}, {"found", kFoundAt},
-                      {"damage", kDamageAt}, {"sequence", kSequenceAt}, {"size", kBytes}});
+    add("frameScan", {{"offset", kOffsetAt},
+                      {"end", kEndAt},
+                      {"limit", kLimitAt},
+                      {"messages", kMessagesAt},
+                      {"found", kFoundAt},
+                      {"damage", kDamageAt},
+                      {"sequence", kSequenceAt},
+                      {"size", kBytes}});
   }
   {
     using namespace member_scratch;
-    add("member", {{"limit", kLimitAt}, {"count", kCountAt}, {"stop", kStopAt}, {"status", kStatusAt}, {"needed", kNeededAt},
-                   {"sequence", kSequenceAt}, {"outcome", kOutcomeAt}, {"delay", kDelayAt}, {"claimed", kClaimedAt},
-                   {"settling", kSettlingAt}, {"lost", kLostAt}, {"frames", kFramesAt}, {"recordSequence", kRecordSequenceAt},
-                   {"recordFrame", kRecordFrameAt}, {"recordDeliveries", kRecordDeliveriesAt}, {"recordNumber", kRecordNumberAt},
-                   {"recordBucket", kRecordBucketAt}, {"recordBytes", kRecordBytes}});
+    add("member", {{"limit", kLimitAt},
+                   {"count", kCountAt},
+                   {"stop", kStopAt},
+                   {"status", kStatusAt},
+                   {"needed", kNeededAt},
+                   {"sequence", kSequenceAt},
+                   {"outcome", kOutcomeAt},
+                   {"delay", kDelayAt},
+                   {"claimed", kClaimedAt},
+                   {"settling", kSettlingAt},
+                   {"lost", kLostAt},
+                   {"frames", kFramesAt},
+                   {"recordSequence", kRecordSequenceAt},
+                   {"recordFrame", kRecordFrameAt},
+                   {"recordDeliveries", kRecordDeliveriesAt},
+                   {"recordNumber", kRecordNumberAt},
+                   {"recordBucket", kRecordBucketAt},
+                   {"recordBytes", kRecordBytes}});
   }
   return layouts.value();
 }

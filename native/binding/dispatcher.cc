@@ -7,8 +7,8 @@ std::shared_ptr<Dispatcher> Dispatcher::create(Napi::Env env) {
   dispatcher->env_ = env;
   const Napi::String name = Napi::String::New(env, "hermes");
   napi_threadsafe_function function = nullptr;
-  if (napi_create_threadsafe_function(env, nullptr, nullptr, name, 0, 1, nullptr, nullptr, dispatcher.get(), &Dispatcher::run,
-                                      &function) != napi_ok) {
+  if (napi_create_threadsafe_function(env, nullptr, nullptr, name, 0, 1, nullptr, nullptr, dispatcher.get(),
+                                      &Dispatcher::run, &function) != napi_ok) {
     return dispatcher;
   }
   napi_unref_threadsafe_function(env, function);

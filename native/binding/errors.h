@@ -10,7 +10,8 @@ namespace hermes::binding {
 /// A JavaScript Error with the stable `code`; lib/native-error.ts makes a HermesError of it. nullptr: the environment is ending.
 inline napi_value to_error(napi_env env, const Status& status) {
   napi_value error = nullptr;
-  if (napi_create_error(env, to_text(env, code_name(status.code)), to_text(env, status.context), &error) != napi_ok) return nullptr;
+  if (napi_create_error(env, to_text(env, code_name(status.code)), to_text(env, status.context), &error) != napi_ok)
+    return nullptr;
   if (status.sys_errno == 0) return error;
   ObjectBuilder object(env, error);
   object.set("errno", to_number(env, static_cast<double>(status.sys_errno)));

@@ -10,9 +10,7 @@ namespace {
 
 napi_value make_mapping_constants(napi_env env) {
   ObjectBuilder constants(env);
-  const auto set = [&](const char* name, double value) {
-    constants.set(name, to_number(env, value));
-  };
+  const auto set = [&](const char* name, double value) { constants.set(name, to_number(env, value)); };
   set("PROT_NONE", PROT_NONE);
   set("PROT_READ", PROT_READ);
   set("PROT_WRITE", PROT_WRITE);
@@ -32,26 +30,23 @@ napi_value make_mapping_constants(napi_env env) {
 
 /// A stretch within the view, from arguments 0 and 1: lib/ has checked them, and a wrong one must
 /// not be a fault.
-bool take_range(const Napi::CallbackInfo& info, const FileView& view, uint64_t* offset,
-                uint64_t* bytes) {
-  return read(info.Env(), info[0], offset) && read(info.Env(), info[1], bytes) &&
-         *offset <= view.bytes() && *bytes <= view.bytes() - *offset;
+bool take_range(const Napi::CallbackInfo& info, const FileView& view, uint64_t* offset, uint64_t* bytes) {
+  return read(info.Env(), info[0], offset) && read(info.Env(), info[1], bytes) && *offset <= view.bytes() &&
+         *bytes <= view.bytes() - *offset;
 }
 
 napi_value throw_range(napi_env env) {
-  return throw_status(
-      env, Status::error(Code::kInvalidArgument, "the stretch is not within the mapping"));
+  return throw_status(env, Status::error(Code::kInvalidArgument, "the stretch is not within the mapping"));
 }
 
 }  // namespace
 
 void FileMapping::define(napi_env env, ObjectBuilder& exports) {
-  exports.set("FileMapping", define_class(env, "FileMapping",
-                                         {method<&FileMapping::region>("region"),
-                                          method<&FileMapping::advise>("advise"),
-                                          method<&FileMapping::sync>("sync"),
-                                          method<&FileMapping::incore>("incore"),
-                                          method<&FileMapping::unmap>("unmap")}));
+  exports.set("FileMapping",
+              define_class(env, "FileMapping",
+                           {method<&FileMapping::region>("region"), method<&FileMapping::advise>("advise"),
+                            method<&FileMapping::sync>("sync"), method<&FileMapping::incore>("incore"),
+                            method<&FileMapping::unmap>("unmap")}));
   exports.set("mappingConstants", make_mapping_constants(env));
 }
 
@@ -65,8 +60,7 @@ bool FileMapping::construct(const Napi::CallbackInfo& info) {
     throw_usage(env, "new FileMapping(fd: number, size: number, offset: number, ...)");
     return false;
   }
-  const auto stores =
-      is_true(env, info[3]) ? FileView::Stores::kReachTheFile : FileView::Stores::kPrivate;
+  const auto stores = is_true(env, info[3]) ? FileView::Stores::kReachTheFile : FileView::Stores::kPrivate;
   const auto populate = is_true(env, info[4]) ? FileView::Populate::kYes : FileView::Populate::kNo;
   auto view = std::make_shared<FileView>();
   const Status status = view->map(static_cast<int>(fd), offset, size, stores, populate);
@@ -82,8 +76,7 @@ bool FileMapping::construct(const Napi::CallbackInfo& info) {
 /// buffers.
 napi_value FileMapping::region(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  if (handed_out_)
-    return throw_status(env, Status::error(Code::kBusy, "the mapping has a buffer already"));
+  if (handed_out_) return throw_status(env, Status::error(Code::kBusy, "the mapping has a buffer already"));
   const napi_value buffer = share_memory(env, view_->data(), view_->bytes(), view_);
   handed_out_ = buffer != nullptr;
   return buffer;

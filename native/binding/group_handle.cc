@@ -11,9 +11,12 @@ namespace hermes::binding {
 namespace {
 
 bool read_rules(napi_env env, napi_value object, GroupRules* rules) {
-  return read_property(env, object, "maxDeliveries", &rules->max_deliveries) && read_property(env, object, "leaseMs", &rules->lease_ms) &&
-         read_property(env, object, "backoffMs", &rules->backoff_ms) && read_property(env, object, "maxBackoffMs", &rules->max_backoff_ms) &&
-         read_property(env, object, "keyOffset", &rules->key_offset) && read_property(env, object, "keyBytes", &rules->key_bytes);
+  return read_property(env, object, "maxDeliveries", &rules->max_deliveries) &&
+         read_property(env, object, "leaseMs", &rules->lease_ms) &&
+         read_property(env, object, "backoffMs", &rules->backoff_ms) &&
+         read_property(env, object, "maxBackoffMs", &rules->max_backoff_ms) &&
+         read_property(env, object, "keyOffset", &rules->key_offset) &&
+         read_property(env, object, "keyBytes", &rules->key_bytes);
 }
 
 bool read_plan(napi_env env, napi_value object, GroupPlan* plan) {
@@ -22,8 +25,8 @@ bool read_plan(napi_env env, napi_value object, GroupPlan* plan) {
   plan->kind = static_cast<GroupKind>(kind);
   plan->up_to_synced = is_true(env, property(env, object, "upToSynced"));
   return read_property(env, object, "window", &plan->window) && read_property(env, object, "start", &plan->start) &&
-         read_property(env, object, "settings", &plan->settings) && read_property(env, object, "fileMode", &plan->file_mode) &&
-         read_rules(env, object, &plan->rules);
+         read_property(env, object, "settings", &plan->settings) &&
+         read_property(env, object, "fileMode", &plan->file_mode) && read_rules(env, object, &plan->rules);
 }
 
 /// Opens a group off the event loop: others may be joining, and a long log may have to be walked to its end.
@@ -76,7 +79,8 @@ class Join final : public Task {
     options_.beat = std::make_shared<Beat>();
     options_.beat->turned_ns = monotonic_ns();
     // The keeper may ask again before a loop that hangs has answered: one question at a time.
-    options_.beat->ask = [dispatcher = std::weak_ptr<Dispatcher>(dispatcher_), beat = std::weak_ptr<Beat>(options_.beat),
+    options_.beat->ask = [dispatcher = std::weak_ptr<Dispatcher>(dispatcher_),
+                          beat = std::weak_ptr<Beat>(options_.beat),
                           asked = std::make_shared<std::atomic<bool>>(false)] {
       const auto there = dispatcher.lock();
       if (there == nullptr || asked->exchange(true)) return;
@@ -119,10 +123,14 @@ class Work final : public Task {
 
 const char* state_name(EntryState state) {
   switch (state) {
-    case EntryState::kClaimed: return "claimed";
-    case EntryState::kReturned: return "returned";
-    case EntryState::kDelayed: return "delayed";
-    default: return "";
+    case EntryState::kClaimed:
+      return "claimed";
+    case EntryState::kReturned:
+      return "returned";
+    case EntryState::kDelayed:
+      return "delayed";
+    default:
+      return "";
   }
 }
 
@@ -138,7 +146,8 @@ napi_value LogHandle::open_group(const Napi::CallbackInfo& info) {
   if (!read(env, info[0], &path) || (create && !read_plan(env, info[1], &plan))) {
     return throw_usage(env, "openGroup(path: string, plan: NativeGroupPlan | null)");
   }
-  return Task::start("hermes:open-group", std::make_unique<OpenGroup>(env, log_, std::move(path), create, std::move(plan)));
+  return Task::start("hermes:open-group",
+                     std::make_unique<OpenGroup>(env, log_, std::move(path), create, std::move(plan)));
 }
 
 napi_value remove_group(napi_env env, napi_callback_info raw) {
@@ -146,13 +155,15 @@ napi_value remove_group(napi_env env, napi_callback_info raw) {
   std::string path;
   if (!read(env, info[0], &path)) return throw_usage(env, "removeGroup(path: string, force: boolean)");
   const bool force = is_true(env, info[1]);
-  return Task::start("hermes:remove-group", std::make_unique<Work>(env, [path, force] { return Group::remove(path, force); }));
+  return Task::start("hermes:remove-group",
+                     std::make_unique<Work>(env, [path, force] { return Group::remove(path, force); }));
 }
 
 napi_value GroupHandle::define(napi_env env) {
   return define_class(env, "Group",
-                      {method<&GroupHandle::join>("join"), method<&GroupHandle::describe>("describe"), method<&GroupHandle::reset>("reset"),
-                       method<&GroupHandle::configure>("configure"), method<&GroupHandle::sync>("sync"), method<&GroupHandle::close>("close")});
+                      {method<&GroupHandle::join>("join"), method<&GroupHandle::describe>("describe"),
+                       method<&GroupHandle::reset>("reset"), method<&GroupHandle::configure>("configure"),
+                       method<&GroupHandle::sync>("sync"), method<&GroupHandle::close>("close")});
 }
 
 /// join(name, leaseMs) → Promise of a member. 0: the group's lease.
@@ -163,7 +174,8 @@ napi_value GroupHandle::join(const Napi::CallbackInfo& info) {
   if (!read(env, info[0], &options.name) || !read_ms(env, info[1], &options.lease_ns)) {
     return throw_usage(env, "join(name: string, leaseMs: number)");
   }
-  return Task::start("hermes:join-group", std::make_unique<Join>(env, group_, std::move(options), Addon::of(env).dispatcher()));
+  return Task::start("hermes:join-group",
+                     std::make_unique<Join>(env, group_, std::move(options), Addon::of(env).dispatcher()));
 }
 
 /// describe() → what stands in the file now.
@@ -228,8 +240,9 @@ napi_value GroupHandle::reset(const Napi::CallbackInfo& info) {
   uint64_t sequence = 0;
   if (!read(env, info[0], &sequence)) return throw_usage(env, "reset(sequence: number, force: boolean)");
   const bool force = is_true(env, info[1]);
-  return Task::start("hermes:reset-group",
-                     std::make_unique<Work>(env, [group = group_, sequence, force] { return group->reset(sequence, force); }));
+  return Task::start("hermes:reset-group", std::make_unique<Work>(env, [group = group_, sequence, force] {
+                       return group->reset(sequence, force);
+                     }));
 }
 
 /// configure(rules, settings) → Promise.
@@ -241,8 +254,9 @@ napi_value GroupHandle::configure(const Napi::CallbackInfo& info) {
   if (!read_rules(env, info[0], &rules) || !read(env, info[1], &settings)) {
     return throw_usage(env, "configure(rules: NativeGroupRules, settings: string)");
   }
-  return Task::start("hermes:configure-group",
-                     std::make_unique<Work>(env, [group = group_, rules, settings] { return group->configure(rules, settings); }));
+  return Task::start("hermes:configure-group", std::make_unique<Work>(env, [group = group_, rules, settings] {
+                       return group->configure(rules, settings);
+                     }));
 }
 
 /// sync() → Promise: all that was settled before is on stable storage.

@@ -101,12 +101,10 @@ napi_value AppenderHandle::ingest(napi_env env, napi_callback_info info) {
   const uint64_t offset = scratch.get<uint32_t>(kOffsetAt);
   const uint64_t bytes = scratch.get<uint32_t>(kBytesAt);
   const uint32_t count = scratch.get<uint32_t>(kCountAt);
-  if (napi_get_buffer_info(env, bytes_given, &data, &length) == napi_ok &&
-      offset + bytes <= length) {
+  if (napi_get_buffer_info(env, bytes_given, &data, &length) == napi_ok && offset + bytes <= length) {
     const std::byte* const frames = static_cast<const std::byte*>(data) + offset;
     BatchStamp stamp = {static_cast<uint16_t>(scratch.get<uint32_t>(kSlotAt)), 0, 1};
-    code = check_batch({frames, bytes}, count, self->appender_->max_payload(),
-                       &stamp.first_timestamp_ns);
+    code = check_batch({frames, bytes}, count, self->appender_->max_payload(), &stamp.first_timestamp_ns);
     if (code == Code::kOk) code = self->appender_->append_batch(frames, bytes, count, stamp);
   }
   self->last_code_ = code;
@@ -115,8 +113,7 @@ napi_value AppenderHandle::ingest(napi_env env, napi_callback_info info) {
     return nullptr;
   }
   scratch.set<int32_t>(kStatusAt, self->appender_->under_pressure() ? 1 : 0);
-  scratch.set<double>(kSequenceAt,
-                      static_cast<double>(self->appender_->last_sequence() + 1 - count));
+  scratch.set<double>(kSequenceAt, static_cast<double>(self->appender_->last_sequence() + 1 - count));
   return nullptr;
 }
 
@@ -133,16 +130,15 @@ napi_value LogHandle::trace_producers(const Napi::CallbackInfo& info) {
     napi_value entry = nullptr;
     uint32_t slot = 0;
     uint64_t since = 0;
-    if (napi_get_element(env, info[0], i, &entry) != napi_ok ||
-        !read_property(env, entry, "slot", &slot) || !read_property(env, entry, "since", &since)) {
+    if (napi_get_element(env, info[0], i, &entry) != napi_ok || !read_property(env, entry, "slot", &slot) ||
+        !read_property(env, entry, "since", &since)) {
       return throw_usage(env, kUsage);
     }
     traces[static_cast<uint16_t>(slot)].since = since;
   }
   // A getter may have closed the topic.
   if (log_ == nullptr) return throw_closed(env, "topic");
-  return Task::start("hermes:trace-producers",
-                     std::make_unique<TraceProducers>(env, log_, std::move(traces)));
+  return Task::start("hermes:trace-producers", std::make_unique<TraceProducers>(env, log_, std::move(traces)));
 }
 
 }  // namespace hermes::binding

@@ -44,8 +44,7 @@ napi_value seal(napi_env env, napi_callback_info info) {
   for (uint32_t i = 0; i < count; ++i, ++fields.timestamp_ns) {
     if (at + kFrameHeaderBytes > bytes) return nullptr;
     std::byte* const frame = memory->buffer.bytes() + offset + at;
-    std::memcpy(&fields.payload_len, frame + offsetof(FrameHeader, payload_len),
-                sizeof fields.payload_len);
+    std::memcpy(&fields.payload_len, frame + offsetof(FrameHeader, payload_len), sizeof fields.payload_len);
     const uint64_t span = frame_span(fields.payload_len);
     if (span > bytes - at) return nullptr;
     encode_header(frame, fields, frame + kFrameHeaderBytes);
@@ -74,11 +73,9 @@ napi_value scan(napi_env env, napi_callback_info info) {
     const auto type = static_cast<FrameType>(header.type);
     const uint64_t span = frame_span(header.payload_len);
     const bool is_data = type == FrameType::kData;
-    sound = header.magic == kFrameMagic && header.version == kFrameVersion &&
-            header.sequence == sequence && span <= end - at &&
-            (is_data ? header.payload_len <= memory->max_payload : type == FrameType::kVoid) &&
-            (!memory->verify ||
-             frame_crc(frame, crc_payload_bytes(type, header.payload_len)) == header.crc32);
+    sound = header.magic == kFrameMagic && header.version == kFrameVersion && header.sequence == sequence &&
+            span <= end - at && (is_data ? header.payload_len <= memory->max_payload : type == FrameType::kVoid) &&
+            (!memory->verify || frame_crc(frame, crc_payload_bytes(type, header.payload_len)) == header.crc32);
     if (!sound) break;
     uint32_t count = 1;
     if (is_data) {
@@ -98,13 +95,11 @@ napi_value scan(napi_env env, napi_callback_info info) {
 
 /// A function that owns `data`, which is destroyed with it. nullptr: the environment is ending.
 template <typename T>
-napi_value make_owning_function(napi_env env, const char* name, napi_callback callback,
-                                std::unique_ptr<T> data) {
+napi_value make_owning_function(napi_env env, const char* name, napi_callback callback, std::unique_ptr<T> data) {
   const napi_value function = to_function(env, name, callback, data.get());
   if (function == nullptr ||
       napi_add_finalizer(
-          env, function, data.get(),
-          [](napi_env, void* owned, void*) { delete static_cast<T*>(owned); }, nullptr,
+          env, function, data.get(), [](napi_env, void* owned, void*) { delete static_cast<T*>(owned); }, nullptr,
           nullptr) != napi_ok) {
     return nullptr;
   }

@@ -15,10 +15,14 @@ namespace hermes::binding {
 
 // Values from JavaScript. False: not such a value, or the environment is ending.
 
-inline bool read(napi_env env, napi_value value, double* out) { return napi_get_value_double(env, value, out) == napi_ok; }
+inline bool read(napi_env env, napi_value value, double* out) {
+  return napi_get_value_double(env, value, out) == napi_ok;
+}
 
 /// The lower 32 bits, as JavaScript's `>>> 0`.
-inline bool read(napi_env env, napi_value value, uint32_t* out) { return napi_get_value_uint32(env, value, out) == napi_ok; }
+inline bool read(napi_env env, napi_value value, uint32_t* out) {
+  return napi_get_value_uint32(env, value, out) == napi_ok;
+}
 
 inline bool read(napi_env env, napi_value value, uint64_t* out) {
   int64_t number = 0;
@@ -117,7 +121,8 @@ class ObjectBuilder {
   ObjectBuilder(napi_env env, napi_value object) : env_(env), object_(object) {}
 
   void set(const char* name, napi_value value) {
-    if (value == nullptr || object_ == nullptr || napi_set_named_property(env_, object_, name, value) != napi_ok) object_ = nullptr;
+    if (value == nullptr || object_ == nullptr || napi_set_named_property(env_, object_, name, value) != napi_ok)
+      object_ = nullptr;
   }
   /// nullptr if anything failed.
   napi_value value() const { return object_; }
@@ -134,7 +139,8 @@ class ArrayBuilder {
     if (napi_create_array(env, &array_) != napi_ok) array_ = nullptr;
   }
   void push(napi_value value) {
-    if (value == nullptr || array_ == nullptr || napi_set_element(env_, array_, size_++, value) != napi_ok) array_ = nullptr;
+    if (value == nullptr || array_ == nullptr || napi_set_element(env_, array_, size_++, value) != napi_ok)
+      array_ = nullptr;
   }
   /// nullptr if anything failed.
   napi_value value() const { return array_; }
@@ -184,10 +190,12 @@ class Deferred {
   /// Valid in the call that made it; nullptr if there is none.
   napi_value promise() const { return promise_; }
   void resolve(napi_value value) {
-    if (deferred_ != nullptr && value != nullptr) (void)napi_resolve_deferred(env_, deferred_, value), deferred_ = nullptr;
+    if (deferred_ != nullptr && value != nullptr)
+      (void)napi_resolve_deferred(env_, deferred_, value), deferred_ = nullptr;
   }
   void reject(napi_value error) {
-    if (deferred_ != nullptr && error != nullptr) (void)napi_reject_deferred(env_, deferred_, error), deferred_ = nullptr;
+    if (deferred_ != nullptr && error != nullptr)
+      (void)napi_reject_deferred(env_, deferred_, error), deferred_ = nullptr;
   }
 
  private:

@@ -24,7 +24,8 @@ constexpr uint64_t kSearchNs = 50'000'000;
 /// Makes what opening a topic needs, off the event loop: files are synced, and another process that does the same is waited for.
 class MakeLog final : public Task {
  public:
-  MakeLog(napi_env env, std::string folder, const TopicSettings& settings) : Task(env), folder_(std::move(folder)), settings_(settings) {}
+  MakeLog(napi_env env, std::string folder, const TopicSettings& settings)
+      : Task(env), folder_(std::move(folder)), settings_(settings) {}
 
  protected:
   Status work() override {
@@ -110,25 +111,22 @@ class OpenAppender final : public Task {
 }  // namespace
 
 napi_value LogHandle::define(napi_env env) {
-  return define_class(env, "Log",
-                     {method<&LogHandle::open_appender>("openAppender"),
-                      method<&LogHandle::open_reader>("openReader"),
-                      method<&LogHandle::open_group>("openGroup"), method<&LogHandle::info>("info"),
-                      method<&LogHandle::next_sequence>("nextSequence"),
-                      method<&LogHandle::verify_segment>("verifySegment"),
-                      method<&LogHandle::repair>("repair"),
-                      method<&LogHandle::participants>("participants"),
-                      method<&LogHandle::set_retention>("setRetention"),
-                      method<&LogHandle::prepare_seek>("prepareSeek"),
-                      method<&LogHandle::trace_producers>("traceProducers"),
-                      method<&LogHandle::close>("close")});
+  return define_class(
+      env, "Log",
+      {method<&LogHandle::open_appender>("openAppender"), method<&LogHandle::open_reader>("openReader"),
+       method<&LogHandle::open_group>("openGroup"), method<&LogHandle::info>("info"),
+       method<&LogHandle::next_sequence>("nextSequence"), method<&LogHandle::verify_segment>("verifySegment"),
+       method<&LogHandle::repair>("repair"), method<&LogHandle::participants>("participants"),
+       method<&LogHandle::set_retention>("setRetention"), method<&LogHandle::prepare_seek>("prepareSeek"),
+       method<&LogHandle::trace_producers>("traceProducers"), method<&LogHandle::close>("close")});
 }
 
 namespace {
 
 bool read_settings(napi_env env, napi_value from, TopicSettings* settings) {
   return read_property(env, from, "segmentBytes", &settings->segment_bytes) &&
-         read_property(env, from, "maxPayloadBytes", &settings->max_payload) && read_property(env, from, "fileMode", &settings->file_mode);
+         read_property(env, from, "maxPayloadBytes", &settings->max_payload) &&
+         read_property(env, from, "fileMode", &settings->file_mode);
 }
 
 }  // namespace
@@ -282,7 +280,8 @@ napi_value LogHandle::info(const Napi::CallbackInfo& info) {
 napi_value LogHandle::set_retention(const Napi::CallbackInfo& info) {
   if (log_ == nullptr) return throw_closed(info.Env(), "topic");
   if (!log_->writable()) {
-    return throw_status(info.Env(), Status::error(Code::kAccessDenied, "this process may not write to " + log_->folder()));
+    return throw_status(info.Env(),
+                        Status::error(Code::kAccessDenied, "this process may not write to " + log_->folder()));
   }
   uint64_t bytes = 0;
   uint64_t age_ms = 0;

@@ -17,8 +17,7 @@ constexpr uint32_t kPatienceMs = 10;
 
 class Verify final : public Task {
  public:
-  Verify(napi_env env, std::shared_ptr<Log> log, uint64_t number)
-      : Task(env), log_(std::move(log)), number_(number) {}
+  Verify(napi_env env, std::shared_ptr<Log> log, uint64_t number) : Task(env), log_(std::move(log)), number_(number) {}
 
  protected:
   Status work() override { return hermes::verify_segment(*log_, number_, &report_); }
@@ -80,7 +79,9 @@ napi_value verify_segment(napi_env env, std::shared_ptr<Log> log, uint64_t numbe
   return Task::start("hermes:verify", std::make_unique<Verify>(env, std::move(log), number));
 }
 
-napi_value repair_topic(napi_env env, std::shared_ptr<Log> log) { return Task::start("hermes:repair", std::make_unique<Repair>(env, std::move(log))); }
+napi_value repair_topic(napi_env env, std::shared_ptr<Log> log) {
+  return Task::start("hermes:repair", std::make_unique<Repair>(env, std::move(log)));
+}
 
 napi_value participants(napi_env env, const Log& log) {
   LockFile probe;

@@ -11,18 +11,21 @@ namespace hermes::binding {
 using namespace member_scratch;
 
 static_assert(kRecordBytes == sizeof(ClaimRecord) && kSettlingAt == kClaimedAt + kMaxClaim * sizeof(ClaimRecord));
-static_assert(kLostAt == kSettlingAt + kMaxClaim * sizeof(ClaimRecord) && kFramesAt == kLostAt + kMaxClaim && kFramesAt % 8 == 0);
-static_assert(kRecordFrameAt == offsetof(ClaimRecord, frame) && kRecordDeliveriesAt == offsetof(ClaimRecord, deliveries));
+static_assert(kLostAt == kSettlingAt + kMaxClaim * sizeof(ClaimRecord) && kFramesAt == kLostAt + kMaxClaim &&
+              kFramesAt % 8 == 0);
+static_assert(kRecordFrameAt == offsetof(ClaimRecord, frame) &&
+              kRecordDeliveriesAt == offsetof(ClaimRecord, deliveries));
 static_assert(kRecordNumberAt == offsetof(ClaimRecord, number) && kRecordBucketAt == offsetof(ClaimRecord, bucket));
 
 napi_value MemberHandle::define(napi_env env) {
   return define_class(env, "Member",
                       {method<&MemberHandle::attach>("attach"), method<&MemberHandle::last_error>("lastError"),
-                       method<&MemberHandle::enter>("enter"), method<&MemberHandle::slot>("slot"), method<&MemberHandle::renew>("renew"),
-                       method<&MemberHandle::is_late>("isLate"), method<&MemberHandle::skip>("skip"),
-                       method<&MemberHandle::activate>("activate"), method<&MemberHandle::commit>("commit"),
-                       method<&MemberHandle::committed>("committed"), method<&MemberHandle::note_lost>("noteLost"),
-                       method<&MemberHandle::wait>("wait"), method<&MemberHandle::cancel>("cancel"), method<&MemberHandle::close>("close")});
+                       method<&MemberHandle::enter>("enter"), method<&MemberHandle::slot>("slot"),
+                       method<&MemberHandle::renew>("renew"), method<&MemberHandle::is_late>("isLate"),
+                       method<&MemberHandle::skip>("skip"), method<&MemberHandle::activate>("activate"),
+                       method<&MemberHandle::commit>("commit"), method<&MemberHandle::committed>("committed"),
+                       method<&MemberHandle::note_lost>("noteLost"), method<&MemberHandle::wait>("wait"),
+                       method<&MemberHandle::cancel>("cancel"), method<&MemberHandle::close>("close")});
 }
 
 void MemberHandle::adopt(std::unique_ptr<Member> member, std::shared_ptr<Dispatcher> dispatcher) {
@@ -34,7 +37,8 @@ void MemberHandle::adopt(std::unique_ptr<Member> member, std::shared_ptr<Dispatc
 /// object (lib/ keeps both together).
 napi_value MemberHandle::attach(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  if (!scratch_.hold(env, info[0], kFramesAt + kFrameHeaderBytes)) return throw_usage(env, "attach(scratch: ArrayBuffer with room for a frame)");
+  if (!scratch_.hold(env, info[0], kFramesAt + kFrameHeaderBytes))
+    return throw_usage(env, "attach(scratch: ArrayBuffer with room for a frame)");
   ObjectBuilder result(env);
   result.set("claim", to_function(env, "claim", &MemberHandle::claim, this));
   result.set("settle", to_function(env, "settle", &MemberHandle::settle, this));
@@ -43,12 +47,14 @@ napi_value MemberHandle::attach(const Napi::CallbackInfo& info) {
 }
 
 ClaimBuffer MemberHandle::buffer() noexcept {
-  return {reinterpret_cast<ClaimRecord*>(scratch_.bytes() + kClaimedAt), std::min(scratch_.get<uint32_t>(kLimitAt), kMaxClaim),
-          scratch_.bytes() + kFramesAt, (scratch_.size() - kFramesAt) / 8 * 8};
+  return {reinterpret_cast<ClaimRecord*>(scratch_.bytes() + kClaimedAt),
+          std::min(scratch_.get<uint32_t>(kLimitAt), kMaxClaim), scratch_.bytes() + kFramesAt,
+          (scratch_.size() - kFramesAt) / 8 * 8};
 }
 
 void MemberHandle::report(const Status& status, const ClaimResult& result) noexcept {
-  if (!status.ok()) [[unlikely]] last_ = status;
+  if (!status.ok()) [[unlikely]]
+    last_ = status;
   scratch_.set<int32_t>(kStatusAt, -static_cast<int32_t>(status.code));
   scratch_.set<uint32_t>(kCountAt, result.count);
   scratch_.set<int32_t>(kStopAt, static_cast<int32_t>(result.stop));
@@ -61,7 +67,8 @@ napi_value MemberHandle::claim(napi_env env, napi_callback_info info) {
   napi_get_cb_info(env, info, nullptr, nullptr, nullptr, &data);
   auto* self = static_cast<MemberHandle*>(data);
   ClaimResult result;
-  const Status status = self->member_ != nullptr ? self->member_->claim(self->buffer(), &result) : Status::error(Code::kClosed, "the member is closed");
+  const Status status = self->member_ != nullptr ? self->member_->claim(self->buffer(), &result)
+                                                 : Status::error(Code::kClosed, "the member is closed");
   self->report(status, result);
   return nullptr;
 }
@@ -71,7 +78,8 @@ napi_value MemberHandle::peek(napi_env env, napi_callback_info info) {
   napi_get_cb_info(env, info, nullptr, nullptr, nullptr, &data);
   auto* self = static_cast<MemberHandle*>(data);
   ClaimResult result;
-  const Status status = self->member_ != nullptr ? self->member_->peek(self->buffer(), &result) : Status::error(Code::kClosed, "the member is closed");
+  const Status status = self->member_ != nullptr ? self->member_->peek(self->buffer(), &result)
+                                                 : Status::error(Code::kClosed, "the member is closed");
   self->report(status, result);
   return nullptr;
 }
@@ -84,7 +92,8 @@ napi_value MemberHandle::settle(napi_env env, napi_callback_info info) {
   const uint32_t count = std::min(scratch.get<uint32_t>(kLimitAt), kMaxClaim);
   const auto* const records = reinterpret_cast<const ClaimRecord*>(scratch.bytes() + kSettlingAt);
   auto* const lost = reinterpret_cast<uint8_t*>(scratch.bytes() + kLostAt);
-  const auto outcome = static_cast<Outcome>(std::min(scratch.get<uint32_t>(kOutcomeAt), static_cast<uint32_t>(Outcome::kReleased)));
+  const auto outcome =
+      static_cast<Outcome>(std::min(scratch.get<uint32_t>(kOutcomeAt), static_cast<uint32_t>(Outcome::kReleased)));
   const double delay_ms = scratch.get<double>(kDelayAt);
   // A year is longer than any delay that can be kept; below zero, and no number, is the back-off.
   const uint64_t delay_ns = !(delay_ms >= 0) ? kBackoff : static_cast<uint64_t>(std::min(delay_ms, 3.2e10) * 1e6);
@@ -99,14 +108,17 @@ napi_value MemberHandle::settle(napi_env env, napi_callback_info info) {
 }
 
 /// Throws what made the last claim fail.
-napi_value MemberHandle::last_error(const Napi::CallbackInfo& info) { return last_.ok() ? nullptr : throw_status(info.Env(), last_); }
+napi_value MemberHandle::last_error(const Napi::CallbackInfo& info) {
+  return last_.ok() ? nullptr : throw_status(info.Env(), last_);
+}
 
 /// enter(count): tells the buckets of the first `count` records of the last peek, as JavaScript has filled them in.
 napi_value MemberHandle::enter(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (member_ == nullptr) return throw_closed(env, "member");
   uint32_t count = 0;
-  if (!read(env, info[0], &count) || count > kMaxClaim || scratch_.bytes() == nullptr) return throw_usage(env, "enter(count: number)");
+  if (!read(env, info[0], &count) || count > kMaxClaim || scratch_.bytes() == nullptr)
+    return throw_usage(env, "enter(count: number)");
   const Status status = member_->enter(reinterpret_cast<const ClaimRecord*>(scratch_.bytes() + kClaimedAt), count);
   return status.ok() ? nullptr : throw_status(env, status);
 }
@@ -172,13 +184,14 @@ napi_value MemberHandle::wait(const Napi::CallbackInfo& info) {
   const napi_value promise = deferred->promise();
   if (promise == nullptr) return nullptr;
   // The pool and the delivered work hold nothing of this object, which may be gone by then.
-  const auto sleeper = std::make_shared<GroupSleeper>(member_->group(), member_->number(), timeout_ns,
-                                                      [deferred, waiting = waiting_, dispatcher = dispatcher_](bool news) {
-                                                        dispatcher->post([deferred, waiting, news](Napi::Env loop) {
-                                                          *waiting = false;
-                                                          deferred->resolve(to_boolean(loop, news));
-                                                        });
-                                                      });
+  const auto sleeper =
+      std::make_shared<GroupSleeper>(member_->group(), member_->number(), timeout_ns,
+                                     [deferred, waiting = waiting_, dispatcher = dispatcher_](bool news) {
+                                       dispatcher->post([deferred, waiting, news](Napi::Env loop) {
+                                         *waiting = false;
+                                         deferred->resolve(to_boolean(loop, news));
+                                       });
+                                     });
   sleeper_ = sleeper;
   const Status status = SleeperPool::shared().add(sleeper);
   if (status.ok()) {

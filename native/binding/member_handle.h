@@ -46,7 +46,7 @@ class MemberHandle final : public Wrapped<MemberHandle> {
 
   std::unique_ptr<Member> member_;
   std::shared_ptr<Dispatcher> dispatcher_;
-  std::weak_ptr<GroupSleeper> sleeper_;  // the newest; the pool's while it lasts
+  std::weak_ptr<GroupSleeper> sleeper_;                            // the newest; the pool's while it lasts
   std::shared_ptr<bool> waiting_ = std::make_shared<bool>(false);  // used on the environment's thread only
   Scratch scratch_;
   Status last_;

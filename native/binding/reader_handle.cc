@@ -11,13 +11,11 @@ using namespace scan_scratch;
 
 napi_value ReaderHandle::define(napi_env env) {
   return define_class(env, "Reader",
-                     {method<&ReaderHandle::scan_function>("scanFunction"),
-                      method<&ReaderHandle::region>("region"), method<&ReaderHandle::seek>("seek"),
-                      method<&ReaderHandle::next_segment>("nextSegment"),
-                      method<&ReaderHandle::skip_damage>("skipDamage"),
-                      method<&ReaderHandle::repair>("repair"), method<&ReaderHandle::wait>("wait"),
-                      method<&ReaderHandle::check>("check"),
-                      method<&ReaderHandle::cancel>("cancel"), method<&ReaderHandle::close>("close")});
+                      {method<&ReaderHandle::scan_function>("scanFunction"), method<&ReaderHandle::region>("region"),
+                       method<&ReaderHandle::seek>("seek"), method<&ReaderHandle::next_segment>("nextSegment"),
+                       method<&ReaderHandle::skip_damage>("skipDamage"), method<&ReaderHandle::repair>("repair"),
+                       method<&ReaderHandle::wait>("wait"), method<&ReaderHandle::check>("check"),
+                       method<&ReaderHandle::cancel>("cancel"), method<&ReaderHandle::close>("close")});
 }
 
 void ReaderHandle::adopt(std::shared_ptr<Log> log, std::shared_ptr<Dispatcher> dispatcher, bool verify) {
@@ -50,10 +48,12 @@ napi_value ReaderHandle::scan(napi_env env, napi_callback_info info) {
       throw_status(env, readable);
       return nullptr;
     }
-    if (self->reader_->awaits_time()) [[unlikely]] return self->scan_awaiting(env);
+    if (self->reader_->awaits_time()) [[unlikely]]
+      return self->scan_awaiting(env);
     result = self->stream_.scan(*segment, offset, static_cast<uint64_t>(scratch.get<double>(kSequenceAt)),
-                          scratch.get<uint32_t>(kLimitAt), self->max_payload_, self->verify_);
-    if (result.stop == ScanStop::kEmpty && result.messages == 0 && self->log_->is_hole(*segment, result.end)) [[unlikely]] {
+                                scratch.get<uint32_t>(kLimitAt), self->max_payload_, self->verify_);
+    if (result.stop == ScanStop::kEmpty && result.messages == 0 && self->log_->is_hole(*segment, result.end))
+        [[unlikely]] {
       result.stop = ScanStop::kDamage;
     }
   } else {
@@ -78,7 +78,8 @@ napi_value ReaderHandle::scan_awaiting(napi_env env) {
   result.end = at.offset;
   result.sequence = at.sequence;
   if (!reader_->awaits_time()) {
-    result = stream_.scan(*reader_->segment(), at.offset, at.sequence, scratch_.get<uint32_t>(kLimitAt), max_payload_, verify_);
+    result = stream_.scan(*reader_->segment(), at.offset, at.sequence, scratch_.get<uint32_t>(kLimitAt), max_payload_,
+                          verify_);
   }
   scratch_.set<uint32_t>(kOffsetAt, static_cast<uint32_t>(at.offset));
   scratch_.set<double>(kBeginSequenceAt, static_cast<double>(at.sequence));

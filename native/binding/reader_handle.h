@@ -4,10 +4,10 @@
 
 #include <memory>
 
-#include "binding/wrapped.h"
 #include "binding/dispatcher.h"
 #include "binding/parker.h"
 #include "binding/scratch.h"
+#include "binding/wrapped.h"
 #include "core/log/stream_reader.h"
 
 namespace hermes::binding {
@@ -42,7 +42,7 @@ class ReaderHandle final : public Wrapped<ReaderHandle> {
   std::unique_ptr<Reader> reader_;
   std::shared_ptr<Dispatcher> dispatcher_;
   std::shared_ptr<Log> log_;
-  std::unique_ptr<Parker> parker_;  // from the first wait on
+  std::unique_ptr<Parker> parker_;                                 // from the first wait on
   std::shared_ptr<bool> waiting_ = std::make_shared<bool>(false);  // used on the environment's thread only
   Kept region_;
   Scratch scratch_;

@@ -19,15 +19,18 @@ bool read_shape(napi_env env, napi_value given, RingShape* shape, RingOptions* o
   if (!read_property(env, given, "kind", &kind) || !read_property(env, given, "itemBytes", &shape->item_size) ||
       !read_property(env, given, "capacity", &shape->capacity) ||
       !read_property(env, given, "startIndex", &options->start_index) ||
-      !read_property(env, given, "participants", &options->participants) || !read_property(env, given, "fileMode", mode) ||
-      napi_get_typedarray_info(env, property(env, given, "tag"), &type, &tag_bytes, &tag, nullptr, nullptr) != napi_ok ||
+      !read_property(env, given, "participants", &options->participants) ||
+      !read_property(env, given, "fileMode", mode) ||
+      napi_get_typedarray_info(env, property(env, given, "tag"), &type, &tag_bytes, &tag, nullptr, nullptr) !=
+          napi_ok ||
       type != napi_uint8_array) {
     return false;
   }
   shape->kind = static_cast<RingKind>(kind);
   options->parking = is_true(env, property(env, given, "parking"));
   // Last: a getter may have taken the memory away until here.
-  if (napi_get_typedarray_info(env, property(env, given, "tag"), &type, &tag_bytes, &tag, nullptr, nullptr) != napi_ok) return false;
+  if (napi_get_typedarray_info(env, property(env, given, "tag"), &type, &tag_bytes, &tag, nullptr, nullptr) != napi_ok)
+    return false;
   if (tag_bytes != 0) std::memcpy(&options->tag, tag, std::min(sizeof options->tag, tag_bytes));
   return true;
 }
@@ -36,15 +39,11 @@ bool read_shape(napi_env env, napi_value given, RingShape* shape, RingOptions* o
 
 napi_value RingFileHandle::define(napi_env env) {
   return define_class(env, "RingFile",
-                     {method<&RingFileHandle::region>("region"),
-                      method<&RingFileHandle::attach>("attach"),
-                      method<&RingFileHandle::join>("join"),
-                      method<&RingFileHandle::probe>("probe"),
-                      method<&RingFileHandle::wake>("wake"),
-                      method<&RingFileHandle::sleep>("sleep"),
-                      method<&RingFileHandle::park>("park"),
-                      method<&RingFileHandle::cancel>("cancel"),
-                      method<&RingFileHandle::close>("close")});
+                      {method<&RingFileHandle::region>("region"), method<&RingFileHandle::attach>("attach"),
+                       method<&RingFileHandle::join>("join"), method<&RingFileHandle::probe>("probe"),
+                       method<&RingFileHandle::wake>("wake"), method<&RingFileHandle::sleep>("sleep"),
+                       method<&RingFileHandle::park>("park"), method<&RingFileHandle::cancel>("cancel"),
+                       method<&RingFileHandle::close>("close")});
 }
 
 /// new RingFile(path, { kind, itemBytes, capacity, tag, startIndex, participants, parking, fileMode
@@ -75,7 +74,7 @@ bool RingFileHandle::construct(const Napi::CallbackInfo& info) {
 RingBell RingFileHandle::bell(bool room) const {
   auto* image = static_cast<RingImage*>(file_->memory());
   return room ? RingBell{&image->producers_waiting, &image->room_bell}
-                          : RingBell{&image->consumers_waiting, &image->items_bell};
+              : RingBell{&image->consumers_waiting, &image->items_bell};
 }
 
 /// region() → the mapping as an ArrayBuffer, once: V8 must not see the same addresses in two
@@ -140,9 +139,7 @@ napi_value RingFileHandle::sleep(const Napi::CallbackInfo& info) {
 napi_value RingFileHandle::park(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (file_ == nullptr) return throw_closed(env, "ring");
-  if (*parked_)
-    return throw_status(env,
-                        Status::error(Code::kBusy, "this side of the ring is waiting already"));
+  if (*parked_) return throw_status(env, Status::error(Code::kBusy, "this side of the ring is waiting already"));
   uint32_t seen = 0;
   uint64_t timeout_ns = 0;
   if (!read(env, info[1], &seen) || !read_ms(env, info[2], &timeout_ns)) {

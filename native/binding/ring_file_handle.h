@@ -4,9 +4,9 @@
 
 #include <memory>
 
-#include "binding/wrapped.h"
 #include "binding/dispatcher.h"
 #include "binding/ring_parker.h"
+#include "binding/wrapped.h"
 #include "core/ring/ring_file.h"
 
 namespace hermes::binding {
@@ -36,9 +36,8 @@ class RingFileHandle final : public Wrapped<RingFileHandle> {
 
   std::shared_ptr<RingFile> file_;  // null once closed
   std::shared_ptr<Dispatcher> dispatcher_;
-  std::unique_ptr<RingParker> parker_;  // from the first wait on
-  std::shared_ptr<bool> parked_ =
-      std::make_shared<bool>(false);  // used on the environment's thread only
+  std::unique_ptr<RingParker> parker_;                            // from the first wait on
+  std::shared_ptr<bool> parked_ = std::make_shared<bool>(false);  // used on the environment's thread only
   Kept region_;
 };
 

@@ -32,7 +32,9 @@ class RingSleeper final : public Sleeper {
     return bell_.bell->load(std::memory_order_acquire) != seen_ || now_ns >= deadline_ns_;
   }
   /// JavaScript has announced the sleep, and looked again.
-  Nap lie_down(uint64_t now_ns) override { return {bell_.bell, seen_, std::min(now_ns + kProbeNs, deadline_ns_), false}; }
+  Nap lie_down(uint64_t now_ns) override {
+    return {bell_.bell, seen_, std::min(now_ns + kProbeNs, deadline_ns_), false};
+  }
   void nudge() override {
     // Others who sleep here look up once for nothing.
     futex_wake_all(bell_.bell);

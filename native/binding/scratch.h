@@ -18,7 +18,8 @@ class Scratch {
     size_t size = 0;
     bool is_buffer = false;
     if (napi_is_arraybuffer(env, buffer, &is_buffer) != napi_ok || !is_buffer ||
-        napi_get_arraybuffer_info(env, buffer, &data, &size) != napi_ok || size < least_bytes || !buffer_.keep(env, buffer)) {
+        napi_get_arraybuffer_info(env, buffer, &data, &size) != napi_ok || size < least_bytes ||
+        !buffer_.keep(env, buffer)) {
       return false;
     }
     bytes_ = static_cast<std::byte*>(data);

@@ -19,7 +19,8 @@ constexpr size_t kFramesAt = 64;
 
 /// `scan`: see ReaderHandle.
 namespace scan_scratch {
-constexpr size_t kOffsetAt = 0;          // i32 in/out  offset in the segment; moved forward over messages that are earlier than asked for
+constexpr size_t kOffsetAt =
+    0;  // i32 in/out  offset in the segment; moved forward over messages that are earlier than asked for
 constexpr size_t kLimitAt = 4;           // i32 in      limit of messages
 constexpr size_t kMessagesAt = 8;        // i32 out     messages found
 constexpr size_t kEndAt = 12;            // i32 out     offset behind them
@@ -42,11 +43,12 @@ constexpr size_t kBytes = 64;
 
 /// `frameSealer`: see ingest_frames.h.
 namespace seal_scratch {
-constexpr size_t kOffsetAt = 0;      // u32 in      offset of the frames in the buffer
-constexpr size_t kBytesAt = 4;       // u32 in      how many bytes they take
-constexpr size_t kCountAt = 8;       // u32 in      how many they are
-constexpr size_t kDoneAt = 12;       // i32 out     1 done, 0 the lengths do not add up
-constexpr size_t kTimestampAt = 16;  // u64 in/out  the first frame's timestamp: at least this, and not before now; each next one has 1 more
+constexpr size_t kOffsetAt = 0;  // u32 in      offset of the frames in the buffer
+constexpr size_t kBytesAt = 4;   // u32 in      how many bytes they take
+constexpr size_t kCountAt = 8;   // u32 in      how many they are
+constexpr size_t kDoneAt = 12;   // i32 out     1 done, 0 the lengths do not add up
+constexpr size_t kTimestampAt =
+    16;  // u64 in/out  the first frame's timestamp: at least this, and not before now; each next one has 1 more
 constexpr size_t kBytes = 64;
 }  // namespace seal_scratch
 

@@ -35,13 +35,15 @@ napi_value share_memory(napi_env env, void* data, size_t bytes, std::shared_ptr<
   if (status == napi_no_external_buffers_allowed) --keep->holders;  // the finalizer was never taken
   // Without a finalizer to come a few bytes stay behind, but not the memory itself.
   keep->let_go();
-  return throw_status(env, Status::error(Code::kUnsupported, "this JavaScript engine forbids external memory (Electron does)"));
+  return throw_status(
+      env, Status::error(Code::kUnsupported, "this JavaScript engine forbids external memory (Electron does)"));
 }
 
 /// Takes the memory away from an ArrayBuffer: its views have no bytes from then on.
 inline void detach(napi_env env, napi_value buffer) {
   bool detached = true;
-  if (napi_is_detached_arraybuffer(env, buffer, &detached) == napi_ok && !detached) (void)napi_detach_arraybuffer(env, buffer);
+  if (napi_is_detached_arraybuffer(env, buffer, &detached) == napi_ok && !detached)
+    (void)napi_detach_arraybuffer(env, buffer);
 }
 
 }  // namespace hermes::binding

@@ -25,8 +25,8 @@ class Task {
     const napi_env env = task->env_;
     const napi_value promise = task->deferred_.promise();
     if (promise == nullptr ||
-        napi_create_async_work(env, nullptr, to_text(env, name), &Task::execute, &Task::complete, task.get(), &task->work_) !=
-            napi_ok ||
+        napi_create_async_work(env, nullptr, to_text(env, name), &Task::execute, &Task::complete, task.get(),
+                               &task->work_) != napi_ok ||
         napi_queue_async_work(env, task->work_) != napi_ok) {
       return nullptr;
     }

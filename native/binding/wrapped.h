@@ -30,10 +30,11 @@ class Wrapped {
   }
 
   /// nullptr if the environment is ending.
-  static napi_value define_class(napi_env env, const char* name, std::initializer_list<napi_property_descriptor> methods) {
+  static napi_value define_class(napi_env env, const char* name,
+                                 std::initializer_list<napi_property_descriptor> methods) {
     napi_value constructor = nullptr;
-    return napi_define_class(env, name, NAPI_AUTO_LENGTH, &Wrapped::construct_one, nullptr, methods.size(), methods.begin(),
-                             &constructor) == napi_ok
+    return napi_define_class(env, name, NAPI_AUTO_LENGTH, &Wrapped::construct_one, nullptr, methods.size(),
+                             methods.begin(), &constructor) == napi_ok
                ? constructor
                : nullptr;
   }

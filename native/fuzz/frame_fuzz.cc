@@ -24,12 +24,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       continue;
     }
     if (view.span == 0 || view.span > size - at) std::abort();
-    if (!view.payload.empty() && (view.payload.data() < copy.get() + at ||
-                                  view.payload.data() + view.payload.size() > copy.get() + size)) {
+    if (!view.payload.empty() &&
+        (view.payload.data() < copy.get() + at || view.payload.data() + view.payload.size() > copy.get() + size)) {
       std::abort();
     }
-    if (view.type == hermes::FrameType::kData &&
-        (view.payload.size() > limits.max_payload || view.count != 1))
+    if (view.type == hermes::FrameType::kData && (view.payload.size() > limits.max_payload || view.count != 1))
       std::abort();
     if (view.type != hermes::FrameType::kData && !limits.log_types) std::abort();
     at += view.span;

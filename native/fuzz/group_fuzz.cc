@@ -20,7 +20,9 @@ struct Groups {
   std::vector<char> sound[4];
 };
 
-std::string path_of(const Groups& groups, uint32_t kind) { return groups.folder + "/groups/" + std::to_string(kind) + ".grp"; }
+std::string path_of(const Groups& groups, uint32_t kind) {
+  return groups.folder + "/groups/" + std::to_string(kind) + ".grp";
+}
 
 const Groups& groups() {
   static Groups* const made = [] {
@@ -67,7 +69,8 @@ void work(Member& member, bool is_sound) {
       seen[s] = true;
     }
     uint8_t lost[kMaxClaim];
-    if (i % 2 == 1) (void)member.settle(records, result.count, static_cast<Outcome>(i / 2 % 4), i == 7 ? 1000 : 0, lost);
+    if (i % 2 == 1)
+      (void)member.settle(records, result.count, static_cast<Outcome>(i / 2 % 4), i == 7 ? 1000 : 0, lost);
     if (i % 2 == 1 && i / 2 % 4 >= 2) seen.reset();
   }
   (void)member.activate();

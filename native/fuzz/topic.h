@@ -37,15 +37,13 @@ inline std::vector<char> read_file(const std::string& path) {
 
 inline void write_file(const std::string& path, const std::vector<char>& bytes) {
   std::FILE* file = std::fopen(path.c_str(), "wb");
-  if (file == nullptr || std::fwrite(bytes.data(), 1, bytes.size(), file) != bytes.size())
-    std::abort();
+  if (file == nullptr || std::fwrite(bytes.data(), 1, bytes.size(), file) != bytes.size()) std::abort();
   std::fclose(file);
 }
 
 /// Where memory serves as disk, so that thousands of runs cost no writes.
 inline std::string make_folder() {
-  std::string name = (std::filesystem::exists("/dev/shm") ? "/dev/shm" : "/tmp") +
-                     std::string("/hermes-fuzz-XXXXXX");
+  std::string name = (std::filesystem::exists("/dev/shm") ? "/dev/shm" : "/tmp") + std::string("/hermes-fuzz-XXXXXX");
   if (::mkdtemp(name.data()) == nullptr) std::abort();
   return name;
 }

@@ -145,7 +145,8 @@ TEST(Executor, of_a_forked_child_is_its_own) {
 
 class WordSleeper final : public Sleeper {
  public:
-  WordSleeper(std::atomic<uint32_t>* word, uint64_t timeout_ns) : word_(word), seen_(word->load()), until_(monotonic_ns() + timeout_ns) {}
+  WordSleeper(std::atomic<uint32_t>* word, uint64_t timeout_ns)
+      : word_(word), seen_(word->load()), until_(monotonic_ns() + timeout_ns) {}
   std::atomic<int> finished{0};
 
  protected:
@@ -234,7 +235,9 @@ TEST_P(SleeperThread, follows_a_log_for_many_readers) {
   for (uint64_t round = 1; round <= 50; ++round) {
     std::atomic<int> news{0};
     for (int i = 0; i < 20; ++i) {
-      ASSERT_TRUE(pool.add(std::make_shared<LogSleeper>(log, reader.segment(), reader.position(), kHour, [&](bool told) { news += told ? 1 : 1000; })).ok());
+      ASSERT_TRUE(pool.add(std::make_shared<LogSleeper>(log, reader.segment(), reader.position(), kHour,
+                                                        [&](bool told) { news += told ? 1 : 1000; }))
+                      .ok());
     }
     append(appender.get(), message(1, round, 8));
     ASSERT_TRUE(eventually([&] { return news == 20; })) << "round " << round;
@@ -256,13 +259,15 @@ TEST(BackgroundThread, of_many_publishing_topics_needs_few_threads) {
     std::filesystem::create_directory(path);
     logs.push_back(open_log(path));
     appenders.push_back(open_appender(logs.back()));
-    intervals.push_back(std::make_unique<IntervalSync>(logs.back(), 5, [](const Status& status) { ADD_FAILURE() << status.context; }));
+    intervals.push_back(
+        std::make_unique<IntervalSync>(logs.back(), 5, [](const Status& status) { ADD_FAILURE() << status.context; }));
   }
   for (uint64_t round = 1; round <= 400; ++round) {  // more than one segment each
     for (auto& appender : appenders) append(appender.get(), message(1, round, 200));
   }
   for (int i = 0; i < kTopics; ++i) {
-    logs[static_cast<size_t>(i)]->syncer().request(401, [&](const Status& status, const Position&) { synced += status.ok() ? 1 : 1000; });
+    logs[static_cast<size_t>(i)]->syncer().request(
+        401, [&](const Status& status, const Position&) { synced += status.ok() ? 1 : 1000; });
   }
   EXPECT_TRUE(eventually([&] { return synced == kTopics; }));
   EXPECT_LE(threads_named("hermes-"), 18u);
@@ -291,7 +296,9 @@ TEST(AtTheTaskLimit, publishing_rotation_and_syncing_go_on) {
     EXPECT_EQ(answers, 1);
     // What can't be done says so, and does not abort.
     Code told = Code::kOk;
-    { const IntervalSync interval(log, 5, [&](const Status& status) { told = status.code; }); }
+    {
+      const IntervalSync interval(log, 5, [&](const Status& status) { told = status.code; });
+    }
     EXPECT_EQ(told, Code::kLimit);
     SleeperPool pool(4, can_wait_any());
     std::atomic<uint32_t> word{0};

@@ -46,21 +46,17 @@ std::vector<std::uint8_t> random_bytes(std::size_t length, std::uint32_t seed) {
 class Crc32PathTest : public testing::TestWithParam<const Crc32Path*> {
  protected:
   void SetUp() override {
-    if (!path().available()) GTEST_SKIP() << "this machine is not " << path().needs << "; the suites native and arm64 run all paths between them";
+    if (!path().available())
+      GTEST_SKIP() << "this machine is not " << path().needs
+                   << "; the suites native and arm64 run all paths between them";
   }
   [[nodiscard]] const Crc32Path& path() const { return *GetParam(); }
-  [[nodiscard]] std::uint32_t crc(std::string_view text) const {
-    return path().crc32(0, text.data(), text.size());
-  }
+  [[nodiscard]] std::uint32_t crc(std::string_view text) const { return path().crc32(0, text.data(), text.size()); }
 };
 
-std::string path_name(const testing::TestParamInfo<const Crc32Path*>& info) {
-  return info.param->name;
-}
+std::string path_name(const testing::TestParamInfo<const Crc32Path*>& info) { return info.param->name; }
 INSTANTIATE_TEST_SUITE_P(Every, Crc32PathTest,
-                         testing::Values(&kCrc32Portable, &kCrc32Pclmul, &kCrc32Vpclmul,
-                                         &kCrc32Arm),
-                         path_name);
+                         testing::Values(&kCrc32Portable, &kCrc32Pclmul, &kCrc32Vpclmul, &kCrc32Arm), path_name);
 
 TEST_P(Crc32PathTest, GivesThePublishedValues) {
   EXPECT_EQ(crc(""), 0u);
@@ -88,8 +84,7 @@ TEST_P(Crc32PathTest, AgreesWithTheDefinitionAtEveryLengthAndAlignment) {
     std::uint32_t expected = 0;
     std::uint32_t expected_seeded = 0xDEADBEEF;
     for (std::size_t length = 0; length <= kMax; ++length) {
-      ASSERT_EQ(path().crc32(0, start, length), expected)
-          << length << " bytes, alignment " << align;
+      ASSERT_EQ(path().crc32(0, start, length), expected) << length << " bytes, alignment " << align;
       ASSERT_EQ(path().crc32(0xDEADBEEF, start, length), expected_seeded)
           << length << " bytes, alignment " << align << ", seeded";
       expected = reference(expected, start + length, 1);
@@ -129,8 +124,7 @@ TEST_P(Crc32PathTest, ChainsOverRandomSplits) {
 TEST_P(Crc32PathTest, AgreesWithTheDefinitionOverAMebibyte) {
   const auto bytes = random_bytes((1 << 20) + 77, 5);
   EXPECT_EQ(path().crc32(0, bytes.data(), 1 << 20), reference(0, bytes.data(), 1 << 20));
-  EXPECT_EQ(path().crc32(0, bytes.data() + 13, (1 << 20) + 64),
-            reference(0, bytes.data() + 13, (1 << 20) + 64));
+  EXPECT_EQ(path().crc32(0, bytes.data() + 13, (1 << 20) + 64), reference(0, bytes.data() + 13, (1 << 20) + 64));
 }
 
 TEST_P(Crc32PathTest, AgreesWithTheDefinitionAroundBlockEdges) {
@@ -138,8 +132,7 @@ TEST_P(Crc32PathTest, AgreesWithTheDefinitionAroundBlockEdges) {
   const auto bytes = random_bytes(40000, 6);
   for (const std::size_t edge : {256u, 320u, 512u, 1024u, 4096u, 12288u, 24576u, 36864u}) {
     for (std::size_t length = edge - 18; length <= edge + 18; ++length) {
-      ASSERT_EQ(path().crc32(7, bytes.data() + 1, length), reference(7, bytes.data() + 1, length))
-          << length;
+      ASSERT_EQ(path().crc32(7, bytes.data() + 1, length), reference(7, bytes.data() + 1, length)) << length;
     }
   }
 }
@@ -174,10 +167,8 @@ TEST_P(Crc32PathTest, ReadsNoByteOutsideTheMessage) {
     const std::uint32_t header = reference(0, bytes.data(), 24);
     std::uint64_t words[3];
     std::memcpy(words, bytes.data(), sizeof words);
-    ASSERT_EQ(path().words(words[0], words[1], words[2], middle, length),
-              reference(header, middle, length));
-    ASSERT_EQ(path().words(words[0], words[1], words[2], at_end, length),
-              reference(header, at_end, length));
+    ASSERT_EQ(path().words(words[0], words[1], words[2], middle, length), reference(header, middle, length));
+    ASSERT_EQ(path().words(words[0], words[1], words[2], at_end, length), reference(header, at_end, length));
   }
   munmap(map, 3 * page);
 }
@@ -192,8 +183,7 @@ TEST(Crc32, GivesTheValueOfTheChosenPath) {
   const auto bytes = random_bytes(3000, 9);
   EXPECT_EQ(crc32(0, "123456789", 9), 0xCBF43926u);
   EXPECT_EQ(crc32(0, bytes.data(), bytes.size()), reference(0, bytes.data(), bytes.size()));
-  EXPECT_EQ(crc32_words(1, 2, 3, bytes.data(), 100),
-            crc32_path().words(1, 2, 3, bytes.data(), 100));
+  EXPECT_EQ(crc32_words(1, 2, 3, bytes.data(), 100), crc32_path().words(1, 2, 3, bytes.data(), 100));
 }
 
 TEST(Crc32, MayBeCalledFromManyThreadsAtOnce) {

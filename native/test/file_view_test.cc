@@ -33,9 +33,7 @@ TEST(FileView, shows_the_file_from_the_offset_on) {
   const File file = make_file(folder, 3);
   const uint64_t page = FileView::page_size();
   FileView view;
-  ASSERT_TRUE(
-      view.map(file.fd(), page, page + 5, FileView::Stores::kPrivate, FileView::Populate::kNo)
-          .ok());
+  ASSERT_TRUE(view.map(file.fd(), page, page + 5, FileView::Stores::kPrivate, FileView::Populate::kNo).ok());
   EXPECT_EQ(view.bytes(), page + 5);
   EXPECT_EQ(view.data()[0], std::byte{1});
   EXPECT_EQ(view.data()[page + 4], std::byte{2});
@@ -45,8 +43,7 @@ TEST(FileView, keeps_private_stores_out_of_the_file) {
   const Folder folder;
   const File file = make_file(folder, 1);
   FileView view;
-  ASSERT_TRUE(
-      view.map(file.fd(), 0, 64, FileView::Stores::kPrivate, FileView::Populate::kYes).ok());
+  ASSERT_TRUE(view.map(file.fd(), 0, 64, FileView::Stores::kPrivate, FileView::Populate::kYes).ok());
   std::memset(view.data(), 0xff, 64);
   char content[64];
   ASSERT_TRUE(file.read_at(0, content, sizeof content).ok());
@@ -58,8 +55,7 @@ TEST(FileView, lets_stores_reach_the_file) {
   const Folder folder;
   const File file = make_file(folder, 1);
   FileView view;
-  ASSERT_TRUE(
-      view.map(file.fd(), 0, 64, FileView::Stores::kReachTheFile, FileView::Populate::kNo).ok());
+  ASSERT_TRUE(view.map(file.fd(), 0, 64, FileView::Stores::kReachTheFile, FileView::Populate::kNo).ok());
   std::memset(view.data(), 0x7f, 64);
   char content[64];
   ASSERT_TRUE(file.read_at(0, content, sizeof content).ok());
@@ -74,17 +70,12 @@ TEST(FileView, refuses_what_is_not_all_within_the_file) {
   const struct {
     uint64_t offset;
     uint64_t bytes;
-  } kCases[] = {{0, 2 * page + 1},
-                {page, page + 1},
-                {2 * page, 1},
-                {0, 0},
-                {1, 1},
-                {~uint64_t{0} / page * page, 1},
+  } kCases[] = {{0, 2 * page + 1}, {page, page + 1}, {2 * page, 1}, {0, 0}, {1, 1}, {~uint64_t{0} / page * page, 1},
                 {0, ~uint64_t{0}}};
   for (const auto& one : kCases) {
     FileView view;
-    const Status status = view.map(file.fd(), one.offset, one.bytes, FileView::Stores::kPrivate,
-                                   FileView::Populate::kNo);
+    const Status status =
+        view.map(file.fd(), one.offset, one.bytes, FileView::Stores::kPrivate, FileView::Populate::kNo);
     EXPECT_EQ(status.code, Code::kInvalidArgument) << one.offset << " " << one.bytes;
     EXPECT_EQ(view.data(), nullptr);
   }
@@ -93,11 +84,9 @@ TEST(FileView, refuses_what_is_not_all_within_the_file) {
 TEST(FileView, refuses_a_closed_descriptor_and_what_is_no_file) {
   const Folder folder;
   FileView view;
-  EXPECT_EQ(view.map(-1, 0, 1, FileView::Stores::kPrivate, FileView::Populate::kNo).code,
-            Code::kInvalidArgument);
+  EXPECT_EQ(view.map(-1, 0, 1, FileView::Stores::kPrivate, FileView::Populate::kNo).code, Code::kInvalidArgument);
   const int fd = ::open(folder.path().c_str(), O_RDONLY | O_CLOEXEC);
-  EXPECT_EQ(view.map(fd, 0, 1, FileView::Stores::kPrivate, FileView::Populate::kNo).code,
-            Code::kInvalidArgument);
+  EXPECT_EQ(view.map(fd, 0, 1, FileView::Stores::kPrivate, FileView::Populate::kNo).code, Code::kInvalidArgument);
   ::close(fd);
 }
 
@@ -105,9 +94,8 @@ TEST(FileView, leaves_zeros_in_its_place_when_released) {
   const Folder folder;
   const File file = make_file(folder, 2);
   FileView view;
-  ASSERT_TRUE(view.map(file.fd(), 0, 2 * FileView::page_size(), FileView::Stores::kReachTheFile,
-                       FileView::Populate::kNo)
-                  .ok());
+  ASSERT_TRUE(
+      view.map(file.fd(), 0, 2 * FileView::page_size(), FileView::Stores::kReachTheFile, FileView::Populate::kNo).ok());
   std::byte* const data = view.data();
   ASSERT_TRUE(view.release().ok());
   ASSERT_TRUE(view.release().ok());
@@ -125,9 +113,8 @@ TEST(FileView, counts_pages_in_more_than_one_piece) {
   const uint64_t pages = 9001;
   ASSERT_TRUE(file.resize(pages * FileView::page_size()).ok());
   FileView view;
-  ASSERT_TRUE(view.map(file.fd(), 0, pages * FileView::page_size(), FileView::Stores::kPrivate,
-                       FileView::Populate::kNo)
-                  .ok());
+  ASSERT_TRUE(
+      view.map(file.fd(), 0, pages * FileView::page_size(), FileView::Stores::kPrivate, FileView::Populate::kNo).ok());
   ASSERT_TRUE(view.advise(0, view.bytes(), 1).ok());
   uint64_t absent = 0;
   uint64_t present = 0;

@@ -74,9 +74,7 @@ Bytes encoded(const FrameFields& fields, const Bytes& payload) {
 }
 
 Bytes data_frame(std::uint64_t sequence, const Bytes& payload) {
-  return encoded(
-      {FrameType::kData, 0, sequence, 1000 + sequence, static_cast<std::uint32_t>(payload.size())},
-      payload);
+  return encoded({FrameType::kData, 0, sequence, 1000 + sequence, static_cast<std::uint32_t>(payload.size())}, payload);
 }
 
 FrameStatus decode(const Bytes& bytes, const DecodeLimits& limits = kNetwork) {
@@ -111,10 +109,7 @@ std::vector<Golden> golden_frames() {
   const Bytes left_over = bytes_of(std::string_view("left-over bytes\0", 16));
   hole.insert(hole.end(), left_over.begin(), left_over.end());
   return {
-      {"48524d31010100000000000000000000000000000000000000000000d34597b9",
-       {FrameType::kData, 0, 0, 0, 0},
-       {},
-       0},
+      {"48524d31010100000000000000000000000000000000000000000000d34597b9", {FrameType::kData, 0, 0, 0, 0}, {}, 0},
       {"48524d310101000001000000000000007b70a45c78a699120d00000032dfee81"
        "68656c6c6f2c206865726d6573000000",
        {FrameType::kData, 0, 1, 1340285400000000123, 13},
@@ -171,22 +166,19 @@ TEST(FrameGolden, DecodesFromTheRecordedBytesAtAnyAlignment) {
       Bytes shifted(align);
       shifted.insert(shifted.end(), frame.begin(), frame.end());
       FrameView view;
-      ASSERT_EQ(decode_frame(std::span(shifted).subspan(align), kLog, view), FrameStatus::kOk)
-          << golden.hex;
+      ASSERT_EQ(decode_frame(std::span(shifted).subspan(align), kLog, view), FrameStatus::kOk) << golden.hex;
       EXPECT_EQ(view.type, golden.fields.type);
       EXPECT_EQ(view.flags, golden.fields.flags);
       EXPECT_EQ(view.sequence, golden.fields.sequence);
       EXPECT_EQ(view.timestamp_ns, golden.fields.timestamp_ns);
       EXPECT_EQ(view.span, frame.size());
-      EXPECT_TRUE(
-          std::ranges::equal(view.payload, std::span(golden.payload).first(golden.covered)));
+      EXPECT_TRUE(std::ranges::equal(view.payload, std::span(golden.payload).first(golden.covered)));
     }
   }
 }
 
 TEST(FrameGolden, StandsInTheSharedVectorFile) {
-  const auto file =
-      std::filesystem::path(__FILE__).parent_path() / "../../test/vectors/frames.json";
+  const auto file = std::filesystem::path(__FILE__).parent_path() / "../../test/vectors/frames.json";
   std::ifstream stream(file);
   ASSERT_TRUE(stream) << file;
   const std::string text{std::istreambuf_iterator<char>(stream), {}};
@@ -203,8 +195,7 @@ TEST(FrameLayout, RoundsSpansUpToEightBytes) {
   EXPECT_EQ(frame_span(8), 40u);
   EXPECT_EQ(frame_span(9), 48u);
   EXPECT_EQ(frame_span(65536), 65568u);
-  EXPECT_EQ(frame_span(std::numeric_limits<std::uint32_t>::max()), 0x100000020u)
-      << "must not wrap at 32 bits";
+  EXPECT_EQ(frame_span(std::numeric_limits<std::uint32_t>::max()), 0x100000020u) << "must not wrap at 32 bits";
 }
 
 TEST(FrameLayout, CoversPayloadsByType) {
@@ -237,11 +228,9 @@ TEST(FrameEncode, WritesNothingBehindTheFrameAndZeroesItsPadding) {
   for (std::uint32_t length = 0; length <= 40; ++length) {
     const Bytes payload(length, std::byte{0x11});
     Bytes out(frame_span(length) + 8, std::byte{0xAA});
-    ASSERT_EQ(encode_frame(out, {FrameType::kData, 0, 1, 2, length}, payload.data()),
-              out.size() - 8);
+    ASSERT_EQ(encode_frame(out, {FrameType::kData, 0, 1, 2, length}, payload.data()), out.size() - 8);
     for (std::size_t i = 32 + length; i < out.size(); ++i) {
-      EXPECT_EQ(out[i], i < out.size() - 8 ? std::byte{0} : std::byte{0xAA})
-          << length << ", byte " << i;
+      EXPECT_EQ(out[i], i < out.size() - 8 ? std::byte{0} : std::byte{0xAA}) << length << ", byte " << i;
     }
   }
 }
@@ -267,8 +256,8 @@ TEST(FrameCrc, AgreesWithTheDefinitionForEveryShortPayload) {
     Bytes payload(length);
     for (auto& byte : payload) byte = static_cast<std::byte>(random());
     const FrameFields fields{FrameType::kData, static_cast<std::uint16_t>(random()),
-                             std::uint64_t{random()} << 32 | random(),
-                             std::uint64_t{random()} << 32 | random(), length};
+                             std::uint64_t{random()} << 32 | random(), std::uint64_t{random()} << 32 | random(),
+                             length};
     const Bytes frame = encoded(fields, payload);
     ASSERT_EQ(frame_crc(fields, payload.data()), expected_crc(frame, length)) << length;
     ASSERT_EQ(frame_crc(frame.data(), length), expected_crc(frame, length)) << length;
@@ -280,8 +269,7 @@ TEST(FrameCrc, AgreesWithTheDefinitionForEveryShortPayload) {
 TEST(FrameDecode, AsksForMoreAtEveryTruncation) {
   const Bytes frame = data_frame(5, count_up(13));
   for (std::size_t length = 0; length < frame.size(); ++length) {
-    const Bytes part(frame.begin(), frame.begin() + static_cast<std::ptrdiff_t>(
-                                                        length));  // exact: ASan sees overreads
+    const Bytes part(frame.begin(), frame.begin() + static_cast<std::ptrdiff_t>(length));  // exact: ASan sees overreads
     FrameView view;
     ASSERT_EQ(decode_frame(part, kNetwork, view), FrameStatus::kIncomplete) << length;
     EXPECT_EQ(view.span, length < 32 ? 0 : frame.size());
@@ -361,8 +349,7 @@ TEST(FrameDecode, RefusesAPayloadOverTheLimitBeforeItHasArrived) {
 }
 
 TEST(FrameDecode, SurvivesAbsurdLengths) {
-  for (const std::uint32_t length :
-       {0x7FFFFFFFu, 0x80000000u, 0xFFFFFFE0u, 0xFFFFFFF8u, 0xFFFFFFFFu}) {
+  for (const std::uint32_t length : {0x7FFFFFFFu, 0x80000000u, 0xFFFFFFE0u, 0xFFFFFFF8u, 0xFFFFFFFFu}) {
     for (const FrameType type : {FrameType::kData, FrameType::kPadding, FrameType::kVoid}) {
       Bytes bad = data_frame(1, count_up(16));
       put(bad, 5, type);
@@ -374,8 +361,7 @@ TEST(FrameDecode, SurvivesAbsurdLengths) {
 
 TEST(FrameDecode, ReadsWhatAHoleStandsFor) {
   FrameView view;
-  Bytes hole =
-      encoded({FrameType::kVoid, 0, 40, 2, 16}, from_hex("05000000020000000102030405060708"));
+  Bytes hole = encoded({FrameType::kVoid, 0, 40, 2, 16}, from_hex("05000000020000000102030405060708"));
   ASSERT_EQ(decode_frame(hole, kLog, view), FrameStatus::kOk);
   EXPECT_EQ(view.sequence, 40u);
   EXPECT_EQ(view.count, 5u);
@@ -485,8 +471,7 @@ TEST(ClaimWord, RefusesHostileWords) {
   for (int bit = 0; bit < 8; ++bit) {
     EXPECT_FALSE(parse_claim_word(good ^ std::uint64_t{1} << bit).has_value()) << "bit " << bit;
   }
-  EXPECT_FALSE(parse_claim_word(kClaimTag).has_value())
-      << "a span of 0 would never be stepped over";
+  EXPECT_FALSE(parse_claim_word(kClaimTag).has_value()) << "a span of 0 would never be stepped over";
   EXPECT_FALSE(parse_claim_word(kClaimTag | std::uint64_t{3} << 34).has_value()) << "24 bytes";
 }
 

@@ -20,7 +20,8 @@ constexpr uint32_t kAtOnce = 16;
 
 std::string label(const ::testing::TestParamInfo<std::tuple<Point, GroupKind>>& info) {
   const auto& [point, kind] = info.param;
-  std::string text = std::string(point.name) + "_" + std::to_string(point.passage) + "_kind_" + std::to_string(static_cast<uint32_t>(kind));
+  std::string text = std::string(point.name) + "_" + std::to_string(point.passage) + "_kind_" +
+                     std::to_string(static_cast<uint32_t>(kind));
   std::replace_if(text.begin(), text.end(), [](char c) { return c == ':' || c == '-'; }, '_');
   return text;
 }
@@ -49,7 +50,8 @@ void take_part(const std::string& folder, GroupKind kind, const SharedWords& wor
     // Some are returned once, so that all that is done with those is passed, too.
     std::vector<ClaimRecord> done;
     std::vector<ClaimRecord> back;
-    for (const auto& r : held) (r.deliveries == 1 && r.sequence % 16 == 0 && kind != GroupKind::kKeyed ? back : done).push_back(r);
+    for (const auto& r : held)
+      (r.deliveries == 1 && r.sequence % 16 == 0 && kind != GroupKind::kKeyed ? back : done).push_back(r);
     words[2] += member->settle(back, Outcome::kReturned, rounds % 2 == 0 ? 0 : 1'000'000);
     words[1] += member->settle(done);
   }
@@ -93,14 +95,18 @@ constexpr GroupKind kUnkeyed[] = {GroupKind::kShared, GroupKind::kExclusive};
 constexpr GroupKind kEach[] = {GroupKind::kShared, GroupKind::kExclusive, GroupKind::kKeyed};
 
 INSTANTIATE_TEST_SUITE_P(Everywhere, GroupCrash,
-                         ::testing::Combine(::testing::Values(Point{"group:joining", 1}, Point{"group:joining", 2}, Point{"group:claiming", 1},
-                                                              Point{"group:claimed", 1}, Point{"group:claimed", 7}, Point{"group:handed-over", 3},
-                                                              Point{"group:settled", 1}, Point{"group:settled", 8}, Point{"group:noted", 3},
-                                                              Point{"group:reclaimed", 1}, Point{"group:reclaimed", 9}, Point{"group:closing", 1}),
+                         ::testing::Combine(::testing::Values(Point{"group:joining", 1}, Point{"group:joining", 2},
+                                                              Point{"group:claiming", 1}, Point{"group:claimed", 1},
+                                                              Point{"group:claimed", 7}, Point{"group:handed-over", 3},
+                                                              Point{"group:settled", 1}, Point{"group:settled", 8},
+                                                              Point{"group:noted", 3}, Point{"group:reclaimed", 1},
+                                                              Point{"group:reclaimed", 9}, Point{"group:closing", 1}),
                                             ::testing::ValuesIn(kEach)),
                          label);
 INSTANTIATE_TEST_SUITE_P(WhereMembersEnter, GroupCrash,
-                         ::testing::Combine(::testing::Values(Point{"group:filling", 1}, Point{"group:filling", 9}), ::testing::ValuesIn(kUnkeyed)), label);
+                         ::testing::Combine(::testing::Values(Point{"group:filling", 1}, Point{"group:filling", 9}),
+                                            ::testing::ValuesIn(kUnkeyed)),
+                         label);
 INSTANTIATE_TEST_SUITE_P(WhereTurnsEnter, GroupCrash,
                          ::testing::Combine(::testing::Values(Point{"group:entering", 1}, Point{"group:entering", 5}),
                                             ::testing::Values(GroupKind::kKeyed)),

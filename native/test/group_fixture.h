@@ -33,9 +33,12 @@ inline std::vector<std::byte> keyed_message(uint64_t number, uint32_t key, size_
   return bytes;
 }
 
-inline std::string group_path(const std::string& folder, const std::string& name = "g") { return folder + "/groups/" + name + ".grp"; }
+inline std::string group_path(const std::string& folder, const std::string& name = "g") {
+  return folder + "/groups/" + name + ".grp";
+}
 
-inline std::shared_ptr<Group> open_group(const std::shared_ptr<Log>& log, const GroupPlan& plan = plan_of(GroupKind::kShared),
+inline std::shared_ptr<Group> open_group(const std::shared_ptr<Log>& log,
+                                         const GroupPlan& plan = plan_of(GroupKind::kShared),
                                          GroupOpening* opening = nullptr, const std::string& name = "g") {
   std::filesystem::create_directories(log->folder() + "/groups");
   const std::string path = group_path(log->folder(), name);
@@ -71,7 +74,8 @@ class TestMember {
     return member_->claim({records_, limit, reinterpret_cast<std::byte*>(frames_.data()), frames_.size() * 8}, &result);
   }
   Status peek(uint32_t limit, std::vector<ClaimRecord>* records) {
-    const Status status = member_->peek({records_, limit, reinterpret_cast<std::byte*>(frames_.data()), frames_.size() * 8}, &result);
+    const Status status =
+        member_->peek({records_, limit, reinterpret_cast<std::byte*>(frames_.data()), frames_.size() * 8}, &result);
     records->assign(records_, records_ + result.count);
     return status;
   }

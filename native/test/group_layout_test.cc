@@ -116,7 +116,9 @@ TEST(GroupLayout, due_ticks_go_round) {
 TEST(GroupLayout, files_that_are_none_are_refused) {
   const Folder folder;
   const auto log = open_log(folder.path());
-  { open_group(log); }
+  {
+    open_group(log);
+  }
   const std::string path = group_path(folder.path());
   const Bytes sound = read_file(path);
   const auto code_with = [&](size_t offset, unsigned bit) {
@@ -128,7 +130,8 @@ TEST(GroupLayout, files_that_are_none_are_refused) {
   };
   EXPECT_EQ(code_with(0, 0), Code::kCorrupt);
   EXPECT_EQ(code_with(8, 1), Code::kVersionMismatch);
-  for (const size_t offset : {12, 16, 24, 40, 44, 48, 56, 60}) EXPECT_EQ(code_with(offset, 2), Code::kCorrupt) << offset;
+  for (const size_t offset : {12, 16, 24, 40, 44, 48, 56, 60})
+    EXPECT_EQ(code_with(offset, 2), Code::kCorrupt) << offset;
   for (const size_t bytes : {size_t{0}, size_t{63}, sound.size() - 1, sound.size() - 4096}) {
     std::ofstream(path, std::ios::binary).write(sound.data(), static_cast<std::streamsize>(bytes));
     std::shared_ptr<Group> group;
@@ -141,7 +144,9 @@ TEST(GroupLayout, a_group_of_an_earlier_topic_of_the_name_is_told) {
   const Folder folder;
   const Folder other;
   const auto log = open_log(folder.path());
-  { open_group(log); }
+  {
+    open_group(log);
+  }
   const auto another = open_log(other.path());
   std::shared_ptr<Group> group;
   GroupOpening opening;

@@ -106,7 +106,8 @@ TEST_F(GroupModes, a_key_keeps_its_order_when_a_message_comes_again) {
 }
 
 TEST_F(GroupModes, a_stuck_key_holds_up_itself_only_until_the_window_is_full) {
-  for (uint64_t i = 1; i <= 300; ++i) append(appender.get(), keyed_message(i, i % 4 == 1 ? 1000 : static_cast<uint32_t>(i % 4)));
+  for (uint64_t i = 1; i <= 300; ++i)
+    append(appender.get(), keyed_message(i, i % 4 == 1 ? 1000 : static_cast<uint32_t>(i % 4)));
   const auto group = open_group(log, keyed_plan(128));
   TestMember stuck(group);
   TestMember other(group);

@@ -11,7 +11,8 @@ namespace {
 using namespace test;
 
 /// Claims and settles until told to stop (`words[0]`), counting deliveries and settlements of each message in `words`.
-void work(const std::string& folder, const GroupPlan& plan, const SharedWords& words, size_t base, uint64_t lease_ms, uint32_t limit) {
+void work(const std::string& folder, const GroupPlan& plan, const SharedWords& words, size_t base, uint64_t lease_ms,
+          uint32_t limit) {
   const auto log = open_log(folder);
   const auto group = open_group(log, plan);
   MemberOptions options;
@@ -51,7 +52,8 @@ TEST(GroupProcesses, share_messages_without_loss_though_members_are_killed) {
   });
   std::vector<std::unique_ptr<Child>> members;
   const auto start = [&] {
-    return std::make_unique<Child>([&] { work(folder.path(), plan_of(GroupKind::kShared, 256), words, 8, 60'000, 16); });
+    return std::make_unique<Child>(
+        [&] { work(folder.path(), plan_of(GroupKind::kShared, 256), words, 8, 60'000, 16); });
   };
   for (int i = 0; i < 3; ++i) members.push_back(start());
   int kills = 0;
@@ -67,7 +69,8 @@ TEST(GroupProcesses, share_messages_without_loss_though_members_are_killed) {
   }));
   const auto log = open_log(folder.path());
   const auto group = open_group(log);
-  EXPECT_TRUE(eventually([&] { return report_of(group).floor == kMessages + 1; })) << "stuck at " << report_of(group).floor;
+  EXPECT_TRUE(eventually([&] { return report_of(group).floor == kMessages + 1; }))
+      << "stuck at " << report_of(group).floor;
   words[0] = 1;
   for (auto& member : members) EXPECT_EQ(member->wait(), 0);
   uint64_t again = 0;
@@ -98,7 +101,8 @@ TEST(GroupProcesses, the_work_of_a_killed_member_is_with_another_at_once) {
   TestMember member(group);
   EXPECT_TRUE(member.claim().empty());
   std::atomic<bool> news{false};
-  const auto sleeper = std::make_shared<GroupSleeper>(group, member->number(), 60'000'000'000, [&](bool found) { news = found; });
+  const auto sleeper =
+      std::make_shared<GroupSleeper>(group, member->number(), 60'000'000'000, [&](bool found) { news = found; });
   ASSERT_TRUE(SleeperPool::shared().add(sleeper).ok());
   victim.signal(SIGKILL);
   EXPECT_EQ(victim.wait(), 128 + SIGKILL);
@@ -157,7 +161,8 @@ TEST(GroupProcesses, keys_stay_in_order_though_members_are_killed) {
   in_child([&] {
     const auto log = open_log(folder.path());
     const auto appender = open_appender(log);
-    for (uint64_t i = 1; i <= kMessages; ++i) append(appender.get(), keyed_message(i, static_cast<uint32_t>(i % kKeys)));
+    for (uint64_t i = 1; i <= kMessages; ++i)
+      append(appender.get(), keyed_message(i, static_cast<uint32_t>(i % kKeys)));
     open_group(log, plan);
   });
   // Word 8 + key: the newest message of that key that anybody has settled.
@@ -171,7 +176,8 @@ TEST(GroupProcesses, keys_stay_in_order_though_members_are_killed) {
         std::atomic<uint64_t>& newest = words[8 + number % kKeys];
         // All before it is settled, and so was noted; one that was noted but not settled comes again.
         const uint64_t seen = newest.load();
-        EXPECT_TRUE(number == seen || number == seen + kKeys || (seen == 0 && number <= kKeys)) << number << " after " << seen;
+        EXPECT_TRUE(number == seen || number == seen + kKeys || (seen == 0 && number <= kKeys))
+            << number << " after " << seen;
         newest.store(number);
         if (member.settle({r}) == 1) words[1].fetch_add(1);
       }
@@ -188,7 +194,8 @@ TEST(GroupProcesses, keys_stay_in_order_though_members_are_killed) {
     EXPECT_EQ(victim->wait(), 128 + SIGKILL);
     victim = std::make_unique<Child>(body);
   }
-  EXPECT_TRUE(eventually([&] { return report_of(group).floor == kMessages + 1; })) << "stuck at " << report_of(group).floor;
+  EXPECT_TRUE(eventually([&] { return report_of(group).floor == kMessages + 1; }))
+      << "stuck at " << report_of(group).floor;
   words[0] = 1;
   for (auto& member : members) EXPECT_EQ(member->wait(), 0);
   EXPECT_EQ(report_of(group).settled_total, kMessages);

@@ -63,7 +63,8 @@ TEST_F(GroupRecovery, what_was_settled_stays_so_and_what_was_held_comes_again) {
   EXPECT_FALSE(opening.recovered);
   EXPECT_FALSE(opening.mended);
   EXPECT_EQ(opening.lost_from, 0u);
-  EXPECT_EQ(sequences(member.claim()), (std::vector<uint64_t>{3, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20}));
+  EXPECT_EQ(sequences(member.claim()),
+            (std::vector<uint64_t>{3, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20}));
 }
 
 TEST_F(GroupRecovery, members_of_another_boot_hold_nothing) {
@@ -84,7 +85,8 @@ TEST_F(GroupRecovery, members_of_another_boot_hold_nothing) {
   EXPECT_TRUE(opening.recovered);
   EXPECT_TRUE(report_of(group).members.empty());
   TestMember member(group);
-  EXPECT_EQ(sequences(member.claim()), (std::vector<uint64_t>{2, 4, 5, 6, 7, 8, 9, 10})) << "also what was delayed by a clock that is gone";
+  EXPECT_EQ(sequences(member.claim()), (std::vector<uint64_t>{2, 4, 5, 6, 7, 8, 9, 10}))
+      << "also what was delayed by a clock that is gone";
 }
 
 TEST_F(GroupRecovery, delays_outlive_the_processes_of_one_boot) {
@@ -318,7 +320,9 @@ TEST_F(GroupRecovery, any_bytes_in_the_file_are_told_or_set_right) {
   for (const GroupKind kind : {GroupKind::kShared, GroupKind::kExclusive, GroupKind::kKeyed, GroupKind::kDurable}) {
     GroupPlan plan = kind == GroupKind::kKeyed ? keyed_plan(64) : plan_of(kind, 64);
     const std::string name = "k" + std::to_string(static_cast<uint32_t>(kind));
-    { open_group(log, plan, nullptr, name); }
+    {
+      open_group(log, plan, nullptr, name);
+    }
     const std::string file = group_path(folder.path(), name);
     const Bytes sound = read_file(file);
     std::mt19937_64 random(static_cast<uint64_t>(kind) + 1);

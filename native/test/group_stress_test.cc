@@ -10,7 +10,8 @@ namespace {
 using namespace test;
 
 struct Tally {
-  explicit Tally(uint64_t messages) : settled(std::make_unique<std::atomic<uint32_t>[]>(messages + 1)), count(messages) {}
+  explicit Tally(uint64_t messages)
+      : settled(std::make_unique<std::atomic<uint32_t>[]>(messages + 1)), count(messages) {}
   std::unique_ptr<std::atomic<uint32_t>[]> settled;
   uint64_t count;
   std::atomic<uint64_t> total{0};
@@ -28,7 +29,8 @@ void take_part(const std::shared_ptr<Group>& group, Tally* tally, uint32_t seed)
     if (held.empty()) std::this_thread::yield();
     std::vector<ClaimRecord> done;
     std::vector<ClaimRecord> back;
-    for (const ClaimRecord& r : held) (random % 5 == 0 && r.sequence % 3 == 0 && r.deliveries < 4 ? back : done).push_back(r);
+    for (const ClaimRecord& r : held)
+      (random % 5 == 0 && r.sequence % 3 == 0 && r.deliveries < 4 ? back : done).push_back(r);
     // From the back, so that the floor is reached late.
     std::reverse(done.begin(), done.end());
     member->settle(done);
@@ -64,7 +66,9 @@ void run(const GroupPlan& plan, uint64_t messages) {
 
 TEST(GroupStress, members_of_a_shared_group_settle_each_message_once) { run(plan_of(GroupKind::kShared, 128), 20'000); }
 
-TEST(GroupStress, members_of_an_exclusive_group_settle_each_message_once) { run(plan_of(GroupKind::kExclusive, 128), 5'000); }
+TEST(GroupStress, members_of_an_exclusive_group_settle_each_message_once) {
+  run(plan_of(GroupKind::kExclusive, 128), 5'000);
+}
 
 TEST(GroupStress, members_of_a_keyed_group_settle_each_message_once) { run(keyed_plan(128), 5'000); }
 

@@ -174,7 +174,9 @@ TEST_F(GroupWait, ends_after_its_time_and_when_it_is_cancelled) {
     const Wait wait(group, member, 20'000'000);
     EXPECT_FALSE(wait.is_told());
   }
-  { const Wait cancelled(group, member); }
+  {
+    const Wait cancelled(group, member);
+  }
 }
 
 TEST_F(GroupWait, a_deleted_group_is_told) {
@@ -203,7 +205,8 @@ TEST_F(GroupWait, a_lease_lasts_as_long_as_the_loop_turns) {
   turns = false;
   const uint64_t hung = beat->turned_ns;
   ASSERT_TRUE(eventually([&] { return member->is_late(monotonic_ns()); })) << "a hung loop keeps its lease";
-  EXPECT_EQ(group->block().slots[member->number()].lease_ns.load(), hung + options.lease_ns) << "it counts from the last turn";
+  EXPECT_EQ(group->block().slots[member->number()].lease_ns.load(), hung + options.lease_ns)
+      << "it counts from the last turn";
   turns = true;
   EXPECT_TRUE(eventually([&] { return !member->is_late(monotonic_ns()); }));
   EXPECT_EQ(LeaseKeeper::shared().leases(), 1u);

@@ -386,7 +386,8 @@ TEST(LogRead, seeks_the_first_message_at_or_after_a_time) {
   for (size_t i = 0; i < messages.size(); i += 97) {
     const uint64_t time = messages[i].timestamp_ns;
     ASSERT_TRUE(reader.seek_time(time).ok());
-    const auto first = std::find_if(messages.begin(), messages.end(), [&](const Message& m) { return m.timestamp_ns >= time; });
+    const auto first =
+        std::find_if(messages.begin(), messages.end(), [&](const Message& m) { return m.timestamp_ns >= time; });
     EXPECT_EQ(reader.position().sequence, first->sequence);
   }
   ASSERT_TRUE(reader.seek_time(0).ok());

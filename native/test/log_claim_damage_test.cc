@@ -41,7 +41,8 @@ void expect_only_lost(const std::string& folder, const std::vector<Message>& bef
       EXPECT_EQ(m.payload, before[m.sequence - 1].payload);
     }
   }
-  for (uint64_t sequence = 1; sequence <= kCount; ++sequence) EXPECT_EQ(sequences.count(sequence), sequence == lost ? 0u : 1u) << sequence;
+  for (uint64_t sequence = 1; sequence <= kCount; ++sequence)
+    EXPECT_EQ(sequences.count(sequence), sequence == lost ? 0u : 1u) << sequence;
 }
 
 struct Case {
@@ -62,7 +63,9 @@ TEST_P(LogClaimDamage, costs_the_message_that_it_hit_and_no_other) {
     if (rebooted) reboot(folder.path());
     if (slot_marked && damage.claim.participant < kSlots) {
       const uint32_t taken = 1;
-      overwrite(folder.path() + "/control", offsetof(ControlBlock, slots) + damage.claim.participant * sizeof(ParticipantSlot), &taken, sizeof taken);
+      overwrite(folder.path() + "/control",
+                offsetof(ControlBlock, slots) + damage.claim.participant * sizeof(ParticipantSlot), &taken,
+                sizeof taken);
     }
     RecoveryReport report;
     open_appender(open_log(folder.path()), false, &report);
@@ -74,17 +77,19 @@ TEST_P(LogClaimDamage, costs_the_message_that_it_hit_and_no_other) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Of, LogClaimDamage,
-                         ::testing::Combine(::testing::Values(Case{"NobodysSlot", {900, 1, kSpan}}, Case{"ManyMessages", {3, 1, 40 * kSpan}},
-                                                              Case{"EverythingBehind", {3, 1, (kCount - 49) * kSpan}},
-                                                              Case{"BeyondTheEnd", {3, 1, (kCount - 49) * kSpan + 1024}},
-                                                              Case{"WrongCount", {3, 7, 40 * kSpan}}, Case{"Padding", {3, 0, 4096}},
-                                                              Case{"PaddingToTheEnd", {3, 0, kMinSegmentBytes - kSegmentHeaderBytes - 49 * kSpan}},
-                                                              Case{"OddSpan", {3, 1, kSpan + 8}}, Case{"TheVerySpan", {3, 1, kSpan}}),
-                                            ::testing::Bool()),
-                         [](const auto& info) {
-                           return std::string(std::get<0>(info.param).name) + (std::get<1>(info.param) ? "AfterReboot" : "AfterKill");
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Of, LogClaimDamage,
+    ::testing::Combine(::testing::Values(Case{"NobodysSlot", {900, 1, kSpan}}, Case{"ManyMessages", {3, 1, 40 * kSpan}},
+                                         Case{"EverythingBehind", {3, 1, (kCount - 49) * kSpan}},
+                                         Case{"BeyondTheEnd", {3, 1, (kCount - 49) * kSpan + 1024}},
+                                         Case{"WrongCount", {3, 7, 40 * kSpan}}, Case{"Padding", {3, 0, 4096}},
+                                         Case{"PaddingToTheEnd",
+                                              {3, 0, kMinSegmentBytes - kSegmentHeaderBytes - 49 * kSpan}},
+                                         Case{"OddSpan", {3, 1, kSpan + 8}}, Case{"TheVerySpan", {3, 1, kSpan}}),
+                       ::testing::Bool()),
+    [](const auto& info) {
+      return std::string(std::get<0>(info.param).name) + (std::get<1>(info.param) ? "AfterReboot" : "AfterKill");
+    });
 
 TEST(LogClaimDamageLive, is_not_voided_by_a_reader_or_a_sync) {
   const Folder folder;
@@ -218,7 +223,8 @@ TEST(LogClaimStress, no_claim_of_a_live_publisher_is_ever_taken_for_damage) {
         EXPECT_TRUE(status.ok()) << status.context;
         EXPECT_NE(outcome, RepairOutcome::kRepaired);
       }
-      if (step.kind == Step::Kind::kData || step.kind == Step::Kind::kVoid) reader.set_position(at.offset + step.span, at.sequence + step.count);
+      if (step.kind == Step::Kind::kData || step.kind == Step::Kind::kVoid)
+        reader.set_position(at.offset + step.span, at.sequence + step.count);
       if (step.kind == Step::Kind::kPadding || step.kind == Step::Kind::kSegmentEnd) break;
     }
   }
@@ -292,7 +298,8 @@ TEST(LogClaimDamage, of_any_kind_loses_at_most_what_it_hit) {
     const uint32_t count = random() % 3 == 0 ? 1 : random() % 300;
     const uint64_t most = kMinSegmentBytes - hit.at.offset;
     const uint64_t span = std::max<uint64_t>(kFrameHeaderBytes * std::max(count, 1u), random() % most / 8 * 8);
-    const Claim claim = {static_cast<uint32_t>(random() % 1024), count, random() % 4 == 0 ? kSpan * (1 + random() % 40) : span};
+    const Claim claim = {static_cast<uint32_t>(random() % 1024), count,
+                         random() % 4 == 0 ? kSpan * (1 + random() % 40) : span};
     if (!is_valid(claim)) continue;
     put_claim(folder.path(), hit, claim);
     forget_orderly_close(folder.path());
@@ -305,9 +312,10 @@ TEST(LogClaimDamage, of_any_kind_loses_at_most_what_it_hit) {
     // A claim that by chance covers just `count` whole messages is taken for a dead batch; these are in the quarantine then.
     const bool exact = claim.span_bytes == claim.count * kSpan;
     for (uint64_t sequence = 1; sequence <= kCount; ++sequence) {
-      if (sequence == hit.sequence || (exact && sequence > hit.sequence && sequence < hit.sequence + claim.count)) continue;
-      EXPECT_EQ(left.count(sequence), 1u) << "sequence " << sequence << " of a claim over " << hit.sequence << ": " << claim.participant << ", "
-                                          << claim.count << ", " << claim.span_bytes;
+      if (sequence == hit.sequence || (exact && sequence > hit.sequence && sequence < hit.sequence + claim.count))
+        continue;
+      EXPECT_EQ(left.count(sequence), 1u) << "sequence " << sequence << " of a claim over " << hit.sequence << ": "
+                                          << claim.participant << ", " << claim.count << ", " << claim.span_bytes;
     }
     EXPECT_FALSE(report.damage.empty());
   }

@@ -15,7 +15,8 @@ using namespace test;
 void copy_place(const std::string& from, const std::string& to) {
   for (const auto& entry : std::filesystem::directory_iterator(from)) {
     if (!entry.is_regular_file() || entry.path().string().find(".tmp") != std::string::npos) continue;
-    std::filesystem::copy_file(entry.path(), to + "/" + entry.path().filename().string(), std::filesystem::copy_options::overwrite_existing);
+    std::filesystem::copy_file(entry.path(), to + "/" + entry.path().filename().string(),
+                               std::filesystem::copy_options::overwrite_existing);
   }
 }
 
@@ -61,7 +62,8 @@ TEST(LogCopy, is_not_believed_where_the_mark_is_newer_than_the_segment) {
     ASSERT_TRUE(log->syncer().sync_now(151, &synced).ok());
   }
   // The control file was copied last.
-  std::filesystem::copy_file(folder.path() + "/control", copy.path() + "/control", std::filesystem::copy_options::overwrite_existing);
+  std::filesystem::copy_file(folder.path() + "/control", copy.path() + "/control",
+                             std::filesystem::copy_options::overwrite_existing);
   const auto log = open_log(copy.path());
   const auto appender = open_appender(log);
   append(appender.get(), message(1, 51, 200));

@@ -67,7 +67,8 @@ void check(const std::string& folder, const SharedWords& acknowledged, uint64_t 
     EXPECT_LE(last[who], acknowledged[who] + 3);
     // Numbers 4n, 4n + 1 and 4n + 2 make a batch: never a part of it.
     const bool in_batches = batches || who > 0;
-    EXPECT_TRUE(!in_batches || last[who] < 4 || last[who] % 4 == 2 || last[who] % 4 == 3) << "a part of a batch: " << last[who];
+    EXPECT_TRUE(!in_batches || last[who] < 4 || last[who] % 4 == 2 || last[who] % 4 == 3)
+        << "a part of a batch: " << last[who];
   }
 }
 
@@ -120,7 +121,8 @@ TEST_P(LogCrash, holds_up_neither_the_other_publisher_nor_a_reader_that_repairs)
     const uint64_t enough = acknowledged[0];
     EXPECT_TRUE(eventually([&] {
       read_on(&reader, &messages, true);
-      return std::any_of(messages.begin(), messages.end(), [&](const Message& m) { return m.producer() == 0 && m.number() == enough; });
+      return std::any_of(messages.begin(), messages.end(),
+                         [&](const Message& m) { return m.producer() == 0 && m.number() == enough; });
     }));
   });
   acknowledged[100] = 1;
@@ -129,11 +131,14 @@ TEST_P(LogCrash, holds_up_neither_the_other_publisher_nor_a_reader_that_repairs)
 }
 
 INSTANTIATE_TEST_SUITE_P(At, LogCrash,
-                         ::testing::Values(Point{"append:before-claim", 1}, Point{"append:before-claim", 77}, Point{"append:claimed", 1},
-                                           Point{"append:claimed", 100}, Point{"append:filled", 50}, Point{"append:committed", 50},
-                                           Point{"batch:before-claim", 20}, Point{"batch:claimed", 1}, Point{"batch:claimed", 40},
-                                           Point{"batch:filling", 1}, Point{"batch:filling", 62}, Point{"batch:filled", 1}, Point{"batch:filled", 30}, Point{"pad:claimed", 1},
-                                           Point{"pad:claimed", 3}, Point{"pad:committed", 1}, Point{"rotate:based", 1},
+                         ::testing::Values(Point{"append:before-claim", 1}, Point{"append:before-claim", 77},
+                                           Point{"append:claimed", 1}, Point{"append:claimed", 100},
+                                           Point{"append:filled", 50}, Point{"append:committed", 50},
+                                           Point{"batch:before-claim", 20}, Point{"batch:claimed", 1},
+                                           Point{"batch:claimed", 40}, Point{"batch:filling", 1},
+                                           Point{"batch:filling", 62}, Point{"batch:filled", 1},
+                                           Point{"batch:filled", 30}, Point{"pad:claimed", 1}, Point{"pad:claimed", 3},
+                                           Point{"pad:committed", 1}, Point{"rotate:based", 1},
                                            Point{"rotate:based", 2}, Point{"rotate:active", 1}),
                          label);
 
@@ -211,11 +216,12 @@ TEST_P(LogRecoveryCrash, is_made_good_by_the_next_recovery) {
 }
 
 INSTANTIATE_TEST_SUITE_P(At, LogRecoveryCrash,
-                         ::testing::Values(Point{"recover:quarantined", 1}, Point{"recover:quarantined", 2}, Point{"recover:marked", 1},
-                                           Point{"recover:marked", 3}, Point{"recover:replaced", 1}, Point{"recover:replaced", 2},
+                         ::testing::Values(Point{"recover:quarantined", 1}, Point{"recover:quarantined", 2},
+                                           Point{"recover:marked", 1}, Point{"recover:marked", 3},
+                                           Point{"recover:replaced", 1}, Point{"recover:replaced", 2},
                                            Point{"recover:checkpoint", 1}, Point{"recover:checkpoint", 2},
-                                           Point{"recover:tail-quarantined", 1}, Point{"recover:cutting", 1}, Point{"recover:cutting", 2},
-                                           Point{"recover:cut", 1}),
+                                           Point{"recover:tail-quarantined", 1}, Point{"recover:cutting", 1},
+                                           Point{"recover:cutting", 2}, Point{"recover:cut", 1}),
                          label);
 
 /// A copy whose control file is newer than its segment: the mark vouches for messages that were not copied, and is lowered.
@@ -284,8 +290,9 @@ TEST_P(LogRewriteCrash, leaves_the_failed_sync_noted_and_is_made_good_by_the_nex
 }
 
 INSTANTIATE_TEST_SUITE_P(At, LogRewriteCrash,
-                         ::testing::Values(Point{"rewrite:sealed", 1}, Point{"rewrite:copied", 1}, Point{"rewrite:copied", 3},
-                                           Point{"rewrite:renewed", 1}, Point{"rewrite:renewed", 2}, Point{"rewrite:based", 1},
+                         ::testing::Values(Point{"rewrite:sealed", 1}, Point{"rewrite:copied", 1},
+                                           Point{"rewrite:copied", 3}, Point{"rewrite:renewed", 1},
+                                           Point{"rewrite:renewed", 2}, Point{"rewrite:based", 1},
                                            Point{"recover:written-anew", 1}),
                          label);
 

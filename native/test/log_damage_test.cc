@@ -41,7 +41,8 @@ Image make_image(const std::string& folder) {
     for (uint64_t i = 1; i <= kMessages; ++i) append(appender.get(), message(1, i, random() % 400));
     image.messages = read_all(log);
   }
-  for (uint64_t n = 1; std::filesystem::exists(segment_path(folder, n)); ++n) image.segments.push_back(read_file(segment_path(folder, n)));
+  for (uint64_t n = 1; std::filesystem::exists(segment_path(folder, n)); ++n)
+    image.segments.push_back(read_file(segment_path(folder, n)));
   image.control = read_file(folder + "/control");
   return image;
 }
@@ -58,7 +59,8 @@ void expect_nothing_invented(const std::vector<Message>& seen, const std::vector
 }
 
 bool is_clear(Code code) {
-  return code == Code::kCorrupt || code == Code::kNotHermes || code == Code::kVersionMismatch || code == Code::kBehindRetention;
+  return code == Code::kCorrupt || code == Code::kNotHermes || code == Code::kVersionMismatch ||
+         code == Code::kBehindRetention;
 }
 
 /// Reads the damaged log, recovers it, reads it again and publishes to it; returns how many messages are left.
@@ -156,7 +158,8 @@ TEST_P(LogDamage, survives_3400_random_flips_and_truncations) {
       const Message& m = image.messages[random() % image.messages.size()];
       flip_bit(segment_path(folder.path(), m.at.segment), m.at.offset + random() % 32, random() % 8);
     } else {
-      for (unsigned flips = 1 + random() % 3; flips > 0; --flips) flip_bit(path, random() % kMinSegmentBytes, random() % 8);
+      for (unsigned flips = 1 + random() % 3; flips > 0; --flips)
+        flip_bit(path, random() % kMinSegmentBytes, random() % 8);
     }
     if (GetParam() == Trust::kKilled) forget_orderly_close(folder.path());
     if (GetParam() == Trust::kRebooted) reboot(folder.path());

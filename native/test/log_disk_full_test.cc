@@ -93,7 +93,8 @@ TEST_P(LogDiskFull, is_noticed_early_and_remembered_until_twice_the_room_is_free
   EXPECT_NE(appender->last_error().context.find("lowWaterBytes"), std::string::npos);
 
   // A little room is not enough.
-  for (uint64_t number = 1; number <= 2; ++number) std::filesystem::rename(segment_path(disk_->path(), number), disk_->path() + "/old" + std::to_string(number));
+  for (uint64_t number = 1; number <= 2; ++number)
+    std::filesystem::rename(segment_path(disk_->path(), number), disk_->path() + "/old" + std::to_string(number));
   std::filesystem::remove(disk_->path() + "/old1");
   auto payload = message(1, written + 1, 1000);
   EXPECT_EQ(appender->append(payload.data(), 1000), Code::kDiskFull);
@@ -148,7 +149,9 @@ TEST_P(LogDiskFull, says_so_when_there_is_no_room_for_the_first_segment) {
 }
 
 INSTANTIATE_TEST_SUITE_P(On, LogDiskFull, ::testing::Values(SmallDisk::Kind::kTmpfs, SmallDisk::Kind::kExt4),
-                         [](const auto& info) { return std::string(info.param == SmallDisk::Kind::kTmpfs ? "Tmpfs" : "Ext4"); });
+                         [](const auto& info) {
+                           return std::string(info.param == SmallDisk::Kind::kTmpfs ? "Tmpfs" : "Ext4");
+                         });
 
 }  // namespace
 }  // namespace hermes

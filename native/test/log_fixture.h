@@ -310,7 +310,8 @@ inline void flip_bit_in_payload(const std::string& folder, const Message& messag
 }
 
 inline void flip_bit_in_length(const std::string& folder, const Message& message, unsigned bit) {
-  flip_bit(segment_path(folder, message.at.segment), message.at.offset + offsetof(FrameHeader, payload_len) + bit / 8, bit % 8);
+  flip_bit(segment_path(folder, message.at.segment), message.at.offset + offsetof(FrameHeader, payload_len) + bit / 8,
+           bit % 8);
 }
 
 inline void truncate_segment(const std::string& folder, uint64_t number, uint64_t bytes) {

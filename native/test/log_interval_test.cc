@@ -119,7 +119,9 @@ TEST(LogIntervalThread, ends_at_once_when_it_is_not_needed_any_more) {
   const Folder folder;
   const auto log = open_log(folder.path());
   const uint64_t start = monotonic_ns();
-  { const IntervalSync interval(log, 3'600'000, must_not_fail()); }
+  {
+    const IntervalSync interval(log, 3'600'000, must_not_fail());
+  }
   EXPECT_LT(monotonic_ns() - start, 60'000'000'000u);
 }
 

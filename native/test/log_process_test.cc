@@ -61,7 +61,7 @@ TEST(LogProcesses, three_publishers_and_two_readers_agree_on_every_message) {
 
 TEST(LogProcesses, publishers_go_on_while_others_are_killed_at_any_moment) {
   const Folder folder(quick_place());  // the second that is allowed is no disk's to take
-  const SharedWords words;  // [who] = number of messages that `who` knows to be written
+  const SharedWords words;             // [who] = number of messages that `who` knows to be written
   in_child([&] { open_appender(open_log(folder.path())); });
   Child survivor([&] {
     const auto log = open_log(folder.path());
@@ -116,7 +116,8 @@ TEST(LogProcesses, publishers_go_on_while_others_are_killed_at_any_moment) {
       last[m.producer()] = m.number();
       ASSERT_EQ(m.payload, message(m.producer(), m.number(), m.payload.size()));
     }
-    for (uint64_t who = 0; who <= kVictims; ++who) EXPECT_GE(last[who], words[who]) << "an acknowledged message is missing";
+    for (uint64_t who = 0; who <= kVictims; ++who)
+      EXPECT_GE(last[who], words[who]) << "an acknowledged message is missing";
   });
 }
 

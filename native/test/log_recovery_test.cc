@@ -121,7 +121,8 @@ TEST(LogRecovery, cuts_a_torn_tail_and_keeps_its_bytes) {
     }
     // All is zero behind the end, as publishers rely on.
     const Bytes after = read_file(path);
-    EXPECT_TRUE(std::all_of(after.begin() + static_cast<long>(torn.at.offset), after.end(), [](char c) { return c == 0; }));
+    EXPECT_TRUE(
+        std::all_of(after.begin() + static_cast<long>(torn.at.offset), after.end(), [](char c) { return c == 0; }));
     expect_usable(folder.path());
   }
 }
@@ -215,7 +216,8 @@ TEST(LogRecovery, mends_a_segment_that_is_not_the_newest) {
   const Folder folder;
   const auto before = written(folder.path(), 1000);
   std::vector<Message> second;
-  std::copy_if(before.begin(), before.end(), std::back_inserter(second), [](const Message& m) { return m.at.segment == 2; });
+  std::copy_if(before.begin(), before.end(), std::back_inserter(second),
+               [](const Message& m) { return m.at.segment == 2; });
   ASSERT_GT(second.size(), 10u);
   flip_bit_in_payload(folder.path(), second.front());
   flip_bit_in_payload(folder.path(), second[5]);

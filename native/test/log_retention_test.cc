@@ -145,14 +145,16 @@ TEST(LogRetention, a_clock_two_days_slow_deletes_nothing_and_one_two_days_fast_k
 }
 
 TEST(LogRetention, a_flipped_bit_in_a_timestamp_or_a_header_removes_nothing_by_age) {
-  for (const size_t at : {kSegmentHeaderBytes + offsetof(FrameHeader, timestamp_ns) + 7, offsetof(SegmentHeader, created_ns) + 7,
-                          offsetof(SegmentHeader, used_since_ns) + 7, offsetof(SegmentHeader, used_since_check) + 7}) {
+  for (const size_t at :
+       {kSegmentHeaderBytes + offsetof(FrameHeader, timestamp_ns) + 7, offsetof(SegmentHeader, created_ns) + 7,
+        offsetof(SegmentHeader, used_since_ns) + 7, offsetof(SegmentHeader, used_since_check) + 7}) {
     const Folder folder;
     const auto log = open_log(folder.path());
     const auto appender = open_appender(log);
     for (uint64_t i = 1; i <= 1000; ++i) append(appender.get(), message(1, i, 200));
     // Makes a time of this century one of the last.
-    for (uint64_t segment = 2; segment <= log->active(); ++segment) flip_bit(segment_path(folder.path(), segment), at, 4);
+    for (uint64_t segment = 2; segment <= log->active(); ++segment)
+      flip_bit(segment_path(folder.path(), segment), at, 4);
     store_retention(log->control(), {0, kDayNs});
     (void)apply_retention(*log);
     EXPECT_EQ(log->first(), 1u) << "byte " << at;

@@ -136,7 +136,8 @@ TEST(LogSizes, a_quarter_of_the_largest_segment_is_allowed_and_so_is_half_of_it_
     // The padding before this one is longer than 128 MiB, too.
     const uint32_t each = static_cast<uint32_t>(limit - 64);
     std::vector<std::byte> batch(2 * frame_span(each));
-    for (const uint64_t at : {uint64_t{0}, frame_span(each)}) std::memcpy(batch.data() + at + offsetof(FrameHeader, payload_len), &each, sizeof each);
+    for (const uint64_t at : {uint64_t{0}, frame_span(each)})
+      std::memcpy(batch.data() + at + offsetof(FrameHeader, payload_len), &each, sizeof each);
     ASSERT_EQ(appender->append_batch(batch.data(), batch.size(), 2), Code::kOk);
     sizes.push_back(each);
     sizes.push_back(each);

@@ -36,7 +36,9 @@ void produce(const std::shared_ptr<Log>& log, uint64_t who) {
 TEST(LogStress, threads_that_share_a_log_see_every_message_once_and_in_order) {
   const Folder folder;
   const auto log = open_log(folder.path());
-  { open_appender(log); }
+  {
+    open_appender(log);
+  }
   std::vector<std::thread> threads;
   for (uint64_t who = 0; who < kProducers; ++who) threads.emplace_back([&, who] { produce(log, who); });
   for (int reader = 0; reader < 2; ++reader) {
@@ -77,7 +79,9 @@ TEST(LogStress, retention_goes_on_under_appenders_and_readers) {
   const Folder folder;
   const auto log = open_log(folder.path());
   store_retention(log->control(), {4 * kMinSegmentBytes, 0});
-  { open_appender(log); }
+  {
+    open_appender(log);
+  }
   std::atomic<bool> done{false};
   std::vector<std::thread> producers;
   for (uint64_t who = 0; who < kProducers; ++who) producers.emplace_back([&, who] { produce(log, who); });

@@ -78,10 +78,12 @@ Status sync(const std::shared_ptr<Log>& log, uint64_t upto) {
 
 class LogSyncFailure : public ::testing::TestWithParam<int> {};
 
-INSTANTIATE_TEST_SUITE_P(With, LogSyncFailure, ::testing::Values(EIO, ENOSPC, EDQUOT, EROFS),
-                         [](const auto& info) {
-                           return std::string(info.param == EIO ? "EIO" : info.param == ENOSPC ? "ENOSPC" : info.param == EDQUOT ? "EDQUOT" : "EROFS");
-                         });
+INSTANTIATE_TEST_SUITE_P(With, LogSyncFailure, ::testing::Values(EIO, ENOSPC, EDQUOT, EROFS), [](const auto& info) {
+  return std::string(info.param == EIO      ? "EIO"
+                     : info.param == ENOSPC ? "ENOSPC"
+                     : info.param == EDQUOT ? "EDQUOT"
+                                            : "EROFS");
+});
 
 TEST_P(LogSyncFailure, is_final_for_every_publisher_in_every_process) {
   const Folder folder;

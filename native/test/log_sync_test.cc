@@ -27,9 +27,18 @@ class Answer {
     std::unique_lock<std::mutex> lock(mutex_);
     return called_.wait_for(lock, std::chrono::seconds(10), [&] { return calls_ > 0; });
   }
-  Status status() { const std::lock_guard<std::mutex> guard(mutex_); return status_; }
-  Position synced() { const std::lock_guard<std::mutex> guard(mutex_); return synced_; }
-  int calls() { const std::lock_guard<std::mutex> guard(mutex_); return calls_; }
+  Status status() {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    return status_;
+  }
+  Position synced() {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    return synced_;
+  }
+  int calls() {
+    const std::lock_guard<std::mutex> guard(mutex_);
+    return calls_;
+  }
 
  private:
   std::mutex mutex_;

@@ -1,8 +1,8 @@
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -21,9 +21,9 @@ namespace hermes {
 namespace {
 
 using test::Child;
+using test::eventually;
 using test::Folder;
 using test::SharedWords;
-using test::eventually;
 
 TEST(File, gives_a_name_only_once) {
   const Folder folder;

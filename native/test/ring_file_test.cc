@@ -85,8 +85,7 @@ class RingFileTest : public ::testing::Test {
 
 /// Ends a wait when the peer is found dead, and fails the test if that takes more than 5 s.
 auto watching(RingFile& file) {
-  return WatchingIdle(
-      DeadlineIdle(YieldIdle(), 5'000'000'000), [&file] { (void)file.probe(); }, 1'000'000);
+  return WatchingIdle(DeadlineIdle(YieldIdle(), 5'000'000'000), [&file] { (void)file.probe(); }, 1'000'000);
 }
 
 TEST_F(RingFileTest, TwoProcessesShareARing) {
@@ -234,9 +233,13 @@ TEST_F(RingFileTest, RefusesFilesThatAreNoRingOrAnotherOne) {
   EXPECT_EQ(file.open(path_, {RingKind::kSpsc, 8, 0}).code, Code::kNotFound);
   EXPECT_EQ(file.open(path_, {RingKind::kSpsc, 8, 3}).code, Code::kInvalidArgument);
   EXPECT_FALSE(std::filesystem::exists(path_));
-  { std::ofstream(path_) << "short"; }
+  {
+    std::ofstream(path_) << "short";
+  }
   EXPECT_EQ(file.open(path_, kSpscShape).code, Code::kNotHermes);
-  { std::ofstream(path_) << std::string(8192, 'x'); }
+  {
+    std::ofstream(path_) << std::string(8192, 'x');
+  }
   EXPECT_EQ(file.open(path_, kSpscShape).code, Code::kNotHermes);
   std::filesystem::remove(path_);
   ASSERT_TRUE(file.open(path_, kSpscShape, {.tag = 5}).ok());
@@ -250,8 +253,7 @@ TEST_F(RingFileTest, RefusesFilesThatAreNoRingOrAnotherOne) {
   EXPECT_EQ(file.attach(RingRole::kProducer).code, Code::kClosed);
   std::filesystem::resize_file(path_, 2050);
   EXPECT_EQ(file.open(path_, kSpscShape, {.tag = 5}).code, Code::kCorrupt);
-  for (const auto& left : std::filesystem::directory_iterator(folder_))
-    EXPECT_EQ(left.path().string(), path_);
+  for (const auto& left : std::filesystem::directory_iterator(folder_)) EXPECT_EQ(left.path().string(), path_);
 }
 
 TEST_F(RingFileTest, OpensWhateverSoundRingThereIs) {

@@ -75,17 +75,15 @@ void load(const std::string& text, Image* image) {
 }
 
 void compare(const std::string& name, const Image& image, size_t total) {
-  if (std::getenv("HERMES_GOLDEN_WRITE") != nullptr)
-    std::ofstream(file_name(name)) << dump(image, total);
+  if (std::getenv("HERMES_GOLDEN_WRITE") != nullptr) std::ofstream(file_name(name)) << dump(image, total);
   EXPECT_EQ(dump(image, total), read_golden(name));
 }
 
 TEST(RingGolden, SpscIsMadeAndReadByteForByte) {
   Image image;
   SpscRing<Order> ring;
-  ASSERT_EQ(SpscRing<Order>::create(
-                image.bytes, kBytes, 8, &ring,
-                {.tag = 0x0123456789ABCDEF, .start_index = 0xFFFFFFFC, .parking = true}),
+  ASSERT_EQ(SpscRing<Order>::create(image.bytes, kBytes, 8, &ring,
+                                    {.tag = 0x0123456789ABCDEF, .start_index = 0xFFFFFFFC, .parking = true}),
             RingStatus::kOk);
   ASSERT_EQ(ring.claim(RingRole::kProducer), RingStatus::kOk);
   for (uint32_t i = 0; i < 6; ++i) ASSERT_EQ(ring.try_push({1000 + i, i, ~i}), RingOp::kOk);
@@ -112,8 +110,7 @@ TEST(RingGolden, SpscIsMadeAndReadByteForByte) {
 TEST(RingGolden, BytesAreMadeAndReadByteForByte) {
   Image image;
   SpscByteRing ring;
-  ASSERT_EQ(SpscByteRing::create(image.bytes, kBytes, 256, &ring, {.start_index = 0xFFFFFFC0}),
-            RingStatus::kOk);
+  ASSERT_EQ(SpscByteRing::create(image.bytes, kBytes, 256, &ring, {.start_index = 0xFFFFFFC0}), RingStatus::kOk);
   ASSERT_EQ(ring.claim_role(RingRole::kProducer), RingStatus::kOk);
   const auto push = [&ring](uint32_t length, uint32_t label) {
     std::vector<uint8_t> payload(length);
@@ -154,8 +151,7 @@ TEST(RingGolden, BytesAreMadeAndReadByteForByte) {
 TEST(RingGolden, MpmcIsMadeAndReadByteForByte) {
   Image image;
   MpmcRing<Small> ring;
-  ASSERT_EQ(MpmcRing<Small>::create(image.bytes, kBytes, 4, &ring,
-                                    {.start_index = 0xFFFFFFFE, .participants = 3}),
+  ASSERT_EQ(MpmcRing<Small>::create(image.bytes, kBytes, 4, &ring, {.start_index = 0xFFFFFFFE, .participants = 3}),
             RingStatus::kOk);
   ASSERT_EQ(ring.join(), RingStatus::kOk);
   Small small;

@@ -22,36 +22,28 @@ class RingLayout : public ::testing::Test {
  protected:
   void SetUp() override {
     Ring ring;
-    ASSERT_EQ(Ring::create(memory_.bytes, sizeof memory_.bytes, 64, &ring, {.tag = 7}),
-              RingStatus::kOk);
+    ASSERT_EQ(Ring::create(memory_.bytes, sizeof memory_.bytes, 64, &ring, {.tag = 7}), RingStatus::kOk);
   }
   RingStatus attach() {
     Ring ring;
     return Ring::attach(memory_.bytes, sizeof memory_.bytes, &ring);
   }
   RingHeader& header() { return reinterpret_cast<RingImage*>(memory_.bytes)->header; }
-  void seal() {
-    header().header_crc = ring_detail::small_crc32(&header(), offsetof(RingHeader, header_crc));
-  }
+  void seal() { header().header_crc = ring_detail::small_crc32(&header(), offsetof(RingHeader, header_crc)); }
   Memory memory_;
 };
 
-TEST_F(RingLayout, ChecksumIsThatOfZlib) {
-  EXPECT_EQ(ring_detail::small_crc32("123456789", 9), 0xCBF43926u);
-}
+TEST_F(RingLayout, ChecksumIsThatOfZlib) { EXPECT_EQ(ring_detail::small_crc32("123456789", 9), 0xCBF43926u); }
 
 TEST_F(RingLayout, AttachesToWhatItCreated) { EXPECT_EQ(attach(), RingStatus::kOk); }
 
 TEST_F(RingLayout, RefusesCapacitiesThatAreNoPowerOfTwo) {
   Ring ring;
   for (uint32_t capacity : {0u, 1u, 3u, 63u, 65u, 100u, 0x40000001u, 0x80000000u, 0xFFFFFFFFu}) {
-    EXPECT_EQ(Ring::create(memory_.bytes, sizeof memory_.bytes, capacity, &ring),
-              RingStatus::kBadCapacity)
-        << capacity;
+    EXPECT_EQ(Ring::create(memory_.bytes, sizeof memory_.bytes, capacity, &ring), RingStatus::kBadCapacity) << capacity;
   }
   SpscByteRing bytes;
-  EXPECT_EQ(SpscByteRing::create(memory_.bytes, sizeof memory_.bytes, 32, &bytes),
-            RingStatus::kBadCapacity);
+  EXPECT_EQ(SpscByteRing::create(memory_.bytes, sizeof memory_.bytes, 32, &bytes), RingStatus::kBadCapacity);
 }
 
 TEST_F(RingLayout, RefusesMemoryThatIsTooSmallAtCreation) {
@@ -63,8 +55,7 @@ TEST_F(RingLayout, RefusesMemoryThatIsTooSmallAtCreation) {
 
 TEST_F(RingLayout, RefusesMemoryThatIsTooSmallAtAttach) {
   Ring ring;
-  for (size_t bytes :
-       {size_t{0}, size_t{64}, size_t{2047}, size_t{2048}, Ring::required_bytes(64) - 1}) {
+  for (size_t bytes : {size_t{0}, size_t{64}, size_t{2047}, size_t{2048}, Ring::required_bytes(64) - 1}) {
     EXPECT_EQ(Ring::attach(memory_.bytes, bytes, &ring), RingStatus::kTooSmall) << bytes;
   }
 }
@@ -92,14 +83,12 @@ TEST_F(RingLayout, RefusesAnotherKind) {
   SpscByteRing bytes;
   EXPECT_EQ(SpscByteRing::attach(memory_.bytes, sizeof memory_.bytes, &bytes), RingStatus::kKind);
   MpmcRing<uint64_t> mpmc;
-  EXPECT_EQ(MpmcRing<uint64_t>::attach(memory_.bytes, sizeof memory_.bytes, &mpmc),
-            RingStatus::kKind);
+  EXPECT_EQ(MpmcRing<uint64_t>::attach(memory_.bytes, sizeof memory_.bytes, &mpmc), RingStatus::kKind);
 }
 
 TEST_F(RingLayout, RefusesAnotherItemSize) {
   SpscRing<uint32_t> ring;
-  EXPECT_EQ(SpscRing<uint32_t>::attach(memory_.bytes, sizeof memory_.bytes, &ring),
-            RingStatus::kItemSize);
+  EXPECT_EQ(SpscRing<uint32_t>::attach(memory_.bytes, sizeof memory_.bytes, &ring), RingStatus::kItemSize);
 }
 
 TEST_F(RingLayout, RefusesAnotherTagIfAsked) {
@@ -153,14 +142,12 @@ TEST_F(RingLayout, RefusesIndicesFurtherApartThanTheCapacity) {
 TEST_F(RingLayout, RefusesOptionsOutOfRange) {
   MpmcRing<uint32_t> ring;
   for (uint32_t participants : {0u, 1u, 255u, ~0u}) {
-    EXPECT_EQ(MpmcRing<uint32_t>::create(memory_.bytes, sizeof memory_.bytes, 4, &ring,
-                                         {.participants = participants}),
+    EXPECT_EQ(MpmcRing<uint32_t>::create(memory_.bytes, sizeof memory_.bytes, 4, &ring, {.participants = participants}),
               RingStatus::kBadOption);
   }
   SpscByteRing bytes;
-  EXPECT_EQ(
-      SpscByteRing::create(memory_.bytes, sizeof memory_.bytes, 64, &bytes, {.start_index = 4}),
-      RingStatus::kBadOption);
+  EXPECT_EQ(SpscByteRing::create(memory_.bytes, sizeof memory_.bytes, 64, &bytes, {.start_index = 4}),
+            RingStatus::kBadOption);
 }
 
 TEST(HeapRing, MovesAndFreesItsMemory) {

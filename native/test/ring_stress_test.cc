@@ -39,9 +39,7 @@ struct Item {
   uint64_t check;
 };
 
-uint64_t fold(uint64_t sum, const Item& item) {
-  return (sum ^ item.check) * 0x100000001B3ull + item.number;
-}
+uint64_t fold(uint64_t sum, const Item& item) { return (sum ^ item.check) * 0x100000001B3ull + item.number; }
 
 // Spins first and then lets others run: these tests share two cores with whatever else the machine
 // does.
@@ -155,8 +153,7 @@ TEST(RingStress, BytesBetweenThreadsKeepContentOrderAndLengths) {
     size_t done;
     const RingOp op = ring->poll(
         [&](const SpscByteRing::Frame& frame) {
-          right &=
-              frame.label == static_cast<uint32_t>(seen) && frame.length == scramble(seen) % 505;
+          right &= frame.label == static_cast<uint32_t>(seen) && frame.length == scramble(seen) % 505;
           for (uint32_t i = 0; i < frame.length; ++i) {
             right &= static_cast<uint8_t>(frame.data[i]) == (seen & 0xFF);
           }
@@ -248,8 +245,7 @@ TEST(RingStress, SoakBetweenTwoProcessesKeepsContentAndOrder) {
   void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   ASSERT_NE(memory, MAP_FAILED);
   SpscRing<Item> ring;
-  ASSERT_EQ(SpscRing<Item>::create(memory, bytes, 8192, &ring, {.start_index = 0xFFFF0000}),
-            RingStatus::kOk);
+  ASSERT_EQ(SpscRing<Item>::create(memory, bytes, 8192, &ring, {.start_index = 0xFFFF0000}), RingStatus::kOk);
   ASSERT_EQ(ring.claim(RingRole::kProducer), RingStatus::kOk);
   const uint64_t count = items(1'000'000);
   const pid_t child = fork();

@@ -25,7 +25,8 @@ class SmallDisk {
       return;
     }
     image_ = (images.empty() ? images_.path() : images) + "/image";
-    const std::string command = "truncate -s " + std::to_string(megabytes) + "M " + image_ + " && mkfs.ext4 -q -m 0 -b 4096 -O ^has_journal " + image_;
+    const std::string command = "truncate -s " + std::to_string(megabytes) + "M " + image_ +
+                                " && mkfs.ext4 -q -m 0 -b 4096 -O ^has_journal " + image_;
     mounted_ = run(command) && mount();
     if (!mounted_) why_not = "can't make and mount an ext4 image";
   }
@@ -65,7 +66,9 @@ class SmallDisk {
   }
 
  private:
-  static bool run(const std::string& command) { return std::system(("(" + command + ") >/dev/null 2>&1").c_str()) == 0; }
+  static bool run(const std::string& command) {
+    return std::system(("(" + command + ") >/dev/null 2>&1").c_str()) == 0;
+  }
   bool mount() { return run("mount -o loop " + image_ + " " + folder_.path()); }
 
   Folder folder_;

@@ -136,8 +136,7 @@ TEST(SpscByteRing, ABatchIsPublishedAtOnceAndSaysWhereItStopped) {
   EXPECT_EQ(ring->try_push_n(pieces, 4, &done), RingOp::kFull);
   EXPECT_EQ(done, 2u);
   std::vector<uint32_t> labels;
-  EXPECT_EQ(ring->poll([&](const SpscByteRing::Frame& frame) { labels.push_back(frame.label); }, 10,
-                       &done),
+  EXPECT_EQ(ring->poll([&](const SpscByteRing::Frame& frame) { labels.push_back(frame.label); }, 10, &done),
             RingOp::kOk);
   EXPECT_EQ(done, 2u);
   EXPECT_EQ(labels, (std::vector<uint32_t>{0, 1}));
@@ -184,17 +183,15 @@ TEST(SpscByteRing, ADeadProducersClaimVanishes) {
 }
 
 TEST(SpscByteRing, HostileLengthsAreCorruptAndNeverReadOutside) {
-  for (uint32_t length : {25u, 56u, 57u, 1000u, 0x7FFFFFFFu, 0x7FFFFFF8u, 0x80000000u, 0x80000001u,
-                          0xFFFFFFFFu, 0x80000039u}) {
+  for (uint32_t length :
+       {25u, 56u, 57u, 1000u, 0x7FFFFFFFu, 0x7FFFFFF8u, 0x80000000u, 0x80000001u, 0xFFFFFFFFu, 0x80000039u}) {
     auto ring = make(64);
     ASSERT_EQ(push(*ring, "12345678"), RingOp::kOk);
     std::memcpy(static_cast<char*>(ring.memory()) + kRingDataOffset, &length, 4);
     SpscByteRing::Frame frame;
     EXPECT_EQ(ring->front(&frame), RingOp::kCorrupt) << length;
     size_t done;
-    EXPECT_EQ(ring->poll([](const SpscByteRing::Frame&) { ADD_FAILURE(); }, 5, &done),
-              RingOp::kCorrupt)
-        << length;
+    EXPECT_EQ(ring->poll([](const SpscByteRing::Frame&) { ADD_FAILURE(); }, 5, &done), RingOp::kCorrupt) << length;
   }
 }
 

@@ -208,8 +208,7 @@ TEST(SpscRing, AParkedConsumerIsWokenByAPushAndByAClose) {
   });
   while (ring->image()->consumers_waiting.load() == 0) std::this_thread::yield();
   EXPECT_EQ(ring->try_push(7), RingOp::kOk);
-  while (ring->size() != 0 || ring->image()->consumers_waiting.load() == 0)
-    std::this_thread::yield();
+  while (ring->size() != 0 || ring->image()->consumers_waiting.load() == 0) std::this_thread::yield();
   ring->close(RingRole::kProducer);
   consumer.join();
   EXPECT_EQ(first, RingOp::kOk);

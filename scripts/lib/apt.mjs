@@ -24,7 +24,6 @@ export const tools = {
     package: 'python3-yaml',
     present: () => spawnSync('python3', ['-c', 'import yaml'], { stdio: 'ignore' }).status === 0,
   },
-  'clang-format': { package: 'clang-format', present: () => which('clang-format') !== undefined },
   'g++-aarch64': { package: 'g++-aarch64-linux-gnu', present: () => which('aarch64-linux-gnu-g++') !== undefined },
   'qemu-aarch64': { package: 'qemu-user-static', present: () => which('qemu-aarch64-static') !== undefined },
   'gtest-sources': { package: 'googletest', present: () => existsSync('/usr/src/googletest/CMakeLists.txt') },

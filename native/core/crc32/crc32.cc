@@ -23,8 +23,8 @@ std::uint32_t first_crc32(std::uint32_t seed, const void* data, std::size_t leng
   return install().crc32(seed, data, length);
 }
 
-std::uint32_t first_words(std::uint64_t word0, std::uint64_t word1, std::uint64_t word2,
-                          const void* data, std::size_t length) noexcept {
+std::uint32_t first_words(std::uint64_t word0, std::uint64_t word1, std::uint64_t word2, const void* data,
+                          std::size_t length) noexcept {
   return install().words(word0, word1, word2, data, length);
 }
 
@@ -37,8 +37,7 @@ constinit std::atomic<Crc32WordsFunction> g_words{&first_words};
 
 const Crc32Path& crc32_path() noexcept { return choose(); }
 
-std::uint32_t crc32_combine(std::uint32_t crc_a, std::uint32_t crc_b,
-                            std::uint64_t length_b) noexcept {
+std::uint32_t crc32_combine(std::uint32_t crc_a, std::uint32_t crc_b, std::uint64_t length_b) noexcept {
   // Appending n bytes multiplies the polynomial before them by x^8n. The inversions before and
   // after cancel out.
   return crc32_detail::multiply(crc_a, crc32_detail::x_to_bytes(length_b)) ^ crc_b;

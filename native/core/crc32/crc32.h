@@ -13,11 +13,9 @@ namespace hermes {
 // included. The fastest path that the processor offers is chosen at the first call; after that a
 // call costs one load and one indirect jump. See docs/decisions/0002-crc32.md.
 
-using Crc32Function = std::uint32_t (*)(std::uint32_t seed, const void* data,
-                                        std::size_t length) noexcept;
-using Crc32WordsFunction = std::uint32_t (*)(std::uint64_t word0, std::uint64_t word1,
-                                             std::uint64_t word2, const void* data,
-                                             std::size_t length) noexcept;
+using Crc32Function = std::uint32_t (*)(std::uint32_t seed, const void* data, std::size_t length) noexcept;
+using Crc32WordsFunction = std::uint32_t (*)(std::uint64_t word0, std::uint64_t word1, std::uint64_t word2,
+                                             const void* data, std::size_t length) noexcept;
 
 // One implementation. Each is exported under its own name so that tests and benches can run it by
 // itself.
@@ -47,22 +45,19 @@ extern constinit std::atomic<Crc32WordsFunction> g_words;
 
 // The CRC of `length` bytes. `seed` is 0 to start with, or the result for the bytes before these.
 // `data` may be null if `length` is 0.
-[[nodiscard]] inline std::uint32_t crc32(std::uint32_t seed, const void* data,
-                                         std::size_t length) noexcept {
+[[nodiscard]] inline std::uint32_t crc32(std::uint32_t seed, const void* data, std::size_t length) noexcept {
   return crc32_detail::g_crc32.load(std::memory_order_relaxed)(seed, data, length);
 }
 
 // The CRC of 24 bytes, given as three little-endian words, followed by `length` bytes: a frame's
 // header, then its payload. Made for short payloads: up to 256 bytes nothing waits for anything but
 // the last reduction.
-[[nodiscard]] inline std::uint32_t crc32_words(std::uint64_t word0, std::uint64_t word1,
-                                               std::uint64_t word2, const void* data,
-                                               std::size_t length) noexcept {
+[[nodiscard]] inline std::uint32_t crc32_words(std::uint64_t word0, std::uint64_t word1, std::uint64_t word2,
+                                               const void* data, std::size_t length) noexcept {
   return crc32_detail::g_words.load(std::memory_order_relaxed)(word0, word1, word2, data, length);
 }
 
 // crc32(A then B), from crc32(A), crc32(B) and the length of B in bytes.
-[[nodiscard]] std::uint32_t crc32_combine(std::uint32_t crc_a, std::uint32_t crc_b,
-                                          std::uint64_t length_b) noexcept;
+[[nodiscard]] std::uint32_t crc32_combine(std::uint32_t crc_a, std::uint32_t crc_b, std::uint64_t length_b) noexcept;
 
 }  // namespace hermes

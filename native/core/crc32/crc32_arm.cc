@@ -47,8 +47,7 @@ std::uint64_t load64(const std::byte* bytes) noexcept {
 }
 
 // Carries the register over `length` bytes; no inversions.
-[[gnu::target(HERMES_TARGET_CRC32)]] std::uint32_t advance(std::uint32_t state,
-                                                           const std::byte* bytes,
+[[gnu::target(HERMES_TARGET_CRC32)]] std::uint32_t advance(std::uint32_t state, const std::byte* bytes,
                                                            std::size_t length) noexcept {
   for (; length >= 3 * kStreamBytes; bytes += 3 * kStreamBytes, length -= 3 * kStreamBytes) {
     std::uint32_t second = 0;
@@ -82,8 +81,7 @@ std::uint64_t load64(const std::byte* bytes) noexcept {
   return ~advance(~seed, static_cast<const std::byte*>(data), length);
 }
 
-[[gnu::target(HERMES_TARGET_CRC32)]] std::uint32_t words_arm(std::uint64_t word0,
-                                                             std::uint64_t word1,
+[[gnu::target(HERMES_TARGET_CRC32)]] std::uint32_t words_arm(std::uint64_t word0, std::uint64_t word1,
                                                              std::uint64_t word2, const void* data,
                                                              std::size_t length) noexcept {
   std::uint32_t state = HERMES_CRC32_64(0xFFFFFFFF, word0);
@@ -94,8 +92,8 @@ std::uint64_t load64(const std::byte* bytes) noexcept {
 
 }  // namespace
 
-constinit const Crc32Path kCrc32Arm = {"arm_crc32", "AArch64 with the CRC32 instructions",
-                                       &available, &crc32_arm, &words_arm};
+constinit const Crc32Path kCrc32Arm = {"arm_crc32", "AArch64 with the CRC32 instructions", &available, &crc32_arm,
+                                       &words_arm};
 
 }  // namespace hermes
 
@@ -106,8 +104,8 @@ namespace {
 bool available() noexcept { return false; }
 }  // namespace
 
-constinit const Crc32Path kCrc32Arm = {"arm_crc32", "AArch64 with the CRC32 instructions",
-                                       &available, nullptr, nullptr};
+constinit const Crc32Path kCrc32Arm = {"arm_crc32", "AArch64 with the CRC32 instructions", &available, nullptr,
+                                       nullptr};
 
 }  // namespace hermes
 

@@ -36,8 +36,7 @@ inline constexpr std::uint32_t kPolynomial = 0xEDB88320;  // P without x^32, ref
 inline constexpr std::array<std::uint32_t, 32> kSquares = [] {
   std::array<std::uint32_t, 32> squares{};
   squares[0] = 0x40000000;  // x
-  for (std::size_t k = 1; k < squares.size(); ++k)
-    squares[k] = multiply(squares[k - 1], squares[k - 1]);
+  for (std::size_t k = 1; k < squares.size(); ++k) squares[k] = multiply(squares[k - 1], squares[k - 1]);
   return squares;
 }();
 static_assert(multiply(kSquares[31], kSquares[31]) == kSquares[0]);
@@ -52,9 +51,7 @@ static_assert(multiply(kSquares[31], kSquares[31]) == kSquares[0]);
 }
 
 // x^(8 * bytes) mod P, for any number of bytes
-[[nodiscard]] constexpr std::uint32_t x_to_bytes(std::uint64_t bytes) noexcept {
-  return x_to(bytes % 0xFFFFFFFF * 8);
-}
+[[nodiscard]] constexpr std::uint32_t x_to_bytes(std::uint64_t bytes) noexcept { return x_to(bytes % 0xFFFFFFFF * 8); }
 
 // Slicing tables (Kounavis and Berry, "A systematic approach to building high performance
 // software-based CRC generators", 2005): entry [n][b] is the CRC register that the byte b leaves

@@ -25,8 +25,7 @@ std::uint64_t load(const std::byte* bytes) noexcept {
 // leave the bytes.
 std::uint64_t load_partial(const std::byte* bytes, std::size_t length) noexcept {
   if (length >= 4) {
-    return load<std::uint32_t>(bytes + length - 4) << 32 | load<std::uint32_t>(bytes)
-                                                               << (64 - 8 * length);
+    return load<std::uint32_t>(bytes + length - 4) << 32 | load<std::uint32_t>(bytes) << (64 - 8 * length);
   }
   return load<std::uint8_t>(bytes + length - 1) << 56 |
          load<std::uint8_t>(bytes + length / 2) << (64 - 8 * (length - length / 2)) |
@@ -35,8 +34,8 @@ std::uint64_t load_partial(const std::byte* bytes, std::size_t length) noexcept 
 
 // The terms of up to kShortBytes bytes at the end of the message. Lanes are counted from the end,
 // so that only the first one can be partial; zeros in front of it change nothing.
-[[gnu::target("sse4.1,pclmul"), gnu::always_inline]] inline __m128i short_terms(
-    const std::byte* bytes, std::size_t length) noexcept {
+[[gnu::target("sse4.1,pclmul"), gnu::always_inline]] inline __m128i short_terms(const std::byte* bytes,
+                                                                                std::size_t length) noexcept {
   __m128i sum = _mm_setzero_si128();
   const std::uint32_t* last = constant_at(0);
   for (; length >= 16; length -= 16, last -= 2) {
@@ -54,12 +53,10 @@ std::uint64_t load_partial(const std::byte* bytes, std::size_t length) noexcept 
 
 // More than kShortBytes: four accumulators, each folded 64 bytes onward until fewer than 64 bytes
 // are left. Then accumulators and rest are the words of one short message.
-[[gnu::target("sse4.1,pclmul")]] std::uint32_t crc32_long(std::uint32_t seed,
-                                                          const std::byte* bytes,
+[[gnu::target("sse4.1,pclmul")]] std::uint32_t crc32_long(std::uint32_t seed, const std::byte* bytes,
                                                           std::size_t length) noexcept {
   constexpr FoldConstants kFold = fold_by(64);
-  const __m128i fold =
-      _mm_set_epi64x(static_cast<long long>(kFold.second), static_cast<long long>(kFold.first));
+  const __m128i fold = _mm_set_epi64x(static_cast<long long>(kFold.second), static_cast<long long>(kFold.first));
   const auto* lanes = reinterpret_cast<const __m128i*>(bytes);
   __m128i sums[4];
   for (int i = 0; i < 4; ++i) sums[i] = _mm_loadu_si128(lanes + i);
@@ -88,21 +85,18 @@ std::uint64_t load_partial(const std::byte* bytes, std::size_t length) noexcept 
   return reduce(_mm_xor_si128(seed_term, short_terms(bytes, length)));
 }
 
-[[gnu::target("sse4.1,pclmul")]] std::uint32_t words_pclmul(std::uint64_t word0,
-                                                            std::uint64_t word1,
+[[gnu::target("sse4.1,pclmul")]] std::uint32_t words_pclmul(std::uint64_t word0, std::uint64_t word1,
                                                             std::uint64_t word2, const void* data,
                                                             std::size_t length) noexcept {
   const auto* bytes = static_cast<const std::byte*>(data);
-  if (length > kShortBytes)
-    return crc32_long(reduce(header_terms(word0, word1, word2, 0)), bytes, length);
-  return reduce(
-      _mm_xor_si128(header_terms(word0, word1, word2, length), short_terms(bytes, length)));
+  if (length > kShortBytes) return crc32_long(reduce(header_terms(word0, word1, word2, 0)), bytes, length);
+  return reduce(_mm_xor_si128(header_terms(word0, word1, word2, length), short_terms(bytes, length)));
 }
 
 }  // namespace
 
-constinit const Crc32Path kCrc32Pclmul = {"pclmul", "x86-64 with SSE4.1 and PCLMULQDQ", &available,
-                                          &crc32_pclmul, &words_pclmul};
+constinit const Crc32Path kCrc32Pclmul = {"pclmul", "x86-64 with SSE4.1 and PCLMULQDQ", &available, &crc32_pclmul,
+                                          &words_pclmul};
 
 }  // namespace hermes
 
@@ -113,8 +107,7 @@ namespace {
 bool available() noexcept { return false; }
 }  // namespace
 
-constinit const Crc32Path kCrc32Pclmul = {"pclmul", "x86-64 with SSE4.1 and PCLMULQDQ", &available,
-                                          nullptr, nullptr};
+constinit const Crc32Path kCrc32Pclmul = {"pclmul", "x86-64 with SSE4.1 and PCLMULQDQ", &available, nullptr, nullptr};
 
 }  // namespace hermes
 

@@ -44,8 +44,8 @@ std::uint32_t crc32_portable(std::uint32_t seed, const void* data, std::size_t l
   return ~advance(~seed, static_cast<const std::byte*>(data), length);
 }
 
-std::uint32_t words_portable(std::uint64_t word0, std::uint64_t word1, std::uint64_t word2,
-                             const void* data, std::size_t length) noexcept {
+std::uint32_t words_portable(std::uint64_t word0, std::uint64_t word1, std::uint64_t word2, const void* data,
+                             std::size_t length) noexcept {
   std::uint32_t state = slice(word0 ^ 0xFFFFFFFF, 0);
   state = slice(word1 ^ state, 0);
   state = slice(word2 ^ state, 0);
@@ -54,7 +54,7 @@ std::uint32_t words_portable(std::uint64_t word0, std::uint64_t word1, std::uint
 
 }  // namespace
 
-constinit const Crc32Path kCrc32Portable = {"portable", "nothing special", &available,
-                                            &crc32_portable, &words_portable};
+constinit const Crc32Path kCrc32Portable = {"portable", "nothing special", &available, &crc32_portable,
+                                            &words_portable};
 
 }  // namespace hermes

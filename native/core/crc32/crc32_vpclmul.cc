@@ -24,30 +24,28 @@ bool available() noexcept { return cpu_features().vpclmul512; }
 // The constants of the eight words of a 64-byte block.
 [[gnu::target(HERMES_TARGET_VPCLMUL), gnu::always_inline]] inline __m512i block_constants(
     const std::uint32_t* last) noexcept {
-  return _mm512_maskz_cvtepu32_epi64(
-      0xFF, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(last - 7)));
+  return _mm512_maskz_cvtepu32_epi64(0xFF, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(last - 7)));
 }
 
 // sum ^ the terms that a 64-byte block adds to Y.
-[[gnu::target(HERMES_TARGET_VPCLMUL), gnu::always_inline]] inline __m512i add_terms(
-    __m512i sum, __m512i block, __m512i constants) noexcept {
+[[gnu::target(HERMES_TARGET_VPCLMUL), gnu::always_inline]] inline __m512i add_terms(__m512i sum, __m512i block,
+                                                                                    __m512i constants) noexcept {
   constexpr int kXor3 = 0x96;
   return _mm512_ternarylogic_epi64(sum, _mm512_clmulepi64_epi128(block, constants, 0x00),
                                    _mm512_clmulepi64_epi128(block, constants, 0x11), kXor3);
 }
 
-[[gnu::target(HERMES_TARGET_VPCLMUL), gnu::always_inline]] inline __m128i join(
-    __m512i sum) noexcept {
-  const __m256i half = _mm256_xor_si256(_mm512_maskz_extracti64x4_epi64(0xF, sum, 0),
-                                        _mm512_maskz_extracti64x4_epi64(0xF, sum, 1));
+[[gnu::target(HERMES_TARGET_VPCLMUL), gnu::always_inline]] inline __m128i join(__m512i sum) noexcept {
+  const __m256i half =
+      _mm256_xor_si256(_mm512_maskz_extracti64x4_epi64(0xF, sum, 0), _mm512_maskz_extracti64x4_epi64(0xF, sum, 1));
   return _mm_xor_si128(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
 }
 
 // sum ^ the terms of up to kShortBytes bytes at the end of the message. Blocks are counted from the
 // end, so that only the first one can be partial. It is loaded under a mask: bytes in front of the
 // message are neither read nor able to fault, and zeros take their place.
-[[gnu::target(HERMES_TARGET_VPCLMUL), gnu::always_inline]] inline __m512i add_short(
-    __m512i sum, const std::byte* bytes, std::size_t length) noexcept {
+[[gnu::target(HERMES_TARGET_VPCLMUL), gnu::always_inline]] inline __m512i add_short(__m512i sum, const std::byte* bytes,
+                                                                                    std::size_t length) noexcept {
   const std::uint32_t* last = constant_at(0);
   for (; length >= kBlockBytes; length -= kBlockBytes, last -= 8) {
     sum = add_terms(sum, _mm512_loadu_si512(bytes + length - kBlockBytes), block_constants(last));
@@ -55,24 +53,20 @@ bool available() noexcept { return cpu_features().vpclmul512; }
   if (length == 0) return sum;
   const __mmask64 mask = ~std::uint64_t{0} << (kBlockBytes - length);
   // Through an integer: a pointer before the start of an object must not even be computed.
-  const auto* start =
-      reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(bytes) + length - kBlockBytes);
+  const auto* start = reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(bytes) + length - kBlockBytes);
   return add_terms(sum, _mm512_maskz_loadu_epi8(mask, start), block_constants(last));
 }
 
 // More than kShortBytes: four accumulators, each folded 256 bytes onward until fewer than 256 bytes
 // are left. Then accumulators and rest are the words of one short message.
-[[gnu::target(HERMES_TARGET_VPCLMUL)]] std::uint32_t crc32_long(std::uint32_t seed,
-                                                                const std::byte* bytes,
+[[gnu::target(HERMES_TARGET_VPCLMUL)]] std::uint32_t crc32_long(std::uint32_t seed, const std::byte* bytes,
                                                                 std::size_t length) noexcept {
   constexpr FoldConstants kFold = fold_by(kShortBytes);
   const __m512i fold = _mm512_maskz_broadcast_i32x4(
-      0xFFFF,
-      _mm_set_epi64x(static_cast<long long>(kFold.second), static_cast<long long>(kFold.first)));
+      0xFFFF, _mm_set_epi64x(static_cast<long long>(kFold.second), static_cast<long long>(kFold.first)));
   __m512i sums[4];
   for (std::size_t i = 0; i < 4; ++i) sums[i] = _mm512_loadu_si512(bytes + i * kBlockBytes);
-  sums[0] =
-      _mm512_xor_si512(sums[0], _mm512_zextsi128_si512(_mm_cvtsi32_si128(static_cast<int>(~seed))));
+  sums[0] = _mm512_xor_si512(sums[0], _mm512_zextsi128_si512(_mm_cvtsi32_si128(static_cast<int>(~seed))));
   for (length -= kShortBytes, bytes += kShortBytes; length >= kShortBytes;
        length -= kShortBytes, bytes += kShortBytes) {
     for (std::size_t i = 0; i < 4; ++i) {
@@ -85,8 +79,7 @@ bool available() noexcept { return cpu_features().vpclmul512; }
   return reduce(join(sum));
 }
 
-[[gnu::target(HERMES_TARGET_VPCLMUL)]] std::uint32_t crc32_vpclmul(std::uint32_t seed,
-                                                                   const void* data,
+[[gnu::target(HERMES_TARGET_VPCLMUL)]] std::uint32_t crc32_vpclmul(std::uint32_t seed, const void* data,
                                                                    std::size_t length) noexcept {
   const auto* bytes = static_cast<const std::byte*>(data);
   if (length > kShortBytes) return crc32_long(seed, bytes, length);
@@ -97,23 +90,19 @@ bool available() noexcept { return cpu_features().vpclmul512; }
   return reduce(join(add_short(_mm512_zextsi128_si512(seed_term), bytes, length)));
 }
 
-[[gnu::target(HERMES_TARGET_VPCLMUL)]] std::uint32_t words_vpclmul(std::uint64_t word0,
-                                                                   std::uint64_t word1,
-                                                                   std::uint64_t word2,
-                                                                   const void* data,
+[[gnu::target(HERMES_TARGET_VPCLMUL)]] std::uint32_t words_vpclmul(std::uint64_t word0, std::uint64_t word1,
+                                                                   std::uint64_t word2, const void* data,
                                                                    std::size_t length) noexcept {
   const auto* bytes = static_cast<const std::byte*>(data);
-  if (length > kShortBytes)
-    return crc32_long(reduce(header_terms(word0, word1, word2, 0)), bytes, length);
+  if (length > kShortBytes) return crc32_long(reduce(header_terms(word0, word1, word2, 0)), bytes, length);
   const __m128i header = header_terms(word0, word1, word2, length);
   return reduce(join(add_short(_mm512_zextsi128_si512(header), bytes, length)));
 }
 
 }  // namespace
 
-constinit const Crc32Path kCrc32Vpclmul = {"vpclmul512",
-                                           "x86-64 with AVX-512 (F, BW, VL) and VPCLMULQDQ",
-                                           &available, &crc32_vpclmul, &words_vpclmul};
+constinit const Crc32Path kCrc32Vpclmul = {"vpclmul512", "x86-64 with AVX-512 (F, BW, VL) and VPCLMULQDQ", &available,
+                                           &crc32_vpclmul, &words_vpclmul};
 
 }  // namespace hermes
 
@@ -124,8 +113,8 @@ namespace {
 bool available() noexcept { return false; }
 }  // namespace
 
-constinit const Crc32Path kCrc32Vpclmul = {
-    "vpclmul512", "x86-64 with AVX-512 (F, BW, VL) and VPCLMULQDQ", &available, nullptr, nullptr};
+constinit const Crc32Path kCrc32Vpclmul = {"vpclmul512", "x86-64 with AVX-512 (F, BW, VL) and VPCLMULQDQ", &available,
+                                           nullptr, nullptr};
 
 }  // namespace hermes
 

@@ -38,8 +38,7 @@ struct Claim {
 [[nodiscard]] constexpr bool is_valid(const Claim& claim) noexcept {
   return claim.participant <= kMaxClaimParticipant && claim.count <= kMaxClaimCount &&
          claim.span_bytes % kFrameAlign == 0 && claim.span_bytes >= kFrameHeaderBytes &&
-         claim.span_bytes <= kMaxClaimSpanBytes &&
-         claim.span_bytes >= std::uint64_t{claim.count} * kFrameHeaderBytes;
+         claim.span_bytes <= kMaxClaimSpanBytes && claim.span_bytes >= std::uint64_t{claim.count} * kFrameHeaderBytes;
 }
 
 // REQUIRES: is_valid(claim). Checked where limits are set (topic options), not here, on the hot
@@ -55,8 +54,7 @@ struct Claim {
   if ((word & 0xFF) != kClaimTag) return std::nullopt;
   // No mask for the span: bits 61 and up make it too large to be valid.
   const Claim claim{static_cast<std::uint32_t>(word >> 8) & kMaxClaimParticipant,
-                    static_cast<std::uint32_t>(word >> 18) & kMaxClaimCount,
-                    (word >> kClaimSpanBit) * kFrameAlign};
+                    static_cast<std::uint32_t>(word >> 18) & kMaxClaimCount, (word >> kClaimSpanBit) * kFrameAlign};
   if (!is_valid(claim)) return std::nullopt;
   return claim;
 }

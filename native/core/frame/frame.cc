@@ -9,8 +9,7 @@ void encode_header(std::byte* out, const FrameFields& fields, const std::byte* p
   std::memcpy(out, &header, sizeof header);
 }
 
-std::uint64_t encode_frame(std::span<std::byte> out, const FrameFields& fields,
-                           const std::byte* payload) noexcept {
+std::uint64_t encode_frame(std::span<std::byte> out, const FrameFields& fields, const std::byte* payload) noexcept {
   const std::uint64_t span = frame_span(fields.payload_len);
   if (out.size() < span) return 0;
   encode_header(out.data(), fields, payload);
@@ -40,8 +39,7 @@ const char* to_string(FrameStatus status) noexcept {
   return "unknown";
 }
 
-FrameStatus decode_frame(std::span<const std::byte> bytes, const DecodeLimits& limits,
-                         FrameView& view) noexcept {
+FrameStatus decode_frame(std::span<const std::byte> bytes, const DecodeLimits& limits, FrameView& view) noexcept {
   view = FrameView{};
   if (bytes.size() < kFrameHeaderBytes) return FrameStatus::kIncomplete;
 
@@ -56,8 +54,7 @@ FrameStatus decode_frame(std::span<const std::byte> bytes, const DecodeLimits& l
   if (!is_data && !(is_log_type && limits.log_types)) return FrameStatus::kBadType;
   if (is_data && header.payload_len > limits.max_payload) return FrameStatus::kTooLarge;
 
-  const FrameFields fields{type, header.flags, header.sequence, header.timestamp_ns,
-                           header.payload_len};
+  const FrameFields fields{type, header.flags, header.sequence, header.timestamp_ns, header.payload_len};
   view.span = frame_span(header.payload_len);
   if (bytes.size() < view.span) return FrameStatus::kIncomplete;
   const std::byte* payload = bytes.data() + kFrameHeaderBytes;

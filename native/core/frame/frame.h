@@ -25,8 +25,7 @@ struct FrameFields {
 // the caller has it: reading back what was stored a few instructions ago, in other widths, costs a
 // store-forwarding stall. `payload` must have crc_payload_bytes(type, payload_len) readable bytes
 // and may be null if that is 0.
-[[nodiscard]] inline std::uint32_t frame_crc(const FrameFields& fields,
-                                             const std::byte* payload) noexcept {
+[[nodiscard]] inline std::uint32_t frame_crc(const FrameFields& fields, const std::byte* payload) noexcept {
   return crc32_words(commit_word(fields.type, fields.flags) >> 32 | fields.sequence << 32,
                      fields.sequence >> 32 | fields.timestamp_ns << 32,
                      fields.timestamp_ns >> 32 | std::uint64_t{fields.payload_len} << 32, payload,
@@ -36,8 +35,7 @@ struct FrameFields {
 // The CRC of a frame in memory: bytes 4..27, then `payload_len` bytes from offset 32. The stored
 // CRC is not looked at. For other types than data, pass crc_payload_bytes(type, payload_len).
 // REQUIRES: 32 + payload_len readable bytes; no byte outside them is read. Any alignment.
-[[nodiscard]] inline std::uint32_t frame_crc(const std::byte* frame,
-                                             std::uint32_t payload_len) noexcept {
+[[nodiscard]] inline std::uint32_t frame_crc(const std::byte* frame, std::uint32_t payload_len) noexcept {
   std::uint64_t words[3];
   std::memcpy(words, frame + 4, sizeof words);
   return crc32_words(words[0], words[1], words[2], frame + kFrameHeaderBytes, payload_len);
@@ -66,9 +64,9 @@ void encode_header(std::byte* out, const FrameFields& fields, const std::byte* p
 
 enum class FrameStatus : std::uint8_t {
   kOk = 0,
-  kIncomplete,  // more bytes are needed: FrameView::span says how many in all, once the header is
-                // there
-  kBadMagic,    // no committed frame begins here
+  kIncomplete,          // more bytes are needed: FrameView::span says how many in all, once the header is
+                        // there
+  kBadMagic,            // no committed frame begins here
   kUnsupportedVersion,  // written by a newer program
   kBadType,             // an unknown type, or one that is not allowed here
   kTooLarge,            // a data payload over the limit
@@ -80,7 +78,7 @@ enum class FrameStatus : std::uint8_t {
 
 struct DecodeLimits {
   std::uint32_t max_payload = kDefaultMaxPayload;  // bytes, for data frames
-  bool log_types = false;  // accept padding and void frames too; false for bytes from a network
+  bool log_types = false;                          // accept padding and void frames too; false for bytes from a network
 };
 
 // A decoded frame. `payload` points into the bytes that were given and lives as long as they do.
@@ -91,8 +89,7 @@ struct FrameView {
   std::uint64_t sequence = 0;
   std::uint64_t timestamp_ns = 0;
   std::span<const std::byte> payload;
-  std::uint64_t span =
-      0;  // bytes from the start of this frame to the next; 0 if the header is not complete
+  std::uint64_t span = 0;   // bytes from the start of this frame to the next; 0 if the header is not complete
   std::uint32_t count = 0;  // sequences that the frame stands for: 1 for data, 0 for padding
   VoidReason reason = VoidReason::kUnknown;  // void frames only
 };

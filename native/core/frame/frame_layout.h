@@ -33,8 +33,7 @@ namespace hermes {
 // In a log, the first 8 bytes (magic, version, type, flags) are one 64-bit word, stored once: 0 =
 // nothing here yet, a claim word (claim_word.h), or the commit word made by commit_word().
 
-static_assert(std::endian::native == std::endian::little,
-              "frames are read and written in place, little-endian");
+static_assert(std::endian::native == std::endian::little, "frames are read and written in place, little-endian");
 
 inline constexpr std::uint32_t kFrameMagic = 0x314D5248;
 inline constexpr std::uint8_t kFrameVersion = 1;
@@ -85,19 +84,16 @@ static_assert(offsetof(FrameHeader, crc32) == 28);
 
 // Header plus payload plus padding. 64 bits wide, so that no hostile payload_len overflows it.
 [[nodiscard]] constexpr std::uint64_t frame_span(std::uint32_t payload_len) noexcept {
-  return (std::uint64_t{kFrameHeaderBytes} + payload_len + (kFrameAlign - 1)) &
-         ~std::uint64_t{kFrameAlign - 1};
+  return (std::uint64_t{kFrameHeaderBytes} + payload_len + (kFrameAlign - 1)) & ~std::uint64_t{kFrameAlign - 1};
 }
 
 // How many bytes of the payload the CRC covers.
-[[nodiscard]] constexpr std::uint32_t crc_payload_bytes(FrameType type,
-                                                        std::uint32_t payload_len) noexcept {
+[[nodiscard]] constexpr std::uint32_t crc_payload_bytes(FrameType type, std::uint32_t payload_len) noexcept {
   switch (type) {
     case FrameType::kData:
       return payload_len;
     case FrameType::kVoid:
-      return payload_len < sizeof(VoidBody) ? payload_len
-                                            : static_cast<std::uint32_t>(sizeof(VoidBody));
+      return payload_len < sizeof(VoidBody) ? payload_len : static_cast<std::uint32_t>(sizeof(VoidBody));
     case FrameType::kPadding:
       break;
   }
@@ -105,10 +101,9 @@ static_assert(offsetof(FrameHeader, crc32) == 28);
 }
 
 // The first 8 bytes of a committed frame as one word.
-[[nodiscard]] constexpr std::uint64_t commit_word(FrameType type,
-                                                  std::uint16_t flags = 0) noexcept {
-  return kFrameMagic | std::uint64_t{kFrameVersion} << 32 |
-         std::uint64_t{static_cast<std::uint8_t>(type)} << 40 | std::uint64_t{flags} << 48;
+[[nodiscard]] constexpr std::uint64_t commit_word(FrameType type, std::uint16_t flags = 0) noexcept {
+  return kFrameMagic | std::uint64_t{kFrameVersion} << 32 | std::uint64_t{static_cast<std::uint8_t>(type)} << 40 |
+         std::uint64_t{flags} << 48;
 }
 
 // True if a first word read with acquire order says that the frame is committed.

@@ -64,8 +64,11 @@ Status Member::look_from(uint64_t next, uint64_t limit, uint64_t most, uint64_t 
       case Step::Kind::kEmpty:
         if (stretch->end == next && reader.log().is_hole(segment, at.offset)) stretch->stop = ClaimStop::kDamage;
         return status;
-      case Step::Kind::kClaim: return status;
-      case Step::Kind::kDamage: stretch->stop = ClaimStop::kDamage; return status;
+      case Step::Kind::kClaim:
+        return status;
+      case Step::Kind::kDamage:
+        stretch->stop = ClaimStop::kDamage;
+        return status;
       case Step::Kind::kPadding:
       case Step::Kind::kSegmentEnd:
         stretch->stop = ClaimStop::kLimit;
@@ -93,10 +96,10 @@ Status Member::look_from(uint64_t next, uint64_t limit, uint64_t most, uint64_t 
       }
       case Step::Kind::kData:
         stretch->stop = !is_plausible_frame(reader, step) ? ClaimStop::kDamage
-                        : at.sequence >= limit           ? ClaimStop::kWindowFull
-                        : stretch->count == most         ? ClaimStop::kLimit
-                        : used + step.span > room        ? ClaimStop::kRoom
-                                                         : ClaimStop::kEmpty;
+                        : at.sequence >= limit            ? ClaimStop::kWindowFull
+                        : stretch->count == most          ? ClaimStop::kLimit
+                        : used + step.span > room         ? ClaimStop::kRoom
+                                                          : ClaimStop::kEmpty;
         stretch->needed = step.span;
         if (stretch->stop != ClaimStop::kEmpty) return status;
         stretch->found[stretch->count++] = {at.sequence, at.offset, step.span};
@@ -208,28 +211,31 @@ Status Member::claim_new(Progress* progress) {
 }
 
 /// Copies the frame of a message that is ours now, and checks the copy: nobody changes that any more.
-void Member::copy_out(const Segment& segment, uint64_t offset, uint64_t span, uint64_t sequence, uint32_t deliveries, uint32_t bucket,
-                      Progress* progress) noexcept {
+void Member::copy_out(const Segment& segment, uint64_t offset, uint64_t span, uint64_t sequence, uint32_t deliveries,
+                      uint32_t bucket, Progress* progress) noexcept {
   ClaimResult& result = progress->result;
   std::byte* const copy = progress->out.frames + result.bytes;
   std::memcpy(copy, segment.data() + offset, span);
   FrameHeader header;
   std::memcpy(&header, copy, sizeof header);
-  const bool whole = header.magic == kFrameMagic && header.type == static_cast<uint8_t>(FrameType::kData) && header.sequence == sequence &&
-                     frame_span(header.payload_len) == span && frame_crc(copy, header.payload_len) == header.crc32;
+  const bool whole = header.magic == kFrameMagic && header.type == static_cast<uint8_t>(FrameType::kData) &&
+                     header.sequence == sequence && frame_span(header.payload_len) == span &&
+                     frame_crc(copy, header.payload_len) == header.crc32;
   if (!whole) [[unlikely]] {
     // Back, but not at once: else who finds it again and again does nothing else.
     const uint32_t lap = group_->lap(sequence);
     uint64_t mine = pack({EntryState::kClaimed, slot_, deliveries, lap, progress->number});
     const uint32_t due = tick_of(monotonic_ns() + kDamageDelayNs);
-    if (group_->entry(sequence).word.compare_exchange_strong(mine, pack({EntryState::kDelayed, 0, deliveries - 1, lap, due}), std::memory_order_seq_cst)) {
+    if (group_->entry(sequence).word.compare_exchange_strong(
+            mine, pack({EntryState::kDelayed, 0, deliveries - 1, lap, due}), std::memory_order_seq_cst)) {
       (void)group_->note_due(due);
     }
     result.stop = ClaimStop::kDamage;
     result.sequence = sequence;
     return;
   }
-  progress->out.records[result.count++] = {sequence, static_cast<uint32_t>(result.bytes), deliveries, progress->number, bucket};
+  progress->out.records[result.count++] = {sequence, static_cast<uint32_t>(result.bytes), deliveries, progress->number,
+                                           bucket};
   result.bytes += span;
 }
 
@@ -254,7 +260,9 @@ Status Member::try_again(uint64_t sequence, uint64_t seen, uint32_t bucket, Prog
   }
   if (step.kind != Step::Kind::kData || !is_plausible_frame(again_.reader(), step)) {
     const uint32_t due = tick_of(monotonic_ns() + kDamageDelayNs);
-    if (word.compare_exchange_strong(seen, pack({EntryState::kDelayed, 0, e.deliveries, e.lap, due}), std::memory_order_seq_cst)) (void)group_->note_due(due);
+    if (word.compare_exchange_strong(seen, pack({EntryState::kDelayed, 0, e.deliveries, e.lap, due}),
+                                     std::memory_order_seq_cst))
+      (void)group_->note_due(due);
     progress->result.stop = ClaimStop::kDamage;
     progress->result.sequence = sequence;
     return Status::success();
@@ -265,10 +273,13 @@ Status Member::try_again(uint64_t sequence, uint64_t seen, uint32_t bucket, Prog
     return status;
   }
   const uint32_t deliveries = std::min(e.deliveries + 1, kMaxDeliveries);
-  if (!word.compare_exchange_strong(seen, pack({EntryState::kClaimed, slot_, deliveries, e.lap, progress->number}), std::memory_order_seq_cst)) return status;
+  if (!word.compare_exchange_strong(seen, pack({EntryState::kClaimed, slot_, deliveries, e.lap, progress->number}),
+                                    std::memory_order_seq_cst))
+    return status;
   crash_point("group:reclaimed");
   const Segment& segment = *again_.reader().segment();
-  group_->entry(sequence).place.store(pack(Place{segment.number(), at.offset, e.lap, bucket}), std::memory_order_relaxed);
+  group_->entry(sequence).place.store(pack(Place{segment.number(), at.offset, e.lap, bucket}),
+                                      std::memory_order_relaxed);
   if (e.deliveries > 0) group_->block().totals.redelivered.fetch_add(1, std::memory_order_relaxed);
   copy_out(segment, at.offset, step.span, sequence, deliveries, bucket, progress);
   return status;

@@ -34,19 +34,23 @@ struct EntryWord {
 }
 
 [[nodiscard]] constexpr EntryWord unpack(uint64_t word) noexcept {
-  return {static_cast<EntryState>(word & 7), static_cast<uint32_t>(word >> 3 & 0xFF), static_cast<uint32_t>(word >> 11 & 0xFF),
-          static_cast<uint32_t>(word >> 19 & 0xFFFF), static_cast<uint32_t>(word >> 35)};
+  return {static_cast<EntryState>(word & 7), static_cast<uint32_t>(word >> 3 & 0xFF),
+          static_cast<uint32_t>(word >> 11 & 0xFF), static_cast<uint32_t>(word >> 19 & 0xFFFF),
+          static_cast<uint32_t>(word >> 35)};
 }
 
 /// Who settles writes nothing but state and lap: so the word that a lap leaves behind is known without having been read.
-[[nodiscard]] constexpr uint64_t settled_word(uint32_t lap) noexcept { return pack({EntryState::kSettled, 0, 0, lap, 0}); }
+[[nodiscard]] constexpr uint64_t settled_word(uint32_t lap) noexcept {
+  return pack({EntryState::kSettled, 0, 0, lap, 0});
+}
 
 [[nodiscard]] constexpr uint32_t lap_of(uint64_t word) noexcept { return static_cast<uint32_t>(word >> 19 & kLapMask); }
 [[nodiscard]] constexpr EntryState state_of(uint64_t word) noexcept { return static_cast<EntryState>(word & 7); }
 
 /// Whether the word was written for a sequence of this lap, and is a word at all.
 [[nodiscard]] constexpr bool belongs(uint64_t word, uint32_t lap) noexcept {
-  return lap_of(word) == lap && (word & 7) >= static_cast<uint64_t>(EntryState::kClaimed) && (word & 7) <= static_cast<uint64_t>(EntryState::kDelayed);
+  return lap_of(word) == lap && (word & 7) >= static_cast<uint64_t>(EntryState::kClaimed) &&
+         (word & 7) <= static_cast<uint64_t>(EntryState::kDelayed);
 }
 
 /// Time in due ticks of 16 ms; never 0. `when_ns` is monotonic.
@@ -55,7 +59,9 @@ struct EntryWord {
   return tick == 0 ? 1 : tick;
 }
 /// Whether the tick `due` has come at tick `now`: of delays up to 49 days.
-[[nodiscard]] constexpr bool is_due(uint32_t due, uint32_t now) noexcept { return ((now - due) & kClaimNumberMask) < (1u << 28); }
+[[nodiscard]] constexpr bool is_due(uint32_t due, uint32_t now) noexcept {
+  return ((now - due) & kClaimNumberMask) < (1u << 28);
+}
 
 /// The longest delay that a due tick tells from the past.
 inline constexpr uint64_t kLongestDelayNs = uint64_t{45} * 86'400 * 1'000'000'000;
@@ -68,10 +74,12 @@ struct Place {
 };
 
 [[nodiscard]] constexpr uint64_t pack(const Place& p) noexcept {
-  return (p.offset / 8 & 0x7FF'FFFF) | (p.segment & 0x1'FFFF) << 27 | uint64_t{p.lap & 0x3FF} << 44 | uint64_t{p.bucket & 0x3FF} << 54;
+  return (p.offset / 8 & 0x7FF'FFFF) | (p.segment & 0x1'FFFF) << 27 | uint64_t{p.lap & 0x3FF} << 44 |
+         uint64_t{p.bucket & 0x3FF} << 54;
 }
 [[nodiscard]] constexpr Place unpack_place(uint64_t word) noexcept {
-  return {word >> 27 & 0x1'FFFF, (word & 0x7FF'FFFF) * 8, static_cast<uint32_t>(word >> 44 & 0x3FF), static_cast<uint32_t>(word >> 54)};
+  return {word >> 27 & 0x1'FFFF, (word & 0x7FF'FFFF) * 8, static_cast<uint32_t>(word >> 44 & 0x3FF),
+          static_cast<uint32_t>(word >> 54)};
 }
 /// The segment of which `place` tells the lowest bits, at or before `active`.
 [[nodiscard]] constexpr uint64_t segment_of(const Place& place, uint64_t active) noexcept {
@@ -85,7 +93,9 @@ struct Turn {
   uint64_t ticket = 0;
 };
 [[nodiscard]] constexpr uint64_t pack(const Turn& t) noexcept { return (t.owner & 0x1FF) | t.ticket << 9; }
-[[nodiscard]] constexpr Turn unpack_turn(uint64_t word) noexcept { return {static_cast<uint32_t>(word & 0x1FF), word >> 9}; }
+[[nodiscard]] constexpr Turn unpack_turn(uint64_t word) noexcept {
+  return {static_cast<uint32_t>(word & 0x1FF), word >> 9};
+}
 
 /// Floor of a durable subscription: the sequence, and who may move it.
 [[nodiscard]] constexpr uint64_t owned_floor(uint32_t owner, uint64_t sequence) noexcept {

@@ -16,15 +16,19 @@ constexpr uint64_t kCheckNs = 100'000'000;
 constexpr uint64_t kSalt = 0x48524D5350415245;
 
 uint64_t check_of(const GroupRules& r) noexcept {
-  return kSalt ^ (uint64_t{r.max_deliveries} | uint64_t{r.lease_ms} << 32) ^ (uint64_t{r.backoff_ms} << 7 | uint64_t{r.max_backoff_ms} << 31) ^
+  return kSalt ^ (uint64_t{r.max_deliveries} | uint64_t{r.lease_ms} << 32) ^
+         (uint64_t{r.backoff_ms} << 7 | uint64_t{r.max_backoff_ms} << 31) ^
          (uint64_t{r.key_offset} << 13 | uint64_t{r.key_bytes} << 24);
 }
 
 }  // namespace
 
 Status group_damaged(const std::string& path) {
-  return Status::error(Code::kCorrupt, path + " is damaged: its words contradict each other. Close all members of the group; whoever opens it then "
-                                              "sets it right, and messages may be delivered again");
+  return Status::error(
+      Code::kCorrupt,
+      path +
+          " is damaged: its words contradict each other. Close all members of the group; whoever opens it then "
+          "sets it right, and messages may be delivered again");
 }
 
 void store_rules(GroupNumbers& numbers, const GroupRules& rules) noexcept {
@@ -42,9 +46,10 @@ void store_rules(GroupNumbers& numbers, const GroupRules& rules) noexcept {
 GroupRules Group::rules() const noexcept {
   const GroupNumbers& numbers = block().numbers;
   const uint64_t check = numbers.check.load(std::memory_order_acquire);
-  const GroupRules seen = {numbers.max_deliveries.load(std::memory_order_relaxed), numbers.lease_ms.load(std::memory_order_relaxed),
-                           numbers.backoff_ms.load(std::memory_order_relaxed),     numbers.max_backoff_ms.load(std::memory_order_relaxed),
-                           numbers.key_offset.load(std::memory_order_relaxed),     numbers.key_bytes.load(std::memory_order_relaxed)};
+  const GroupRules seen = {
+      numbers.max_deliveries.load(std::memory_order_relaxed), numbers.lease_ms.load(std::memory_order_relaxed),
+      numbers.backoff_ms.load(std::memory_order_relaxed),     numbers.max_backoff_ms.load(std::memory_order_relaxed),
+      numbers.key_offset.load(std::memory_order_relaxed),     numbers.key_bytes.load(std::memory_order_relaxed)};
   return check_of(seen) == check ? seen : GroupRules{};
 }
 
@@ -167,7 +172,8 @@ Status Group::check(uint64_t now_ns) {
     checked_ns_.store(now_ns, std::memory_order_relaxed);
     FileIdentity there;
     const Status status = FileIdentity::of(path_, &there);
-    if (status.code == Code::kNotFound || (status.ok() && !there.is_same_file(identity_))) gone_.store(true, std::memory_order_relaxed);
+    if (status.code == Code::kNotFound || (status.ok() && !there.is_same_file(identity_)))
+      gone_.store(true, std::memory_order_relaxed);
     const Status sound = log_->check_control();
     if (!sound.ok()) return sound;
     if (newest_cut(log_->control()) != block().cut.load(std::memory_order_acquire)) {

@@ -12,7 +12,8 @@ namespace hermes {
 
 /// What every member of a group goes by; may be changed while the group is in use.
 struct GroupRules {
-  uint32_t max_deliveries = 5;  ///< a message that was handed out more often is for the dead-letter topic; 0 = without limit
+  uint32_t max_deliveries =
+      5;  ///< a message that was handed out more often is for the dead-letter topic; 0 = without limit
   uint32_t lease_ms = 30'000;
   uint32_t backoff_ms = 1000;  ///< before the second delivery; twice as much before each further one
   uint32_t max_backoff_ms = 60'000;
@@ -24,7 +25,7 @@ struct GroupRules {
 struct GroupPlan {
   GroupKind kind = GroupKind::kShared;
   uint32_t window = kDefaultWindow;
-  uint64_t start = 1;  ///< the first sequence to hand out
+  uint64_t start = 1;         ///< the first sequence to hand out
   bool up_to_synced = false;  ///< hand out only what no power cut can take back
   GroupRules rules;
   std::string settings;  ///< for whoever opens the group, not looked at here
@@ -33,11 +34,12 @@ struct GroupPlan {
 
 /// What opening a group found.
 struct GroupOpening {
-  bool first = false;          ///< nobody else had it open
-  bool recovered = false;      ///< after another boot, or in a copy: nobody holds anything any more
-  bool mended = false;         ///< words that contradicted each other were set right: messages may come again
-  uint64_t lost_from = 0;      ///< if not 0: the log has lost what it had from this sequence on; what is there now is handed out anew
-  uint64_t lost_to = 0;        ///< the group had come to this sequence
+  bool first = false;      ///< nobody else had it open
+  bool recovered = false;  ///< after another boot, or in a copy: nobody holds anything any more
+  bool mended = false;     ///< words that contradicted each other were set right: messages may come again
+  uint64_t lost_from =
+      0;  ///< if not 0: the log has lost what it had from this sequence on; what is there now is handed out anew
+  uint64_t lost_to = 0;  ///< the group had come to this sequence
 };
 
 struct MemberReport {
@@ -91,7 +93,8 @@ class Group : public std::enable_shared_from_this<Group> {
   static Status create(const std::string& path, Log& log, const GroupPlan& plan);
   /// Opens it, and recovers it if nobody else has it open and it was last used in another boot or under another identity. kTimedOut soon if others
   /// are joining or recovering: to be tried again. kPositionLost if the file is of another topic of the same name.
-  static Status open(const std::string& path, std::shared_ptr<Log> log, std::shared_ptr<Group>* out, GroupOpening* opening);
+  static Status open(const std::string& path, std::shared_ptr<Log> log, std::shared_ptr<Group>* out,
+                     GroupOpening* opening);
   /// Removes the file. kBusy while anybody has it open, unless `force`: they are told then (kNotFound).
   static Status remove(const std::string& path, bool force);
 
@@ -175,7 +178,7 @@ class Group : public std::enable_shared_from_this<Group> {
   uint32_t window_ = 0;
   uint32_t window_bits_ = 0;
   bool up_to_synced_ = false;
-  std::mutex mutex_;  // for the locks that locks_ takes: they don't exclude threads of this process
+  std::mutex mutex_;                  // for the locks that locks_ takes: they don't exclude threads of this process
   std::atomic<int> sync_failure_{0};  // errno
   std::atomic<uint64_t> checked_ns_{0};
   std::atomic<bool> gone_{false};
@@ -186,12 +189,14 @@ class Group : public std::enable_shared_from_this<Group> {
 /// The membership lock for the length of a scope.
 class MembershipLock {
  public:
-  explicit MembershipLock(Group& group) : guard_(group.mutex(), std::defer_lock), lock_(&group.locks(), kMembershipByte) {}
+  explicit MembershipLock(Group& group)
+      : guard_(group.mutex(), std::defer_lock), lock_(&group.locks(), kMembershipByte) {}
   /// kTimedOut after `timeout_ms`: others are joining, or its holder is stopped. To be tried again by who can wait.
   Status acquire(uint32_t timeout_ms) {
     guard_.lock();
     Status status = lock_.acquire(timeout_ms);
-    if (status.code == Code::kTimedOut) status.context = "another process keeps the group's membership lock: it may be stopped";
+    if (status.code == Code::kTimedOut)
+      status.context = "another process keeps the group's membership lock: it may be stopped";
     return status;
   }
   /// At once, or kBusy.

@@ -13,7 +13,6 @@
 namespace hermes {
 namespace {
 
-constexpr uint64_t kSalt = 0x48524D5350415245;
 /// The lock is held for moments; who is refused comes again, and not on a thread that others need.
 constexpr uint32_t kPatienceMs = 20;
 constexpr size_t kChecked = offsetof(GroupBlock, crc);
@@ -47,42 +46,23 @@ Status read_head(const File& file, const std::string& path, Head* head) {
   if (!status.ok()) return status;
   if (head->magic != kGroupMagic) return Status::error(Code::kCorrupt, path + " does not begin like a group file");
   if (head->version != kGroupVersion) {
-    return Status::error(Code::kVersionMismatch, path + " has group format version " + std::to_string(head->version) + "; this build reads version 1");
+    return Status::error(Code::kVersionMismatch, path + " has group format version " + std::to_string(head->version) +
+                                                     "; this build reads version 1");
   }
-  if (crc32(0, head, kChecked) != head->crc || head->kind > static_cast<uint32_t>(GroupKind::kDurable) || head->slot_count != kMemberSlots || head->flags > kUpToSynced ||
+  if (crc32(0, head, kChecked) != head->crc || head->kind > static_cast<uint32_t>(GroupKind::kDurable) ||
+      head->slot_count != kMemberSlots || head->flags > kUpToSynced ||
       !is_window(static_cast<GroupKind>(head->kind), head->window) || bytes != group_bytes(head->window)) {
-    return Status::error(Code::kCorrupt, path + " is damaged. Delete the group and make it anew at the sequence that it had come to");
+    return Status::error(Code::kCorrupt,
+                         path + " is damaged. Delete the group and make it anew at the sequence that it had come to");
   }
   return status;
 }
 
-uint64_t check_of(const GroupUse& use) noexcept {
-  return kSalt ^ use.boot_id[0] ^ use.boot_id[1] ^ use.identity.device ^ use.identity.inode ^ use.identity.born_ns ^ use.identity.mount ^ use.cut;
+Status put(const File& file, size_t offset, const void* bytes, size_t count) {
+  return file.write_at(offset, bytes, count);
 }
-
-Status put(const File& file, size_t offset, const void* bytes, size_t count) { return file.write_at(offset, bytes, count); }
 
 }  // namespace
-
-bool load_use(const GroupBlock& block, GroupUse* out) noexcept {
-  // Acquire: what it vouches for was done before.
-  const uint64_t check = block.use_check.load(std::memory_order_acquire);
-  *out = {{block.boot_id[0].load(std::memory_order_relaxed), block.boot_id[1].load(std::memory_order_relaxed)},
-          {block.identity[0].load(std::memory_order_relaxed), block.identity[1].load(std::memory_order_relaxed),
-           block.identity[2].load(std::memory_order_relaxed), block.identity[3].load(std::memory_order_relaxed)},
-          block.cut.load(std::memory_order_relaxed)};
-  return check_of(*out) == check;
-}
-
-void store_use(GroupBlock& block, const GroupUse& use) noexcept {
-  block.use_check.store(0, std::memory_order_relaxed);
-  block.boot_id[0].store(use.boot_id[0], std::memory_order_relaxed);
-  block.boot_id[1].store(use.boot_id[1], std::memory_order_relaxed);
-  const uint64_t words[4] = {use.identity.device, use.identity.inode, use.identity.born_ns, use.identity.mount};
-  for (int i = 0; i < 4; ++i) block.identity[i].store(words[i], std::memory_order_relaxed);
-  block.cut.store(use.cut, std::memory_order_relaxed);
-  block.use_check.store(check_of(use), std::memory_order_release);
-}
 
 Status end_of_log(Log& log, uint64_t* end) {
   *end = 1;
@@ -94,22 +74,27 @@ Status end_of_log(Log& log, uint64_t* end) {
 }
 
 Status check_rules(const GroupRules& rules) {
-  if (rules.max_deliveries >= kMaxDeliveries) return Status::error(Code::kInvalidArgument, "a message can be delivered 254 times at most");
+  if (rules.max_deliveries >= kMaxDeliveries)
+    return Status::error(Code::kInvalidArgument, "a message can be delivered 254 times at most");
   if (rules.lease_ms < 100 || rules.lease_ms > 86'400'000) {
     return Status::error(Code::kInvalidArgument, "a lease takes from 100 milliseconds to a day");
   }
   if (rules.backoff_ms > rules.max_backoff_ms || rules.max_backoff_ms > 2'592'000'000u) {
-    return Status::error(Code::kInvalidArgument, "back-off takes 30 days at most, and begins with no more than its limit");
+    return Status::error(Code::kInvalidArgument,
+                         "back-off takes 30 days at most, and begins with no more than its limit");
   }
   return Status::success();
 }
 
 Status Group::create(const std::string& path, Log& log, const GroupPlan& plan) {
   if (!is_window(plan.kind, plan.window)) {
-    return Status::error(Code::kInvalidArgument, "the window must be a power of two from 64 to 1048576, or 0 for a durable subscription");
+    return Status::error(Code::kInvalidArgument,
+                         "the window must be a power of two from 64 to 1048576, or 0 for a durable subscription");
   }
-  if (plan.start == 0 || plan.start > kSequenceMask) return Status::error(Code::kInvalidArgument, "a group starts at a sequence from 1 on");
-  if (plan.settings.size() > kGroupSettingsBytes) return Status::error(Code::kInvalidArgument, "the settings of a group take 3064 bytes at most");
+  if (plan.start == 0 || plan.start > kSequenceMask)
+    return Status::error(Code::kInvalidArgument, "a group starts at a sequence from 1 on");
+  if (plan.settings.size() > kGroupSettingsBytes)
+    return Status::error(Code::kInvalidArgument, "the settings of a group take 3064 bytes at most");
   Status status = check_rules(plan.rules);
   if (!status.ok()) return status;
 
@@ -147,7 +132,8 @@ Status Group::create(const std::string& path, Log& log, const GroupPlan& plan) {
   if (status.ok()) status = put(file, offsetof(GroupBlock, numbers), numbers, sizeof numbers);
   if (status.ok()) status = put(file, offsetof(GroupBlock, settings_bytes), &settings_bytes, 4);
   if (status.ok()) status = put(file, offsetof(GroupBlock, settings_crc), &settings_crc, 4);
-  if (status.ok() && settings_bytes > 0) status = put(file, offsetof(GroupBlock, settings), plan.settings.data(), settings_bytes);
+  if (status.ok() && settings_bytes > 0)
+    status = put(file, offsetof(GroupBlock, settings), plan.settings.data(), settings_bytes);
   if (status.ok()) status = file.sync_data();
   if (!status.ok()) {
     std::remove(temporary.c_str());
@@ -169,8 +155,11 @@ Status Group::map(const std::string& path, std::shared_ptr<Log> log) {
   status = read_head(locks_.file(), path, &head);
   if (!status.ok()) return status;
   if (!(head.topic_id == log_->control().topic_id)) {
-    return Status::error(Code::kPositionLost, path + " belongs to an earlier topic of this name, which is gone with its messages. Delete the group and "
-                                                  "make it anew where it is to go on");
+    return Status::error(
+        Code::kPositionLost,
+        path +
+            " belongs to an earlier topic of this name, which is gone with its messages. Delete the group and "
+            "make it anew where it is to go on");
   }
   kind_ = static_cast<GroupKind>(head.kind);
   window_ = head.window;
@@ -183,7 +172,8 @@ Status Group::map(const std::string& path, std::shared_ptr<Log> log) {
   return status;
 }
 
-Status Group::open(const std::string& path, std::shared_ptr<Log> log, std::shared_ptr<Group>* out, GroupOpening* opening) {
+Status Group::open(const std::string& path, std::shared_ptr<Log> log, std::shared_ptr<Group>* out,
+                   GroupOpening* opening) {
   *opening = {};
   auto group = std::make_shared<Group>();
   Status status = group->map(path, std::move(log));
@@ -207,7 +197,8 @@ Status Group::open(const std::string& path, std::shared_ptr<Log> log, std::share
     read_boot_id(now.boot_id);
     now.identity = group->identity_;
     const bool noted = load_use(group->block(), &use);
-    const bool as_left = noted && use.boot_id[0] == now.boot_id[0] && use.boot_id[1] == now.boot_id[1] && use.identity == now.identity;
+    const bool as_left =
+        noted && use.boot_id[0] == now.boot_id[0] && use.boot_id[1] == now.boot_id[1] && use.identity == now.identity;
     opening->recovered = !as_left && noted && use.boot_id[0] != 0;
     // What is not readable may have been noted before any cut.
     if (!noted) store_use(group->block(), {});
@@ -242,7 +233,8 @@ Status Group::recover_cut(GroupOpening* opening) {
       opening->lost_to = next;
     }
     // Who is in the middle of a claim loses it. `floor` first: it is never ahead of `next`.
-    if (position > lowest) b.floor.store(owned_floor(kind_ == GroupKind::kDurable ? owner_of(floor) : 0, lowest), std::memory_order_seq_cst);
+    if (position > lowest)
+      b.floor.store(owned_floor(kind_ == GroupKind::kDurable ? owner_of(floor) : 0, lowest), std::memory_order_seq_cst);
     b.next.store(lowest, std::memory_order_seq_cst);
     const Turn turn = unpack_turn(b.turn.load(std::memory_order_relaxed));
     b.turn.store(pack(Turn{0, turn.ticket + 1}), std::memory_order_seq_cst);
@@ -270,7 +262,8 @@ Status Group::recover(bool as_left, uint64_t end, GroupOpening* opening) {
   if (kind_ == GroupKind::kDurable) next = floor;
   // Where they contradict each other the lower one is believed: better twice than never.
   uint64_t sound_floor = std::max<uint64_t>(std::min(floor, next), 1);
-  uint64_t sound_next = std::max<uint64_t>(kind_ == GroupKind::kDurable ? sound_floor : std::min(next, sound_floor + window_), 1);
+  uint64_t sound_next =
+      std::max<uint64_t>(kind_ == GroupKind::kDurable ? sound_floor : std::min(next, sound_floor + window_), 1);
   if (sound_next > end) {
     if (opening->lost_from == 0) {
       opening->lost_from = end;
@@ -286,7 +279,8 @@ Status Group::recover(bool as_left, uint64_t end, GroupOpening* opening) {
   b.floor.store(floor, std::memory_order_release);
   b.next.store(next, std::memory_order_release);
   for (MemberSlot& slot : b.slots) slot.state.store(0, std::memory_order_relaxed);
-  b.turn.store(pack(Turn{0, unpack_turn(b.turn.load(std::memory_order_relaxed)).ticket + 1}), std::memory_order_relaxed);
+  b.turn.store(pack(Turn{0, unpack_turn(b.turn.load(std::memory_order_relaxed)).ticket + 1}),
+               std::memory_order_relaxed);
   b.looked_ns.store(0, std::memory_order_relaxed);
   b.returned.store(0, std::memory_order_relaxed);
   b.due.store(0, std::memory_order_relaxed);
@@ -297,7 +291,8 @@ Status Group::recover(bool as_left, uint64_t end, GroupOpening* opening) {
     const bool is_ours = belongs(seen, lap(s));
     if (s >= next) {
       // `next` may have reached the disk before the entries did, or after: what was settled stays so, as long as the message is there.
-      const bool keep = is_ours ? e.state == EntryState::kSettled && s < end : seen == settled_word((lap(s) - 1) & kLapMask);
+      const bool keep =
+          is_ours ? e.state == EntryState::kSettled && s < end : seen == settled_word((lap(s) - 1) & kLapMask);
       if (!keep) word.store(0, std::memory_order_relaxed);
     } else if (is_ours && e.state == EntryState::kSettled) {
       word.store(settled_word(lap(s)), std::memory_order_relaxed);
@@ -320,20 +315,23 @@ Status Group::remove(const std::string& path, bool force) {
   if (!status.ok() && !force) return status;
   status = locks.try_lock(kGroupInUseByte, LockFile::Mode::kExclusive);
   if (status.code == Code::kBusy && !force) {
-    return Status::error(Code::kBusy, "the group has members, or is being looked at; close them first, or delete it by force");
+    return Status::error(Code::kBusy,
+                         "the group has members, or is being looked at; close them first, or delete it by force");
   }
   if (std::remove(path.c_str()) != 0) return Status::from_errno(errno, "remove " + path);
   return sync_directory(path.substr(0, path.rfind('/')));
 }
 
 Status Group::configure(const GroupRules& rules, const std::string& settings) {
-  if (settings.size() > kGroupSettingsBytes) return Status::error(Code::kInvalidArgument, "the settings of a group take 3064 bytes at most");
+  if (settings.size() > kGroupSettingsBytes)
+    return Status::error(Code::kInvalidArgument, "the settings of a group take 3064 bytes at most");
   Status status = check_rules(rules);
   if (!status.ok()) return status;
   const GroupRules now = this->rules();
   if (rules.key_offset != now.key_offset || rules.key_bytes != now.key_bytes) {
     // Messages of one key would be in two buckets.
-    return Status::error(Code::kInvalidArgument, "the key of a group stays what it was when the group was made; make another group");
+    return Status::error(Code::kInvalidArgument,
+                         "the key of a group stays what it was when the group was made; make another group");
   }
   MembershipLock lock(*this);
   status = lock.acquire(kPatienceMs);
@@ -351,7 +349,8 @@ Status Group::reset(uint64_t sequence, bool force) {
   Status status = end_of_log(*log_, &end);
   if (!status.ok()) return status;
   if (sequence == 0 || sequence > end) {
-    return Status::error(Code::kOutOfRange, "sequence " + std::to_string(sequence) + " does not exist yet; the next one will be " + std::to_string(end));
+    return Status::error(Code::kOutOfRange, "sequence " + std::to_string(sequence) +
+                                                " does not exist yet; the next one will be " + std::to_string(end));
   }
   MembershipLock lock(*this);
   status = lock.acquire(kPatienceMs);
@@ -361,12 +360,15 @@ Status Group::reset(uint64_t sequence, bool force) {
   for (uint32_t slot = 0; slot < kMemberSlots && !force; ++slot) {
     const Condition is = condition(slot, now);
     if (is == Condition::kAlive || is == Condition::kLate) {
-      return Status::error(Code::kBusy, "the group has members; close them first, or reset it by force: what they hold is no longer theirs then");
+      return Status::error(
+          Code::kBusy,
+          "the group has members; close them first, or reset it by force: what they hold is no longer theirs then");
     }
   }
   const uint64_t floor = b.floor.load(std::memory_order_acquire) & kSequenceMask;
   // Fences the active member, and who is about to claim in his turn.
-  b.turn.store(pack(Turn{0, unpack_turn(b.turn.load(std::memory_order_relaxed)).ticket + 1}), std::memory_order_seq_cst);
+  b.turn.store(pack(Turn{0, unpack_turn(b.turn.load(std::memory_order_relaxed)).ticket + 1}),
+               std::memory_order_seq_cst);
   // Before, so that one who is killed here leaves messages that come again, and none that don't; after, for what was claimed in between.
   const auto forget = [&] {
     for (uint64_t s = 0; s < window_; ++s) entries_[s].word.store(0, std::memory_order_seq_cst);

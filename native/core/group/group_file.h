@@ -15,6 +15,8 @@ struct GroupUse {
   FileIdentity identity;
   uint64_t cut = 0;
 };
+/// What vouches for the words of `use` in the file.
+[[nodiscard]] uint64_t check_of(const GroupUse& use) noexcept;
 /// False if that was never noted, or is damaged.
 [[nodiscard]] bool load_use(const GroupBlock& block, GroupUse* out) noexcept;
 void store_use(GroupBlock& block, const GroupUse& use) noexcept;

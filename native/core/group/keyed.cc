@@ -52,7 +52,8 @@ bool Member::take_turn(uint64_t now_ns) noexcept {
 void Member::end_turn() noexcept {
   uint64_t mine = turn_;
   // Failed: it was taken from us, which does no harm any more.
-  (void)group_->block().turn.compare_exchange_strong(mine, pack(Turn{0, unpack_turn(turn_).ticket}), std::memory_order_seq_cst);
+  (void)group_->block().turn.compare_exchange_strong(mine, pack(Turn{0, unpack_turn(turn_).ticket}),
+                                                     std::memory_order_seq_cst);
   turn_ = 0;
 }
 
@@ -79,7 +80,8 @@ bool Member::know_bucket(uint64_t sequence, uint32_t* bucket) {
   const Position at = again_.reader().position();
   if (again_.reader().segment()->step(at.offset).kind != Step::Kind::kData) return false;
   *bucket = bucket_of(*again_.reader().segment(), at.offset);
-  group_->entry(sequence).place.store(pack(Place{at.segment, at.offset, group_->lap(sequence), *bucket}), std::memory_order_relaxed);
+  group_->entry(sequence).place.store(pack(Place{at.segment, at.offset, group_->lap(sequence), *bucket}),
+                                      std::memory_order_relaxed);
   return true;
 }
 
@@ -94,7 +96,9 @@ Status Member::enter_new(uint64_t most, const ClaimRecord* told, Stretch* stretc
     const uint32_t lap = group_->lap(found.sequence);
     const bool is_told = told != nullptr && told[i].sequence == found.sequence;
     // (Not told: the log has changed under us. Whoever comes upon it asks again.)
-    const uint32_t bucket = told == nullptr ? bucket_of(segment, found.offset) : is_told ? told[i].bucket % kBuckets : 0;
+    const uint32_t bucket = told == nullptr ? bucket_of(segment, found.offset)
+                            : is_told       ? told[i].bucket % kBuckets
+                                            : 0;
     const uint64_t place = told == nullptr || is_told ? pack(Place{segment.number(), found.offset, lap, bucket}) : 0;
     (void)fill(found.sequence, place, pack({EntryState::kReturned, 0, 0, lap, 0}));
     if (i == stretch->count / 2) crash_point("group:entering");
@@ -155,7 +159,8 @@ Status Member::claim_keyed(Progress* progress, uint64_t now_ns) {
       // Taken from `next` in a turn that is over, and not entered. (Or settled long since, and of a later lap: then `floor` has passed it.)
       if (b.floor.load(std::memory_order_acquire) <= s) {
         const uint64_t missing = pack({EntryState::kReturned, 0, 0, lap, 0});
-        if (word.compare_exchange_strong(seen, missing, std::memory_order_seq_cst)) group_->entry(s).place.store(0, std::memory_order_relaxed);
+        if (word.compare_exchange_strong(seen, missing, std::memory_order_seq_cst))
+          group_->entry(s).place.store(0, std::memory_order_relaxed);
       } else {
         ++s;
       }
@@ -211,7 +216,8 @@ Status Member::peek(const ClaimBuffer& out, ClaimResult* result) {
   *result = {};
   Status status = begin(monotonic_ns());
   if (!status.ok()) return status;
-  if (group_->kind() != GroupKind::kKeyed) return Status::error(Code::kUnsupported, "only a keyed group has keys to be found");
+  if (group_->kind() != GroupKind::kKeyed)
+    return Status::error(Code::kUnsupported, "only a keyed group has keys to be found");
   uint64_t floor = 0;
   uint64_t next = 0;
   if (!group_->load_span(&floor, &next)) return group_damaged(group_->path());
@@ -279,7 +285,9 @@ Status Member::enter(const ClaimRecord* records, uint32_t count) {
   } else if (records[0].sequence >= floor && records[0].sequence < next) {
     uint32_t bucket = 0;
     const uint64_t s = records[0].sequence;
-    if (!know_bucket(s, &bucket)) group_->entry(s).place.store(pack(Place{0, 0, group_->lap(s), records[0].bucket % kBuckets}), std::memory_order_relaxed);
+    if (!know_bucket(s, &bucket))
+      group_->entry(s).place.store(pack(Place{0, 0, group_->lap(s), records[0].bucket % kBuckets}),
+                                   std::memory_order_relaxed);
   }
   end_turn();
   group_->note_returned(records[0].sequence, records[count - 1].sequence + 1);

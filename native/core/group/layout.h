@@ -122,11 +122,16 @@ struct GroupBlock {
   char settings[kGroupSettingsBytes];
   MemberSlot slots[kMemberSlots];
 };
-static_assert(offsetof(GroupBlock, crc) == 60 && offsetof(GroupBlock, next) == 128 && offsetof(GroupBlock, floor) == 256);
-static_assert(offsetof(GroupBlock, returned) == 384 && offsetof(GroupBlock, due) == 392 && offsetof(GroupBlock, turn) == 512);
-static_assert(offsetof(GroupBlock, looked_ns) == 640 && offsetof(GroupBlock, boot_id) == 768 && offsetof(GroupBlock, identity) == 784);
-static_assert(offsetof(GroupBlock, cut) == 816 && offsetof(GroupBlock, use_check) == 824 && offsetof(GroupBlock, totals) == 896);
-static_assert(offsetof(GroupBlock, numbers) == 960 && offsetof(GroupBlock, settings_bytes) == 1024 && offsetof(GroupBlock, slots) == 4096);
+static_assert(offsetof(GroupBlock, crc) == 60 && offsetof(GroupBlock, next) == 128 &&
+              offsetof(GroupBlock, floor) == 256);
+static_assert(offsetof(GroupBlock, returned) == 384 && offsetof(GroupBlock, due) == 392 &&
+              offsetof(GroupBlock, turn) == 512);
+static_assert(offsetof(GroupBlock, looked_ns) == 640 && offsetof(GroupBlock, boot_id) == 768 &&
+              offsetof(GroupBlock, identity) == 784);
+static_assert(offsetof(GroupBlock, cut) == 816 && offsetof(GroupBlock, use_check) == 824 &&
+              offsetof(GroupBlock, totals) == 896);
+static_assert(offsetof(GroupBlock, numbers) == 960 && offsetof(GroupBlock, settings_bytes) == 1024 &&
+              offsetof(GroupBlock, slots) == 4096);
 static_assert(sizeof(GroupBlock) == 36'864);
 
 /// How long a group file with this window is; a window of 0 has no entries.

@@ -27,7 +27,7 @@ struct Beat {
 class LeaseKeeper {
  public:
   struct Lease {
-    std::shared_ptr<void> owner;          // keeps `word` mapped
+    std::shared_ptr<void> owner;            // keeps `word` mapped
     std::atomic<uint64_t>* word = nullptr;  // monotonic ns until which the member counts as working
     uint64_t lease_ns = 0;
     std::shared_ptr<Beat> beat;

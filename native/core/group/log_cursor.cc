@@ -25,7 +25,8 @@ Status LogCursor::go_to(const Group& group, uint64_t sequence, const Place* plac
     if (status.ok()) return status;
   }
   if (place != nullptr && place->offset != 0 && jump(group, sequence, *place).ok()) return Status::success();
-  if (before != nullptr && before->offset != 0 && jump(group, sequence - 1, *before).ok() && walk_to(sequence).ok()) return Status::success();
+  if (before != nullptr && before->offset != 0 && jump(group, sequence - 1, *before).ok() && walk_to(sequence).ok())
+    return Status::success();
   return reader_.seek_sequence(sequence);
 }
 
@@ -47,7 +48,8 @@ Status LogCursor::walk_to(uint64_t sequence) {
       case Step::Kind::kData:
       case Step::Kind::kVoid:
         if (!is_plausible_frame(reader_, step)) return elsewhere;
-        if (at.sequence + std::max<uint64_t>(step.count, 1) > sequence) return at.sequence <= sequence ? status : elsewhere;
+        if (at.sequence + std::max<uint64_t>(step.count, 1) > sequence)
+          return at.sequence <= sequence ? status : elsewhere;
         reader_.set_position(at.offset + step.span, at.sequence + step.count);
         break;
       case Step::Kind::kPadding:
@@ -56,7 +58,8 @@ Status LogCursor::walk_to(uint64_t sequence) {
         status = reader_.next_segment();
         if (!status.ok()) return status;
         break;
-      default: return at.sequence == sequence ? status : elsewhere;
+      default:
+        return at.sequence == sequence ? status : elsewhere;
     }
   }
   return elsewhere;

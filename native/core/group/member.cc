@@ -22,20 +22,26 @@ constexpr uint64_t kRulesNs = 200'000'000;
 uint32_t bucket_of_key(const void* key, size_t bytes) noexcept { return crc32(0, key, bytes) % kBuckets; }
 
 Member::Member(std::shared_ptr<Group> group, LockFile lock, uint32_t slot)
-    : group_(std::move(group)), lock_(std::move(lock)), slot_(slot), fresh_(group_->shared_log()), again_(group_->shared_log()) {}
+    : group_(std::move(group)),
+      lock_(std::move(lock)),
+      slot_(slot),
+      fresh_(group_->shared_log()),
+      again_(group_->shared_log()) {}
 
 Member::~Member() { close(); }
 
 Status Member::join(std::shared_ptr<Group> group, const MemberOptions& options, std::unique_ptr<Member>* out) {
   if (!group->log().writable()) {
-    return Status::error(Code::kAccessDenied, "this process may not write to " + group->log().folder() + ", and a member wakes others there");
+    return Status::error(Code::kAccessDenied, "this process may not write to " + group->log().folder() +
+                                                  ", and a member wakes others there");
   }
   LockFile lock;
   Status status = group->open_lock(&lock);
   if (!status.ok()) return status;
   GroupBlock& b = group->block();
   // Here, and not in the first claim, which may be on an event loop. (Where that fails, the claim says so.)
-  (void)Reader(group->shared_log(), MappedFile::Access::kReadWrite).prepare_sequence(group->kind() == GroupKind::kDurable ? b.floor.load() & kSequenceMask : b.next.load());
+  (void)Reader(group->shared_log(), MappedFile::Access::kReadWrite)
+      .prepare_sequence(group->kind() == GroupKind::kDurable ? b.floor.load() & kSequenceMask : b.next.load());
   MembershipLock membership(*group);
   status = membership.acquire(kPatienceMs);
   if (!status.ok()) return status;
@@ -51,9 +57,11 @@ Status Member::join(std::shared_ptr<Group> group, const MemberOptions& options, 
   // What a dead one held. (If it was killed while it claimed, that is found missing.)
   if (group->return_all_of(slot) > 0) group->wake();
   uint64_t turn = b.turn.load(std::memory_order_relaxed);
-  if (unpack_turn(turn).owner == slot + 1) b.turn.compare_exchange_strong(turn, pack(Turn{0, unpack_turn(turn).ticket + 1}), std::memory_order_seq_cst);
+  if (unpack_turn(turn).owner == slot + 1)
+    b.turn.compare_exchange_strong(turn, pack(Turn{0, unpack_turn(turn).ticket + 1}), std::memory_order_seq_cst);
   uint64_t floor = b.floor.load(std::memory_order_relaxed);
-  if (owner_of(floor) == slot + 1) b.floor.compare_exchange_strong(floor, owned_floor(0, floor), std::memory_order_seq_cst);
+  if (owner_of(floor) == slot + 1)
+    b.floor.compare_exchange_strong(floor, owned_floor(0, floor), std::memory_order_seq_cst);
   crash_point("group:joining");
 
   std::unique_ptr<Member> member(new Member(std::move(group), std::move(lock), slot));
@@ -98,10 +106,13 @@ void Member::close() noexcept {
   crash_point("group:closing");
   uint64_t turn = b.turn.load(std::memory_order_relaxed);
   if (unpack_turn(turn).owner == slot_ + 1) {
-    changed = b.turn.compare_exchange_strong(turn, pack(Turn{0, unpack_turn(turn).ticket}), std::memory_order_seq_cst) || changed;
+    changed =
+        b.turn.compare_exchange_strong(turn, pack(Turn{0, unpack_turn(turn).ticket}), std::memory_order_seq_cst) ||
+        changed;
   }
   uint64_t floor = b.floor.load(std::memory_order_relaxed);
-  while (owner_of(floor) == slot_ + 1 && !b.floor.compare_exchange_weak(floor, owned_floor(0, floor), std::memory_order_seq_cst)) {
+  while (owner_of(floor) == slot_ + 1 &&
+         !b.floor.compare_exchange_weak(floor, owned_floor(0, floor), std::memory_order_seq_cst)) {
   }
   slot().in_flight.store(0, std::memory_order_relaxed);
   // Release: who takes the slot finds nothing of ours. The lock goes last.
@@ -119,7 +130,8 @@ void Member::renew() noexcept {
 
 Status Member::begin(uint64_t now_ns) {
   if (closed_) return Status::error(Code::kClosed, "the member is closed");
-  if (guard_.in_child()) return Status::error(Code::kForked, "this member belongs to the parent process; join the group again here");
+  if (guard_.in_child())
+    return Status::error(Code::kForked, "this member belongs to the parent process; join the group again here");
   // Who comes to claim is not hung.
   slot().lease_ns.store(now_ns + lease_ns_, std::memory_order_relaxed);
   Status status = group_->check(now_ns);
@@ -127,8 +139,10 @@ Status Member::begin(uint64_t now_ns) {
   const uint64_t cuts = group_->block().totals.cut.load(std::memory_order_relaxed);
   if (cuts != cuts_seen_) [[unlikely]] {
     cuts_seen_ = cuts;
-    return Status::error(Code::kPositionLost, "the topic has lost messages that the group had come to (a power cut, or damage): the group goes on at its "
-                                              "present end, and messages with those sequences are new ones");
+    return Status::error(
+        Code::kPositionLost,
+        "the topic has lost messages that the group had come to (a power cut, or damage): the group goes on at its "
+        "present end, and messages with those sequences are new ones");
   }
   if (now_ns - rules_ns_ >= kRulesNs) {
     rules_ = group_->rules();
@@ -150,7 +164,8 @@ Status Member::claim(const ClaimBuffer& out, ClaimResult* result) {
   Status status = begin(now);
   if (!status.ok()) return status;
   if (group_->kind() == GroupKind::kDurable) {
-    return Status::error(Code::kUnsupported, "a durable subscription hands nothing out: read on from where it is committed, then commit");
+    return Status::error(Code::kUnsupported,
+                         "a durable subscription hands nothing out: read on from where it is committed, then commit");
   }
   (void)group_->look(now);
   ClaimBuffer bounded = out;
@@ -177,7 +192,8 @@ Status Member::claim(const ClaimBuffer& out, ClaimResult* result) {
       }
       status = claim_keyed(&progress, now);
       break;
-    case GroupKind::kDurable: break;
+    case GroupKind::kDurable:
+      break;
   }
   if (group_->takes_turns()) {
     // Sequentially consistent, after the entries were exchanged: whoever took the turn before this finds our claims in his look at the entries, or we
@@ -231,7 +247,8 @@ void Member::give_back(Progress* progress) noexcept {
   result.bytes = 0;
 }
 
-uint32_t Member::settle(const ClaimRecord* records, uint32_t count, Outcome outcome, uint64_t delay_ns, uint8_t* lost) noexcept {
+uint32_t Member::settle(const ClaimRecord* records, uint32_t count, Outcome outcome, uint64_t delay_ns,
+                        uint8_t* lost) noexcept {
   if (closed_ || guard_.in_child() || group_->window() == 0) {
     std::memset(lost, 1, count);
     return 0;
@@ -291,7 +308,9 @@ uint32_t Member::settle(const ClaimRecord* records, uint32_t count, Outcome outc
 bool Member::skip(uint64_t sequence) noexcept {
   uint64_t floor = 0;
   uint64_t next = 0;
-  if (closed_ || guard_.in_child() || group_->window() == 0 || !group_->load_span(&floor, &next) || sequence < floor || sequence >= next) return false;
+  if (closed_ || guard_.in_child() || group_->window() == 0 || !group_->load_span(&floor, &next) || sequence < floor ||
+      sequence >= next)
+    return false;
   std::atomic<uint64_t>& word = group_->entry(sequence).word;
   uint64_t seen = word.load(std::memory_order_acquire);
   const EntryState state = state_of(seen);
@@ -333,7 +352,8 @@ Status Member::commit(uint64_t sequence) {
     if (!status.ok()) return status;
     if (end.segment != 0) known_end_ = end;
     if (sequence > std::max<uint64_t>(known_end_.sequence, 1)) {
-      return Status::error(Code::kOutOfRange, "sequence " + std::to_string(sequence) + " does not exist yet; the next one will be " +
+      return Status::error(Code::kOutOfRange, "sequence " + std::to_string(sequence) +
+                                                  " does not exist yet; the next one will be " +
                                                   std::to_string(std::max<uint64_t>(known_end_.sequence, 1)));
     }
   }
@@ -341,11 +361,14 @@ Status Member::commit(uint64_t sequence) {
   uint64_t seen = floor.load(std::memory_order_seq_cst);
   for (;;) {
     if (owner_of(seen) != slot_ + 1) {
-      return Status::error(Code::kLeaseLost, "another subscriber has taken over under this name, or the position was reset: what this one has read since its "
-                                             "last commit is read again there");
+      return Status::error(Code::kLeaseLost,
+                           "another subscriber has taken over under this name, or the position was reset: what this "
+                           "one has read since its "
+                           "last commit is read again there");
     }
     if (sequence < (seen & kSequenceMask)) {
-      return Status::error(Code::kOutOfRange, "sequence " + std::to_string(seen & kSequenceMask) + " is committed already; a position goes back by a reset");
+      return Status::error(Code::kOutOfRange, "sequence " + std::to_string(seen & kSequenceMask) +
+                                                  " is committed already; a position goes back by a reset");
     }
     if (floor.compare_exchange_strong(seen, owned_floor(slot_ + 1, sequence), std::memory_order_seq_cst)) break;
   }

@@ -61,9 +61,10 @@ enum class Outcome : uint8_t {
 inline constexpr uint64_t kBackoff = ~uint64_t{0};
 
 struct MemberOptions {
-  std::string name;            ///< for people; 64 bytes of it are kept
-  uint64_t lease_ns = 0;       ///< 0: what the group's rules say
-  std::shared_ptr<Beat> beat;  ///< of the event loop that it depends on. Null: only renew(), claims and settlements keep the lease
+  std::string name;       ///< for people; 64 bytes of it are kept
+  uint64_t lease_ns = 0;  ///< 0: what the group's rules say
+  std::shared_ptr<Beat>
+      beat;  ///< of the event loop that it depends on. Null: only renew(), claims and settlements keep the lease
 };
 
 /// One participant of a group: holds a slot, claims messages and settles them.
@@ -83,7 +84,8 @@ class Member {
   Status claim(const ClaimBuffer& out, ClaimResult* result);
 
   /// Settles `count` messages. Returns how many it settled; `lost[i]` is 1 if record i was no longer this member's (LEASE_LOST), else 0.
-  uint32_t settle(const ClaimRecord* records, uint32_t count, Outcome outcome, uint64_t delay_ns, uint8_t* lost) noexcept;
+  uint32_t settle(const ClaimRecord* records, uint32_t count, Outcome outcome, uint64_t delay_ns,
+                  uint8_t* lost) noexcept;
 
   /// The next new messages of a keyed group, copied and not claimed: for the caller to find their keys. `records[i].bucket` is to be filled in.
   Status peek(const ClaimBuffer& out, ClaimResult* result);
@@ -155,8 +157,8 @@ class Member {
   bool fill(uint64_t sequence, uint64_t place, uint64_t word) noexcept;
   void fill_voids(const Stretch& stretch) noexcept;
   Status try_again(uint64_t sequence, uint64_t seen, uint32_t bucket, Progress* progress, bool* full);
-  void copy_out(const Segment& segment, uint64_t offset, uint64_t span, uint64_t sequence, uint32_t deliveries, uint32_t bucket,
-                Progress* progress) noexcept;
+  void copy_out(const Segment& segment, uint64_t offset, uint64_t span, uint64_t sequence, uint32_t deliveries,
+                uint32_t bucket, Progress* progress) noexcept;
 
   // keyed.cc
   Status claim_keyed(Progress* progress, uint64_t now_ns);

@@ -64,19 +64,22 @@ bool Group::take_over(uint64_t now_ns, bool locked) {
   deep_look_ns_.store(now_ns, std::memory_order_relaxed);
   if (locked) {
     // An entry that names a free slot is damage, or one that was left by a close that failed half-way.
-    for (uint32_t slot = 0; slot < kMemberSlots; ++slot) gone[slot] = gone[slot] || b.slots[slot].state.load(std::memory_order_acquire) != 1;
+    for (uint32_t slot = 0; slot < kMemberSlots; ++slot)
+      gone[slot] = gone[slot] || b.slots[slot].state.load(std::memory_order_acquire) != 1;
   }
 
   // Whose turn it is no more can't claim any longer: first, so that nothing is taken anew from what is returned below.
   uint64_t turn = b.turn.load(std::memory_order_seq_cst);
   const Turn held = unpack_turn(turn);
   const bool is_gone = held.owner > kMemberSlots || (held.owner != 0 && gone[held.owner - 1]);
-  bool changed = is_gone && b.turn.compare_exchange_strong(turn, pack(Turn{0, held.ticket + 1}), std::memory_order_seq_cst);
+  bool changed =
+      is_gone && b.turn.compare_exchange_strong(turn, pack(Turn{0, held.ticket + 1}), std::memory_order_seq_cst);
   if (kind_ == GroupKind::kDurable) {
     uint64_t floor = b.floor.load(std::memory_order_seq_cst);
     const uint32_t owner = owner_of(floor);
     const bool leave = owner > kMemberSlots || (owner != 0 && gone[owner - 1]);
-    changed = (leave && b.floor.compare_exchange_strong(floor, owned_floor(0, floor), std::memory_order_seq_cst)) || changed;
+    changed =
+        (leave && b.floor.compare_exchange_strong(floor, owned_floor(0, floor), std::memory_order_seq_cst)) || changed;
   }
 
   uint64_t floor = 0;

@@ -15,8 +15,8 @@
 namespace hermes {
 namespace {
 
-constexpr uint64_t kHintEvery = 4096;           // bytes between two updates of the tail hint
-constexpr int kLooks = 10;                      // a millisecond apart, at a word that something stands behind
+constexpr uint64_t kHintEvery = 4096;                // bytes between two updates of the tail hint
+constexpr int kLooks = 10;                           // a millisecond apart, at a word that something stands behind
 constexpr uint64_t kSmallRest = uint64_t{64} << 10;  // below this, ask the preparer no more often than at the end
 
 /// A batch may lie anywhere in a buffer from a network, so its headers need not be aligned.
@@ -159,7 +159,8 @@ Status Appender::find_end(bool alone) {
   }
   // An end before what is known is none: a page was lost. Whoever appended there would give sequences out again, and no reader that is further
   // would ever see it.
-  if (known.segment > number || (known.segment == number && offset_ < known.offset) || offset_ < noted) return damaged();
+  if (known.segment > number || (known.segment == number && offset_ < known.offset) || offset_ < noted)
+    return damaged();
   segment_->prepared_up_to(offset_);
   log_->preparer().want(segment_, offset_, offset_, next_sequence_, slot_);
   return status;
@@ -181,9 +182,10 @@ Status Appender::is_followed(bool* followed) {
 }
 
 Status Appender::damaged() const {
-  return Status::error(Code::kCorrupt, "damage at offset " + std::to_string(offset_) + " of " +
-                                           Segment::path(log_->folder(), segment_->number()) +
-                                           ". Close all publishers of the topic: the next one to open it mends that, as hermes repair does");
+  return Status::error(
+      Code::kCorrupt,
+      "damage at offset " + std::to_string(offset_) + " of " + Segment::path(log_->folder(), segment_->number()) +
+          ". Close all publishers of the topic: the next one to open it mends that, as hermes repair does");
 }
 
 void Appender::enter(std::shared_ptr<Segment> segment, uint64_t offset, uint64_t sequence) noexcept {
@@ -197,7 +199,8 @@ void Appender::enter(std::shared_ptr<Segment> segment, uint64_t offset, uint64_t
 }
 
 Code Appender::fail(Status status) noexcept {
-  if (claiming_ != nullptr) claiming_->store(0, std::memory_order_relaxed);  // what was noted last was another's, or is committed
+  if (claiming_ != nullptr)
+    claiming_->store(0, std::memory_order_relaxed);  // what was noted last was another's, or is committed
   last_error_ = std::move(status);
   return last_error_.code;
 }
@@ -213,10 +216,14 @@ Code Appender::step_over(const Step& step) noexcept {
       offset_ += step.span;
       next_sequence_ += step.count;
       return Code::kOk;
-    case Step::Kind::kPadding: offset_ = segment_->bytes(); return Code::kOk;
+    case Step::Kind::kPadding:
+      offset_ = segment_->bytes();
+      return Code::kOk;
     case Step::Kind::kEmpty:
-    case Step::Kind::kSegmentEnd: return Code::kOk;
-    case Step::Kind::kDamage: break;
+    case Step::Kind::kSegmentEnd:
+      return Code::kOk;
+    case Step::Kind::kDamage:
+      break;
   }
   return fail(Status::error(Code::kCorrupt, "damage at offset " + std::to_string(offset_) + " of " +
                                                 Segment::path(log_->folder(), segment_->number())));
@@ -225,7 +232,8 @@ Code Appender::step_over(const Step& step) noexcept {
 /// Gives us [offset_, offset_ + span) of the segment, and `count` sequences from next_sequence_ on.
 Code Appender::claim(uint64_t span, uint32_t count) noexcept {
   // A forked child shares the slot with its parent: two processes under one name, and no telling who died.
-  if (fork_guard_.in_child()) [[unlikely]] return Code::kForked;
+  if (fork_guard_.in_child()) [[unlikely]]
+    return Code::kForked;
   const uint64_t mine = make_claim_word({slot_, count, span});
   for (;;) {
     if (offset_ + span > limit_) [[unlikely]] {
@@ -296,11 +304,13 @@ void Appender::note_progress() noexcept {
 }
 
 Code Appender::append(const std::byte* payload, uint32_t length) noexcept {
-  if (length > max_payload_) [[unlikely]] return Code::kPayloadTooLarge;
+  if (length > max_payload_) [[unlikely]]
+    return Code::kPayloadTooLarge;
   const uint64_t span = frame_span(length);
   crash_point("append:before-claim");
   const Code code = claim(span, 1);
-  if (code != Code::kOk) [[unlikely]] return code;
+  if (code != Code::kOk) [[unlikely]]
+    return code;
   crash_point("append:claimed");
   std::byte* const frame = base_ + offset_;
   FrameFields fields;
@@ -313,7 +323,8 @@ Code Appender::append(const std::byte* payload, uint32_t length) noexcept {
   return Code::kOk;
 }
 
-Code Appender::append_batch(const std::byte* frames, uint64_t bytes, uint32_t count, const BatchStamp& stamp_as) noexcept {
+Code Appender::append_batch(const std::byte* frames, uint64_t bytes, uint32_t count,
+                            const BatchStamp& stamp_as) noexcept {
   if (closed_) return Code::kClosed;
   if (count == 0 || count > kMaxClaimCount || bytes > control_->segment_bytes / 2 || bytes > kMaxClaimSpanBytes) {
     return Code::kInvalidArgument;
@@ -329,7 +340,8 @@ Code Appender::append_batch(const std::byte* frames, uint64_t bytes, uint32_t co
   if (sum != bytes) return Code::kInvalidArgument;
   crash_point("batch:before-claim");
   const Code code = claim(bytes, count);
-  if (code != Code::kOk) [[unlikely]] return code;
+  if (code != Code::kOk) [[unlikely]]
+    return code;
   crash_point("batch:claimed");
 
   std::byte* const first = base_ + offset_;
@@ -386,7 +398,8 @@ Code Appender::make_room(uint64_t span) noexcept {
     }
     // The word behind the frame must be allocated too: readers and publishers look at it, and on tmpfs even a look at a
     // hole takes a page.
-    const uint64_t need = span > left ? offset_ + kFrameHeaderBytes : std::min(offset_ + span + kFrameAlign, segment_->bytes());
+    const uint64_t need =
+        span > left ? offset_ + kFrameHeaderBytes : std::min(offset_ + span + kFrameAlign, segment_->bytes());
     log_->preparer().want(segment_, offset_, need, next_sequence_, slot_);
     if (need > segment_->ready()) {
       Status status = log_->preparer().wait_ready(*segment_, need);
@@ -447,7 +460,8 @@ Code Appender::catch_up(uint64_t active) noexcept {
   const uint64_t base = segment->header().base_sequence.load(std::memory_order_acquire);
   if (base < next_sequence_) {
     return fail(Status::error(Code::kCorrupt, Segment::path(log_->folder(), active) + " begins with sequence " +
-                                                  std::to_string(base) + ", but " + std::to_string(next_sequence_) + " is the next one"));
+                                                  std::to_string(base) + ", but " + std::to_string(next_sequence_) +
+                                                  " is the next one"));
   }
   enter(std::move(segment), kSegmentHeaderBytes, base);
   return Code::kOk;

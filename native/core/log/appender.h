@@ -53,7 +53,8 @@ class Appender {
     return append_batch(frames, bytes, count, BatchStamp{});
   }
   /// As above, with flags and timestamps of the caller's choice.
-  [[nodiscard]] Code append_batch(const std::byte* frames, uint64_t bytes, uint32_t count, const BatchStamp& stamp) noexcept;
+  [[nodiscard]] Code append_batch(const std::byte* frames, uint64_t bytes, uint32_t count,
+                                  const BatchStamp& stamp) noexcept;
 
   /// Sequence and time of the newest message of the last successful call; 0 before the first.
   uint64_t last_sequence() const noexcept { return last_sequence_; }
@@ -97,21 +98,21 @@ class Appender {
   void enter(std::shared_ptr<Segment> segment, uint64_t offset, uint64_t sequence) noexcept;
 
   // The hot words, together.
-  std::byte* base_ = nullptr;     // of the segment
-  uint64_t offset_ = 0;           // where the next claim is tried
-  uint64_t next_sequence_ = 0;    // that it would get
-  uint64_t limit_ = 0;            // up to here there's nothing to think about; 0 once closed
+  std::byte* base_ = nullptr;                  // of the segment
+  uint64_t offset_ = 0;                        // where the next claim is tried
+  uint64_t next_sequence_ = 0;                 // that it would get
+  uint64_t limit_ = 0;                         // up to here there's nothing to think about; 0 once closed
   std::atomic<uint64_t>* claiming_ = nullptr;  // where our slot notes what we claim
-  uint64_t segment_note_ = 0;     // claim_note() of the segment's beginning
+  uint64_t segment_note_ = 0;                  // claim_note() of the segment's beginning
   ControlBlock* control_ = nullptr;
   uint64_t last_sequence_ = 0;
   uint64_t last_timestamp_ns_ = 0;
-  uint64_t messages_ = 0;         // committed by this appender
+  uint64_t messages_ = 0;  // committed by this appender
   uint64_t bytes_ = 0;
   uint32_t max_payload_ = 0;
   uint32_t slot_ = kSlots;
   bool exclusive_ = false;
-  bool fence_ = false;            // the kernel offers no heavy barriers: fence after each commit
+  bool fence_ = false;  // the kernel offers no heavy barriers: fence after each commit
   bool under_pressure_ = false;
   bool closed_ = false;
   FastClock clock_;

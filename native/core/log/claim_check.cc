@@ -21,12 +21,17 @@ bool can_be_made(const Segment& segment, uint64_t offset, const Step& step, cons
 bool goes_on(const Segment& segment, const Position& next, const ControlBlock& control, bool as_left) noexcept {
   const Step step = segment.step(next.offset);
   switch (step.kind) {
-    case Step::Kind::kSegmentEnd: return true;
-    case Step::Kind::kClaim: return can_be_made(segment, next.offset, step, control);
+    case Step::Kind::kSegmentEnd:
+      return true;
+    case Step::Kind::kClaim:
+      return can_be_made(segment, next.offset, step, control);
     // Only the newest segment ends in empty space, and only if no page of it can have been lost.
-    case Step::Kind::kEmpty: return as_left && segment.number() >= control.active.load(std::memory_order_acquire);
-    case Step::Kind::kDamage: return false;
-    default: return is_whole(segment, next, step.span, control.max_payload);
+    case Step::Kind::kEmpty:
+      return as_left && segment.number() >= control.active.load(std::memory_order_acquire);
+    case Step::Kind::kDamage:
+      return false;
+    default:
+      return is_whole(segment, next, step.span, control.max_payload);
   }
 }
 
@@ -35,7 +40,8 @@ bool goes_on(const Segment& segment, const Position& next, const ControlBlock& c
 ClaimVerdict judge_claim(const Segment& segment, const Position& at, const Step& step, const ControlBlock& control,
                          bool as_left) noexcept {
   const Position behind = {at.segment, at.offset + step.span, at.sequence + step.count};
-  if (!can_be_made(segment, at.offset, step, control) || !goes_on(segment, behind, control, as_left)) return ClaimVerdict::kDamage;
+  if (!can_be_made(segment, at.offset, step, control) || !goes_on(segment, behind, control, as_left))
+    return ClaimVerdict::kDamage;
   // A batch that was not committed holds whole frames of its own. Any other one would be lost with it.
   bool holds_frames = false;
   Position seen = {at.segment, at.offset, at.sequence - (step.count == 0 ? 1 : 0)};
@@ -47,7 +53,8 @@ ClaimVerdict judge_claim(const Segment& segment, const Position& at, const Step&
   const uint32_t slot = parse_claim_word(step.word)->participant;
   if (as_left && control.slots[slot].state.load(std::memory_order_acquire) != 0) return ClaimVerdict::kDead;
   if (as_left && holds_frames) return ClaimVerdict::kDamage;
-  return holds_frames || !segment.is_zero(at.offset + 8, behind.offset) ? ClaimVerdict::kUncertain : ClaimVerdict::kDead;
+  return holds_frames || !segment.is_zero(at.offset + 8, behind.offset) ? ClaimVerdict::kUncertain
+                                                                        : ClaimVerdict::kDead;
 }
 
 }  // namespace hermes

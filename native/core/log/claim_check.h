@@ -17,7 +17,7 @@ enum class ClaimVerdict : uint8_t {
 /// only if a publisher can have made it, the chain goes on right behind it, and nothing within it belongs to others.
 /// `as_left`: memory is as the publishers left it, so a claim may be the last thing there is, and the slots tell who died.
 /// REQUIRES: the recovery lock is held.
-[[nodiscard]] ClaimVerdict judge_claim(const Segment& segment, const Position& at, const Step& step, const ControlBlock& control,
-                                       bool as_left) noexcept;
+[[nodiscard]] ClaimVerdict judge_claim(const Segment& segment, const Position& at, const Step& step,
+                                       const ControlBlock& control, bool as_left) noexcept;
 
 }  // namespace hermes

@@ -22,9 +22,7 @@ constexpr uint32_t kMendPatienceMs = 1000;
 constexpr size_t kChecked = offsetof(ControlBlock, crc);
 constexpr uint64_t kRecordSalt = 0x48524D5350415245;
 
-uint64_t record_check(const Position& p) noexcept {
-  return p.segment ^ p.offset ^ p.sequence ^ kRecordSalt;
-}
+uint64_t record_check(const Position& p) noexcept { return p.segment ^ p.offset ^ p.sequence ^ kRecordSalt; }
 
 Status make_file(const std::string& path, uint32_t mode, const void* content, size_t bytes) {
   File file;
@@ -59,7 +57,9 @@ Status adopt_segments(const std::string& folder, TopicSettings* settings, TopicI
     // One whose header is damaged can't tell; opening it says so later.
     if (!Segment::identify(file, path, &identity).ok() || bytes != identity.segment_bytes) continue;
     if (*found && (!(identity.topic_id == *id) || identity.segment_bytes != settings->segment_bytes)) {
-      return Status::error(Code::kCorrupt, path + " belongs to another topic than the segments before it; the control file can't be made again");
+      return Status::error(
+          Code::kCorrupt,
+          path + " belongs to another topic than the segments before it; the control file can't be made again");
     }
     *found = true;
     *id = identity.topic_id;
@@ -71,7 +71,8 @@ Status adopt_segments(const std::string& folder, TopicSettings* settings, TopicI
       const uint64_t span = frame_span(header.payload_len);
       if (header.magic != kFrameMagic || span > bytes - at) break;
       const bool is_data = header.type == static_cast<uint8_t>(FrameType::kData);
-      if (is_data && header.payload_len <= bytes / 4) settings->max_payload = std::max(settings->max_payload, header.payload_len);
+      if (is_data && header.payload_len <= bytes / 4)
+        settings->max_payload = std::max(settings->max_payload, header.payload_len);
       at += span;
     }
   }
@@ -102,7 +103,8 @@ Status find_row(const std::string& folder, uint64_t* first, uint64_t* active) {
 ///
 /// Locks on an unlinked `locks` still hold for those who opened it before, while newcomers would never meet them. So the file is made
 /// anew only while nobody has the topic open, which the lock on `control` tells.
-Status enter(const std::string& folder, const File& control, bool writable, bool make_locks, uint32_t patience_ms, uint32_t mode) {
+Status enter(const std::string& folder, const File& control, bool writable, bool make_locks, uint32_t patience_ms,
+             uint32_t mode) {
   const std::string path = folder + "/locks";
   for (uint32_t waited = 0;; ++waited) {
     File there;
@@ -113,17 +115,22 @@ Status enter(const std::string& folder, const File& control, bool writable, bool
       status = LockFile::try_lock(control, kInUseByte, LockFile::Mode::kShared);
       if (status.code != Code::kBusy) return status;
     } else if (!writable) {
-      return Status::error(Code::kAccessDenied, path + " is lost; it is made again when a process that may write opens the topic");
+      return Status::error(Code::kAccessDenied,
+                           path + " is lost; it is made again when a process that may write opens the topic");
     } else {
       status = LockFile::try_lock(control, kInUseByte, LockFile::Mode::kExclusive);
       if (status.ok()) status = make_file(path, mode, nullptr, 0);
       if (status.ok()) status = sync_directory(folder);
-      if (status.ok()) return LockFile::try_lock(control, kInUseByte, LockFile::Mode::kShared);  // in one step: nobody comes between
+      if (status.ok())
+        return LockFile::try_lock(control, kInUseByte, LockFile::Mode::kShared);  // in one step: nobody comes between
       if (status.code != Code::kBusy) return status;
     }
     if (waited >= std::min(patience_ms, kMendPatienceMs)) {
-      return Status::error(Code::kBusy, path + " was lost while the topic is in use. Close all its publishers and subscribers (hermes doctor "
-                                              "names them): whoever opens it then, or hermes repair, makes the file again");
+      return Status::error(
+          Code::kBusy,
+          path +
+              " was lost while the topic is in use. Close all its publishers and subscribers (hermes doctor "
+              "names them): whoever opens it then, or hermes repair, makes the file again");
     }
     const timespec pause = {0, 1'000'000};
     ::nanosleep(&pause, nullptr);
@@ -160,7 +167,8 @@ Status Control::create(const std::string& folder, const TopicSettings& settings,
   ScopedLock recovery(&locks, kRecoveryByte);
   status = recovery.acquire(patience_ms);
   if (status.code == Code::kTimedOut && ::access((folder + "/control").c_str(), F_OK) != 0) {
-    status.context = "another process makes the control file of " + folder + ", and has not for so long: it may have been stopped (SIGSTOP)";
+    status.context = "another process makes the control file of " + folder +
+                     ", and has not for so long: it may have been stopped (SIGSTOP)";
     return status;
   }
   if (status.ok()) status = locks.try_lock(kPublishersByte, LockFile::Mode::kExclusive);
@@ -168,7 +176,8 @@ Status Control::create(const std::string& folder, const TopicSettings& settings,
     // Somebody works here, so there is a control file: the one that another process has just made, or one that was lost.
     File made;
     if (File::open(folder + "/control", false, &made).ok()) return Status::success();
-    status.context = "the control file of " + folder + " is lost, and can be made again when no publisher is open: " + status.context;
+    status.context = "the control file of " + folder +
+                     " is lost, and can be made again when no publisher is open: " + status.context;
     return status;
   }
   TopicSettings adopted = settings;
@@ -184,9 +193,7 @@ Status Control::create(const std::string& folder, const TopicSettings& settings,
   uint64_t active = 0;
   status = find_row(folder, &first, &active);
   if (!status.ok()) return status;
-  const auto put = [&](size_t offset, const auto& value) {
-    std::memcpy(image + offset, &value, sizeof value);
-  };
+  const auto put = [&](size_t offset, const auto& value) { std::memcpy(image + offset, &value, sizeof value); };
   put(offsetof(ControlBlock, magic), magic);
   put(offsetof(ControlBlock, version), version);
   put(offsetof(ControlBlock, file_bytes), file_bytes);
@@ -233,13 +240,11 @@ Status Control::open(const std::string& folder, bool make_locks, uint32_t patien
     return Status::error(Code::kCorrupt, path + " does not begin like a control file");
   }
   if (head.version != kLogVersion) {
-    return Status::error(Code::kVersionMismatch,
-                         path + " has log format version " + std::to_string(head.version) +
-                             "; this build reads version 1");
+    return Status::error(Code::kVersionMismatch, path + " has log format version " + std::to_string(head.version) +
+                                                     "; this build reads version 1");
   }
-  if (crc32(0, &head, kChecked) != head.crc || bytes != kControlBytes ||
-      head.file_bytes != kControlBytes || head.slot_count != kSlots ||
-      head.segment_bytes < kMinSegmentBytes || head.segment_bytes > kMaxSegmentBytes ||
+  if (crc32(0, &head, kChecked) != head.crc || bytes != kControlBytes || head.file_bytes != kControlBytes ||
+      head.slot_count != kSlots || head.segment_bytes < kMinSegmentBytes || head.segment_bytes > kMaxSegmentBytes ||
       head.segment_bytes % 4096 != 0 || head.max_payload > head.segment_bytes / 4) {
     return Status::error(Code::kCorrupt, path + " is damaged");
   }
@@ -248,16 +253,14 @@ Status Control::open(const std::string& folder, bool make_locks, uint32_t patien
   if (status.ok()) status = file.identity(&out->identity_);
   if (status.ok()) status = enter(folder, file, writable, make_locks, patience_ms, out->file_mode_);
   if (!status.ok()) return status;
-  return MappedFile::map(file, kControlBytes,
-                         writable ? MappedFile::Access::kReadWrite : MappedFile::Access::kRead,
+  return MappedFile::map(file, kControlBytes, writable ? MappedFile::Access::kReadWrite : MappedFile::Access::kRead,
                          &out->file_);
 }
 
 bool load_position(const PositionRecord& record, Position* out) noexcept {
   // Acquire: what the position vouches for was done before it was stored.
   const uint64_t check = record.check.load(std::memory_order_acquire);
-  const Position seen = {record.segment.load(std::memory_order_relaxed),
-                         record.offset.load(std::memory_order_relaxed),
+  const Position seen = {record.segment.load(std::memory_order_relaxed), record.offset.load(std::memory_order_relaxed),
                          record.sequence.load(std::memory_order_relaxed)};
   if (seen.segment == 0 || record_check(seen) != check) return false;
   *out = seen;

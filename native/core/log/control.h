@@ -31,7 +31,7 @@ class Control {
 
   ControlBlock& block() const noexcept { return *reinterpret_cast<ControlBlock*>(file_.data()); }
   bool writable() const noexcept { return writable_; }
-  uint32_t file_mode() const noexcept { return file_mode_; }  ///< the mode for new files of the topic
+  uint32_t file_mode() const noexcept { return file_mode_; }           ///< the mode for new files of the topic
   const FileIdentity& identity() const noexcept { return identity_; }  ///< of the file that is mapped
   /// Brings the words to stable storage if the disk can; nothing may depend on that.
   void write_through() const noexcept { (void)file_.sync(); }
@@ -70,8 +70,8 @@ void store_retention(ControlBlock& control, const Retention& retention) noexcept
 inline void raise_to(std::atomic<uint64_t>& word, uint64_t value) noexcept {
   uint64_t seen = word.load(std::memory_order_relaxed);
   // Release: who sees the raised number must see the segment's base sequence.
-  while (seen < value && !word.compare_exchange_weak(seen, value, std::memory_order_release,
-                                                     std::memory_order_relaxed)) {
+  while (seen < value &&
+         !word.compare_exchange_weak(seen, value, std::memory_order_release, std::memory_order_relaxed)) {
   }
 }
 

@@ -84,7 +84,8 @@ Status IntervalSync::look() {
   // Nobody waits for what stands behind a dead publisher's claim, so nobody else might repair it.
   std::shared_ptr<Segment> segment;
   status = log_->segment(end.segment, &segment);
-  if (status.code == Code::kBehindRetention) return Status::success();  // removed since: the next look finds another end
+  if (status.code == Code::kBehindRetention)
+    return Status::success();  // removed since: the next look finds another end
   if (!status.ok()) return status;
   const bool claim = segment->step(end.offset).kind == Step::Kind::kClaim;
   const bool still = claim && end == stuck_;

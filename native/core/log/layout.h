@@ -76,13 +76,17 @@ struct ParticipantSlot {
   std::atomic<uint64_t> taken_ns;
   std::atomic<uint64_t> messages;
   std::atomic<uint64_t> bytes;
-  std::atomic<uint64_t> notes;     // taken_ns with a salt: the owner notes each claim in the next word. Releases before 0.2 leave it as it was
-  std::atomic<uint64_t> claiming;  // where the owner is about to claim, or has claimed and not committed; 0 = nowhere. See claim_note()
+  std::atomic<uint64_t>
+      notes;  // taken_ns with a salt: the owner notes each claim in the next word. Releases before 0.2 leave it as it was
+  std::atomic<uint64_t>
+      claiming;  // where the owner is about to claim, or has claimed and not committed; 0 = nowhere. See claim_note()
   uint8_t reserved[80];
 };
 inline constexpr uint64_t kNotesSalt = 0x48524D5350415245;
 /// A place in a topic, as a slot notes it: the low 32 bits of the segment's number, and the offset in units of 8 bytes. Never 0.
-constexpr uint64_t claim_note(uint64_t segment, uint64_t offset) noexcept { return segment << 32 | offset / kFrameAlign; }
+constexpr uint64_t claim_note(uint64_t segment, uint64_t offset) noexcept {
+  return segment << 32 | offset / kFrameAlign;
+}
 static_assert(sizeof(ParticipantSlot) == 128);
 
 /// Where recovery ended the log, so that sequences from there on may have been given out twice. See cuts.h.
@@ -117,7 +121,8 @@ struct ControlBlock {
   PositionRecord synced;  // everything before is on stable storage
   std::atomic<uint32_t> sync_generation;
   uint8_t reserved5[4];
-  std::atomic<uint64_t> sync_failure;        // errno of a sync that failed and was not made good; high half: sync generation then
+  std::atomic<uint64_t>
+      sync_failure;  // errno of a sync that failed and was not made good; high half: sync generation then
   std::atomic<uint64_t> sync_failure_check;  // both are 0 while there's none
   uint8_t reserved5b[72];
   std::atomic<uint64_t> retention_bytes;

@@ -37,7 +37,8 @@ Log::~Log() = default;
 
 Status Log::sync_locks(LockFile** out) {
   *out = &locks_;
-  return locks_.is_open() ? Status::success() : Status::error(Code::kNotFound, folder_ + "/locks was lost before this topic was opened");
+  return locks_.is_open() ? Status::success()
+                          : Status::error(Code::kNotFound, folder_ + "/locks was lost before this topic was opened");
 }
 
 Status Log::segment(uint64_t number, std::shared_ptr<Segment>* out) {
@@ -64,11 +65,14 @@ Status Log::check_control() {
     looked_ns_.store(now, std::memory_order_relaxed);
     FileIdentity there;
     // While the name is free, nobody new has come; those who are there go on together.
-    if (FileIdentity::of(folder_ + "/control", &there).ok() && !there.is_same_file(control_.identity())) cut_off_.store(true, std::memory_order_relaxed);
+    if (FileIdentity::of(folder_ + "/control", &there).ok() && !there.is_same_file(control_.identity()))
+      cut_off_.store(true, std::memory_order_relaxed);
   }
   if (!is_cut_off()) return Status::success();
-  return Status::error(Code::kCorrupt, "the control file of " + folder_ + " was lost and made again while the topic is open here, so nothing "
-                                           "more is seen through the old one. Close this subscriber and make a new one at its position");
+  return Status::error(
+      Code::kCorrupt, "the control file of " + folder_ +
+                          " was lost and made again while the topic is open here, so nothing "
+                          "more is seen through the old one. Close this subscriber and make a new one at its position");
 }
 
 bool Log::is_plausible(const Position& at) const noexcept {
@@ -90,7 +94,8 @@ bool Log::is_hole(const Segment& segment, uint64_t offset) const noexcept {
   // is looked at after them.
   const bool left = segment.number() < active();
   const Position upto = left ? Position{} : known();
-  const bool lost = left || upto.segment > segment.number() || (upto.segment == segment.number() && upto.offset > offset);
+  const bool lost =
+      left || upto.segment > segment.number() || (upto.segment == segment.number() && upto.offset > offset);
   return lost && segment.step(offset).kind == Step::Kind::kEmpty && (left || is_as_left());
 }
 
@@ -98,8 +103,9 @@ bool Log::is_as_left() const noexcept {
   uint64_t boot_id[2];
   read_boot_id(boot_id);
   FileIdentity then;
-  return control().boot_id[0].load(std::memory_order_relaxed) == boot_id[0] && control().boot_id[1].load(std::memory_order_relaxed) == boot_id[1] &&
-         load_identity(control(), &then) && then == identity();
+  return control().boot_id[0].load(std::memory_order_relaxed) == boot_id[0] &&
+         control().boot_id[1].load(std::memory_order_relaxed) == boot_id[1] && load_identity(control(), &then) &&
+         then == identity();
 }
 
 Status Log::check_sync() const {
@@ -108,8 +114,10 @@ Status Log::check_sync() const {
   const Code code = err == ENOSPC || err == EDQUOT ? Code::kDiskFull : Code::kIoFailed;
   return {code, err,
           "a sync of " + folder_ + " to disk failed: " + std::strerror(err) +
-              ". What was written since the last sync that succeeded may be lost if the power fails, and no more can be synced. Close all "
-              "publishers of the topic, in every process, and open it again: the first one then checks the topic and writes it to disk anew"};
+              ". What was written since the last sync that succeeded may be lost if the power fails, and no more can "
+              "be synced. Close all "
+              "publishers of the topic, in every process, and open it again: the first one then checks the topic and "
+              "writes it to disk anew"};
 }
 
 Status Log::fail_sync(const Status& cause) {
@@ -149,7 +157,8 @@ Status Log::walk(Position at, bool over_claims, Position* out) {
       at.sequence = segment->header().base_sequence.load(std::memory_order_acquire);
       // A file of an old name, just made by a preparer that was behind: retention had removed the one before.
       removed = at.sequence == 0 && at.segment < first();
-      if (at.sequence == 0 && !removed) return Status::error(Code::kCorrupt, Segment::path(folder_, at.segment) + " has no base sequence");
+      if (at.sequence == 0 && !removed)
+        return Status::error(Code::kCorrupt, Segment::path(folder_, at.segment) + " has no base sequence");
     }
     if (removed) {
       // Retention overtook the walk: all there was before `first` is committed.
@@ -195,7 +204,8 @@ bool Log::note_checkpoint(uint32_t slot, const Position& committed) {
     if (other != slot && control().slots[other].state.load(std::memory_order_acquire) != 0) return false;
   }
   Position known;
-  if (!load_position(control().checkpoint, &known) || known < committed) store_position(control().checkpoint, committed);
+  if (!load_position(control().checkpoint, &known) || known < committed)
+    store_position(control().checkpoint, committed);
   return true;
 }
 

@@ -30,7 +30,8 @@ constexpr uint32_t kMakerPatienceMs = 100;
 
 }  // namespace
 
-void Preparer::want(const std::shared_ptr<Segment>& segment, uint64_t offset, uint64_t need, uint64_t sequence, uint32_t slot) {
+void Preparer::want(const std::shared_ptr<Segment>& segment, uint64_t offset, uint64_t need, uint64_t sequence,
+                    uint32_t slot) {
   const std::lock_guard<std::mutex> guard(mutex_);
   if (segment_ == nullptr || segment->number() > segment_->number()) {
     segment_ = segment;
@@ -159,7 +160,8 @@ bool Preparer::step(std::unique_lock<std::mutex>& lock) {
     working_ = true;
     lock.unlock();
     Status status = make_next(segment->number() + 1, &next);
-    if (status.ok()) (void)apply_retention(log_);  // a failure here must not stop publishing; it's tried at the next segment
+    if (status.ok())
+      (void)apply_retention(log_);  // a failure here must not stop publishing; it's tried at the next segment
     lock.lock();
     working_ = false;
     ++progress_;
@@ -236,7 +238,8 @@ Status Preparer::make_next(uint64_t number, std::shared_ptr<Segment>* out) {
   status = log_.segment(number, out);
   const uint64_t first = log_.first();
   // (A flipped bit in `first` may lead it anywhere, but not behind the newest segment without being found out.)
-  if (status.ok() && number < first && first <= log_.active() && (*out)->header().base_sequence.load(std::memory_order_acquire) == 0) {
+  if (status.ok() && number < first && first <= log_.active() &&
+      (*out)->header().base_sequence.load(std::memory_order_acquire) == 0) {
     // Others used it up and retention removed it while we slept: what we have may be a new file of an old name.
     std::remove(Segment::path(log_.folder(), number).c_str());
     out->reset();
@@ -260,8 +263,9 @@ Status Preparer::check_room(uint64_t bytes) {
     return Status::success();
   }
   alarm.store(1, std::memory_order_relaxed);
-  return Status::error(Code::kDiskFull, "the disk has " + std::to_string(free) + " bytes free of " + std::to_string(total) +
-                                            ", and " + std::to_string(low) + " are to stay free (lowWaterBytes)");
+  return Status::error(Code::kDiskFull, "the disk has " + std::to_string(free) + " bytes free of " +
+                                            std::to_string(total) + ", and " + std::to_string(low) +
+                                            " are to stay free (lowWaterBytes)");
 }
 
 }  // namespace hermes

@@ -15,14 +15,12 @@ void add(ProducerTrace& trace, uint64_t number, uint64_t sequence) {
   trace.last_number = number;
   if (!trace.runs.empty()) {
     ProducerRun& run = trace.runs.back();
-    if (run.first_number + run.count == number && run.sequence + run.count == sequence &&
-        run.count != ~uint32_t{0}) {
+    if (run.first_number + run.count == number && run.sequence + run.count == sequence && run.count != ~uint32_t{0}) {
       ++run.count;
       return;
     }
   }
-  if (trace.runs.size() == 2 * kMaxRuns)
-    trace.runs.erase(trace.runs.begin(), trace.runs.begin() + kMaxRuns);
+  if (trace.runs.size() == 2 * kMaxRuns) trace.runs.erase(trace.runs.begin(), trace.runs.begin() + kMaxRuns);
   trace.runs.push_back({number, sequence, 1});
 }
 

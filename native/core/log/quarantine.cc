@@ -19,7 +19,8 @@ Status write_file(const std::string& path, uint32_t mode, const void* bytes, siz
   if (!status.ok()) return status;
   status = file.write_at(0, bytes, count);
   if (status.ok()) status = file.sync_data();
-  if (status.ok() && std::rename(temporary.c_str(), path.c_str()) != 0) status = Status::from_errno(errno, "name " + path);
+  if (status.ok() && std::rename(temporary.c_str(), path.c_str()) != 0)
+    status = Status::from_errno(errno, "name " + path);
   if (!status.ok()) std::remove(temporary.c_str());
   return status;
 }
@@ -46,9 +47,11 @@ Status find_place(const Log& log, const Damage& damage, const std::byte* bytes, 
     // Whatever the umask and the maker's group, as all that is made here. One that was there is left as its owner wants it.
     const File made(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     struct stat above;
-    if (::stat(log.folder().c_str(), &above) != 0 || !made.is_open()) return Status::from_errno(errno, "open " + folder);
+    if (::stat(log.folder().c_str(), &above) != 0 || !made.is_open())
+      return Status::from_errno(errno, "open " + folder);
     inherit_ownership(made.fd(), folder);
-    if (::fchmod(made.fd(), mode | (above.st_mode & S_ISGID)) != 0) return Status::from_errno(errno, "set the mode of " + folder);
+    if (::fchmod(made.fd(), mode | (above.st_mode & S_ISGID)) != 0)
+      return Status::from_errno(errno, "set the mode of " + folder);
     // Its name must be on the disk before what is set aside is not in the segment any more.
     Status status = sync_directory(log.folder());
     if (!status.ok()) return status;
@@ -68,10 +71,10 @@ Status find_place(const Log& log, const Damage& damage, const std::byte* bytes, 
 }
 
 Status write_report(const Log& log, const Damage& damage, const std::string& stem) {
-  const std::string report = "{\"segment\":" + std::to_string(damage.segment) + ",\"offset\":" + std::to_string(damage.offset) +
-                             ",\"bytes\":" + std::to_string(damage.bytes) +
-                             ",\"firstSequence\":" + std::to_string(damage.first_sequence) +
-                             ",\"count\":" + std::to_string(damage.count) + ",\"reason\":\"" + damage.reason + "\"}\n";
+  const std::string report =
+      "{\"segment\":" + std::to_string(damage.segment) + ",\"offset\":" + std::to_string(damage.offset) +
+      ",\"bytes\":" + std::to_string(damage.bytes) + ",\"firstSequence\":" + std::to_string(damage.first_sequence) +
+      ",\"count\":" + std::to_string(damage.count) + ",\"reason\":\"" + damage.reason + "\"}\n";
   Status status = write_file(stem + ".json", log.file_mode(), report.data(), report.size());
   if (status.ok()) status = sync_directory(log.folder() + "/quarantine");
   return status;

@@ -22,11 +22,20 @@ Scan scan(const Segment& segment, uint64_t from, uint64_t sequence, uint32_t lim
   while (result.messages < limit) {
     const Step step = segment.step(result.end);
     switch (step.kind) {
-      case Step::Kind::kEmpty: result.stop = ScanStop::kEmpty; return result;
-      case Step::Kind::kClaim: result.stop = ScanStop::kClaim; return result;
-      case Step::Kind::kDamage: result.stop = ScanStop::kDamage; return result;
-      case Step::Kind::kSegmentEnd: result.stop = ScanStop::kSegmentEnd; return result;
-      default: break;
+      case Step::Kind::kEmpty:
+        result.stop = ScanStop::kEmpty;
+        return result;
+      case Step::Kind::kClaim:
+        result.stop = ScanStop::kClaim;
+        return result;
+      case Step::Kind::kDamage:
+        result.stop = ScanStop::kDamage;
+        return result;
+      case Step::Kind::kSegmentEnd:
+        result.stop = ScanStop::kSegmentEnd;
+        return result;
+      default:
+        break;
     }
     const FrameHeader* header = segment.frame(result.end);
     const FrameFields fields = fields_of(step, *header);
@@ -144,7 +153,8 @@ Status Reader::find_segment_of_time(uint64_t timestamp_ns, uint64_t until_ns, ui
   uint64_t at = std::max<uint64_t>(log_->first(), 1);
   if (log_->active() == 0) return Status::error(Code::kNotFound, "the topic is empty");
   for (bool first = true; at < log_->active(); first = false) {
-    if (!first && until_ns != kNever && monotonic_ns() >= until_ns) return Status::error(Code::kTimedOut, "more segments are to be looked at");
+    if (!first && until_ns != kNever && monotonic_ns() >= until_ns)
+      return Status::error(Code::kTimedOut, "more segments are to be looked at");
     uint64_t latest_ns = 0;
     Status status = log_->indexes().latest_of(at, &latest_ns);
     if (status.code == Code::kBehindRetention) {
@@ -166,16 +176,19 @@ Status Reader::seek_sequence(uint64_t sequence) {
   if (status.ok()) status = enter_first(number);
   if (!status.ok()) return status;
   if (sequence < position_.sequence) {
-    return Status::error(Code::kBehindRetention, "sequence " + std::to_string(sequence) + " was removed by retention; the first one left is " +
+    return Status::error(Code::kBehindRetention, "sequence " + std::to_string(sequence) +
+                                                     " was removed by retention; the first one left is " +
                                                      std::to_string(position_.sequence));
   }
   status = log_->indexes().place_before(*segment_, sequence, &position_);
   if (!status.ok()) return status;
-  return walk([&](const Step& step) { return position_.sequence + std::max<uint64_t>(step.count, 1) > sequence; }, [&] {
-    if (position_.sequence == sequence) return Status::success();
-    return Status::error(Code::kOutOfRange, "sequence " + std::to_string(sequence) + " does not exist yet; the next one will be " +
-                                                std::to_string(position_.sequence));
-  });
+  return walk([&](const Step& step) { return position_.sequence + std::max<uint64_t>(step.count, 1) > sequence; },
+              [&] {
+                if (position_.sequence == sequence) return Status::success();
+                return Status::error(Code::kOutOfRange, "sequence " + std::to_string(sequence) +
+                                                            " does not exist yet; the next one will be " +
+                                                            std::to_string(position_.sequence));
+              });
 }
 
 Status Reader::seek_place(const Position& at) {
@@ -214,7 +227,8 @@ Status Reader::seek_time(uint64_t timestamp_ns) {
       status = walk([&](const Step& step) { return found = is_awaited(step); }, [] { return Status::success(); });
     }
     if (found) awaited_ns_ = 0;
-    if (status.code != Code::kBehindRetention) return status;  // else retention overtook us: what is left is looked through again
+    if (status.code != Code::kBehindRetention)
+      return status;  // else retention overtook us: what is left is looked through again
   }
 }
 
@@ -248,12 +262,21 @@ Status Reader::pass_earlier(ScanStop* stop) {
     if (!status.ok()) return status;
     const Step step = segment_->step(position_.offset);
     switch (step.kind) {
-      case Step::Kind::kEmpty: *stop = ScanStop::kEmpty; return status;
-      case Step::Kind::kClaim: *stop = ScanStop::kClaim; return status;
+      case Step::Kind::kEmpty:
+        *stop = ScanStop::kEmpty;
+        return status;
+      case Step::Kind::kClaim:
+        *stop = ScanStop::kClaim;
+        return status;
       case Step::Kind::kPadding:
-      case Step::Kind::kSegmentEnd: *stop = ScanStop::kSegmentEnd; return status;
-      case Step::Kind::kDamage: *stop = ScanStop::kDamage; return status;
-      default: break;
+      case Step::Kind::kSegmentEnd:
+        *stop = ScanStop::kSegmentEnd;
+        return status;
+      case Step::Kind::kDamage:
+        *stop = ScanStop::kDamage;
+        return status;
+      default:
+        break;
     }
     if (is_awaited(step)) {
       awaited_ns_ = 0;
@@ -278,7 +301,8 @@ Status Reader::walk(Arrived arrived, AtEnd at_end) {
         set_position(position_.offset + step.span, position_.sequence + step.count);
         break;
       case Step::Kind::kEmpty:
-      case Step::Kind::kClaim: return at_end();
+      case Step::Kind::kClaim:
+        return at_end();
       case Step::Kind::kPadding:
       case Step::Kind::kSegmentEnd:
         status = next_segment();
@@ -317,7 +341,8 @@ Status Reader::skip_damage() {
     position_ = next;
     return Status::success();
   }
-  if (log_->active() <= position_.segment) return Status::error(Code::kNotFound, "nothing whole follows the damage yet");
+  if (log_->active() <= position_.segment)
+    return Status::error(Code::kNotFound, "nothing whole follows the damage yet");
   return enter(position_.segment + 1);
 }
 

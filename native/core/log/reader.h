@@ -16,9 +16,9 @@ enum class ScanStop : uint8_t {
 };
 
 struct Scan {
-  uint32_t messages = 0;  ///< data frames in [from, end)
-  uint64_t end = 0;       ///< offset behind the last frame looked at
-  uint64_t sequence = 0;  ///< expected at `end`
+  uint32_t messages = 0;      ///< data frames in [from, end)
+  uint64_t end = 0;           ///< offset behind the last frame looked at
+  uint64_t sequence = 0;      ///< expected at `end`
   uint64_t timestamp_ns = 0;  ///< of the last data frame; 0 if there is none
   ScanStop stop = ScanStop::kEmpty;
 };
@@ -62,9 +62,7 @@ class Reader {
   Status next_segment();
   /// Reads in what lies from `offset` on and was written a while ago, a few megabytes at a time: so that a disk that can't be read is
   /// kIoFailed here, and not a SIGBUS in scan. At the end of the log it does nothing: what is just being written is in memory.
-  Status read_ahead(uint64_t offset) {
-    return offset < next_read_ahead_ ? Status::success() : read_ahead_now(offset);
-  }
+  Status read_ahead(uint64_t offset) { return offset < next_read_ahead_ ? Status::success() : read_ahead_now(offset); }
   /// Goes behind damage at the position, to the next message that's whole, in this segment or the next. kNotFound if there's none yet.
   Status skip_damage();
 
@@ -92,7 +90,8 @@ class Reader {
   std::shared_ptr<Segment> segment_;
   Position position_;
   uint64_t next_read_ahead_ = 0;
-  uint64_t awaited_ns_ = 0;  // messages stamped earlier are passed over until one comes that is not; 0 = none is awaited
+  uint64_t awaited_ns_ =
+      0;  // messages stamped earlier are passed over until one comes that is not; 0 = none is awaited
 };
 
 }  // namespace hermes

@@ -105,13 +105,15 @@ class Recovery {
     const uint64_t believed = log_.active();
     // In use by all that we know, and yet without a base sequence: it is found again from the segment before. After a power
     // cut, though, a segment whose base never reached the disk holds nothing that was promised to be there.
-    if (!after_cut_ && believed > newest && std::binary_search(numbers.begin(), numbers.end(), believed) && newest != 0) {
+    if (!after_cut_ && believed > newest && std::binary_search(numbers.begin(), numbers.end(), believed) &&
+        newest != 0) {
       newest = believed;
       everything_ = true;
     }
     if (newest == 0) return make_first(numbers);
     Position synced;
-    if (!copied_ && believed > newest && load_position(control_.synced, &synced) && synced.segment > newest && synced.segment <= believed) {
+    if (!copied_ && believed > newest && load_position(control_.synced, &synced) && synced.segment > newest &&
+        synced.segment <= believed) {
       return missing(newest + 1);
     }
     Status status = find_first(numbers, newest);
@@ -129,21 +131,25 @@ class Recovery {
     status = log_.segment(newest, &segment);
     uint64_t base = 0;
     // Nobody who publishes may start from a wrong number.
-    if (status.ok() && has_first_frame(*segment, &base) && base != segment->header().base_sequence.load()) everything_ = true;
+    if (status.ok() && has_first_frame(*segment, &base) && base != segment->header().base_sequence.load())
+      everything_ = true;
     return status;
   }
 
   Status missing(uint64_t number) const {
-    return Status::error(Code::kCorrupt, Segment::path(log_.folder(), number) +
-                                             " is missing. Bring it back; or, to go on without it, move all older segments of the topic away "
-                                             "(or all newer ones, with the control file)");
+    return Status::error(
+        Code::kCorrupt,
+        Segment::path(log_.folder(), number) +
+            " is missing. Bring it back; or, to go on without it, move all older segments of the topic away "
+            "(or all newer ones, with the control file)");
   }
 
   /// The oldest segment is where the unbroken row of files begins that ends with the newest. A crash may have left some that
   /// retention had given up, or `first` is damaged: nothing is removed on its word, retention comes again.
   Status find_first(const std::vector<uint64_t>& numbers, uint64_t newest) {
     uint64_t oldest = newest;
-    for (auto at = std::lower_bound(numbers.begin(), numbers.end(), newest); at != numbers.begin() && *(at - 1) == oldest - 1; --at) {
+    for (auto at = std::lower_bound(numbers.begin(), numbers.end(), newest);
+         at != numbers.begin() && *(at - 1) == oldest - 1; --at) {
       uint64_t base = 0;
       uint64_t timestamp = 0;
       Status status = Segment::peek(log_.folder(), *(at - 1), &base, &timestamp);
@@ -178,8 +184,9 @@ class Recovery {
     Status status = log_.segment(number, &segment);
     if (status.ok() && segment->is_zero(kSegmentHeaderBytes, segment->bytes())) return status;
     if (!status.ok() && status.code != Code::kCorrupt) return status;
-    Damage damage = {number, 0, control_.segment_bytes, 0, 0,
-                     status.ok() ? "a segment whose beginning never reached the disk" : status.context, ""};
+    Damage damage = {number, 0, control_.segment_bytes,
+                     0,      0, status.ok() ? "a segment whose beginning never reached the disk" : status.context,
+                     ""};
     segment.reset();
     status = quarantine_segment(log_, &damage);
     if (status.ok()) report_.damage.push_back(std::move(damage));
@@ -207,7 +214,8 @@ class Recovery {
     const bool blank = segment.step(kSegmentHeaderBytes).kind == Step::Kind::kEmpty || stored == 0;
     if (right == 0 || !plausible || (right != stored && !known && !blank)) {
       return Status::error(Code::kCorrupt, Segment::path(log_.folder(), segment.number()) + " begins with sequence " +
-                                               std::to_string(known ? first : stored) + ", not " + std::to_string(expected));
+                                               std::to_string(known ? first : stored) + ", not " +
+                                               std::to_string(expected));
     }
     if (right != stored) base.store(right, std::memory_order_release);
     return Status::success();
@@ -215,7 +223,8 @@ class Recovery {
 
   Status make_first(const std::vector<uint64_t>& numbers) {
     if (log_.active() > 1 || (!numbers.empty() && numbers.front() != 1)) {
-      return Status::error(Code::kCorrupt, "the segments of " + log_.folder() + " are missing or have lost their headers");
+      return Status::error(Code::kCorrupt,
+                           "the segments of " + log_.folder() + " are missing or have lost their headers");
     }
     fresh_ = true;
     Status status = Segment::create(log_.folder(), 1, control_, log_.file_mode());
@@ -239,10 +248,13 @@ class Recovery {
   Position trusted() {
     Position at;
     const PositionRecord& record = after_cut_ || sync_failed_ ? control_.synced : control_.checkpoint;
-    if (everything_ || !load_position(record, &at) || !log_.is_plausible(at)) return {log_.first(), kSegmentHeaderBytes, 0};
+    if (everything_ || !load_position(record, &at) || !log_.is_plausible(at))
+      return {log_.first(), kSegmentHeaderBytes, 0};
     // The way there, without a look at the contents: a page of zeros in it would be taken for the log's end by everybody who comes that way.
     std::shared_ptr<Segment> segment;
-    return log_.segment(at.segment, &segment).ok() && leads_to(*segment, at) ? at : Position{at.segment, kSegmentHeaderBytes, 0};
+    return log_.segment(at.segment, &segment).ok() && leads_to(*segment, at)
+               ? at
+               : Position{at.segment, kSegmentHeaderBytes, 0};
   }
 
   static bool leads_to(const Segment& segment, const Position& to) {
@@ -250,7 +262,8 @@ class Recovery {
     uint64_t sequence = segment.header().base_sequence.load(std::memory_order_acquire);
     while (offset < to.offset) {
       const Step step = segment.step(offset);
-      if (step.kind == Step::Kind::kPadding || step.kind == Step::Kind::kSegmentEnd) return to.offset == segment.bytes() && sequence == to.sequence;
+      if (step.kind == Step::Kind::kPadding || step.kind == Step::Kind::kSegmentEnd)
+        return to.offset == segment.bytes() && sequence == to.sequence;
       if (step.kind != Step::Kind::kData && step.kind != Step::Kind::kVoid) return false;
       offset += step.span;
       sequence += step.count;
@@ -263,7 +276,8 @@ class Recovery {
     // The end can't lie before this. (In a copy it can: the control file may have been copied last.)
     if (!copied_ && !after_cut_ && !sync_failed_) known_end_ = log_.known();
     Position synced;
-    if (!copied_ && load_position(control_.synced, &synced) && log_.is_plausible(synced) && known_end_ < synced) known_end_ = synced;
+    if (!copied_ && load_position(control_.synced, &synced) && log_.is_plausible(synced) && known_end_ < synced)
+      known_end_ = synced;
     for (;;) {
       std::shared_ptr<Segment> segment;
       Status status = log_.segment(at.segment, &segment);
@@ -271,7 +285,8 @@ class Recovery {
       if (status.ok() && at.offset == kSegmentHeaderBytes) status = mend_base(*segment, at.sequence);
       if (!status.ok()) return status;
       if (at.sequence == 0) at.sequence = segment->header().base_sequence.load(std::memory_order_acquire);
-      const Position begin = {at.segment, kSegmentHeaderBytes, segment->header().base_sequence.load(std::memory_order_acquire)};
+      const Position begin = {at.segment, kSegmentHeaderBytes,
+                              segment->header().base_sequence.load(std::memory_order_acquire)};
       const size_t damages = report_.damage.size();
       status = check_segment(*segment, &at);
       // What was mended must not come back broken in a part that nobody checks any more.
@@ -315,7 +330,8 @@ class Recovery {
   Status make_durable() {
     if (!sync_failed_ && (!moved_ || report_.rebooted)) return Status::success();
     Position from;
-    if (!load_position(control_.synced, &from) || !log_.is_plausible(from)) from = {log_.first(), kSegmentHeaderBytes, 0};
+    if (!load_position(control_.synced, &from) || !log_.is_plausible(from))
+      from = {log_.first(), kSegmentHeaderBytes, 0};
     Status status = sync_failed_ ? write_anew(log_, from, &end_) : write_out(log_, from, end_);
     if (!status.ok()) return status;
     store_position(control_.checkpoint, end_);
@@ -331,7 +347,8 @@ class Recovery {
     for (;;) {
       const Step step = segment.step(at->offset);
       switch (step.kind) {
-        case Step::Kind::kSegmentEnd: return Status::success();
+        case Step::Kind::kSegmentEnd:
+          return Status::success();
         case Step::Kind::kPadding:
           if (!is_whole(segment, *at, step)) break;
           at->offset = segment.bytes();
@@ -361,7 +378,8 @@ class Recovery {
           // what is known (then a page was lost) or something follows (Appender::find_end looks, and has everything checked).
           if (newest && !after_cut_ && !sync_failed_ && !everything_ && !(*at < known_end_)) return Status::success();
           break;
-        case Step::Kind::kDamage: break;
+        case Step::Kind::kDamage:
+          break;
       }
       bool ended = false;
       Status status = mend(segment, at, newest, &ended);
@@ -390,9 +408,9 @@ class Recovery {
       Status status = begin_of(segment.number() + 1, &last);
       if (!status.ok()) return status;
       if (last < at->sequence) {
-        return Status::error(Code::kCorrupt, Segment::path(log_.folder(), segment.number() + 1) + " begins with sequence " +
-                                                 std::to_string(last) + ", but " + std::to_string(at->sequence) +
-                                                 " is the next one");
+        return Status::error(Code::kCorrupt, Segment::path(log_.folder(), segment.number() + 1) +
+                                                 " begins with sequence " + std::to_string(last) + ", but " +
+                                                 std::to_string(at->sequence) + " is the next one");
       }
     }
     Position next;
@@ -413,7 +431,8 @@ class Recovery {
 
   /// Whether the damage at `at` reaches up to the end that is known.
   bool is_lost_before_known_end(const Position& at) const {
-    return known_end_.segment == at.segment && known_end_.offset >= at.offset + kFrameHeaderBytes && known_end_.sequence > at.sequence &&
+    return known_end_.segment == at.segment && known_end_.offset >= at.offset + kFrameHeaderBytes &&
+           known_end_.sequence > at.sequence &&
            known_end_.sequence - at.sequence <= (known_end_.offset - at.offset) / kFrameHeaderBytes;
   }
 
@@ -421,8 +440,13 @@ class Recovery {
     const uint64_t span = next.offset - at.offset;
     const uint64_t count = next.sequence - at.sequence;
     const bool blank = span <= kFrameHeaderBytes || segment.is_zero(at.offset, next.offset);
-    Damage damage = {segment.number(), at.offset, span, at.sequence, count,
-                     blank ? "the bytes never reached the disk" : "the bytes are not a valid frame", ""};
+    Damage damage = {segment.number(),
+                     at.offset,
+                     span,
+                     at.sequence,
+                     count,
+                     blank ? "the bytes never reached the disk" : "the bytes are not a valid frame",
+                     ""};
     Status status = quarantine(log_, segment, &damage);
     if (!status.ok()) return status;
     crash_point("recover:quarantined");
@@ -453,7 +477,8 @@ class Recovery {
     lower_synced(at);
     note_end(at.sequence);
     // From the back, so that the first word, which tells the next recovery of the rest, goes last. Where that is empty, too, it's made to tell.
-    if (segment.word(at.offset).load(std::memory_order_relaxed) == 0) segment.word(at.offset).store(kDamageMark, std::memory_order_release);
+    if (segment.word(at.offset).load(std::memory_order_relaxed) == 0)
+      segment.word(at.offset).store(kDamageMark, std::memory_order_release);
     const uint64_t behind_first = at.offset + sizeof(uint64_t);
     for (uint64_t offset = end; offset > behind_first;) {
       const uint64_t from = std::max(behind_first, (offset - 1) / 4096 * 4096);
@@ -473,11 +498,11 @@ class Recovery {
   RecoveryReport& report_;
   bool everything_;
   bool fresh_ = false;
-  bool copied_ = false;       // not the files that the publishers had open
-  bool moved_ = false;        // or these, but brought here from another mounting, or another disk
-  bool after_cut_ = false;    // the files may hold any state since the last sync
+  bool copied_ = false;     // not the files that the publishers had open
+  bool moved_ = false;      // or these, but brought here from another mounting, or another disk
+  bool after_cut_ = false;  // the files may hold any state since the last sync
   bool sync_failed_ = false;
-  Position known_end_;        // the log was so long at least
+  Position known_end_;  // the log was so long at least
   Position end_;
 };
 

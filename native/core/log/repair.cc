@@ -21,8 +21,10 @@ Status is_owner_alive(const Log& log, uint64_t word, bool* alive) {
 }
 
 Status no_claim(const Log& log, const Position& at) {
-  return Status::error(Code::kCorrupt, "damage at offset " + std::to_string(at.offset) + " of " + Segment::path(log.folder(), at.segment) +
-                                           " looks like a claim. Close all publishers: the next one to open the topic, or hermes repair, mends it");
+  return Status::error(
+      Code::kCorrupt,
+      "damage at offset " + std::to_string(at.offset) + " of " + Segment::path(log.folder(), at.segment) +
+          " looks like a claim. Close all publishers: the next one to open the topic, or hermes repair, mends it");
 }
 
 /// Whether the owner of `slot`, who lives, denies the claim word that was seen (with acquire) at `at`: he notes each claim before he makes it, and
@@ -30,7 +32,8 @@ Status no_claim(const Log& log, const Position& at) {
 bool is_denied(const Position& at, const ParticipantSlot& slot) noexcept {
   // Whoever claims has stored both words before, and so they are his by now, if the claim is.
   const uint64_t taken_ns = slot.taken_ns.load(std::memory_order_relaxed);
-  if (slot.notes.load(std::memory_order_relaxed) != (taken_ns ^ kNotesSalt)) return false;  // a release that notes nothing
+  if (slot.notes.load(std::memory_order_relaxed) != (taken_ns ^ kNotesSalt))
+    return false;  // a release that notes nothing
   // Acquire: pairs with the release in Appender::commit.
   return slot.claiming.load(std::memory_order_acquire) != claim_note(at.segment, at.offset);
 }
@@ -48,7 +51,8 @@ Status bury(Log& log, Segment& segment, const Position& at, const Step& step) {
 
 }  // namespace
 
-Status copy_uncertain_claim(const Log& log, const Segment& segment, const Position& at, const Step& step, RecoveryReport* report) {
+Status copy_uncertain_claim(const Log& log, const Segment& segment, const Position& at, const Step& step,
+                            RecoveryReport* report) {
   Damage damage = {at.segment, at.offset, step.span, at.sequence, step.count, kUncertain, ""};
   Status status = quarantine(log, segment, &damage);
   if (status.ok() && report != nullptr) report->damage.push_back(std::move(damage));
@@ -128,8 +132,10 @@ Status void_stale_claims(Log& log, uint32_t slot) {
     if (!status.ok()) return status;
     const Step step = segment->step(at.offset);
     switch (step.kind) {
-      case Step::Kind::kEmpty: return status;
-      case Step::Kind::kDamage: return status;  // recovery's matter; claims can't be found behind it
+      case Step::Kind::kEmpty:
+        return status;
+      case Step::Kind::kDamage:
+        return status;  // recovery's matter; claims can't be found behind it
       case Step::Kind::kSegmentEnd:
       case Step::Kind::kPadding:
         if (at.segment >= log.active()) return status;
@@ -143,7 +149,8 @@ Status void_stale_claims(Log& log, uint32_t slot) {
           continue;  // and look at it again, as what it is now
         }
         break;
-      default: break;
+      default:
+        break;
     }
     at.offset += step.span;
     at.sequence += step.count;

@@ -20,7 +20,8 @@ Status repair_claim(Log& log, const Position& at, RepairOutcome* outcome);
 Status commit_as_void(Segment& segment, uint64_t offset, const Step& step, uint64_t sequence, VoidReason reason);
 
 /// Copies what an uncertain claim covers to `quarantine`; tells `report` of it if there is one. REQUIRES: the recovery lock is held.
-Status copy_uncertain_claim(const Log& log, const Segment& segment, const Position& at, const Step& step, RecoveryReport* report);
+Status copy_uncertain_claim(const Log& log, const Segment& segment, const Position& at, const Step& step,
+                            RecoveryReport* report);
 
 /// Voids all claims of `slot` that were left behind its previous owner's death.
 /// REQUIRES: the recovery lock and the slot's lock are held, and nothing was claimed under the latter yet.

@@ -42,7 +42,8 @@ bool is_whole(const Segment& segment, const Position& at, uint64_t span, uint32_
   return decode_frame(bytes, limits, view) == FrameStatus::kOk && view.sequence == at.sequence;
 }
 
-bool find_frame_between(const Segment& segment, const Position& at, uint64_t end, uint32_t max_payload, Position* found) noexcept {
+bool find_frame_between(const Segment& segment, const Position& at, uint64_t end, uint32_t max_payload,
+                        Position* found) noexcept {
   Position next;
   if (!search(segment, at, end, ~uint64_t{0}, max_payload, &next)) return false;
   *found = next;
@@ -55,7 +56,8 @@ bool find_next_frame(const Segment& segment, const Position& at, uint64_t last_s
   // looks like one may cover whole frames.
   const Step step = segment.step(at.offset);
   if (step.span != 0 && step.kind != Step::Kind::kClaim && step.count > 0 && at.offset + step.span < segment.bytes() &&
-      is_frame_at(segment, at.offset + step.span, at.sequence + step.count, at.sequence + step.count, max_payload, found)) {
+      is_frame_at(segment, at.offset + step.span, at.sequence + step.count, at.sequence + step.count, max_payload,
+                  found)) {
     return true;
   }
   return search(segment, at, segment.bytes(), last_sequence, max_payload, found);

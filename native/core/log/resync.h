@@ -15,7 +15,7 @@ namespace hermes {
 
 /// Looks behind damage at `at` for the next frame of the segment that is whole and has a later sequence, `last_sequence` at
 /// most.
-[[nodiscard]] bool find_next_frame(const Segment& segment, const Position& at, uint64_t last_sequence, uint32_t max_payload,
-                                   Position* found) noexcept;
+[[nodiscard]] bool find_next_frame(const Segment& segment, const Position& at, uint64_t last_sequence,
+                                   uint32_t max_payload, Position* found) noexcept;
 
 }  // namespace hermes

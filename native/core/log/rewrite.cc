@@ -67,7 +67,8 @@ Status renew(Log& log, uint64_t number) {
     if (!status.ok()) status = log.fail_sync(status);
   }
   crash_point("rewrite:copied");
-  if (status.ok() && std::rename(temporary.c_str(), path.c_str()) != 0) status = Status::from_errno(errno, "name " + path);
+  if (status.ok() && std::rename(temporary.c_str(), path.c_str()) != 0)
+    status = Status::from_errno(errno, "name " + path);
   if (!status.ok()) {
     std::remove(temporary.c_str());
     status.context = "write " + path + " anew: " + status.context;

@@ -30,8 +30,7 @@ static_assert(sizeof(Head) == 64);
 Status check_by_itself(const std::string& path, const Head& head) {
   if (head.magic != kSegmentMagic) return Status::error(Code::kCorrupt, path + " is not a Hermes segment");
   if (head.version != kLogVersion) {
-    return Status::error(Code::kVersionMismatch, path + " has log format version " +
-                                                     std::to_string(head.version) +
+    return Status::error(Code::kVersionMismatch, path + " has log format version " + std::to_string(head.version) +
                                                      "; this build reads version 1");
   }
   if (crc32(0, &head, offsetof(Head, crc)) != head.crc || head.header_bytes != kSegmentHeaderBytes) {
@@ -45,8 +44,7 @@ constexpr uint64_t kUseSalt = 0x48524D5350415245;
 Status check(const std::string& path, const Head& head, uint64_t number, const ControlBlock& control) {
   Status status = check_by_itself(path, head);
   if (!status.ok()) return status;
-  if (head.number != number || !(head.topic_id == control.topic_id) ||
-      head.segment_bytes != control.segment_bytes) {
+  if (head.number != number || !(head.topic_id == control.topic_id) || head.segment_bytes != control.segment_bytes) {
     return Status::error(Code::kCorrupt, path + " belongs to another topic or place");
   }
   return Status::success();
@@ -94,8 +92,7 @@ Status Segment::missing(const std::string& folder, uint64_t number) {
   return Status::error(Code::kCorrupt, path(folder, number) + " is missing");
 }
 
-Status Segment::create(const std::string& folder, uint64_t number, const ControlBlock& control,
-                       uint32_t mode) {
+Status Segment::create(const std::string& folder, uint64_t number, const ControlBlock& control, uint32_t mode) {
   const std::string name = path(folder, number);
   File existing;
   if (File::open(name, false, &existing).ok()) return Status::success();
@@ -128,8 +125,8 @@ Status Segment::create(const std::string& folder, uint64_t number, const Control
   return status;
 }
 
-Status Segment::open(const std::string& folder, uint64_t number, const ControlBlock& control,
-                     MappedFile::Access access, std::shared_ptr<Segment>* out) {
+Status Segment::open(const std::string& folder, uint64_t number, const ControlBlock& control, MappedFile::Access access,
+                     std::shared_ptr<Segment>* out) {
   const std::string name = path(folder, number);
   auto segment = std::make_shared<Segment>();
   segment->number_ = number;
@@ -195,7 +192,8 @@ Status Segment::peek(const std::string& folder, uint64_t number, uint64_t* base_
 }
 
 #if defined(__SANITIZE_THREAD__)
-__attribute__((no_sanitize_thread))  // looks, on purpose, where others may be writing: only whether anything is there counts
+__attribute__((
+    no_sanitize_thread))  // looks, on purpose, where others may be writing: only whether anything is there counts
 #endif
 bool Segment::is_zero(uint64_t from, uint64_t to) const noexcept {
   for (uint64_t offset = from; offset < to;) {

@@ -24,8 +24,8 @@ struct Step {
 
 /// The header of a committed frame. Its first word is taken as it was seen: others may be trying to claim it, in vain, at this moment.
 inline FrameFields fields_of(const Step& step, const FrameHeader& header) noexcept {
-  return {static_cast<FrameType>(step.word >> 40 & 0xFF), static_cast<uint16_t>(step.word >> 48), header.sequence, header.timestamp_ns,
-          header.payload_len};
+  return {static_cast<FrameType>(step.word >> 40 & 0xFF), static_cast<uint16_t>(step.word >> 48), header.sequence,
+          header.timestamp_ns, header.payload_len};
 }
 inline bool is_this_version(const Step& step) noexcept { return (step.word >> 32 & 0xFF) == kFrameVersion; }
 
@@ -51,14 +51,12 @@ Status list_segments(const std::string& folder, std::vector<uint64_t>* numbers);
 class Segment {
  public:
   /// Makes the file unless it exists.
-  static Status create(const std::string& folder, uint64_t number, const ControlBlock& control,
-                       uint32_t mode);
+  static Status create(const std::string& folder, uint64_t number, const ControlBlock& control, uint32_t mode);
   /// Maps and checks it. kBehindRetention if retention has removed it.
-  static Status open(const std::string& folder, uint64_t number, const ControlBlock& control,
-                     MappedFile::Access access, std::shared_ptr<Segment>* out);
+  static Status open(const std::string& folder, uint64_t number, const ControlBlock& control, MappedFile::Access access,
+                     std::shared_ptr<Segment>* out);
   /// Reads the base sequence and the first frame's timestamp without mapping; 0 where there is none yet.
-  static Status peek(const std::string& folder, uint64_t number, uint64_t* base_sequence,
-                     uint64_t* first_timestamp_ns);
+  static Status peek(const std::string& folder, uint64_t number, uint64_t* base_sequence, uint64_t* first_timestamp_ns);
   /// Reads the times in the header, without mapping. kCorrupt if the header can't be relied on.
   static Status read_times(const std::string& folder, uint64_t number, const ControlBlock& control, SegmentTimes* out);
   /// Reads a header without knowing the topic. kCorrupt or kVersionMismatch if it can't be relied on.
@@ -71,9 +69,7 @@ class Segment {
   uint64_t bytes() const noexcept { return map_.bytes(); }
   std::byte* data() const noexcept { return map_.data(); }
   SegmentHeader& header() const noexcept { return *reinterpret_cast<SegmentHeader*>(map_.data()); }
-  FrameHeader* frame(uint64_t offset) const noexcept {
-    return reinterpret_cast<FrameHeader*>(map_.data() + offset);
-  }
+  FrameHeader* frame(uint64_t offset) const noexcept { return reinterpret_cast<FrameHeader*>(map_.data() + offset); }
   std::atomic_ref<uint64_t> word(uint64_t offset) const noexcept {
     return std::atomic_ref<uint64_t>(*reinterpret_cast<uint64_t*>(map_.data() + offset));
   }
@@ -87,7 +83,8 @@ class Segment {
   /// Whether nothing but zeros stands in [from, to). Others may be writing there: what they write meanwhile may be seen or not.
   [[nodiscard]] bool is_zero(uint64_t from, uint64_t to) const noexcept;
   /// Whether the frame that `step` found at `offset` is whole and has this sequence.
-  [[nodiscard]] bool is_whole(uint64_t offset, const Step& step, uint64_t sequence, uint32_t max_payload) const noexcept;
+  [[nodiscard]] bool is_whole(uint64_t offset, const Step& step, uint64_t sequence,
+                              uint32_t max_payload) const noexcept;
   /// Notes that a committed frame begins at `offset`, with this sequence: publishers that join find the end faster.
   void note_tail(uint64_t offset, uint64_t sequence) noexcept {
     const uint64_t base = header().base_sequence.load(std::memory_order_relaxed);
@@ -132,7 +129,8 @@ inline Step Segment::step(uint64_t offset) const noexcept {
     const uint64_t span = frame_span(header->payload_len);
     if (span > left) return {Kind::kDamage, 0, 0, word};
     switch (static_cast<FrameType>(word >> 40 & 0xFF)) {
-      case FrameType::kData: return {Kind::kData, span, 1, word};
+      case FrameType::kData:
+        return {Kind::kData, span, 1, word};
       case FrameType::kPadding:
         if (span != left) break;
         return {Kind::kPadding, span, 0, word};

@@ -62,7 +62,8 @@ Status SegmentIndex::extend(const Segment& segment, uint32_t max_payload, Check 
   // Read in ahead, so that a disk that can't be read is an error and not a SIGBUS. In a segment that is being written, not beyond what
   // was written a while ago: a look at a hole takes memory on tmpfs.
   const uint64_t hint = (segment.header().tail_hint.load(std::memory_order_relaxed) >> 32) * kFrameAlign;
-  const uint64_t written = check == Check::kEverything ? segment.bytes() : std::min(hint / 4096 * 4096, segment.bytes());
+  const uint64_t written =
+      check == Check::kEverything ? segment.bytes() : std::min(hint / 4096 * 4096, segment.bytes());
   uint64_t readable = at_.offset / 4096 * 4096;
   for (;;) {
     while (readable < std::min(at_.offset + kFrameHeaderBytes + max_payload, written)) {
@@ -75,11 +76,15 @@ Status SegmentIndex::extend(const Segment& segment, uint32_t max_payload, Check 
     uint64_t stamp = 0;
     switch (step.kind) {
       case hermes::Step::Kind::kEmpty:
-      case hermes::Step::Kind::kClaim: return Status::success();
+      case hermes::Step::Kind::kClaim:
+        return Status::success();
       case hermes::Step::Kind::kSegmentEnd:
-      case hermes::Step::Kind::kPadding: complete_ = true; return Status::success();
+      case hermes::Step::Kind::kPadding:
+        complete_ = true;
+        return Status::success();
       case hermes::Step::Kind::kDamage:
-        if (Position next; check == Check::kEverything && find_next_frame(segment, at_, ~uint64_t{0}, max_payload, &next)) {
+        if (Position next;
+            check == Check::kEverything && find_next_frame(segment, at_, ~uint64_t{0}, max_payload, &next)) {
           at_ = next;
           continue;
         }
@@ -90,9 +95,11 @@ Status SegmentIndex::extend(const Segment& segment, uint32_t max_payload, Check 
           stamp = segment.frame(at_.offset)->timestamp_ns;
         }
         break;
-      case hermes::Step::Kind::kVoid: break;
+      case hermes::Step::Kind::kVoid:
+        break;
     }
-    if (steps_.empty() || at_.offset - steps_.back().offset >= kStepBytes) steps_.push_back({at_.offset, at_.sequence, 0});
+    if (steps_.empty() || at_.offset - steps_.back().offset >= kStepBytes)
+      steps_.push_back({at_.offset, at_.sequence, 0});
     steps_.back().latest_ns = std::max(steps_.back().latest_ns, stamp);
     last_ = at_.offset;
     at_.offset += step.span;
@@ -136,8 +143,9 @@ Status SegmentIndex::load(const Log& log, const Segment& segment) {
   const Status bad = Status::error(Code::kCorrupt, name + " is not of the segment as it is");
   if (head.magic != kMagic || head.version != kVersion || head.header_bytes != sizeof head ||
       crc32(0, &head, offsetof(Head, crc)) != head.crc || head.number != segment.number() ||
-      !(head.topic_id == log.control().topic_id) || head.base_sequence != segment.header().base_sequence.load(std::memory_order_acquire) ||
-      head.steps == 0 || bytes != sizeof head + head.steps * sizeof(Step) || head.last_offset < kSegmentHeaderBytes ||
+      !(head.topic_id == log.control().topic_id) ||
+      head.base_sequence != segment.header().base_sequence.load(std::memory_order_acquire) || head.steps == 0 ||
+      bytes != sizeof head + head.steps * sizeof(Step) || head.last_offset < kSegmentHeaderBytes ||
       head.last_offset % kFrameAlign != 0 || head.last_offset + kFrameHeaderBytes > segment.bytes()) {
     return bad;
   }
@@ -149,7 +157,9 @@ Status SegmentIndex::load(const Log& log, const Segment& segment) {
   if (!status.ok()) return status;
   if (crc32(0, steps.data(), steps.size() * sizeof(Step)) != head.steps_crc) return bad;
   for (const Step& step : steps) {
-    if (step.offset < kSegmentHeaderBytes || step.offset % kFrameAlign != 0 || step.offset + kFrameHeaderBytes > segment.bytes()) return bad;
+    if (step.offset < kSegmentHeaderBytes || step.offset % kFrameAlign != 0 ||
+        step.offset + kFrameHeaderBytes > segment.bytes())
+      return bad;
   }
   steps_ = std::move(steps);
   at_ = {segment.number(), segment.bytes(), 0};
@@ -182,7 +192,8 @@ Status SegmentIndex::store(const Log& log, const Segment& segment) const {
   status = file.write_at(0, &head, sizeof head);
   if (status.ok()) status = file.write_at(sizeof head, steps_.data(), steps_.size() * sizeof(Step));
   // In place of one that did not fit. Not synced: what a crash leaves of it is found out by its checks.
-  if (status.ok() && std::rename(temporary.c_str(), name.c_str()) != 0) status = Status::from_errno(errno, "name " + name);
+  if (status.ok() && std::rename(temporary.c_str(), name.c_str()) != 0)
+    status = Status::from_errno(errno, "name " + name);
   if (!status.ok()) std::remove(temporary.c_str());
   // Retention may have removed the segment meanwhile, and its index, which was not there yet.
   if (segment.number() < log.first()) std::remove(name.c_str());
@@ -233,7 +244,8 @@ Status SegmentIndexes::bring_sealed(const Segment& segment, std::shared_ptr<cons
   if (!index->is_complete()) return status;
   const std::lock_guard<std::mutex> guard(mutex_);
   sealed_.insert_or_assign(segment.number(), std::move(index));
-  if (sealed_.size() > kKept) sealed_.erase(sealed_.begin()->first == segment.number() ? std::prev(sealed_.end()) : sealed_.begin());
+  if (sealed_.size() > kKept)
+    sealed_.erase(sealed_.begin()->first == segment.number() ? std::prev(sealed_.end()) : sealed_.begin());
   return status;
 }
 

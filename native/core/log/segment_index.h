@@ -45,8 +45,8 @@ class SegmentIndex {
 
  private:
   std::vector<Step> steps_;
-  Position at_;            // the walk goes on here
-  uint64_t last_ = 0;      // offset of the last frame; 0 if there is none
+  Position at_;        // the walk goes on here
+  uint64_t last_ = 0;  // offset of the last frame; 0 if there is none
   bool complete_ = false;
 };
 
@@ -63,8 +63,12 @@ class SegmentIndexes {
   /// stands in the way). kBehindRetention if it was removed.
   Status latest_of(uint64_t number, uint64_t* latest_ns);
   /// A place in the segment at or before `sequence`, or before the first message stamped `timestamp_ns` or later, from where to walk.
-  Status place_before(const Segment& segment, uint64_t sequence, Position* out) { return place(segment, false, sequence, out); }
-  Status place_before_time(const Segment& segment, uint64_t timestamp_ns, Position* out) { return place(segment, true, timestamp_ns, out); }
+  Status place_before(const Segment& segment, uint64_t sequence, Position* out) {
+    return place(segment, false, sequence, out);
+  }
+  Status place_before_time(const Segment& segment, uint64_t timestamp_ns, Position* out) {
+    return place(segment, true, timestamp_ns, out);
+  }
 
  private:
   Status place(const Segment& segment, bool by_time, uint64_t wanted, Position* out);
@@ -74,9 +78,10 @@ class SegmentIndexes {
 
   const Log& log_;
   std::mutex mutex_;
-  std::map<uint64_t, std::shared_ptr<const SegmentIndex>> sealed_;  // a few, made when their segments were full, and everything in them checked
+  std::map<uint64_t, std::shared_ptr<const SegmentIndex>>
+      sealed_;  // a few, made when their segments were full, and everything in them checked
   std::shared_ptr<const SegmentIndex> active_;  // of the newest segment when it was asked for last
-  std::map<uint64_t, uint64_t> latest_;  // of sealed segments
+  std::map<uint64_t, uint64_t> latest_;         // of sealed segments
 };
 
 }  // namespace hermes

@@ -26,7 +26,8 @@ Status needs_settling(Log& log, uint32_t slot, uint64_t least_bytes, uint64_t* s
   Status status = is_last(log, slot, &last);
   if (!status.ok() || !last) return status;
   Position from;
-  if (!load_position(log.control().synced, &from) || !log.is_plausible(from)) from = {log.first(), kSegmentHeaderBytes, 0};
+  if (!load_position(log.control().synced, &from) || !log.is_plausible(from))
+    from = {log.first(), kSegmentHeaderBytes, 0};
   Position end;
   status = log.committed_from(from, &end);
   if (!status.ok()) return status;

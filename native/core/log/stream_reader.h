@@ -14,8 +14,8 @@ namespace hermes {
 class StreamReader {
  public:
   /// As hermes::scan().
-  [[nodiscard]] Scan scan(const Segment& segment, uint64_t from, uint64_t sequence, uint32_t limit, uint32_t max_payload,
-                          bool verify) noexcept;
+  [[nodiscard]] Scan scan(const Segment& segment, uint64_t from, uint64_t sequence, uint32_t limit,
+                          uint32_t max_payload, bool verify) noexcept;
 
  private:
   bool is_dense(const Scan& found) noexcept;

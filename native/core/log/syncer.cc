@@ -194,7 +194,8 @@ Status Syncer::check_coming(const Position& end, uint64_t sequence) {
   }
   const bool full = kind == Step::Kind::kPadding || kind == Step::Kind::kSegmentEnd;
   if (kind == Step::Kind::kEmpty || (full && log_.active() <= end.segment)) {
-    return Status::error(Code::kOutOfRange, "sequence " + std::to_string(sequence - 1) + " does not exist yet; the next one will be " +
+    return Status::error(Code::kOutOfRange, "sequence " + std::to_string(sequence - 1) +
+                                                " does not exist yet; the next one will be " +
                                                 std::to_string(end.sequence));
   }
   return status;
@@ -206,7 +207,8 @@ Status Syncer::sync_once(Position* synced) {
   Status status = log_.check_sync();
   if (!status.ok()) return status;
   Position from;
-  if (!load_position(log_.control().synced, &from) || !log_.is_plausible(from)) from = {log_.first(), kSegmentHeaderBytes, 0};
+  if (!load_position(log_.control().synced, &from) || !log_.is_plausible(from))
+    from = {log_.first(), kSegmentHeaderBytes, 0};
   Position upto;
   status = log_.committed_from(from, &upto);
   if (!status.ok()) return status;

@@ -69,7 +69,7 @@ class Syncer {
   std::mutex at_it_;  // one thread of this process at a time; held before mutex_
   // What at_it_ guards:
   std::vector<Request> serving_;
-  Retry retry_;     // of the requests
+  Retry retry_;  // of the requests
   uint64_t busy_since_ns_ = 0;
   Job job_;  // last: ends before what it works with
 };

@@ -41,8 +41,8 @@ Status verify_segment(const Log& log, uint64_t number, SegmentReport* report) {
       if (!status.ok()) return status;
       readable += bytes;
     }
-    const auto limit = static_cast<uint32_t>(
-        std::clamp<uint64_t>((readable - std::min(readable, at.offset)) / (kFrameHeaderBytes + max_payload), 1, kFramesAtOnce));
+    const auto limit = static_cast<uint32_t>(std::clamp<uint64_t>(
+        (readable - std::min(readable, at.offset)) / (kFrameHeaderBytes + max_payload), 1, kFramesAtOnce));
     const Scan found = scan(*segment, at.offset, at.sequence, limit, max_payload, true);
     report->messages += found.messages;
     report->voids += found.sequence - at.sequence - found.messages;

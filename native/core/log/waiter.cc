@@ -33,16 +33,21 @@ bool has_news(const Log& log, const Segment* segment, const Position& at) noexce
   if (segment == nullptr) return log.active() != 0;
   const Step step = segment->step(at.offset);
   switch (step.kind) {
-    case Step::Kind::kEmpty: return log.is_hole(*segment, at.offset);
+    case Step::Kind::kEmpty:
+      return log.is_hole(*segment, at.offset);
     // Nobody repairs a claim in a segment that retention has removed: who waits there is to be told.
-    case Step::Kind::kClaim: return at.segment < log.first();
+    case Step::Kind::kClaim:
+      return at.segment < log.first();
     case Step::Kind::kPadding:
-    case Step::Kind::kSegmentEnd: return log.active() > at.segment;
-    default: return true;
+    case Step::Kind::kSegmentEnd:
+      return log.active() > at.segment;
+    default:
+      return true;
   }
 }
 
-LogSleeper::LogSleeper(std::shared_ptr<Log> log, std::shared_ptr<Segment> segment, const Position& at, uint64_t timeout_ns, Done done)
+LogSleeper::LogSleeper(std::shared_ptr<Log> log, std::shared_ptr<Segment> segment, const Position& at,
+                       uint64_t timeout_ns, Done done)
     : log_(std::move(log)),
       segment_(std::move(segment)),
       at_(at),

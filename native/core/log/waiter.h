@@ -23,7 +23,8 @@ class LogSleeper final : public Sleeper {
   using Done = std::function<void(bool news)>;
 
   /// `done` is told whether there is news, or `timeout_ns` went by, or the wait was cancelled.
-  LogSleeper(std::shared_ptr<Log> log, std::shared_ptr<Segment> segment, const Position& at, uint64_t timeout_ns, Done done);
+  LogSleeper(std::shared_ptr<Log> log, std::shared_ptr<Segment> segment, const Position& at, uint64_t timeout_ns,
+             Done done);
 
   bool is_over(uint64_t now_ns) override;
   Nap lie_down(uint64_t now_ns) override;

@@ -64,7 +64,9 @@ double measure_ns_per_tick() noexcept {
   while (monotonic_ns() - first.ns < 2'000'000) {
   }
   const Reading last = read_both();
-  return last.ticks <= first.ticks ? 0 : static_cast<double>(last.ns - first.ns) / static_cast<double>(last.ticks - first.ticks);
+  return last.ticks <= first.ticks
+             ? 0
+             : static_cast<double>(last.ns - first.ns) / static_cast<double>(last.ticks - first.ticks);
 }
 
 }  // namespace

@@ -40,12 +40,10 @@ CpuFeatures detect() noexcept {
   if (__get_cpuid(1, &eax, &ebx, &ecx, &edx) == 0) return features;
   features.pclmul = (ecx & kLeaf1Pclmul) != 0 && (ecx & kLeaf1Sse41) != 0;
 
-  const bool wide_registers =
-      (ecx & kLeaf1Osxsave) != 0 && (read_xcr0() & kXcr0Avx512) == kXcr0Avx512;
+  const bool wide_registers = (ecx & kLeaf1Osxsave) != 0 && (read_xcr0() & kXcr0Avx512) == kXcr0Avx512;
   if (!wide_registers || __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0) return features;
   constexpr std::uint32_t kLeaf7Ebx = kLeaf7EbxAvx512F | kLeaf7EbxAvx512Bw | kLeaf7EbxAvx512Vl;
-  features.vpclmul512 =
-      features.pclmul && (ebx & kLeaf7Ebx) == kLeaf7Ebx && (ecx & kLeaf7EcxVpclmul) != 0;
+  features.vpclmul512 = features.pclmul && (ebx & kLeaf7Ebx) == kLeaf7Ebx && (ecx & kLeaf7EcxVpclmul) != 0;
   return features;
 }
 

@@ -6,9 +6,8 @@ namespace hermes {
 // hardware once, when first needed; safe from any thread.
 struct CpuFeatures {
   // x86-64
-  bool pclmul = false;  // SSE4.1 and PCLMULQDQ
-  bool vpclmul512 =
-      false;  // AVX-512 F, BW, VL with VPCLMULQDQ, and the system saves the 512-bit registers
+  bool pclmul = false;      // SSE4.1 and PCLMULQDQ
+  bool vpclmul512 = false;  // AVX-512 F, BW, VL with VPCLMULQDQ, and the system saves the 512-bit registers
   // AArch64
   bool arm_crc32 = false;  // the CRC32 instructions
 };

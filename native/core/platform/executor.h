@@ -26,7 +26,8 @@ class Job;
 class Executor {
  public:
   /// `awake_ns`: how long a thread stays awake for the next piece of work where the last one came sooner than that; 0 sleeps at once.
-  Executor(const char* name, uint32_t max_threads, uint64_t awake_ns) : name_(name), max_threads_(max_threads), awake_ns_(awake_ns) {}
+  Executor(const char* name, uint32_t max_threads, uint64_t awake_ns)
+      : name_(name), max_threads_(max_threads), awake_ns_(awake_ns) {}
   /// Ends the threads. REQUIRES: no job is left. The process's own executors are never destroyed: at its exit their threads just stop.
   ~Executor();
   Executor(const Executor&) = delete;
@@ -66,8 +67,8 @@ class Executor {
   std::multimap<uint64_t, Job*> timed_;
   std::atomic<uint32_t> waiting_jobs_{0};  // as ready_.size(), to be looked at without the mutex
   uint32_t threads_ = 0;
-  uint32_t idle_ = 0;   // asleep on wanted_
-  bool keeper_ = false;  // one sleeps on due_
+  uint32_t idle_ = 0;     // asleep on wanted_
+  bool keeper_ = false;   // one sleeps on due_
   bool spinner_ = false;  // one is awake and looks for work
   uint64_t rested_ns_ = ~uint64_t{0};
   uint64_t refused_ns_ = 0;  // when the kernel last gave no thread

@@ -41,38 +41,42 @@ static_assert(sizeof(KernelStatx) == 256 && offsetof(KernelStatx, inode) == 32 &
 
 constexpr uint32_t kStatxInode = 0x100;
 constexpr uint32_t kStatxBorn = 0x800;
-constexpr uint32_t kStatxMount = 0x1000;         // Linux 5.8
-constexpr uint32_t kStatxUniqueMount = 0x4000;   // Linux 6.8
+constexpr uint32_t kStatxMount = 0x1000;        // Linux 5.8
+constexpr uint32_t kStatxUniqueMount = 0x4000;  // Linux 6.8
 
 /// Of the file at `path`, from the folder `at`; of the open file `at` itself if `path` is empty.
 Status identify(int at, const std::string& path, FileIdentity* out) {
   *out = {};
 #ifdef SYS_statx
   KernelStatx info = {};
-  if (::syscall(SYS_statx, at, path.c_str(), AT_EMPTY_PATH, kStatxInode | kStatxBorn | kStatxMount | kStatxUniqueMount, &info) == 0) {
+  if (::syscall(SYS_statx, at, path.c_str(), AT_EMPTY_PATH, kStatxInode | kStatxBorn | kStatxMount | kStatxUniqueMount,
+                &info) == 0) {
     out->device = makedev(info.dev_major, info.dev_minor);
     out->inode = info.inode;
-    if ((info.mask & kStatxBorn) != 0) out->born_ns = static_cast<uint64_t>(info.born.seconds) * 1'000'000'000 + info.born.nanoseconds;
+    if ((info.mask & kStatxBorn) != 0)
+      out->born_ns = static_cast<uint64_t>(info.born.seconds) * 1'000'000'000 + info.born.nanoseconds;
     if ((info.mask & (kStatxMount | kStatxUniqueMount)) != 0) out->mount = info.mount;
     return Status::success();
   }
 #endif
   // An older kernel, or a sandbox that does not know the call.
   struct stat plain;
-  if (::fstatat(at, path.c_str(), &plain, AT_EMPTY_PATH) != 0) return Status::from_errno(errno, path.empty() ? "stat" : "stat " + path);
+  if (::fstatat(at, path.c_str(), &plain, AT_EMPTY_PATH) != 0)
+    return Status::from_errno(errno, path.empty() ? "stat" : "stat " + path);
   out->device = plain.st_dev;
   out->inode = plain.st_ino;
   return Status::success();
 }
 
-
 /// The kernel ends a process with SIGXFSZ that makes a file larger than it may (ulimit -f).
 Status check_size_limit(uint64_t bytes) {
   struct rlimit limit;
-  if (::getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY || bytes <= limit.rlim_cur) return Status::success();
+  if (::getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY || bytes <= limit.rlim_cur)
+    return Status::success();
   return {Code::kLimit, EFBIG,
-          "a file of this process may have " + std::to_string(limit.rlim_cur) + " bytes at most (ulimit -f, LimitFSIZE=), and is to have " +
-              std::to_string(bytes) + ". Raise the limit, or make the topic with smaller segments (segmentBytes)"};
+          "a file of this process may have " + std::to_string(limit.rlim_cur) +
+              " bytes at most (ulimit -f, LimitFSIZE=), and is to have " + std::to_string(bytes) +
+              ". Raise the limit, or make the topic with smaller segments (segmentBytes)"};
 }
 
 }  // namespace
@@ -98,7 +102,8 @@ Status File::open(const std::string& path, bool writable, File* out) {
     // A folder, a socket, links in a circle, a link that leads nowhere: that one is no file that is missing, for none can be made there.
     const bool is_other = error == EISDIR || error == ENXIO || error == ENODEV || error == ELOOP ||
                           (error == ENOENT && ::lstat(path.c_str(), &link) == 0 && S_ISLNK(link.st_mode));
-    return is_other ? Status::error(Code::kCorrupt, path + " is not a file") : Status::from_errno(error, "open " + path);
+    return is_other ? Status::error(Code::kCorrupt, path + " is not a file")
+                    : Status::from_errno(error, "open " + path);
   }
   File file(fd);
   struct stat info;
@@ -115,8 +120,7 @@ Status File::open_folder(const std::string& path, File* out) {
   return Status::success();
 }
 
-Status File::create_temporary(const std::string& path, uint32_t mode, File* out,
-                              std::string* temporary) {
+Status File::create_temporary(const std::string& path, uint32_t mode, File* out, std::string* temporary) {
   static std::atomic<uint32_t> counter{0};
   char suffix[48];
   for (int attempt = 0; attempt < 100; ++attempt) {
@@ -163,9 +167,7 @@ Status File::size(uint64_t* bytes) const {
   return Status::success();
 }
 
-Status File::identity(FileIdentity* out) const {
-  return identify(fd_, "", out);
-}
+Status File::identity(FileIdentity* out) const { return identify(fd_, "", out); }
 
 Status FileIdentity::of(const std::string& path, FileIdentity* out) { return identify(AT_FDCWD, path, out); }
 
@@ -228,7 +230,8 @@ Status File::allocate(uint64_t offset, uint64_t bytes) const {
   } while (result != 0 && errno == EINTR);
   if (result == 0) return Status::success();
   if (errno == EOPNOTSUPP) {
-    return Status::error(Code::kUnsupported, "this file system can't allocate space ahead; use ext4, xfs, btrfs or tmpfs");
+    return Status::error(Code::kUnsupported,
+                         "this file system can't allocate space ahead; use ext4, xfs, btrfs or tmpfs");
   }
   return Status::from_errno(errno, "allocate disk space");
 }

@@ -22,11 +22,9 @@ Status map_failed(int err, const char* doing) {
   // Too many mappings at once, or no addresses left.
   if (err == ENOMEM) {
     return {Code::kIoFailed, err,
-            std::string(doing) +
-                ": the process has as many mappings as it may; unmap what is no longer needed"};
+            std::string(doing) + ": the process has as many mappings as it may; unmap what is no longer needed"};
   }
-  if (err == ENODEV)
-    return {Code::kUnsupported, err, std::string(doing) + ": this file can't be mapped"};
+  if (err == ENODEV) return {Code::kUnsupported, err, std::string(doing) + ": this file can't be mapped"};
   return Status::from_errno(err, doing);
 }
 
@@ -34,21 +32,19 @@ Status check_range(int fd, uint64_t offset, uint64_t bytes) {
   struct stat info;
   if (::fstat(fd, &info) != 0) {
     const int err = errno;
-    if (err == EBADF)
-      return {Code::kInvalidArgument, err, "there is no open file " + std::to_string(fd)};
+    if (err == EBADF) return {Code::kInvalidArgument, err, "there is no open file " + std::to_string(fd)};
     return Status::from_errno(err, "stat");
   }
-  if (!S_ISREG(info.st_mode))
-    return Status::error(Code::kInvalidArgument, "only regular files can be mapped");
+  if (!S_ISREG(info.st_mode)) return Status::error(Code::kInvalidArgument, "only regular files can be mapped");
   struct statfs place;
   if (::fstatfs(fd, &place) == 0 && static_cast<long>(place.f_type) == kHugePages) {
     return Status::error(Code::kUnsupported, "files of huge pages can't be mapped");
   }
   const auto size = static_cast<uint64_t>(info.st_size);
   if (bytes == 0 || offset > size || bytes > size - offset) {
-    return Status::error(Code::kInvalidArgument,
-                         std::to_string(bytes) + " bytes from offset " + std::to_string(offset) +
-                             " are not all within the file, which has " + std::to_string(size));
+    return Status::error(Code::kInvalidArgument, std::to_string(bytes) + " bytes from offset " +
+                                                     std::to_string(offset) +
+                                                     " are not all within the file, which has " + std::to_string(size));
   }
   return Status::success();
 }
@@ -59,8 +55,7 @@ Status check_range(int fd, uint64_t offset, uint64_t bytes) {
 Status fill_holes(int fd, uint64_t offset, uint64_t bytes) {
   int result;
   do {
-    result =
-        ::fallocate(fd, FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset), static_cast<off_t>(bytes));
+    result = ::fallocate(fd, FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset), static_cast<off_t>(bytes));
   } while (result != 0 && errno == EINTR);
   // EBADF: not open for writing, which the mapping reports better. EOPNOTSUPP: docs/mmap.md says
   // what follows.
@@ -81,9 +76,9 @@ FileView::~FileView() {
 
 Status FileView::map(int fd, uint64_t offset, uint64_t bytes, Stores stores, Populate populate) {
   if (offset % page_size() != 0) {
-    return Status::error(Code::kInvalidArgument,
-                         "the offset must be a multiple of the page size, " +
-                             std::to_string(page_size()) + ", and is " + std::to_string(offset));
+    return Status::error(Code::kInvalidArgument, "the offset must be a multiple of the page size, " +
+                                                     std::to_string(page_size()) + ", and is " +
+                                                     std::to_string(offset));
   }
   Status status = check_range(fd, offset, bytes);
   if (!status.ok()) return status;
@@ -94,8 +89,8 @@ Status FileView::map(int fd, uint64_t offset, uint64_t bytes, Stores stores, Pop
   }
   // Private pages are mapped for reading first: populating writable ones would copy them all.
   const int protection = shared ? PROT_READ | PROT_WRITE : PROT_READ;
-  const int flags = (shared ? MAP_SHARED : MAP_PRIVATE | MAP_NORESERVE) |
-                    (populate == Populate::kYes ? MAP_POPULATE : 0);
+  const int flags =
+      (shared ? MAP_SHARED : MAP_PRIVATE | MAP_NORESERVE) | (populate == Populate::kYes ? MAP_POPULATE : 0);
   void* address = ::mmap(nullptr, bytes, protection, flags, fd, static_cast<off_t>(offset));
   if (address == MAP_FAILED) return map_failed(errno, "map the file");
   if (!shared && ::mprotect(address, bytes, PROT_READ | PROT_WRITE) != 0) {
@@ -111,8 +106,7 @@ Status FileView::map(int fd, uint64_t offset, uint64_t bytes, Stores stores, Pop
 Status FileView::advise(uint64_t offset, uint64_t bytes, int advice) noexcept {
   if (!is_advice(advice)) return Status::error(Code::kInvalidArgument, "there is no such advice");
   if (offset % page_size() != 0) {
-    return Status::error(Code::kInvalidArgument,
-                         "advice can only be given from the beginning of a page on");
+    return Status::error(Code::kInvalidArgument, "advice can only be given from the beginning of a page on");
   }
   if (bytes == 0 || released_) return Status::success();
   if (::madvise(data_ + offset, bytes, advice) != 0) return Status::from_errno(errno, "advise");
@@ -125,13 +119,11 @@ Status FileView::sync(uint64_t offset, uint64_t bytes, bool blocking, bool inval
   const int flags = (blocking ? MS_SYNC : MS_ASYNC) | (invalidate ? MS_INVALIDATE : 0);
   if (::msync(data_ + offset - before, bytes + before, flags) == 0) return Status::success();
   // EBUSY: pages of the stretch are locked in memory (mlock), and were to be invalidated.
-  if (errno == EBUSY)
-    return {Code::kBusy, EBUSY, "the pages are locked in memory and can't be invalidated"};
+  if (errno == EBUSY) return {Code::kBusy, EBUSY, "the pages are locked in memory and can't be invalidated"};
   return Status::from_errno(errno, "sync the mapping");
 }
 
-Status FileView::count_resident(uint64_t offset, uint64_t bytes, uint64_t* absent,
-                                uint64_t* present) noexcept {
+Status FileView::count_resident(uint64_t offset, uint64_t bytes, uint64_t* absent, uint64_t* present) noexcept {
   *absent = 0;
   *present = 0;
   if (bytes == 0 || released_) return Status::success();
@@ -145,8 +137,8 @@ Status FileView::count_resident(uint64_t offset, uint64_t bytes, uint64_t* absen
       if (errno == EAGAIN) continue;
       return Status::from_errno(errno, "ask which pages are in memory");
     }
-    const auto here = static_cast<uint64_t>(
-        std::count_if(marks, marks + count, [](unsigned char mark) { return (mark & 1) != 0; }));
+    const auto here =
+        static_cast<uint64_t>(std::count_if(marks, marks + count, [](unsigned char mark) { return (mark & 1) != 0; }));
     *present += here;
     *absent += count - here;
     done += count;

@@ -44,8 +44,7 @@ class FileView {
   /// Writes changed pages to the file: before it returns if `blocking`, else soon.
   Status sync(uint64_t offset, uint64_t bytes, bool blocking, bool invalidate) noexcept;
   /// Counts the pages that are in memory and those that aren't.
-  Status count_resident(uint64_t offset, uint64_t bytes, uint64_t* absent,
-                        uint64_t* present) noexcept;
+  Status count_resident(uint64_t offset, uint64_t bytes, uint64_t* absent, uint64_t* present) noexcept;
 
   /// Lets go of the file. The addresses stay, as zeros, since somebody may still be using them:
   /// they are given back on destruction. Idempotent.

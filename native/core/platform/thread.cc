@@ -52,7 +52,8 @@ Status start_thread(const char* name, void (*main)(void*), void* argument) {
   }
   if (error == EAGAIN || error == ENOMEM) {
     return {Code::kLimit, error,
-            "the kernel gives this process no further thread: it is at a limit of tasks (ulimit -u, pids.max of its control group, "
+            "the kernel gives this process no further thread: it is at a limit of tasks (ulimit -u, pids.max of its "
+            "control group, "
             "TasksMax of its systemd unit) or of memory"};
   }
   return Status::from_errno(error, "start a thread");

@@ -76,8 +76,7 @@ class ParkIdle {
 template <class Inner>
 class DeadlineIdle {
  public:
-  DeadlineIdle(Inner inner, uint64_t timeout_ns) noexcept
-      : inner_(inner), timeout_ns_(timeout_ns) {}
+  DeadlineIdle(Inner inner, uint64_t timeout_ns) noexcept : inner_(inner), timeout_ns_(timeout_ns) {}
 
   bool wait(const RingBell& bell) noexcept {
     const uint64_t now = monotonic_ns();

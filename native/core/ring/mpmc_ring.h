@@ -34,13 +34,11 @@ class MpmcRing {
   }
   static RingStatus create(void* memory, size_t bytes, uint32_t capacity, MpmcRing* out,
                            const RingOptions& options = {}) noexcept {
-    const RingStatus status =
-        create_ring(memory, bytes, {RingKind::kMpmc, sizeof(T), capacity}, options);
+    const RingStatus status = create_ring(memory, bytes, {RingKind::kMpmc, sizeof(T), capacity}, options);
     if (status == RingStatus::kOk) *out = MpmcRing(memory);
     return status;
   }
-  static RingStatus attach(void* memory, size_t bytes, MpmcRing* out,
-                           const uint64_t* tag = nullptr) noexcept {
+  static RingStatus attach(void* memory, size_t bytes, MpmcRing* out, const uint64_t* tag = nullptr) noexcept {
     const RingStatus status = check_ring(memory, bytes, {RingKind::kMpmc, sizeof(T), 0}, tag);
     if (status == RingStatus::kOk) *out = MpmcRing(memory);
     return status;
@@ -163,12 +161,10 @@ class MpmcRing {
       const bool held = owner != 0 && owner != kOwnerVoid;
       if (held && word >> 8 == ((turn(position) - 1) & turn_limit_)) {  // by the last lap's reader
         if (resolve(position & mask_, word)) continue;
-        if (image_->consumer_index.load(std::memory_order_acquire) == position)
-          return RingOp::kEmpty;
+        if (image_->consumer_index.load(std::memory_order_acquire) == position) return RingOp::kEmpty;
         continue;
       }
-      if (image_->consumer_index.load(std::memory_order_acquire) == position)
-        return RingOp::kCorrupt;
+      if (image_->consumer_index.load(std::memory_order_acquire) == position) return RingOp::kCorrupt;
     }
   }
 
@@ -229,13 +225,10 @@ class MpmcRing {
         parking_((image_->header.flags & kRingFlagParking) != 0) {}
 
   uint32_t turn(uint32_t position) const noexcept { return ring_detail::turn_of(position, shift_); }
-  static constexpr uint32_t make(uint32_t turn, uint32_t owner) noexcept {
-    return turn << 8 | owner;
-  }
+  static constexpr uint32_t make(uint32_t turn, uint32_t owner) noexcept { return turn << 8 | owner; }
   // Helps an index past a claimed position. A failure means that somebody else did.
   static void pass(RingWord& index, uint32_t position) noexcept {
-    (void)index.compare_exchange_strong(position, position + 1, std::memory_order_acq_rel,
-                                        std::memory_order_relaxed);
+    (void)index.compare_exchange_strong(position, position + 1, std::memory_order_acq_rel, std::memory_order_relaxed);
   }
 
   // Claims the next position for `owner`. For kOwnerEnd the index stays: nobody goes past the end.
@@ -249,8 +242,7 @@ class MpmcRing {
         uint32_t expected = word;
         // Acquire: the last reader is done with the slot. Release: our attachment is older than
         // this claim (see resolve).
-        if (!slot.word.compare_exchange_strong(expected, make(free_turn, owner),
-                                               std::memory_order_acq_rel,
+        if (!slot.word.compare_exchange_strong(expected, make(free_turn, owner), std::memory_order_acq_rel,
                                                std::memory_order_relaxed)) {
           continue;
         }
@@ -269,12 +261,10 @@ class MpmcRing {
       if (lap == 1 || lap == 2) {
         const uint32_t holder = word & 0xFFu;
         if (holder != 0 && holder != kOwnerVoid && resolve(position & mask_, word)) continue;
-        if (image_->producer_index.load(std::memory_order_acquire) == position)
-          return RingOp::kFull;
+        if (image_->producer_index.load(std::memory_order_acquire) == position) return RingOp::kFull;
         continue;
       }
-      if (image_->producer_index.load(std::memory_order_acquire) == position)
-        return RingOp::kCorrupt;
+      if (image_->producer_index.load(std::memory_order_acquire) == position) return RingOp::kCorrupt;
     }
   }
 
@@ -287,8 +277,7 @@ class MpmcRing {
   bool resolve(uint32_t place, uint32_t word) noexcept {
     const uint32_t owner = word & 0xFFu;
     if (owner == 0 || owner > participants_) return false;
-    if (state_of(image_->participant[owner - 1].load(std::memory_order_acquire)) !=
-        ParticipantState::kDead) {
+    if (state_of(image_->participant[owner - 1].load(std::memory_order_acquire)) != ParticipantState::kDead) {
       return false;
     }
     resolve_claim(place, word);

@@ -17,15 +17,11 @@ enum class ParticipantState : uint32_t { kVacant = 0, kAttached = 1, kClosed = 2
 /// The entries of an SPSC ring.
 enum class RingRole : uint32_t { kProducer = 0, kConsumer = 1 };
 
-constexpr ParticipantState state_of(uint32_t entry) noexcept {
-  return static_cast<ParticipantState>(entry & 3u);
-}
+constexpr ParticipantState state_of(uint32_t entry) noexcept { return static_cast<ParticipantState>(entry & 3u); }
 constexpr uint32_t with_state(uint32_t entry, ParticipantState state) noexcept {
   return (entry & ~3u) | static_cast<uint32_t>(state);
 }
-constexpr uint32_t next_attached(uint32_t entry) noexcept {
-  return with_state(entry + 4, ParticipantState::kAttached);
-}
+constexpr uint32_t next_attached(uint32_t entry) noexcept { return with_state(entry + 4, ParticipantState::kAttached); }
 
 /// Attaches to an entry that nobody is attached to. `*before` receives what the entry was.
 inline bool attach_entry(RingWord& entry, uint32_t* before) noexcept {
@@ -33,8 +29,7 @@ inline bool attach_entry(RingWord& entry, uint32_t* before) noexcept {
   while (state_of(seen) != ParticipantState::kAttached) {
     // Acquire: what the predecessor did. Release: our attachment is visible before any claim that
     // follows.
-    if (entry.compare_exchange_weak(seen, next_attached(seen), std::memory_order_acq_rel,
-                                    std::memory_order_acquire)) {
+    if (entry.compare_exchange_weak(seen, next_attached(seen), std::memory_order_acq_rel, std::memory_order_acquire)) {
       *before = seen;
       return true;
     }
@@ -46,8 +41,8 @@ inline bool attach_entry(RingWord& entry, uint32_t* before) noexcept {
 /// entry, or knows otherwise that the predecessor is gone. Returns what the entry was.
 inline uint32_t take_entry(RingWord& entry) noexcept {
   uint32_t seen = entry.load(std::memory_order_acquire);
-  while (!entry.compare_exchange_weak(seen, next_attached(seen), std::memory_order_acq_rel,
-                                      std::memory_order_acquire)) {
+  while (
+      !entry.compare_exchange_weak(seen, next_attached(seen), std::memory_order_acq_rel, std::memory_order_acquire)) {
   }
   return seen;
 }
@@ -57,15 +52,15 @@ inline uint32_t take_entry(RingWord& entry) noexcept {
 inline void close_entry(RingWord& entry) noexcept {
   uint32_t seen = entry.load(std::memory_order_relaxed);
   if (state_of(seen) != ParticipantState::kAttached) return;
-  (void)entry.compare_exchange_strong(seen, with_state(seen, ParticipantState::kClosed),
-                                      std::memory_order_release, std::memory_order_relaxed);
+  (void)entry.compare_exchange_strong(seen, with_state(seen, ParticipantState::kClosed), std::memory_order_release,
+                                      std::memory_order_relaxed);
 }
 
 /// Declares dead the participant that `seen` was read of. Does nothing if the entry moved on since.
 inline bool mark_dead(RingWord& entry, uint32_t seen) noexcept {
   if (state_of(seen) != ParticipantState::kAttached) return false;
-  return entry.compare_exchange_strong(seen, with_state(seen, ParticipantState::kDead),
-                                       std::memory_order_acq_rel, std::memory_order_relaxed);
+  return entry.compare_exchange_strong(seen, with_state(seen, ParticipantState::kDead), std::memory_order_acq_rel,
+                                       std::memory_order_relaxed);
 }
 
 /// What the state of the other side means to a party that can't go on.

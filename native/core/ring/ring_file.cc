@@ -14,22 +14,18 @@ Status describe(RingStatus status, const std::string& what) {
     case RingStatus::kOk:
       return Status::success();
     case RingStatus::kMisaligned:
-      return Status::error(Code::kInvalidArgument,
-                           what + ": the memory of a ring starts at a multiple of 128 bytes");
+      return Status::error(Code::kInvalidArgument, what + ": the memory of a ring starts at a multiple of 128 bytes");
     case RingStatus::kTooSmall:
       return Status::error(Code::kCorrupt, what + ": the memory ends before the ring does");
     case RingStatus::kBadCapacity:
-      return Status::error(Code::kInvalidArgument,
-                           what + ": the capacity must be a power of two, at most 2^30");
+      return Status::error(Code::kInvalidArgument, what + ": the capacity must be a power of two, at most 2^30");
     case RingStatus::kBadOption:
-      return Status::error(Code::kInvalidArgument,
-                           what + ": item size, participants or start index out of range");
+      return Status::error(Code::kInvalidArgument, what + ": item size, participants or start index out of range");
     case RingStatus::kNotRing:
       return Status::error(Code::kNotHermes, what + ": holds no ring");
     case RingStatus::kVersion:
-      return Status::error(
-          Code::kVersionMismatch,
-          what + ": a ring of another format version; use the release that made it");
+      return Status::error(Code::kVersionMismatch,
+                           what + ": a ring of another format version; use the release that made it");
     case RingStatus::kKind:
       return Status::error(Code::kConfigMismatch, what + ": a ring of another kind");
     case RingStatus::kItemSize:
@@ -37,11 +33,9 @@ Status describe(RingStatus status, const std::string& what) {
     case RingStatus::kTag:
       return Status::error(Code::kConfigMismatch, what + ": a ring of items of another layout");
     case RingStatus::kCorrupt:
-      return Status::error(Code::kCorrupt,
-                           what + ": the ring is damaged; remove it when nobody uses it");
+      return Status::error(Code::kCorrupt, what + ": the ring is damaged; remove it when nobody uses it");
     case RingStatus::kBusy:
-      return Status::error(Code::kExclusiveHeld,
-                           what + ": the role is held by a living participant");
+      return Status::error(Code::kExclusiveHeld, what + ": the role is held by a living participant");
     case RingStatus::kNoRoom:
       return Status::error(Code::kTooManyPublishers, what + ": every participant entry is taken");
   }
@@ -51,7 +45,8 @@ Status describe(RingStatus status, const std::string& what) {
 namespace {
 
 Status remade(const std::string& path) {
-  return Status::error(Code::kNotFound, path + ": the ring was removed, and another one made, while it was being opened. Open it again");
+  return Status::error(Code::kNotFound,
+                       path + ": the ring was removed, and another one made, while it was being opened. Open it again");
 }
 
 }  // namespace
@@ -90,8 +85,7 @@ Status RingFile::adopt(const std::string& path, MappedFile mapped) {
   return status;
 }
 
-Status RingFile::open(const std::string& path, const RingShape& shape, const RingOptions& options,
-                      uint32_t file_mode) {
+Status RingFile::open(const std::string& path, const RingShape& shape, const RingOptions& options, uint32_t file_mode) {
   close();
   MappedFile mapped;
   Status status = map(path, &mapped);
@@ -130,8 +124,7 @@ Status RingFile::create(const std::string& path, const RingShape& shape, const R
   if (!ring_detail::capacity_ok(shape.kind, shape.capacity)) {
     return describe(RingStatus::kBadCapacity, path);
   }
-  const uint64_t bytes =
-      ring_detail::total_bytes(shape.kind, framed ? 0 : shape.item_size, shape.capacity);
+  const uint64_t bytes = ring_detail::total_bytes(shape.kind, framed ? 0 : shape.item_size, shape.capacity);
   File file;
   std::string temporary;
   Status status = File::create_temporary(path, file_mode, &file, &temporary);
@@ -147,9 +140,7 @@ Status RingFile::create(const std::string& path, const RingShape& shape, const R
 }
 
 Status RingFile::take(uint32_t entry, uint32_t* before) {
-  if (attached())
-    return Status::error(Code::kBusy,
-                         path_ + ": this handle is attached already; open the ring again");
+  if (attached()) return Status::error(Code::kBusy, path_ + ": this handle is attached already; open the ring again");
   // The lock first: who finds the entry attached and the lock free concludes that we are dead.
   Status status = lock_.try_lock(entry, LockFile::Mode::kExclusive);
   if (!status.ok()) return status;

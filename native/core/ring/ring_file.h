@@ -56,8 +56,7 @@ class RingFile {
   static constexpr uint32_t kNobody = ~0u;
 
   RingImage* image() const noexcept { return reinterpret_cast<RingImage*>(mapped_->data()); }
-  Status create(const std::string& path, const RingShape& shape, const RingOptions& options,
-                uint32_t file_mode);
+  Status create(const std::string& path, const RingShape& shape, const RingOptions& options, uint32_t file_mode);
   Status map(const std::string& path, MappedFile* mapped);
   Status adopt(const std::string& path, MappedFile mapped);
   Status check_name() const;

@@ -23,29 +23,31 @@ inline constexpr uint32_t kRingFlagParking = 1;
 enum class RingKind : uint32_t { kSpsc = 1, kSpscBytes = 2, kMpmc = 3 };
 
 /// Outcome of creating, attaching or taking a role. Cold path.
-enum class [[nodiscard]] RingStatus : uint8_t{
-    kOk,
-    kMisaligned,   ///< the memory does not start at a multiple of 128
-    kTooSmall,     ///< the memory ends before the ring does
-    kBadCapacity,  ///< not a power of two, or out of range
-    kBadOption,    ///< participants, item size or start index out of range
-    kNotRing,      ///< no magic: something else lies here
-    kVersion,      ///< a ring of another format version
-    kKind,         ///< a ring of another kind
-    kItemSize,     ///< a ring of items of another size
-    kTag,          ///< a ring whose creator chose another tag
-    kCorrupt,      ///< the header or the indices contradict themselves
-    kBusy,         ///< another participant holds this role
-    kNoRoom,       ///< every participant entry is taken
+enum class [[nodiscard]] RingStatus : uint8_t {
+  kOk,
+  kMisaligned,   ///< the memory does not start at a multiple of 128
+  kTooSmall,     ///< the memory ends before the ring does
+  kBadCapacity,  ///< not a power of two, or out of range
+  kBadOption,    ///< participants, item size or start index out of range
+  kNotRing,      ///< no magic: something else lies here
+  kVersion,      ///< a ring of another format version
+  kKind,         ///< a ring of another kind
+  kItemSize,     ///< a ring of items of another size
+  kTag,          ///< a ring whose creator chose another tag
+  kCorrupt,      ///< the header or the indices contradict themselves
+  kBusy,         ///< another participant holds this role
+  kNoRoom,       ///< every participant entry is taken
 };
 
 /// Outcome of an operation. Hot path.
-enum class [[nodiscard]] RingOp : uint8_t{
-    kOk,       kFull, kEmpty,
-    kClosed,    ///< the other side closed; for a consumer: and everything was read
-    kDead,      ///< the other side died; for a consumer: and everything was read
-    kTooLarge,  ///< a frame over the ring's limit
-    kCorrupt,   ///< the shared words contradict themselves
+enum class [[nodiscard]] RingOp : uint8_t {
+  kOk,
+  kFull,
+  kEmpty,
+  kClosed,    ///< the other side closed; for a consumer: and everything was read
+  kDead,      ///< the other side died; for a consumer: and everything was read
+  kTooLarge,  ///< a frame over the ring's limit
+  kCorrupt,   ///< the shared words contradict themselves
 };
 
 struct RingHeader {
@@ -153,8 +155,7 @@ constexpr uint32_t turn_of(uint32_t position, uint32_t shift) noexcept {
 }  // namespace ring_detail
 
 /// Writes a whole ring of `shape` over `memory`. REQUIRES: nobody uses the memory yet.
-inline RingStatus create_ring(void* memory, size_t bytes, const RingShape& shape,
-                              const RingOptions& options) noexcept {
+inline RingStatus create_ring(void* memory, size_t bytes, const RingShape& shape, const RingOptions& options) noexcept {
   using namespace ring_detail;
   if (reinterpret_cast<uintptr_t>(memory) % kRingLine != 0) return RingStatus::kMisaligned;
   if (!capacity_ok(shape.kind, shape.capacity)) return RingStatus::kBadCapacity;
@@ -198,8 +199,7 @@ inline RingStatus create_ring(void* memory, size_t bytes, const RingShape& shape
       std::memcpy(static_cast<char*>(memory) + kRingDataOffset + slot * header.slot_size, &word, 4);
     }
   }
-  std::memcpy(reinterpret_cast<char*>(image) + 4, reinterpret_cast<const char*>(&header) + 4,
-              sizeof header - 4);
+  std::memcpy(reinterpret_cast<char*>(image) + 4, reinterpret_cast<const char*>(&header) + 4, sizeof header - 4);
   // Publishes the whole image to whoever finds the magic.
   std::atomic_ref<uint32_t>(image->header.magic).store(kRingMagic, std::memory_order_release);
   return RingStatus::kOk;
@@ -214,8 +214,7 @@ inline RingStatus check_ring(void* memory, size_t bytes, const RingShape& shape,
   if (bytes < kRingDataOffset) return RingStatus::kTooSmall;
   auto* image = static_cast<RingImage*>(memory);
   // Pairs with the creator's release: the rest of the image is complete once the magic is seen.
-  if (std::atomic_ref<uint32_t>(image->header.magic).load(std::memory_order_acquire) !=
-      kRingMagic) {
+  if (std::atomic_ref<uint32_t>(image->header.magic).load(std::memory_order_acquire) != kRingMagic) {
     return RingStatus::kNotRing;
   }
   RingHeader header;
@@ -236,8 +235,7 @@ inline RingStatus check_ring(void* memory, size_t bytes, const RingShape& shape,
               : header.item_size >= 1 && header.item_size <= kRingMaxItemSize) &&
       header.slot_size == slot_size(shape.kind, header.item_size) &&
       header.total_bytes == total_bytes(shape.kind, header.item_size, header.capacity) &&
-      (shared ? header.participants >= 2 && header.participants <= kRingMaxParticipants
-              : header.participants == 2);
+      (shared ? header.participants >= 2 && header.participants <= kRingMaxParticipants : header.participants == 2);
   if (!sane) return RingStatus::kCorrupt;
   if (header.total_bytes > bytes) return RingStatus::kTooSmall;
   if (!framed && header.item_size != shape.item_size) return RingStatus::kItemSize;

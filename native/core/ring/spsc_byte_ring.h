@@ -39,13 +39,11 @@ class SpscByteRing {
   /// Writes a new ring of `capacity` bytes over `memory`. REQUIRES: nobody uses the memory.
   static RingStatus create(void* memory, size_t bytes, uint32_t capacity, SpscByteRing* out,
                            const RingOptions& options = {}) noexcept {
-    const RingStatus status =
-        create_ring(memory, bytes, {RingKind::kSpscBytes, 0, capacity}, options);
+    const RingStatus status = create_ring(memory, bytes, {RingKind::kSpscBytes, 0, capacity}, options);
     if (status == RingStatus::kOk) *out = SpscByteRing(memory);
     return status;
   }
-  static RingStatus attach(void* memory, size_t bytes, SpscByteRing* out,
-                           const uint64_t* tag = nullptr) noexcept {
+  static RingStatus attach(void* memory, size_t bytes, SpscByteRing* out, const uint64_t* tag = nullptr) noexcept {
     const RingStatus status = check_ring(memory, bytes, {RingKind::kSpscBytes, 0, 0}, tag);
     if (status == RingStatus::kOk) *out = SpscByteRing(memory);
     return status;
@@ -86,8 +84,7 @@ class SpscByteRing {
     (role == RingRole::kProducer ? items_bell() : room_bell()).wake();
   }
   ParticipantState role_state(RingRole role) const noexcept {
-    return state_of(
-        image_->participant[static_cast<uint32_t>(role)].load(std::memory_order_acquire));
+    return state_of(image_->participant[static_cast<uint32_t>(role)].load(std::memory_order_acquire));
   }
 
   // --- producer
@@ -138,8 +135,7 @@ class SpscByteRing {
       uint32_t start;
       op = find_room(at, piece.length, &start);
       if (op != RingOp::kOk) break;
-      if (piece.length != 0)
-        std::memcpy(data_ + (start & mask_) + kFrameHeader, piece.data, piece.length);
+      if (piece.length != 0) std::memcpy(data_ + (start & mask_) + kFrameHeader, piece.data, piece.length);
       write_header(start, piece.length, piece.label);
       at = start + frame_size(piece.length);
     }
@@ -227,12 +223,8 @@ class SpscByteRing {
         mask_(image_->header.capacity - 1),
         parking_((image_->header.flags & kRingFlagParking) != 0) {}
 
-  static constexpr uint32_t frame_size(uint32_t length) noexcept {
-    return (kFrameHeader + length + 7) & ~7u;
-  }
-  RingWord& entry(RingRole role) noexcept {
-    return image_->participant[static_cast<uint32_t>(role)];
-  }
+  static constexpr uint32_t frame_size(uint32_t length) noexcept { return (kFrameHeader + length + 7) & ~7u; }
+  RingWord& entry(RingRole role) noexcept { return image_->participant[static_cast<uint32_t>(role)]; }
 
   // Finds where a frame of `length` goes if it follows position `at`, and writes the padding before
   // it if it must wrap.
@@ -287,8 +279,7 @@ class SpscByteRing {
     uint32_t words[2];
     std::memcpy(words, data_ + (at & mask_), sizeof words);
     if ((words[0] & kPadding) != 0) {
-      if ((words[0] & ~kPadding) != tail - kFrameHeader || available < tail)
-        return RingOp::kCorrupt;
+      if ((words[0] & ~kPadding) != tail - kFrameHeader || available < tail) return RingOp::kCorrupt;
       *next = at + tail;
       return RingOp::kEmpty;
     }

@@ -36,15 +36,13 @@ class SpscRing {
   /// Writes a new ring over `memory`. REQUIRES: nobody uses the memory.
   static RingStatus create(void* memory, size_t bytes, uint32_t capacity, SpscRing* out,
                            const RingOptions& options = {}) noexcept {
-    const RingStatus status =
-        create_ring(memory, bytes, {RingKind::kSpsc, sizeof(T), capacity}, options);
+    const RingStatus status = create_ring(memory, bytes, {RingKind::kSpsc, sizeof(T), capacity}, options);
     if (status == RingStatus::kOk) *out = SpscRing(memory);
     return status;
   }
 
   /// Looks at a ring that somebody created. `tag`: refuse a ring with another one.
-  static RingStatus attach(void* memory, size_t bytes, SpscRing* out,
-                           const uint64_t* tag = nullptr) noexcept {
+  static RingStatus attach(void* memory, size_t bytes, SpscRing* out, const uint64_t* tag = nullptr) noexcept {
     const RingStatus status = check_ring(memory, bytes, {RingKind::kSpsc, sizeof(T), 0}, tag);
     if (status == RingStatus::kOk) *out = SpscRing(memory);
     return status;
@@ -89,8 +87,7 @@ class SpscRing {
     (role == RingRole::kProducer ? items_bell() : room_bell()).wake();
   }
   ParticipantState role_state(RingRole role) const noexcept {
-    return state_of(
-        image_->participant[static_cast<uint32_t>(role)].load(std::memory_order_acquire));
+    return state_of(image_->participant[static_cast<uint32_t>(role)].load(std::memory_order_acquire));
   }
 
   // --- producer
@@ -249,9 +246,7 @@ class SpscRing {
         mask_(image_->header.capacity - 1),
         parking_((image_->header.flags & kRingFlagParking) != 0) {}
 
-  RingWord& entry(RingRole role) noexcept {
-    return image_->participant[static_cast<uint32_t>(role)];
-  }
+  RingWord& entry(RingRole role) noexcept { return image_->participant[static_cast<uint32_t>(role)]; }
 
   RingOp full_verdict() noexcept {
     if (role_state(RingRole::kProducer) == ParticipantState::kClosed) return RingOp::kClosed;

@@ -1,0 +1,35 @@
+#include "core/group/group_file.h"
+
+namespace hermes {
+namespace {
+
+constexpr uint64_t kSalt = 0x48524D5350415245;
+
+}  // namespace
+
+uint64_t check_of(const GroupUse& use) noexcept {
+  return kSalt ^ use.boot_id[0] ^ use.boot_id[1] ^ use.identity.device ^ use.identity.inode ^ use.identity.born_ns ^
+         use.identity.mount ^ use.cut;
+}
+
+bool load_use(const GroupBlock& block, GroupUse* out) noexcept {
+  // Acquire: what it vouches for was done before.
+  const uint64_t check = block.use_check.load(std::memory_order_acquire);
+  *out = {{block.boot_id[0].load(std::memory_order_relaxed), block.boot_id[1].load(std::memory_order_relaxed)},
+          {block.identity[0].load(std::memory_order_relaxed), block.identity[1].load(std::memory_order_relaxed),
+           block.identity[2].load(std::memory_order_relaxed), block.identity[3].load(std::memory_order_relaxed)},
+          block.cut.load(std::memory_order_relaxed)};
+  return check_of(*out) == check;
+}
+
+void store_use(GroupBlock& block, const GroupUse& use) noexcept {
+  block.use_check.store(0, std::memory_order_relaxed);
+  block.boot_id[0].store(use.boot_id[0], std::memory_order_relaxed);
+  block.boot_id[1].store(use.boot_id[1], std::memory_order_relaxed);
+  const uint64_t words[4] = {use.identity.device, use.identity.inode, use.identity.born_ns, use.identity.mount};
+  for (int i = 0; i < 4; ++i) block.identity[i].store(words[i], std::memory_order_relaxed);
+  block.cut.store(use.cut, std::memory_order_relaxed);
+  block.use_check.store(check_of(use), std::memory_order_release);
+}
+
+}  // namespace hermes
