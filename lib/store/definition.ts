@@ -3,6 +3,7 @@ import { open, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { HermesError } from '../base/errors.js'
+import { checkCodec } from '../model/codec-check.js'
 import type { TopicSettings } from '../model/topic.js'
 import { native } from '../native/addon.js'
 import { fromNative } from '../native/error.js'
@@ -10,7 +11,7 @@ import type { NativeLog } from '../native/types.js'
 import { type Directory, fromFs, topicFolder } from './directory.js'
 import { inheritOwnership, syncFolder } from './folder.js'
 import { closeAppender, openAppender, openLog } from './native-log.js'
-import { checkCodec, openTopicFile, readTopicFile, type TopicFile, topicFileText } from './topic-file.js'
+import { openTopicFile, readTopicFile, type TopicFile, topicFileText } from './topic-file.js'
 
 /*
  * What a topic is, its codec and its sizes, is said by its first publisher. While no message is there and no publisher is open, another publisher may

@@ -1,8 +1,8 @@
 import { access, readdir, readlink, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { HermesError } from '../base/errors.js'
-import { type CodecIdentity, type Standing, standingOf } from '../codec/evolution.js'
-import { schemaDifference, shownDifferences } from '../model/schema-difference.js'
+import type { CodecIdentity } from '../codec/evolution.js'
+import { checkCodec } from '../model/codec-check.js'
 import type { TopicSettings } from '../model/topic.js'
 import { native } from '../native/addon.js'
 import { createWhole, type Directory, diskBytes, fromFs, readMarked, topicFolder } from './directory.js'
@@ -216,37 +216,6 @@ export async function makeTopicFile(directory: Directory, name: string, wanted: 
     throw fromFs(error, `make the topic '${name}' in ${directory.path}`)
   }
   return file
-}
-
-/**
- * @returns how the wanted codec stands to the topic's: never `other`
- * @throws HermesError `CODEC_MISMATCH`, which names the fields that differ
- */
-export function checkCodec(
-  name: string,
-  file: Pick<TopicFile, 'codec' | 'history'>,
-  wanted: TopicSettings,
-  grows = true,
-): Standing['relation'] {
-  const { codec } = wanted
-  const found = file.codec
-  const { relation, reason } = standingOf(file, codec)
-  if (relation === 'same' || (grows && relation !== 'other')) return relation
-  if (reason !== '') {
-    throw new HermesError('CODEC_MISMATCH', `Topic '${name}' does not take this version of its values. ${reason}`, {
-      details: { topic: name, found, wanted: codec, differences: [] },
-    })
-  }
-  const differences = schemaDifference(found.schema, codec.schema)
-  // Of two layouts the fields tell more than the fingerprints, and of two codecs the names.
-  const version = `was made with another version of codec '${found.name}': its fingerprint is ${found.fingerprint}, here it is ${codec.fingerprint}.`
-  const layout = differences.length > 0 ? `was made with another layout of codec '${found.name}'.` : version
-  const what = found.name === codec.name ? layout : `was made with codec '${found.name}', not with '${codec.name}'.`
-  throw new HermesError(
-    'CODEC_MISMATCH',
-    `Topic '${name}' ${what}${shownDifferences(differences)} Use the codec it was made with, or another topic.`,
-    { details: { topic: name, found, wanted: codec, differences } },
-  )
 }
 
 function checkSame(found: TopicFile, wanted: TopicSettings, grows: boolean): void {

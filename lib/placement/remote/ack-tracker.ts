@@ -2,7 +2,7 @@ import { Deferred } from '../../base/deferred.js'
 import { HermesError } from '../../base/errors.js'
 import type { Run } from '../../wire/packet.js'
 import type { Stamp } from '../port.js'
-import { lastNumber, type SendBuffer } from './send-buffer.js'
+import { lastNumber, type SendBuffer } from '../send-buffer.js'
 
 /** Of how many ranges of refused messages it is remembered why. */
 const mostDrops = 64

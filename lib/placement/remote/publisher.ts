@@ -11,15 +11,18 @@ import {
   parsePublisherOpened,
   settingsToWire,
 } from '../../wire/messages.js'
-import { packetHeaderBytes, packetType, publishFlag } from '../../wire/packet.js'
+import { packetHeaderBytes, packetType, publishFlag, publishHeadBytes } from '../../wire/packet.js'
 import { readAck } from '../../wire/packet-bodies.js'
 import { compressedPacket, jsonPacket, sealPublish, u64Packet } from '../../wire/packet-writer.js'
 import type { PublisherPort, Stamp } from '../port.js'
+import { type Batch, type BatchShape, lastNumber, SendBuffer } from '../send-buffer.js'
 import { AckTracker } from './ack-tracker.js'
 import type { LinkUser } from './channels.js'
 import { closePacket, type Link } from './link.js'
-import { type Batch, headBytes, lastNumber, SendBuffer } from './send-buffer.js'
 
+/** What stands in front of a batch's frames. */
+const headBytes = packetHeaderBytes + publishHeadBytes
+const shape: BatchShape = { headBytes, batchBytes: 128 * 1024, mostFrames: 65_535 }
 /** A batch of so many bytes is sent at once, without waiting for the end of the turn. */
 const eagerBytes = 64 * 1024
 
@@ -51,7 +54,7 @@ export class RemotePublisher implements PublisherPort, LinkUser {
   readonly #producer = randomHex(8)
   readonly #opened = new Deferred<void>()
   /** One of the smallest size until the broker has said what the topic takes. */
-  #buffer = new SendBuffer(0, 1, frameBytes(1))
+  #buffer = new SendBuffer(0, 1, frameBytes(1), shape)
   readonly #acks: AckTracker
   #isOpened = false
   /** 0 = the broker has not opened it on this connection. */
@@ -330,7 +333,7 @@ export class RemotePublisher implements PublisherPort, LinkUser {
     if (!this.#isOpened) {
       this.#isOpened = true
       this.maxPayloadBytes = maxPayloadBytes
-      this.#buffer = new SendBuffer(this.#link.settings.publishBuffer, maxPayloadBytes, maxBatchBytes)
+      this.#buffer = new SendBuffer(this.#link.settings.publishBuffer, maxPayloadBytes, maxBatchBytes, shape)
       this.region = this.#buffer.region
       this.batchLimit = this.#buffer.batchLimit
       this.#opened.resolve()

@@ -1,22 +1,25 @@
-import { HermesError } from '../../base/errors.js'
-import type { Region } from '../../codec/codec.js'
-import { frameBytes, frameHeaderBytes, frameOffset } from '../../frame/frame.js'
-import { SealScratch } from '../../frame/run-scratch.js'
-import { frameSealer } from '../../native/runs.js'
-import { packetHeaderBytes, publishHeadBytes } from '../../wire/packet.js'
+import { HermesError } from '../base/errors.js'
+import type { Region } from '../codec/codec.js'
+import { frameBytes, frameHeaderBytes, frameOffset } from '../frame/frame.js'
+import { SealScratch } from '../frame/run-scratch.js'
+import { frameSealer } from '../native/runs.js'
 
-/** Frames of one batch, in bytes, unless one message is larger. */
-const batchBytes = 128 * 1024
-const mostFrames = 65_535
-/** What stands in front of a batch's frames. */
-export const headBytes = packetHeaderBytes + publishHeadBytes
+/** How a placement lays out what it sends. */
+export interface BatchShape {
+  /** What stands in front of a batch's frames, and is written when it is sent. A multiple of 8. */
+  readonly headBytes: number
+  /** Frames of one batch, in bytes, unless one message is larger. */
+  readonly batchBytes: number
+  readonly mostFrames: number
+}
+
 /** Up to here a loop over words copies faster than a call of `set`. */
 const loopBytes = 256
 
-/** A batch that is complete and not acknowledged: a PUBLISH packet whose header is written when it is sent. */
+/** A batch that is complete and not acknowledged: a head that is written when it is sent, and frames. */
 export interface Batch {
   readonly offset: number
-  /** With its packet header and head. */
+  /** With its head. */
   readonly size: number
   /** Bytes of the buffer that it holds: also what was left free in front of it at a wrap. */
   readonly held: number
@@ -60,6 +63,8 @@ export class SendBuffer {
   readonly #regionWords: Int32Array
   readonly #seal: () => void
   readonly #scratch = new SealScratch()
+  readonly #headBytes: number
+  readonly #mostFrames: number
   /** The batch that is being filled: where it begins (-1 = none), its bytes of frames and their number. */
   #start = -1
   #skipped = 0
@@ -70,9 +75,12 @@ export class SendBuffer {
 
   /**
    * @param wantedBytes   at least 16 batches, whatever is wanted
-   * @param maxBatchBytes what the broker takes at once
+   * @param maxBatchBytes what the other end takes at once
    */
-  constructor(wantedBytes: number, maxPayloadBytes: number, maxBatchBytes: number) {
+  constructor(wantedBytes: number, maxPayloadBytes: number, maxBatchBytes: number, shape: BatchShape) {
+    const { headBytes, batchBytes, mostFrames } = shape
+    this.#headBytes = headBytes
+    this.#mostFrames = mostFrames
     const largest = frameBytes(maxPayloadBytes)
     this.batchLimit = Math.max(Math.min(batchBytes, maxBatchBytes - (maxBatchBytes % 8)), largest)
     const region = new ArrayBuffer(this.batchLimit)
@@ -93,7 +101,7 @@ export class SendBuffer {
 
   /** Whether so many frames of so many bytes in all have to wait for the next batch. */
   isBatchFull(bytes: number, count: number): boolean {
-    return this.#start >= 0 && (this.#filled + bytes > this.batchLimit || this.#count + count > mostFrames)
+    return this.#start >= 0 && (this.#filled + bytes > this.batchLimit || this.#count + count > this.#mostFrames)
   }
 
   /** Sees to it that there is a batch to fill. @returns false if there is no room for one */
@@ -102,7 +110,7 @@ export class SendBuffer {
   }
 
   #beginBatch(): boolean {
-    const need = headBytes + this.batchLimit
+    const need = this.#headBytes + this.batchLimit
     const head = this.batches[0]
     let start = this.#tail
     this.#skipped = 0
@@ -127,7 +135,7 @@ export class SendBuffer {
   /** Adds the message whose payload of `length` bytes stands in the region. REQUIRES: `begin`, and the batch is not full. */
   add(length: number): void {
     const bytes = frameBytes(length)
-    const at = this.#start + headBytes + this.#filled
+    const at = this.#start + this.#headBytes + this.#filled
     this.#data.setUint32(at + frameOffset.payloadLength, length, true)
     const to = at + frameHeaderBytes
     const target = this.#bytes
@@ -150,7 +158,7 @@ export class SendBuffer {
 
   /** Adds `count` frames of `bytes` in all, which stand at the region's beginning. REQUIRES: as `add`. */
   addFrames(count: number, bytes: number): void {
-    this.#bytes.set(this.region.bytes.subarray(0, bytes), this.#start + headBytes + this.#filled)
+    this.#bytes.set(this.region.bytes.subarray(0, bytes), this.#start + this.#headBytes + this.#filled)
     this.#added(bytes, count)
   }
 
@@ -165,14 +173,14 @@ export class SendBuffer {
     const start = this.#start
     if (start < 0 || this.#count === 0) return undefined
     const scratch = this.#scratch
-    scratch.setFrames(start + headBytes, this.#filled, this.#count)
+    scratch.setFrames(start + this.#headBytes, this.#filled, this.#count)
     this.#seal()
     if (!scratch.isDone)
       throw new HermesError('INVALID_ARGUMENT', 'The frames of the batch are not laid out as they should be.')
     const first = scratch.timestampNs
     // The next batch's numbers begin behind this one's, whatever the clock does.
     scratch.timestampNs = first + BigInt(this.#count)
-    const size = headBytes + this.#filled
+    const size = this.#headBytes + this.#filled
     const held = size + this.#skipped
     const { accepted } = this
     const batch: Batch = {
