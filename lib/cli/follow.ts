@@ -1,6 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { HermesError } from '../base/errors.js'
-import type { Handler, Subscriber } from '../client/subscriber.js'
+import type { Handler } from '../client/handler.js'
+import type { Subscriber } from '../client/subscriber.js'
 import type { Output } from './output.js'
 
 /** Messages between two looks at the output's room. */

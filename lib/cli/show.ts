@@ -1,4 +1,4 @@
-import type { Handler } from '../client/subscriber.js'
+import type { Handler } from '../client/handler.js'
 import type { Format } from './format.js'
 import { type Session, visible } from './session.js'
 import { timestampText } from './words.js'

@@ -8,7 +8,7 @@ import { crc32 } from '../frame/crc32.js'
 import type { GroupRules } from '../model/group.js'
 import type { From } from '../model/topic.js'
 import type { ConsumerOptions } from '../placement/consumer-port.js'
-import { checkFrom } from './subscriber.js'
+import { checkFrom } from './from.js'
 import { type Wait, waits } from './wait.js'
 
 export interface GroupOptions<Out> {

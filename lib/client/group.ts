@@ -1,36 +1,23 @@
-import { onAbort } from '../base/abort.js'
 import { Deferred } from '../base/deferred.js'
 import { HermesError } from '../base/errors.js'
-import { aborted, checkInteger, checkOptions, invalid } from '../base/options.js'
+import { checkInteger, checkOptions, invalid } from '../base/options.js'
 import type { Codec, Reader } from '../codec/codec.js'
 import { frameHeaderBytes } from '../frame/frame.js'
 import type { GroupReport } from '../model/group.js'
-import type { Claim, ConsumerPort, Outcome } from '../placement/consumer-port.js'
+import type { ConsumerPort, Outcome } from '../placement/consumer-port.js'
+import { Claimed, mostClaim } from './claimed.js'
+import { type CloseOptions, checkCloseOptions } from './close-options.js'
+import { DeadLetters } from './dead-letters.js'
 import type { MemberOptions } from './group-options.js'
 import { type HandleOptions, runHandlers } from './group-run.js'
+import { InFlight } from './in-flight.js'
 import { backOff, Job, type JobHost, leaseLost } from './job.js'
-import { MessageCursor, type MessageView } from './message.js'
-import { type CloseOptions, checkCloseOptions } from './publisher.js'
+import { JobCursor, type JobHandler } from './job-view.js'
+import { ofMessage } from './message-error.js'
 import { waitForMessages } from './wait.js'
 
-/** Messages of one claim, at most. */
-const mostClaim = 256
-/** A member claims ahead what it handles in about this time, so that no message waits at a slow member while others have nothing to do. */
-const aheadMs = 10
 /** How long `close` waits for jobs that are not settled, unless it is told. */
 const closeTimeoutMs = 5000
-
-/** Called by `poll` for each message. Both arguments are valid only until it returns. */
-export type JobHandler<View> = (value: View, message: JobView) => void
-
-export interface JobView extends MessageView {
-  /** How often the message was delivered, this time included. */
-  readonly deliveries: number
-}
-
-class JobCursor extends MessageCursor implements JobView {
-  deliveries = 0
-}
 
 /**
  * One member of a group: the members of all processes share the topic's messages. Each is handled by one of them at least once; what a member that died or hung
@@ -48,25 +35,14 @@ export class Group<Out, View> implements AsyncDisposable, AsyncIterable<Job<Out>
   readonly #reader: Reader<View>
   readonly #cursor: JobCursor
   readonly #host: JobHost
-  /** Of the last claim: [#next, #count) were not handed out yet. */
-  #next = 0
-  #count = 0
-  /** Handed out and not settled. */
-  #held = 0
-  /** How much to claim at once. */
-  #ahead = 1
-  #claimedAt = 0
-  #claimedCount = 0
+  readonly #claimed: Claimed
+  readonly #inFlight = new InFlight()
+  readonly #deadLetters: DeadLetters
   #consumer: 'none' | 'poll' | 'iterator' = 'none'
   #closing: Promise<void> | undefined
   #isClosed = false
   #hasLeft = false
   readonly #closed = new Deferred<void>()
-  /** Resolves when something is settled. */
-  #settled: Deferred<void> | undefined
-  /** Messages that are being put into the dead-letter topic. */
-  readonly #burials = new Set<Promise<unknown>>()
-  #burialFailure: unknown
 
   /** @internal */
   constructor(topic: string, name: string, codec: Codec<never, Out, View>, port: ConsumerPort, options: MemberOptions) {
@@ -77,6 +53,8 @@ export class Group<Out, View> implements AsyncDisposable, AsyncIterable<Job<Out>
     this.#options = options
     this.#reader = codec.reader()
     this.#cursor = new JobCursor(port.region)
+    this.#claimed = new Claimed(port)
+    this.#deadLetters = new DeadLetters(port)
     this.#host = {
       settle: (job, outcome, delayMs) => this.#settle([job], outcome, delayMs),
       reject: (job, reason) => this.#reject(job, reason),
@@ -90,7 +68,7 @@ export class Group<Out, View> implements AsyncDisposable, AsyncIterable<Job<Out>
 
   /** How many messages this member holds that are not settled, those included that were claimed ahead. */
   get inFlight(): number {
-    return this.#held + this.#count - this.#next
+    return this.#inFlight.count + this.#claimed.left
   }
 
   /**
@@ -114,7 +92,7 @@ export class Group<Out, View> implements AsyncDisposable, AsyncIterable<Job<Out>
           'UNSUPPORTED',
           'poll() of a group is for places on this host. Use `for await` or `run()`.',
         )
-      if (this.#next === this.#count && !this.#claim(limit)) return 0
+      if (this.#claimed.left === 0 && !this.#claim(limit)) return 0
       return this.#handle(handler, limit)
     } finally {
       this.#consumer = 'none'
@@ -199,15 +177,13 @@ export class Group<Out, View> implements AsyncDisposable, AsyncIterable<Job<Out>
 
   async #close({ signal, timeoutMs = closeTimeoutMs }: CloseOptions): Promise<void> {
     this.#isClosed = true
-    this.#releaseAhead()
-    this.#settled?.resolve()
+    this.#claimed.release()
+    this.#deadLetters.close()
+    this.#inFlight.wake()
     this.#port.cancel()
-    const until = performance.now() + timeoutMs
-    while (this.#held > 0 && !signal?.aborted && performance.now() < until)
-      await this.#aSettlement(until - performance.now(), signal)
-    const left = this.#held
+    const left = await this.#inFlight.none(timeoutMs, signal)
     try {
-      await Promise.allSettled(this.#burials)
+      await this.#deadLetters.done()
       await this.#port.close()
     } finally {
       this.#hasLeft = true
@@ -235,17 +211,18 @@ export class Group<Out, View> implements AsyncDisposable, AsyncIterable<Job<Out>
   #handle(handler: JobHandler<View>, limit: number): number {
     const port = this.#port
     const cursor = this.#cursor
+    const claimed = this.#claimed
     const { maxDeliveries } = port.rules
-    const end = Math.min(this.#count, this.#next + limit)
-    let from = this.#next
+    const end = Math.min(claimed.count, claimed.next + limit)
+    let from = claimed.next
     let handled = 0
-    while (this.#next < end) {
-      const at = this.#next++
+    while (claimed.next < end) {
+      const at = claimed.next++
       const deliveries = port.deliveriesOf(at)
       if (maxDeliveries > 0 && deliveries > maxDeliveries) {
         this.#finish(from, at)
         from = at + 1
-        this.#bury({ sequence: port.sequenceOf(at), deliveries, number: port.numberOf(at) })
+        this.#deadLetters.add({ sequence: port.sequenceOf(at), deliveries, number: port.numberOf(at) })
         continue
       }
       const { region } = port
@@ -258,8 +235,8 @@ export class Group<Out, View> implements AsyncDisposable, AsyncIterable<Job<Out>
       } catch (error) {
         this.#finish(from, at)
         void port.settleClaimed(at, at + 1, 'returned', backOff)
-        this.#releaseAhead()
-        throw this.#explained(error, port.sequenceOf(at))
+        claimed.release()
+        throw ofMessage(error, { topic: this.topic, group: this.name, sequence: port.sequenceOf(at) })
       }
       handled++
     }
@@ -271,14 +248,8 @@ export class Group<Out, View> implements AsyncDisposable, AsyncIterable<Job<Out>
   #finish(from: number, to: number): void {
     if (from === to || this.#port.settleClaimed(from, to, 'done', 0) === to - from) return
     const sequences = Array.from({ length: to - from }, (_, index) => this.#port.sequenceOf(from + index))
-    this.#releaseAhead()
+    this.#claimed.release()
     throw leaseLost(this.topic, this.name, sequences)
-  }
-
-  /** What was claimed and not handed out goes to whoever comes next: it does not count as delivered. */
-  #releaseAhead(): void {
-    if (this.#next < this.#count) void this.#port.settleClaimed(this.#next, this.#count, 'released', 0)
-    this.#next = this.#count
   }
 
   /* ---- claiming ---- */
@@ -301,16 +272,17 @@ export class Group<Out, View> implements AsyncDisposable, AsyncIterable<Job<Out>
     const outer = this.#options.signal
     const signal = own === undefined ? outer : outer === undefined ? own : AbortSignal.any([own, outer])
     const port = this.#port
+    const claimed = this.#claimed
     const waiting = {
       arrivesByTurn: port.arrivesByTurn === true,
-      fetch: () => (this.#claim(Math.max(max, this.#ahead)) ? this.#count - this.#next : 0),
+      fetch: () => (this.#claim(Math.max(max, claimed.ahead)) ? claimed.left : 0),
       park: (timeoutMs: number, signal: AbortSignal | undefined) => port.park(timeoutMs, signal),
     }
     try {
       for (;;) {
         if (this.#isClosed) return
-        if (this.#next === this.#count) {
-          await this.#room(signal)
+        if (claimed.left === 0) {
+          await this.#inFlight.below(this.#options.maxInFlight, signal, () => this.#isClosed)
           const found = await waitForMessages(waiting, wait, max, signal, () => this.#isClosed)
           if (found === 0) return
         }
@@ -321,71 +293,30 @@ export class Group<Out, View> implements AsyncDisposable, AsyncIterable<Job<Out>
       const isAborted = error instanceof HermesError && error.code === 'ABORTED' && signal?.aborted === true
       if (!isAborted || !(endsOnAbort || own !== undefined)) throw error
     } finally {
-      if (!this.#isClosed) this.#releaseAhead()
+      if (!this.#isClosed) this.#claimed.release()
       this.#consumer = 'none'
     }
   }
 
-  /** Waits until this member may hold more. */
-  async #room(signal: AbortSignal | undefined): Promise<void> {
-    while (this.#held >= this.#options.maxInFlight && !this.#isClosed) {
-      if (signal?.aborted) throw aborted(signal)
-      await this.#aSettlement(1000, signal)
-    }
-  }
-
-  async #aSettlement(timeoutMs: number, signal: AbortSignal | undefined): Promise<void> {
-    this.#settled ??= new Deferred<void>()
-    const { promise, resolve } = this.#settled
-    const timer = setTimeout(resolve, timeoutMs)
-    const forget = signal && !signal.aborted ? onAbort(signal, resolve) : undefined
-    await promise
-    clearTimeout(timer)
-    forget?.()
-    this.#settled = undefined
-  }
-
-  /** Claims up to `limit`; puts aside what was delivered too often. False: there is nothing. */
+  /** Claims up to `limit`, and no more than this member may hold. False: there is nothing. */
   #claim(limit: number): boolean {
-    if (this.#burialFailure !== undefined) {
-      const failure = this.#burialFailure
-      this.#burialFailure = undefined
-      throw failure
-    }
-    const now = performance.now()
-    this.#adapt(now)
-    const most = Math.min(limit, mostClaim, this.#options.maxInFlight - this.#held)
-    if (most <= 0) return false
-    const port = this.#port
-    const count = port.claim(most)
-    this.#next = 0
-    this.#count = count
-    this.#claimedAt = now
-    this.#claimedCount = count
-    return count > 0
-  }
-
-  /** How much to claim next time: what was handled of the last claim within `aheadMs`. */
-  #adapt(now: number): void {
-    if (this.#claimedCount === 0) return
-    const tookMs = now - this.#claimedAt
-    const fits = Math.floor((this.#claimedCount * aheadMs) / Math.max(tookMs, 0.001))
-    this.#ahead = Math.max(1, Math.min(mostClaim, fits, 2 * this.#ahead))
-    this.#claimedCount = 0
+    this.#deadLetters.checkFailure()
+    return this.#claimed.claim(Math.min(limit, this.#options.maxInFlight - this.#inFlight.count))
   }
 
   /** Makes jobs of what was claimed, up to `max`. */
   #take(max: number): Job<Out>[] {
     const port = this.#port
+    const claimed = this.#claimed
     const { maxDeliveries } = port.rules
     const jobs: Job<Out>[] = []
-    while (this.#next < this.#count && jobs.length < max) {
-      const at = this.#next++
+    while (claimed.next < claimed.count && jobs.length < max) {
+      const at = claimed.next++
       const sequence = port.sequenceOf(at)
       const deliveries = port.deliveriesOf(at)
       const number = port.numberOf(at)
       if (maxDeliveries > 0 && deliveries > maxDeliveries) {
-        this.#bury({ sequence, deliveries, number })
+        this.#deadLetters.add({ sequence, deliveries, number })
         continue
       }
       const { region } = port
@@ -395,36 +326,22 @@ export class Group<Out, View> implements AsyncDisposable, AsyncIterable<Job<Out>
       } catch (error) {
         if (jobs.length > 0) {
           // What came before it first.
-          this.#next = at
+          claimed.next = at
           return jobs
         }
         void port.settle([{ sequence, deliveries, number }], 'returned', backOff)
-        const told = this.#explained(error, sequence)
+        const told = ofMessage(error, { topic: this.topic, group: this.name, sequence })
         if (this.#options.onError === undefined || !(told instanceof HermesError)) throw told
         this.#options.onError(told)
         continue
       }
       const stamp = port.timestampOf(at)
-      this.#held++
+      this.#inFlight.add()
       jobs.push(
         new Job(this.#host, value, sequence, Number(stamp & 0xffff_ffffn), Number(stamp >> 32n), deliveries, number),
       )
     }
     return jobs
-  }
-
-  /** Puts a message into the dead-letter topic that was delivered too often. If that fails it stays claimed, and comes again with the lease or the member's end. */
-  #bury(claim: Claim): void {
-    const burial = Promise.resolve(
-      this.#port.reject(claim, `delivered ${claim.deliveries - 1} times without being handled`),
-    )
-      .catch(async (error: unknown) => {
-        this.#burialFailure = error
-        if (!this.#isClosed) await this.#port.settle([claim], 'returned', backOff)
-      })
-      .catch(() => undefined)
-      .finally(() => this.#burials.delete(burial))
-    this.#burials.add(burial)
   }
 
   /* ---- settling ---- */
@@ -434,11 +351,11 @@ export class Group<Out, View> implements AsyncDisposable, AsyncIterable<Job<Out>
     if (new Set(jobs).size !== jobs.length) throw invalid('A job stands in the list twice.')
     for (const job of jobs) if (job.isSettled) job.markSettled()
     for (const job of jobs) job.markSettled()
-    this.#held -= jobs.length
+    this.#inFlight.remove(jobs.length)
     const lost = this.#port.settle(jobs, outcome, delayMs)
     // Where order counts, nothing behind it goes before it.
-    if (outcome !== 'done' && this.#options.isOrdered) this.#releaseAhead()
-    this.#settled?.resolve()
+    if (outcome !== 'done' && this.#options.isOrdered) this.#claimed.release()
+    this.#inFlight.wake()
     const late = lost instanceof Promise ? await lost : lost
     if (late.length > 0)
       throw leaseLost(
@@ -458,24 +375,12 @@ export class Group<Out, View> implements AsyncDisposable, AsyncIterable<Job<Out>
       job.reopen()
       throw error
     }
-    this.#held--
-    this.#settled?.resolve()
+    this.#inFlight.remove(1)
+    this.#inFlight.wake()
     if (!mine) throw leaseLost(this.topic, this.name, [job.sequence])
   }
 
   /* ---- errors ---- */
-
-  /** A codec does not know which message it reads. */
-  #explained(error: unknown, sequence: number): unknown {
-    if (!(error instanceof HermesError) || 'sequence' in error.details) return error
-    if (error.code !== 'DECODE_FAILED' && error.code !== 'VALIDATION_FAILED') return error
-    const { code, message, details, cause } = error
-    const { topic, name } = this
-    return new HermesError(code, `Message ${sequence} of topic '${topic}': ${message}`, {
-      cause,
-      details: { ...details, topic, group: name, sequence },
-    })
-  }
 
   #checkOpen(): void {
     if (this.#isClosed) throw this.#closedError()

@@ -20,7 +20,7 @@ import {
 import type { BrokerHealth, Retention, TopicInfo, TopicSettings } from '../model/topic.js'
 import { type Capabilities, requireAbility } from '../placement/capabilities.js'
 import type { Placement } from '../placement/port.js'
-import { type CloseOptions, checkCloseOptions } from './publisher.js'
+import { type CloseOptions, checkCloseOptions } from './close-options.js'
 import { Topic, type TopicOwner } from './topic.js'
 
 /** Options of `hermes.topic()`. Settings other than retention are fixed by the first publisher; giving others later is an error. */

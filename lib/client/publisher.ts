@@ -1,7 +1,7 @@
-import { bounded, checkWaitOptions, mostTimeoutMs, noOptions, onAbort, type WaitOptions } from '../base/abort.js'
+import { bounded, checkWaitOptions, noOptions, type WaitOptions } from '../base/abort.js'
 import { Deferred } from '../base/deferred.js'
 import { HermesError } from '../base/errors.js'
-import { checkChoice, checkInteger, checkOptions, invalid, isSignal, show } from '../base/options.js'
+import { checkChoice, invalid } from '../base/options.js'
 import type { Codec } from '../codec/codec.js'
 import { isOurs } from '../codec/failures.js'
 import { frameAlignment, frameBytes, frameHeaderBytes, frameOffset } from '../frame/frame.js'
@@ -9,18 +9,12 @@ import type { RecoveryReport } from '../model/recovery.js'
 import { type Durability, durabilities } from '../model/topic.js'
 import { type Ability, requireAbility } from '../placement/capabilities.js'
 import type { PublisherPort } from '../placement/port.js'
+import { CloseBound, type CloseOptions, checkCloseOptions } from './close-options.js'
 import { Receipt } from './receipt.js'
 
 export interface PublishOptions extends WaitOptions {
   /** What the acknowledgement of this message means. Default: the publisher's own durability. */
   readonly durability?: Durability | undefined
-}
-
-export interface CloseOptions {
-  /** Ends the wait for what is not acknowledged: `close` then rejects with `ABORTED`. One that has fired already: don't wait at all. */
-  readonly signal?: AbortSignal | undefined
-  /** Waits so many milliseconds at most, then rejects with `TIMED_OUT`: 0 to 3,600,000. Default 30,000 if something is not acknowledged, else 5,000. */
-  readonly timeoutMs?: number | undefined
 }
 
 /** How long `close` waits for acknowledgements, and for a broker to confirm the end, unless it is told. */
@@ -49,9 +43,7 @@ export class Publisher<In> implements AsyncDisposable {
   /** Open, and not in the middle of a batch or of a value's encoding: these use the memory that every publish uses. */
   #accepts = true
   #closing: Promise<void> | undefined
-  /** Ends what close() waits for: by a signal, or because time is over. */
-  readonly #hurry = new AbortController()
-  #isLate = false
+  readonly #closeBound = new CloseBound()
   #closed = new Deferred<void>()
   /** What close() waits for. */
   readonly #settled: Durability
@@ -252,7 +244,10 @@ export class Publisher<In> implements AsyncDisposable {
     } catch (error) {
       return Promise.reject(error)
     }
-    if (this.#state !== 'closed') this.#closeWithin(options)
+    if (this.#state !== 'closed') {
+      const defaultMs = this.#closing === undefined ? closeTimeoutMs : undefined
+      this.#closeBound.add(options, defaultMs, this.#closed.promise)
+    }
     this.#closing ??= this.#close()
     return this.#closing
   }
@@ -266,56 +261,34 @@ export class Publisher<In> implements AsyncDisposable {
     return this.close()
   }
 
-  #closeWithin({ signal, timeoutMs }: CloseOptions): void {
-    const hurry = this.#hurry
-    if (hurry.signal.aborted) return
-    if (signal?.aborted) {
-      hurry.abort(signal.reason)
-      return
-    }
-    const bound = timeoutMs ?? (this.#closing === undefined ? closeTimeoutMs : undefined)
-    const timer =
-      bound === undefined
-        ? undefined
-        : setTimeout(() => {
-            this.#isLate = true
-            hurry.abort()
-          }, bound)
-    const forget = signal && onAbort(signal, () => hurry.abort(signal.reason))
-    void this.#closed.promise.then(() => {
-      clearTimeout(timer)
-      forget?.()
-    })
-  }
-
   async #close(): Promise<void> {
     this.#state = 'closing'
     this.#accepts = false
-    const hurry = this.#hurry.signal
+    const { signal } = this.#closeBound
     let missing = 0
     try {
-      await this.#reached(this.#port.ticket, this.#settled, hurry)
+      await this.#reached(this.#port.ticket, this.#settled, signal)
     } catch (error) {
       missing = this.unacknowledged
-      throw hurry.aborted && error instanceof HermesError && error.code === 'ABORTED'
+      throw signal.aborted && error instanceof HermesError && error.code === 'ABORTED'
         ? this.#givenUp(missing, error)
         : error
     } finally {
       this.#state = 'closed'
-      const leaving = setTimeout(() => this.#hurry.abort(), leaveTimeoutMs)
+      const left = this.#closeBound.endWithin(leaveTimeoutMs)
       try {
-        await this.#port.close(hurry)
+        await this.#port.close(signal)
       } finally {
-        clearTimeout(leaving)
+        left()
         this.#closed.resolve()
       }
     }
   }
 
   #givenUp(unacknowledged: number, cause: HermesError): HermesError {
-    const why = this.#isLate ? 'the time to wait is over' : 'its signal fired'
+    const why = this.#closeBound.isLate ? 'the time to wait is over' : 'its signal fired'
     return new HermesError(
-      this.#isLate ? 'TIMED_OUT' : 'ABORTED',
+      this.#closeBound.isLate ? 'TIMED_OUT' : 'ABORTED',
       `The publisher of '${this.topic}' was closed with ${unacknowledged} messages that are not acknowledged: ${why}. They may be in the topic or not; close({ timeoutMs }) says how long to wait.`,
       { cause, details: { topic: this.topic, unacknowledged } },
     )
@@ -420,16 +393,5 @@ function isIterable(values: unknown): boolean {
     return typeof (values as Partial<Iterable<unknown>> | null)?.[Symbol.iterator] === 'function'
   } catch {
     return false // a revoked Proxy
-  }
-}
-
-/** @throws HermesError `INVALID_ARGUMENT`, `UNKNOWN_OPTION` */
-export function checkCloseOptions(options: CloseOptions): void {
-  checkOptions('close()', options, ['signal', 'timeoutMs'])
-  const { signal, timeoutMs } = options
-  if (timeoutMs !== undefined) checkInteger('timeoutMs', timeoutMs, 0, mostTimeoutMs)
-  // One that has fired is no error here: it says not to wait.
-  if (signal !== undefined && !isSignal(signal)) {
-    throw invalid(`'signal' must be an AbortSignal, not ${show(signal)}.`)
   }
 }

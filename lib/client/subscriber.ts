@@ -1,25 +1,20 @@
 import { bounded, checkWaitOptions, noOptions, type WaitOptions } from '../base/abort.js'
 import { Deferred } from '../base/deferred.js'
 import { HermesError } from '../base/errors.js'
-import { refusePromise } from '../base/handler.js'
-import { isAsyncFunction, isDate } from '../base/kinds.js'
+import { isAsyncFunction } from '../base/kinds.js'
 import { checkInteger, invalid } from '../base/options.js'
 import type { Codec, Reader } from '../codec/codec.js'
 import { isOurs } from '../codec/failures.js'
 import { frameBytes, frameHeaderBytes, frameOffset, frameType } from '../frame/frame.js'
 import type { From } from '../model/topic.js'
 import type { SubscriberPort } from '../placement/port.js'
-import { Message, MessageCursor, type MessageView } from './message.js'
+import { type CloseOptions, checkCloseOptions } from './close-options.js'
+import { checkFrom } from './from.js'
+import { deliver, type Handler } from './handler.js'
+import { Message, MessageCursor } from './message.js'
+import { ofMessage } from './message-error.js'
 import type { CommitOptions, Progress } from './progress.js'
-import { type CloseOptions, checkCloseOptions } from './publisher.js'
 import { type Wait, type WaitingPort, waitForMessages } from './wait.js'
-
-/**
- * Called by `poll` for each message. Both arguments are valid only until it returns.
- *
- * @typeParam View what the codec's reader hands out: for struct codecs a view that reads straight from the log
- */
-export type Handler<View> = (value: View, message: MessageView) => void
 
 const defaultLimit = 256
 const maxLimit = 65_535
@@ -135,7 +130,7 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
         }
       }
     } catch (error) {
-      throw this.#explained(error, cursor.sequence)
+      throw ofMessage(error, { topic: this.topic, sequence: cursor.sequence })
     } finally {
       this.#consumer = 'none'
       if (port.release !== undefined) port.release()
@@ -330,7 +325,7 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
           if (batch.length > 0) return batch
           port.offset = next
           port.sequence = sequence + 1
-          const told = this.#explained(error, sequence)
+          const told = ofMessage(error, { topic: this.topic, sequence })
           if (this.#onError === undefined || !isOurs(told)) throw told
           this.#onError(told)
           continue
@@ -355,18 +350,6 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
       )
     }
     this.#handler = handler
-  }
-
-  /** A codec does not know which message it reads. */
-  #explained(error: unknown, sequence: number): unknown {
-    if (!isOurs(error) || 'sequence' in error.details) return error
-    if (error.code !== 'DECODE_FAILED' && error.code !== 'VALIDATION_FAILED') return error
-    const { code, message, details, cause } = error
-    const { topic } = this
-    return new HermesError(code, `Message ${sequence} of topic '${topic}': ${message}`, {
-      cause,
-      details: { ...details, topic, sequence },
-    })
   }
 
   #refuse(handler: unknown): never {
@@ -405,37 +388,6 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
   }
 }
 
-/**
- * Calls a handler from a place where V8 has seen several. Else it would inline a program's only handler into `poll`, where little is
- * left of its budget for inlining: the reads of fields beyond it become calls, and each number that they return an object on the heap. A handler
- * compiled by itself has the whole budget. The call costs 3 ns; a handler that reads eight fields is a third faster.
- */
-function deliver<View>(handler: Handler<View>, value: View, message: MessageView): void {
-  const answer: unknown = handler(value, message)
-  if (typeof answer === 'object') refusePromise('poll()', answer)
-}
-
-function noteSeveralHandlers(): void {
-  const first: Handler<unknown> = () => {}
-  const second: Handler<unknown> = () => {}
-  const message = { sequence: 0, timestampNs: 0n, payloadBytes: 0, copyPayload: () => new Uint8Array(0) }
-  // V8 begins to note what it sees after about a hundred calls.
-  for (let call = 0; call < 512; call++) deliver(call % 2 === 0 ? first : second, undefined, message)
-}
-noteSeveralHandlers()
-
 function voidCount(data: DataView, offset: number, length: number): number {
   return length >= 8 ? data.getUint32(offset + frameOffset.payload, true) : 1
-}
-
-/** @throws HermesError `INVALID_ARGUMENT` */
-export function checkFrom(where: string, from: unknown): From {
-  if (from === 'earliest' || from === 'latest') return from
-  if (typeof from === 'number' && Number.isSafeInteger(from) && from >= 1) return from
-  if (isDate(from)) {
-    // What it is, whatever a subclass says: its time is asked for once.
-    const time = Date.prototype.getTime.call(from)
-    if (time >= 0) return new Date(time)
-  }
-  throw invalid(`${where} takes 'earliest', 'latest', a sequence from 1 on, or a Date since 1970.`)
 }

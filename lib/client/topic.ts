@@ -24,11 +24,13 @@ import {
 } from '../model/topic.js'
 import { type Ability, type Capabilities, requireAbility } from '../placement/capabilities.js'
 import type { GroupPlacement, Placement, SubscriberPort } from '../placement/port.js'
+import type { CloseOptions } from './close-options.js'
+import { checkFrom } from './from.js'
 import { Group } from './group.js'
 import { checkGroupOptions, type GroupOptions } from './group-options.js'
 import { Progress } from './progress.js'
-import { type CloseOptions, Publisher } from './publisher.js'
-import { checkFrom, Subscriber } from './subscriber.js'
+import { Publisher } from './publisher.js'
+import { Subscriber } from './subscriber.js'
 import { type Wait, waits } from './wait.js'
 
 export interface PublisherOptions {

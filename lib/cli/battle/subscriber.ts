@@ -1,6 +1,7 @@
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks'
 import { setImmediate as turn } from 'node:timers/promises'
-import type { Handler, Subscriber } from '../../client/subscriber.js'
+import type { Handler } from '../../client/handler.js'
+import type { Subscriber } from '../../client/subscriber.js'
 import { findTopic, openPlace } from '../place.js'
 import { monotonicNs } from './clock.js'
 import { emptyEvent, fill, type MarketEvent, marketEvent, same } from './event.js'
