@@ -14,7 +14,10 @@ export type Shell = (typeof shells)[number]
 type Kind = readonly string[] | 'topic' | 'file' | 'folder' | 'none'
 
 interface Described {
+  /** Of a command within another one: both, as `schema/check`. */
   readonly name: string
+  /** The commands within it. */
+  readonly inner: readonly string[]
   readonly summary: string
   readonly options: readonly Option[]
   readonly operands: readonly { readonly kind: Kind; readonly variadic: boolean }[]
@@ -23,22 +26,27 @@ interface Described {
 export function completionScript(shell: Shell, program: Command): string[] {
   const help = program.createHelp()
   const globals = help.visibleOptions(program)
-  const commands = program.commands.map((command): Described => {
+  const described = (command: Command, outer = ''): Described[] => {
     const own = help.visibleOptions(command).filter((option) => option.long !== '--help')
     const operands = command.registeredArguments.map((argument) => ({
       kind: argument.argChoices ?? operandKind(argument.name(), program),
       variadic: argument.variadic,
     }))
-    return { name: command.name(), summary: command.summary(), options: own, operands }
-  })
+    const name = `${outer}${command.name()}`
+    const inner = command.commands.map((one) => one.name())
+    const all = inner.length === 0 ? operands : [{ kind: inner, variadic: false }, ...operands]
+    const self = { name, inner, summary: command.summary(), options: own, operands: all }
+    return [self, ...command.commands.flatMap((one) => described(one, `${name}/`))]
+  }
+  const commands = program.commands.flatMap((command) => described(command))
   return { bash, zsh, fish }[shell](commands, globals)
 }
 
 function operandKind(name: string, program: Command): Kind {
   if (name === 'command') return program.commands.map((command) => command.name())
-  if (name === 'topic' || name === 'topics') return 'topic'
+  if (name === 'topic' || name === 'topics' || name === 'from') return 'topic'
   if (name === 'place' || name === 'to') return 'folder'
-  return name === 'file' ? 'file' : 'none'
+  return ['file', 'old', 'new'].includes(name) ? 'file' : 'none'
 }
 
 /** What an option takes; undefined for one that takes nothing. */
@@ -54,6 +62,15 @@ function valueKind(option: Option): Kind | undefined {
 
 function flags(options: readonly Option[]): string[] {
   return options.flatMap(({ short, long }) => [short, long]).filter((flag) => flag !== undefined)
+}
+
+/** The commands that stand in no other one. */
+function outermost(commands: readonly Described[]): Described[] {
+  return commands.filter(({ name }) => !name.includes('/'))
+}
+
+function within(commands: readonly Described[]): Described[] {
+  return commands.filter(({ name }) => name.includes('/'))
 }
 
 function bashReply(kind: Kind): string {
@@ -96,6 +113,14 @@ function bash(commands: readonly Described[], globals: readonly Option[]): strin
     '  esac',
     '  return 1',
     '}',
+    '_hermes_within() {',
+    '  case $1 in',
+    `    ${within(commands)
+      .map(({ name }) => name)
+      .join('|')}) return 0 ;;`,
+    '  esac',
+    '  return 1',
+    '}',
     '_hermes() {',
     "  local words=() word='' at",
     '  # bash splits at colons and equal signs: tcp://host:9000 comes in five pieces.',
@@ -121,7 +146,9 @@ function bash(commands: readonly Described[], globals: readonly Option[]): strin
     '    if _hermes_takes_value "$command:${words[at]}"; then',
     '      at=$((at + 1))',
     '    elif [[ ${words[at]} != -* ]]; then',
-    '      if [ -z "$command" ]; then command=${words[at]}; else operand=$((operand + 1)); fi',
+    '      if [ -z "$command" ]; then command=${words[at]}',
+    '      elif [ $operand = 0 ] && _hermes_within "$command/${words[at]}"; then command+=/${words[at]}',
+    '      else operand=$((operand + 1)); fi',
     '    fi',
     '    at=$((at + 1))',
     '  done',
@@ -137,7 +164,9 @@ function bash(commands: readonly Described[], globals: readonly Option[]): strin
     '    return',
     '  fi',
     '  case $command:$operand in',
-    `    :*) COMPREPLY=($(compgen -W '${commands.map(({ name }) => name).join(' ')}' -- "$word")) ;;`,
+    `    :*) COMPREPLY=($(compgen -W '${outermost(commands)
+      .map(({ name }) => name)
+      .join(' ')}' -- "$word")) ;;`,
     ...operands,
     '  esac',
     '}',
@@ -194,7 +223,7 @@ function zsh(commands: readonly Described[], globals: readonly Option[]): string
     ...globals.map((option) => `    ${zshOption(option)}`),
     '  )',
     '  commands=(',
-    ...commands.map(({ name, summary }) => `    '${name}:${zshText(summary)}'`),
+    ...outermost(commands).map(({ name, summary }) => `    '${name}:${zshText(summary)}'`),
     '  )',
     "  _arguments -C $globals '1:command:->command' '*::argument:->argument' && return 0",
     '  # What stands before the command.',
@@ -202,7 +231,19 @@ function zsh(commands: readonly Described[], globals: readonly Option[]): string
     '  case $state in',
     "    command) _describe 'command' commands ;;",
     '    argument)',
-    '      case $words[1] in',
+    '      local command=$words[1]',
+    '      case $words[1]/$words[2] in',
+    `        ${within(commands)
+      .map(({ name }) => name)
+      .join('|')})`,
+    '          if ((CURRENT > 2)); then',
+    '            command=$words[1]/$words[2]',
+    '            shift words',
+    '            ((CURRENT--))',
+    '          fi',
+    '          ;;',
+    '      esac',
+    '      case $command in',
     ...cases.map((line) => `  ${line}`),
     '      esac',
     '      ;;',
@@ -232,7 +273,9 @@ function fishOption(option: Option, condition: string): string {
 }
 
 function fish(commands: readonly Described[], globals: readonly Option[]): string[] {
-  const all = commands.map(({ name }) => name).join(' ')
+  const all = outermost(commands)
+    .map(({ name }) => name)
+    .join(' ')
   return [
     '# fish completion for hermes',
     'function __hermes_topics',
@@ -255,12 +298,14 @@ function fish(commands: readonly Described[], globals: readonly Option[]): strin
     'end',
     'complete -c hermes -f',
     ...globals.map((option) => fishOption(option, '')),
-    ...commands.map(
+    ...outermost(commands).map(
       ({ name, summary }) =>
         `complete -c hermes -n 'not __fish_seen_subcommand_from ${all}' -a ${name} -d ${fishText(summary)}`,
     ),
-    ...commands.flatMap(({ name, options, operands }) => {
-      const condition = ` -n '__fish_seen_subcommand_from ${name}'`
+    ...commands.flatMap(({ name, inner, options, operands }) => {
+      const seen = name.split('/').map((one) => `__fish_seen_subcommand_from ${one}`)
+      if (inner.length > 0) seen.push(`not __fish_seen_subcommand_from ${inner.join(' ')}`)
+      const condition = ` -n '${seen.join('; and ')}'`
       const offers = operands.flatMap(({ kind }) =>
         kind === 'none' ? [] : [`complete -c hermes${condition}${fishOffer(kind)}`],
       )

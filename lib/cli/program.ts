@@ -14,6 +14,7 @@ import { registerPing } from './commands/ping.js'
 import { registerPub } from './commands/pub.js'
 import { registerRepair } from './commands/repair.js'
 import { registerReplay } from './commands/replay.js'
+import { registerSchema } from './commands/schema.js'
 import { registerServe } from './commands/serve.js'
 import { registerSub } from './commands/sub.js'
 import { registerTail } from './commands/tail.js'
@@ -29,6 +30,7 @@ const commands = [
   registerTail,
   registerTopics,
   registerInfo,
+  registerSchema,
   registerReplay,
   registerVerify,
   registerRepair,
@@ -140,8 +142,13 @@ function usageExit(session: Session, error: CommanderError, args: readonly strin
   const message = error.message.replace(/^error: /, '').replace('\n(Did you mean', ' (Did you mean')
   const text = `${message.charAt(0).toUpperCase()}${message.slice(1)}`.replace(/([^.)?])$/, '$1.')
   const code = error.code === 'commander.unknownOption' ? 'UNKNOWN_OPTION' : 'INVALID_ARGUMENT'
-  const command = program.commands.find((one) => args.includes(one.name()))
-  const page = command === undefined ? 'hermes --help' : `hermes ${command.name()} --help`
+  const page = ['hermes', ...namesIn(args, program), '--help'].join(' ')
   session.fail(new HermesError(code, `${text} See \`${page}\`.`))
   return 2
+}
+
+/** The command that was meant, from the outermost name on: `topics`, or `schema`, `check`. */
+function namesIn(args: readonly string[], parent: Command): string[] {
+  const found = parent.commands.find((one) => args.includes(one.name()))
+  return found === undefined ? [] : [found.name(), ...namesIn(args.slice(args.indexOf(found.name()) + 1), found)]
 }

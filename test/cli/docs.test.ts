@@ -29,18 +29,26 @@ test('docs/cli.md has the table of exit codes that the program uses', () => {
   }
 })
 
+/** All of them, also those within another one, with their names from the outermost on. */
+function everyCommand(parent = program(), outer = 'hermes'): { readonly path: string; readonly command: Command }[] {
+  return parent.commands.flatMap((command) => {
+    const path = `${outer} ${command.name()}`
+    return [{ path, command }, ...everyCommand(command, path)]
+  })
+}
+
 test('docs/cli.md names every command, and every option that is not only for help', () => {
-  const { commands, options } = program()
-  for (const command of commands) expect(page).toContain(`hermes ${command.name()}`)
-  for (const { long } of options) if (long !== '--version') expect(page).toContain(String(long))
+  const commands = everyCommand()
+  for (const { path } of commands) expect(page).toContain(path)
+  for (const { long } of program().options) if (long !== '--version') expect(page).toContain(String(long))
   const known = ['--delimiter', '--format', '--messages', '--rounds', '--only']
-  for (const { long } of commands.flatMap((command) => command.options)) {
+  for (const { long } of commands.flatMap(({ command }) => command.options)) {
     if (!known.includes(String(long))) expect(page).toContain(String(long))
   }
 })
 
 test('every command has a summary and a description, every option a description', () => {
-  for (const command of program().commands) {
+  for (const { command } of everyCommand()) {
     expect(command.summary()).not.toBe('')
     expect(command.description().length).toBeGreaterThan(command.summary().length)
     for (const { description } of command.options) expect(description).not.toBe('')
@@ -48,7 +56,7 @@ test('every command has a summary and a description, every option a description'
 })
 
 test('the default of an option that takes a time is shown as a time is written', () => {
-  const times = program().commands.flatMap((command) => command.options.filter(({ flags }) => flags.endsWith('<time>')))
+  const times = everyCommand().flatMap(({ command }) => command.options.filter(({ flags }) => flags.endsWith('<time>')))
   expect(times.length).toBeGreaterThan(8)
   for (const { flags, defaultValue, defaultValueDescription } of times) {
     if (defaultValue !== undefined) expect(defaultValueDescription, flags).toMatch(/^\d+(ms|s)$/)

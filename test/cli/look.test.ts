@@ -195,6 +195,19 @@ test('completion offers each command its own, files and folders where they belon
   expect(completed(stdout, ['hermes', 'pub', '--schema', 'q'])).toEqual(['quotes.csv'])
 })
 
+test('completion and help know the commands within another one', async () => {
+  place.file('old.json', '')
+  const { stdout } = await hermes(['completion', 'bash'])
+  expect(completed(stdout, ['hermes', 'schema', ''])).toEqual(['check'])
+  expect(completed(stdout, ['hermes', 'schema', 'check', 'o'])).toEqual(['old.json'])
+  expect(completed(stdout, ['hermes', 'schema', 'check', '--js'])).toEqual(['--json'])
+  expect(completed(stdout, ['hermes', 'sch'])).toEqual(['schema'])
+  expect((await hermes(['help', 'schema', 'check'])).stdout).toContain('Usage: hermes schema check')
+  const wrong = await hermes(['help', 'schema', 'chek'])
+  expect([wrong.code, wrong.stderr]).toEqual([2, expect.stringContaining("`hermes schema`. Did you mean 'check'?")])
+  expect((await hermes(['schema', 'check', 'one.json'])).stderr).toContain('See `hermes schema check --help`.')
+})
+
 test('completion offers the topics of a broker, and gives up on one that does not answer', async () => {
   await hermes(['pub', 'far', 'x', '--dir', 'served'])
   const { url } = await place.serve(['--dir', 'served'])

@@ -10,22 +10,31 @@ export function registerHelp(program: Command): void {
     .command('help')
     .summary('show the help of a command')
     .description('Shows what a command does, its options and examples; without a command, what there is.')
-    .argument('[command]')
-    .action((name: string | undefined) => {
-      if (name === undefined) return program.outputHelp()
-      const found = program.commands.find((one) => one.name() === name)
-      if (found !== undefined) return found.outputHelp()
-      const names = program.commands.map((one) => one.name())
-      const meant = likely(name, names)
-      const hint = meant === undefined ? `There are: ${names.join(', ')}.` : `Did you mean '${meant}'?`
-      throw new HermesError('INVALID_ARGUMENT', `There is no command '${name}'. ${hint}`, {
-        details: { command: name, ...(meant === undefined ? {} : { likely: meant }) },
-      })
+    .argument('[command...]')
+    .action((path: readonly string[]) => {
+      let command = program
+      for (const name of path) command = commandOf(command, name)
+      command.outputHelp()
     })
   withHelp(
     command,
     `
 hermes help
-hermes help replay`,
+hermes help replay
+hermes help schema check`,
   )
+}
+
+function commandOf(parent: Command, name: string): Command {
+  const found = parent.commands.find((one) => one.name() === name)
+  if (found !== undefined) return found
+  const names = parent.commands.map((one) => one.name())
+  const within = parent.parent === null ? '' : ` of \`hermes ${parent.name()}\``
+  if (names.length === 0)
+    throw new HermesError('INVALID_ARGUMENT', `There is no command '${name}'${within}.`, { details: { command: name } })
+  const meant = likely(name, names)
+  const hint = meant === undefined ? `There are: ${names.join(', ')}.` : `Did you mean '${meant}'?`
+  throw new HermesError('INVALID_ARGUMENT', `There is no command '${name}'${within}. ${hint}`, {
+    details: { command: name, ...(meant === undefined ? {} : { likely: meant }) },
+  })
 }
