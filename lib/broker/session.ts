@@ -175,6 +175,8 @@ export class Session implements OpeningSession {
   }
 
   inTurn<T>(work: () => T): Promise<T> {
+    // It has no more turns, and others may wait for what is to be done in this one.
+    if (this.#state === 'closed') return Promise.reject(new HermesError('CLOSED', 'The client has gone.'))
     return new Promise((resolve, reject) => {
       this.#jobs.push(() => {
         try {

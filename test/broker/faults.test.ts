@@ -4,13 +4,15 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { open, type Publisher, text } from '../../lib/index.js'
+import { open, type Publisher, type Subscriber, text } from '../../lib/index.js'
 import { BrokerProcess, type Fault, FaultyNetwork, pause, seeded } from './harness.js'
 
 const rounds = Number(process.env.HERMES_FAULT_ROUNDS ?? 4)
 const seed = Number(process.env.HERMES_FAULT_SEED ?? Date.now() % 100_000)
 const settings = { codec: text, segmentBytes: 1024 * 1024, maxPayloadBytes: 4096 }
 const reconnect = { minMs: 5, maxMs: 40 }
+/** Whoever gets nothing for so long, with everybody else done, never will. */
+const stallMs = 20_000
 
 let dir: string
 let broker: BrokerProcess
@@ -57,28 +59,51 @@ class Writer {
   }
 }
 
-async function readAll(count: number): Promise<string[]> {
+/** All that the log holds, each value at its sequence. */
+async function readAll(): Promise<string[]> {
   await using local = await open(dir)
+  const { nextSequence } = await local.info('t')
   const subscriber = await local.topic('t', settings).subscriber({ from: 'earliest' })
   const values: string[] = []
-  for await (const { value, sequence } of subscriber) {
-    values[sequence - 1] = value
-    if (subscriber.position > count) break
+  const until = performance.now() + stallMs
+  while (subscriber.position < nextSequence) {
+    const read = subscriber.poll((value, { sequence }) => {
+      values[sequence - 1] = value
+    })
+    if (read === 0 && performance.now() > until)
+      throw new Error(`The log says that it goes on to ${nextSequence}; reading it ends at ${subscriber.position}.`)
   }
   return values
 }
 
+/** Waits for as long as more comes. Fails with what has come, and what stands in the log, if nothing does. */
+async function seesAll(all: number, seen: readonly string[], subscriber: Subscriber<string, string>): Promise<void> {
+  const count = () => seen.reduce((sum) => sum + 1, 0)
+  let progress = { count: count(), at: performance.now() }
+  while (progress.count < all) {
+    await pause(10)
+    if (count() > progress.count) progress = { count: count(), at: performance.now() }
+    if (performance.now() - progress.at < stallMs) continue
+    const stored = (await readAll()).reduce((sum) => sum + 1, 0)
+    throw new Error(
+      `The subscriber stands still: of ${all} messages ${stored} are in the log, and it has seen ${progress.count}; ` +
+        `it is at ${subscriber.position}, ${subscriber.lag} behind. The broker says:\n${broker.log}`,
+    )
+  }
+}
+
 /** Acknowledged ⊆ stored at its sequence, nothing twice, each writer's order kept, and the subscriber saw the very log. */
 async function judge(writers: readonly Writer[], seen: readonly string[]): Promise<void> {
-  const stored = await readAll(seen.length)
-  expect(new Set(stored.filter((value) => value !== undefined)).size).toBe(
+  const stored = await readAll()
+  expect(new Set(stored.filter((value) => value !== undefined)).size, 'stored, each once').toBe(
     stored.filter((value) => value !== undefined).length,
   )
   for (const [index, writer] of writers.entries()) {
     expect(writer.failures).toEqual([])
     expect(writer.acknowledged.size).toBe(writer.sent)
     for (const [value, sequence] of writer.acknowledged) {
-      if (sequence !== 0) expect(stored[sequence - 1]).toBe(value)
+      if (sequence !== 0)
+        expect(stored[sequence - 1], `what the log holds at ${sequence} of ${stored.length}`).toBe(value)
     }
     const mine = stored.filter((value) => value?.startsWith(`w${index}:`))
     expect(mine).toEqual(Array.from({ length: writer.sent }, (_, n) => `w${index}:${n}`))
@@ -119,8 +144,7 @@ async function run(
   proxy.fault = 'none'
   await Promise.all(writers.map((writer) => writer.stop()))
   const all = writers.reduce((sum, writer) => sum + writer.sent, 0)
-  const until = performance.now() + 10_000
-  while (seen.filter((value) => value !== undefined).length < all && performance.now() < until) await pause(10)
+  await seesAll(all, seen, subscriber)
   await subscriber.close()
   await reading
   expect(faults).toEqual([])
@@ -206,8 +230,7 @@ describe(`under faults (seed ${seed})`, () => {
     }
     // Whatever was on its way has arrived by now, and the broker has noticed.
     await pause(100)
-    const { nextSequence } = await hermes.info('t')
-    const stored = await readAll(nextSequence - 1)
+    const stored = await readAll()
     for (const [n, count] of acknowledged.entries()) {
       const mine = stored.filter((value) => value.startsWith(`c${n}:`))
       expect(mine.length).toBeGreaterThanOrEqual(count)

@@ -106,3 +106,23 @@ it('the newest of many SEEKs is where a remote subscriber goes, in order with th
   expect(parseJson(third.body, 0, third.body.length)).toMatchObject({ sequence: 5 })
   stranger.socket.destroy()
 })
+
+it('clients that leave while their place is looked for hold up nobody who comes after', async () => {
+  await using broker = await serve({ dir, port: 0 })
+  const wanted = { ...settings, segmentBytes: undefined, create: false }
+  const subscribe = (channel: number) =>
+    jsonPacket(packetType.subscribe, channel, { topic: 't', settings: wanted, from: count / 2, credit: 100 })
+  const stranger = await Stranger.greeted(broker.port)
+  const rounds = 40
+  for (let round = 0; round < rounds; round++) {
+    // In line one behind the other, and cut off at any moment on the way.
+    const leaver = await Stranger.greeted(broker.port)
+    leaver.say(...Array.from({ length: 10 }, (_, channel) => subscribe(channel + 1)))
+    setTimeout(() => leaver.socket.destroy(), (round / rounds) * 8)
+    await leaver.gone()
+  }
+  stranger.say(subscribe(1))
+  const { body } = await stranger.hear(packetType.subscribed)
+  expect(parseJson(body, 0, body.length)).toMatchObject({ sequence: count / 2 })
+  stranger.socket.destroy()
+}, 60_000)
