@@ -5,6 +5,7 @@ import { withPlace } from '../place.js'
 import type { Session } from '../session.js'
 import { bytesText, table } from '../words.js'
 import { globalsOf, withHelp } from './common.js'
+import { registerMigrate } from './migrate.js'
 
 export function registerTopics(program: Command, session: Session): void {
   const command = program
@@ -31,6 +32,7 @@ hermes topics
 hermes topics --long
 hermes topics --json --dir /var/lib/market | jq -r .name`,
   )
+  registerMigrate(command, session)
 }
 
 /** Also lists what it can when one of the topics can't be read; then fails with the first failure. */
