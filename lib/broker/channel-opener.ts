@@ -9,7 +9,8 @@ import type { Delivering } from './deliveries.js'
 import { PublisherChannel } from './publisher-channel.js'
 import type { SessionHost, SessionPort } from './session-port.js'
 import { SubscriberChannel, type SubscriberHost } from './subscriber-channel.js'
-import type { BrokerTopic, Holder } from './topic.js'
+import type { BrokerTopic } from './topic.js'
+import type { Holder } from './topic-host.js'
 
 /** The session whose channels are opened. */
 export interface OpeningSession extends SubscriberHost {
@@ -45,15 +46,15 @@ export class ChannelOpener {
     await this.#inTopic(open.topic, { ...open.settings, growth }, async (topic) => {
       if (this.#isGone(channel)) return
       const shown = (holder: Holder) => this.#shownHolder(holder)
-      const inlet = await topic.enter(open.producer, open.exclusive, shown, (producer) => {
+      const publisher = await topic.enter(open.producer, open.exclusive, shown, (producer) => {
         const quota = this.#host.quota(topic, this.#session.rights as Rights)
         return new PublisherChannel(this.#session, channel, topic, producer, open.durability, quota)
       })
       try {
-        if (!(await this.#finishOpening(channel, inlet, topic, open))) await inlet.end(false)
+        if (!(await this.#finishOpening(channel, publisher, topic, open))) await publisher.end(false)
       } catch (error) {
         // Else it would keep its place, and an exclusive one the topic, with nobody there.
-        await inlet.end(false)
+        await publisher.end(false)
         throw error
       }
       this.#host.opening(open.topic, undefined)
@@ -70,12 +71,12 @@ export class ChannelOpener {
   /** Completes the opening of a publisher that has its place. False if nobody waits for it any more. */
   async #finishOpening(
     channel: number,
-    inlet: PublisherChannel,
+    publisher: PublisherChannel,
     topic: BrokerTopic,
     open: ReturnType<typeof parseOpenPublisher>,
   ): Promise<boolean> {
     if (this.#isGone(channel)) return false
-    const { producer } = inlet
+    const { producer } = publisher
     producer.trim(open.acked)
     if (open.durability === 'synced' && producer.runs.length > 0) {
       await new Promise<void>((resolve, reject) =>
@@ -83,14 +84,14 @@ export class ChannelOpener {
       )
     }
     // A newer one with the same id may have come meanwhile: then this one has been told.
-    if (inlet.hasEnded || this.#isGone(channel)) return false
+    if (publisher.hasEnded || this.#isGone(channel)) return false
     const { runs } = producer
     // Of a log that ends too early it can't be said what it still holds.
     const stored = producer.hasLost ? 0n : producer.stored
     producer.hasLost = false
     // What a power cut took away was acknowledged as written only; its numbers are not used again.
     if (open.acked > producer.stored) producer.stored = open.acked
-    this.#channels.add(channel, inlet)
+    this.#channels.add(channel, publisher)
     this.#session.send(
       jsonPacket(
         packetType.publisherOpened,
@@ -124,20 +125,20 @@ export class ChannelOpener {
   #startSubscriber(channel: number, topic: BrokerTopic, from: From, credit: number): void {
     if (this.#isGone(channel)) return
     this.#port.subscribed()
-    let outlet: SubscriberChannel
+    let subscriber: SubscriberChannel
     try {
-      outlet = new SubscriberChannel(this.#session, channel, topic, credit)
+      subscriber = new SubscriberChannel(this.#session, channel, topic, credit)
     } catch (error) {
       this.#port.unsubscribed()
       throw error
     }
-    this.#channels.add(channel, outlet)
+    this.#channels.add(channel, subscriber)
     try {
-      outlet.start(from)
+      subscriber.start(from)
     } catch (error) {
       this.#channels.remove(channel)
-      this.#session.forget(outlet)
-      void outlet.end()
+      this.#session.forget(subscriber)
+      void subscriber.end()
       throw error
     }
   }

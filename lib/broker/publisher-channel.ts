@@ -4,7 +4,9 @@ import { packetType, publishFlag, type Run } from '../wire/packet.js'
 import { ackPacket, u64Packet } from '../wire/packet-writer.js'
 import type { Producer } from './producers.js'
 import type { Quota } from './quotas.js'
-import type { BrokerTopic, Holder, Inlet } from './topic.js'
+import type { BrokerTopic } from './topic.js'
+import type { Holder } from './topic-host.js'
+import type { TopicPublisher } from './topic-publishers.js'
 
 /** How long an acknowledgement is kept for which nobody waits. */
 const patienceMs = 1
@@ -24,7 +26,7 @@ export interface ChannelHost {
 }
 
 /** A remote publisher. */
-export class PublisherChannel implements Inlet {
+export class PublisherChannel implements TopicPublisher {
   readonly kind = 'publisher'
   readonly topic: BrokerTopic
   readonly producer: Producer

@@ -15,7 +15,10 @@ import type { PublisherChannel } from './publisher-channel.js'
 import { Requests } from './requests.js'
 import type { SessionHost, SessionPort } from './session-port.js'
 import { SessionReports } from './session-reports.js'
-import type { BrokerTopic, Holder } from './topic.js'
+import type { BrokerTopic } from './topic.js'
+import type { Holder } from './topic-host.js'
+import { TurnJobs } from './turn-jobs.js'
+import { UnfinishedPacket } from './unfinished-packet.js'
 
 /** One client's conversation: bytes in, packets out, without a socket. Everything that comes in is taken for hostile until it's checked. */
 export class Session implements OpeningSession {
@@ -45,20 +48,22 @@ export class Session implements OpeningSession {
   readonly #news = new Set<BrokerTopic>()
   /** The answer to the PINGs that have come in this turn. */
   #pong: Buffer | undefined
-  /** What was begun elsewhere and is to be finished in a turn of this client's. */
-  readonly #jobs: (() => void)[] = []
+  readonly #jobs: TurnJobs
   readonly #pace = new Pace()
   /** A channel of whose batches too many wait for a sync: nothing is taken meanwhile. */
   #full: PublisherChannel | undefined
   /** A turn of this client's is under way. */
   #busy = false
-  /** When the packet began that is not whole yet. */
-  #unfinishedSince = 0
+  readonly #unfinished: UnfinishedPacket
 
   constructor(host: SessionHost, port: SessionPort) {
     this.#host = host
     this.#port = port
     this.#channels = new ChannelTable(host.settings.limits.maxChannels, () => port.later())
+    this.#jobs = new TurnJobs(
+      () => this.#state === 'open',
+      () => port.later(),
+    )
     this.#requests = new Requests(host)
     this.#opener = new ChannelOpener(host, port, this.#channels, this)
     this.#reports = new SessionReports(host, port, () => this.identity)
@@ -78,6 +83,7 @@ export class Session implements OpeningSession {
         setAside: (bytes) => port.setAside(bytes),
       },
     )
+    this.#unfinished = new UnfinishedPacket(this.#reader, host.settings.limits)
   }
 
   get isOpen(): boolean {
@@ -114,7 +120,7 @@ export class Session implements OpeningSession {
   resume(): void {
     this.#full = undefined
     // What was not read meanwhile could not come.
-    this.#unfinishedSince = performance.now()
+    this.#unfinished.restart()
     this.#port.later()
   }
 
@@ -143,7 +149,7 @@ export class Session implements OpeningSession {
     let taken = chunk.length
     try {
       if (this.#state === 'preamble') taken = this.#greet(chunk)
-      else if (this.#state !== 'closed') taken = this.#push(chunk)
+      else if (this.#state !== 'closed') taken = this.#unfinished.push(chunk)
     } catch (error) {
       this.refuse(error)
     }
@@ -162,47 +168,24 @@ export class Session implements OpeningSession {
   }
 
   #work(until: number): boolean {
-    for (let job = this.#jobs.shift(); job !== undefined; job = this.#jobs.shift()) {
-      job()
-      if (performance.now() >= until) break
-    }
+    this.#jobs.run(until)
     while (this.#state === 'open' && this.#channels.hasNext) {
       this.#channels.startNext()
       if (performance.now() >= until) break
     }
     if (this.#state === 'open') this.#deliveries.run()
-    return this.#jobs.length > 0 || this.#channels.hasNext
+    return !this.#jobs.isEmpty || this.#channels.hasNext
   }
 
   inTurn<T>(work: () => T): Promise<T> {
-    // It has no more turns, and others may wait for what is to be done in this one.
-    if (this.#state === 'closed') return Promise.reject(new HermesError('CLOSED', 'The client has gone.'))
-    return new Promise((resolve, reject) => {
-      this.#jobs.push(() => {
-        try {
-          if (this.#state !== 'open') throw new HermesError('CLOSED', 'The client has gone.')
-          resolve(work())
-        } catch (error) {
-          reject(error)
-        }
-      })
-      this.#port.later()
-    })
+    return this.#jobs.add(work)
   }
 
   #greet(chunk: Buffer): number {
     const taken = this.#preamble.take(chunk)
     if (!this.#preamble.isWhole) return taken
     this.#state = 'hello'
-    return taken + this.#push(chunk.subarray(taken))
-  }
-
-  #push(chunk: Buffer): number {
-    const began = this.#reader.isUnfinished
-    const taken = this.#reader.push(chunk)
-    if (this.#reader.isUnfinished && (!began || taken > this.#reader.pendingBytes))
-      this.#unfinishedSince = performance.now()
-    return taken
+    return taken + this.#unfinished.push(chunk.subarray(taken))
   }
 
   /** What a PUBLISH on the channel may have, before any of it is kept. */
@@ -235,8 +218,6 @@ export class Session implements OpeningSession {
       this.#pong = undefined
     }
   }
-
-  /* ---- packets ---- */
 
   #packet(type: number, channel: number, bytes: Buffer, start: number, end: number): void {
     if (this.#state === 'hello') {
@@ -377,17 +358,12 @@ export class Session implements OpeningSession {
     this.end()
   }
 
-  /* ---- time ---- */
-
   /** Called several times per heartbeat. */
   tick(now: number): void {
-    const { handshakeTimeoutMs, packetTimeoutMs } = this.#host.settings.limits
     if (this.#state === 'preamble' || this.#state === 'hello') return
-    const { unfinishedBytes, isUnfinished } = this.#reader
-    // A large packet may take longer.
-    const most = Math.max(packetTimeoutMs * Math.ceil(Math.max(1, unfinishedBytes) / (1024 * 1024)), handshakeTimeoutMs)
-    if (isUnfinished && this.takes && now - this.#unfinishedSince > most) {
-      this.refuse(new HermesError('TIMED_OUT', `The rest of a packet did not come within ${most} ms.`))
+    const lateMs = this.takes ? this.#unfinished.lateMs(now) : undefined
+    if (lateMs !== undefined) {
+      this.refuse(new HermesError('TIMED_OUT', `The rest of a packet did not come within ${lateMs} ms.`))
       return
     }
     this.#reader.release()
@@ -412,8 +388,7 @@ export class Session implements OpeningSession {
     if (this.#state === 'closed') return
     this.#state = 'closed'
     this.#reader.stop()
-    // They find that nobody is there, and let go of what they hold.
-    for (const job of this.#jobs.splice(0)) job()
+    this.#jobs.end()
     for (const channel of this.#channels.clear()) {
       const ending = channel.kind === 'publisher' ? channel.end(false) : channel.end()
       void ending.catch((error: unknown) => this.#reports.closeFailed(error))

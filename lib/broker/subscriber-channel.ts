@@ -2,13 +2,13 @@ import { HermesError } from '../base/errors.js'
 import type { From } from '../model/topic.js'
 import type { Deflater } from '../wire/compression.js'
 import type { Seek } from '../wire/messages.js'
-import { deliverHeadBytes, packetHeaderBytes, packetType, protocolError } from '../wire/packet.js'
+import { packetHeaderBytes, packetType, protocolError } from '../wire/packet.js'
 import { compressedPacket, deliverPacketHead, jsonPacket, u64Packet } from '../wire/packet-writer.js'
 import type { Delivering } from './deliveries.js'
 import type { LogTail } from './log-tail.js'
-import type { Outlet, OutletHost } from './outlets.js'
 import type { ChannelHost } from './publisher-channel.js'
 import type { BrokerTopic } from './topic.js'
+import type { SubscriberSender, TopicSubscriber } from './topic-subscribers.js'
 
 /** Frames of one DELIVER, in bytes, unless a single frame is larger. */
 const runBytes = 262_144
@@ -24,7 +24,7 @@ const removedLookMs = 1000
 /** A channel that gets on may hold what retention has removed for so many times longer than one that does not. */
 const patientTimes = 10
 
-export interface SubscriberHost extends ChannelHost, OutletHost {
+export interface SubscriberHost extends ChannelHost, SubscriberSender {
   /** Compresses what is sent; `undefined` where that was not agreed on. */
   readonly deflater: Deflater | undefined
   /** How long a channel that does not get on may hold what retention has removed. */
@@ -38,7 +38,7 @@ export interface SubscriberHost extends ChannelHost, OutletHost {
 }
 
 /** A remote subscriber. Its credit says how much may be under way to it; beyond that, it lags, and the log keeps what it has not seen. */
-export class SubscriberChannel implements Outlet, Delivering {
+export class SubscriberChannel implements TopicSubscriber, Delivering {
   readonly kind = 'subscriber'
   readonly topic: BrokerTopic
   readonly #host: SubscriberHost
@@ -71,7 +71,7 @@ export class SubscriberChannel implements Outlet, Delivering {
   start(from: From): void {
     this.#tail.seek(from)
     this.#tell()
-    this.topic.addOutlet(this)
+    this.topic.addSubscriber(this)
     this.pump()
   }
 
@@ -100,7 +100,7 @@ export class SubscriberChannel implements Outlet, Delivering {
     this.pump()
   }
 
-  note(): OutletHost {
+  note(): SubscriberSender {
     if (!this.#ended) this.#host.note(this)
     return this.#host
   }
@@ -237,14 +237,9 @@ export class SubscriberChannel implements Outlet, Delivering {
   async end(): Promise<void> {
     if (this.#ended) return
     this.#ended = true
-    this.topic.removeOutlet(this)
+    this.topic.removeSubscriber(this)
     this.#host.subscriberEnded()
     // The mapping goes once the last run is written.
     this.#tail.close()
   }
-}
-
-/** The largest packet of such a topic. */
-export function largestPacket(maxPayloadBytes: number): number {
-  return packetHeaderBytes + deliverHeadBytes + Math.max(runBytes, maxPayloadBytes + 40)
 }

@@ -5,7 +5,8 @@ import { RetryError } from '../wire/retry.js'
 import { openFilesLimit } from './descriptors.js'
 import type { Health } from './health.js'
 import type { BrokerSettings } from './options.js'
-import { BrokerTopic, type TopicHost } from './topic.js'
+import { BrokerTopic } from './topic.js'
+import type { TopicHost } from './topic-host.js'
 
 /** Bytes of one message in the largest topic that is served; a packet may hold one such. */
 export const mostPayloadBytes = 16 * 1024 * 1024
@@ -119,7 +120,7 @@ export class TopicTable {
         // Somebody else's settings may have been the reason.
         continue
       }
-      if (topic.hasEnded || !topic.checkPlace()) {
+      if (topic.hasEnded || !topic.checkFolder()) {
         this.#close(entry, topic, false)
         continue
       }
@@ -260,7 +261,7 @@ export class TopicTable {
     const topics = [...this.#entries.values()].flatMap(({ topic }) => (topic?.hasEnded === false ? [topic] : []))
     for (let at = 0; at < topics.length; at += mostLooks) {
       const some = topics.slice(at, at + mostLooks)
-      await Promise.all(some.map((topic) => topic.lookAtPlace()))
+      await Promise.all(some.map((topic) => topic.lookAtFolder()))
       for (const topic of some) {
         try {
           topic.tick()

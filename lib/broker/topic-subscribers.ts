@@ -7,22 +7,22 @@ const waitMs = 10_000
 /** After a look that failed. */
 const pauseMs = 100
 
-/** Who sends for one or more outlets. */
-export interface OutletHost {
-  /** Sends, now or in its turn, what there is for its outlets. Returns false if there was nothing. */
+/** Who sends for one or more subscribers. */
+export interface SubscriberSender {
+  /** Sends, now or in its turn, what there is for its subscribers. Returns false if there was nothing. */
   deliver(): boolean
 }
 
 /** What receives a topic's messages for a remote client. */
-export interface Outlet {
+export interface TopicSubscriber {
   /** There may be something for it. Returns who sends it. */
-  note(): OutletHost
+  note(): SubscriberSender
   /** The topic can't serve it any more. */
   fail(error: HermesError): void
 }
 
 /** The remote subscribers of a topic, and what finds out that there is something for them. */
-export class Outlets<One extends Outlet> {
+export class TopicSubscribers<One extends TopicSubscriber> {
   readonly #all = new Set<One>()
   readonly #spins: boolean
   readonly #makeTail: () => LogTail
@@ -48,13 +48,13 @@ export class Outlets<One extends Outlet> {
     yield* this.#all
   }
 
-  add(outlet: One): void {
-    this.#all.add(outlet)
+  add(subscriber: One): void {
+    this.#all.add(subscriber)
     if (this.#watch === 'off') this.#look()
   }
 
-  remove(outlet: One): void {
-    this.#all.delete(outlet)
+  remove(subscriber: One): void {
+    this.#all.delete(subscriber)
     if (this.#all.size === 0) this.#stopWatching()
   }
 
@@ -71,14 +71,14 @@ export class Outlets<One extends Outlet> {
   }
 
   #pumpOne(): boolean {
-    for (const outlet of this.#all) return outlet.note().deliver()
+    for (const subscriber of this.#all) return subscriber.note().deliver()
     return false
   }
 
   #pumpMany(): boolean {
-    // Each of them once, for all its outlets here.
-    const hosts = new Set<OutletHost>()
-    for (const outlet of this.#all) hosts.add(outlet.note())
+    // Each of them once, for all its subscribers here.
+    const hosts = new Set<SubscriberSender>()
+    for (const subscriber of this.#all) hosts.add(subscriber.note())
     let news = false
     for (const host of hosts) if (host.deliver()) news = true
     return news

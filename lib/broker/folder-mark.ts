@@ -9,7 +9,7 @@ export type Whereabouts = 'same' | 'control-replaced' | 'removed'
  * Tells whether a topic's folder is still the one that was opened. The open log maps its `control` file, so nothing else gets that
  * inode's number meanwhile: the same number on the same device is the same file.
  */
-export class PlaceMark {
+export class FolderMark {
   readonly #control: string
   readonly #description: string
   readonly #controlIs: string
