@@ -5,8 +5,8 @@
 #include <string>
 
 #include "core/log/log.h"
+#include "core/log/membership.h"
 #include "core/platform/clock.h"
-#include "core/platform/fork_guard.h"
 
 namespace hermes {
 
@@ -74,15 +74,14 @@ class Appender {
   /// Takes what closing needs to note that the topic was left in order, without waiting. False if another participant has it for a moment, or
   /// was stopped while it had.
   bool prepare_to_close();
-  /// Gives the slot back. Idempotent; afterwards appends return kClosed. Waits up to `patience_ms` for what prepare_to_close() takes.
-  Status close(uint32_t patience_ms = kClosePatienceMs);
+  /// Gives the slot back. Idempotent; afterwards appends return kClosed. Waits up to `timeout_ms` for what prepare_to_close() takes.
+  Status close(uint32_t timeout_ms = kCloseTimeoutMs);
 
  private:
   /// Whoever can't have the lock by then leaves a little more for the next one to check.
-  static constexpr uint32_t kClosePatienceMs = 100;
+  static constexpr uint32_t kCloseTimeoutMs = 100;
   explicit Appender(std::shared_ptr<Log> log);
   Status join(const Options& options, RecoveryReport* report);
-  Status take_slot(bool alone);
   Status find_end(bool alone);
   Status is_followed(bool* followed);
   Status damaged() const;
@@ -116,11 +115,10 @@ class Appender {
   bool under_pressure_ = false;
   bool closed_ = false;
   FastClock clock_;
-  ForkGuard fork_guard_;
 
   std::shared_ptr<Log> log_;
   std::shared_ptr<Segment> segment_;
-  LockFile locks_;
+  Membership membership_;
   Status last_error_;
 };
 
