@@ -44,7 +44,7 @@ export const errorCodes = [
   'CONNECTION_FAILED', // no connection to the broker, or it was lost and retrying was given up
   'PROTOCOL', // the other side sent what the protocol does not know
   'UNAUTHORIZED', // no token, a wrong one, or one without the right
-  'FENCED', // a newer connection took this publisher's place
+  'FENCED', // a newer connection took this publisher over
   'LIMIT', // one of the broker's limits
   'SLOW_CONSUMER', // the client took nothing of what was sent to it
 ] as const

@@ -59,7 +59,7 @@ export class Access {
    */
   identify(token: string | undefined, certificate: string | undefined): Rights {
     if (this.isOpen) return allRights
-    // Digests have equal lengths, so neither the length nor the place of the first difference shows in the time.
+    // Digests have equal lengths, so neither the length nor the position of the first difference shows in the time.
     const digest = sha256(token ?? '')
     let found: Rights | undefined
     for (const one of this.#known) {

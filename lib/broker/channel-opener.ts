@@ -24,7 +24,7 @@ export interface OpeningSession extends SubscriberHost {
   forget(channel: Delivering): void
 }
 
-/** Opens the publishers and subscribers of one client: its rights, the topic, the place in it, and the answer. */
+/** Opens the publishers and subscribers of one client: its rights, the topic, the position in it, and the answer. */
 export class ChannelOpener {
   readonly #host: SessionHost
   readonly #port: SessionPort
@@ -53,7 +53,7 @@ export class ChannelOpener {
       try {
         if (!(await this.#finishOpening(channel, publisher, topic, open))) await publisher.end(false)
       } catch (error) {
-        // Else it would keep its place, and an exclusive one the topic, with nobody there.
+        // Else it would keep its slot, and an exclusive one the topic, without a client.
         await publisher.end(false)
         throw error
       }
@@ -68,7 +68,7 @@ export class ChannelOpener {
     return `'${identity}' at ${address}`
   }
 
-  /** Completes the opening of a publisher that has its place. False if nobody waits for it any more. */
+  /** Completes the opening of a publisher that was let in. False if nobody waits for it any more. */
   async #finishOpening(
     channel: number,
     publisher: PublisherChannel,

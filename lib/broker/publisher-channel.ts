@@ -9,7 +9,7 @@ import type { Holder } from './topic-host.js'
 import type { TopicPublisher } from './topic-publishers.js'
 
 /** How long an acknowledgement is kept for which nobody waits. */
-const patienceMs = 1
+const ackDelayMs = 1
 /** Batches of one channel that wait for a sync, and entries of one ACK. */
 const mostUnsynced = 8192
 const mostAcks = 2048
@@ -39,7 +39,7 @@ export class PublisherChannel implements TopicPublisher {
   /** Somebody waits for them. */
   #urgent = false
   /** Nobody waits for the newest of them. */
-  #newestIsPatient = false
+  #newestIsDeferrable = false
   #timer: NodeJS.Timeout | undefined
   #ended = false
   /** Of a `synced` channel: taken, and not on stable storage yet. */
@@ -68,25 +68,25 @@ export class PublisherChannel implements TopicPublisher {
     this.#quota = quota
   }
 
-  /** It was told so: its place is taken, or it was closed. Nothing more is taken from it. */
+  /** Another connection has taken it over, or it was closed: nothing more is taken from it. */
   get hasEnded(): boolean {
     return this.#ended
   }
 
-  /** Takes a PUBLISH. Call `settle` once everything that has arrived was taken. */
+  /** Takes a PUBLISH. Call `acknowledge` once everything that has arrived was taken. */
   publish(bytes: Buffer, start: number, end: number): void {
     this.#quota?.check(end - start)
     const { stored } = this.producer
     const run = this.topic.ingest(this.producer, bytes, start, end)
     // (not what comes again)
     if (this.producer.stored > stored) this.#quota?.add(end - start)
-    const patient = (bytes.readUInt32LE(start + 12) & publishFlag.patient) !== 0
-    if (!patient) this.#urgent = true
+    const deferrable = (bytes.readUInt32LE(start + 12) & publishFlag.deferrable) !== 0
+    if (!deferrable) this.#urgent = true
     if (this.durability === 'written') {
       // It tells of all that came before it: of those for which nobody waits the newest is enough.
-      if (patient && this.#newestIsPatient && this.#acks.length > 0) this.#acks.pop()
+      if (deferrable && this.#newestIsDeferrable && this.#acks.length > 0) this.#acks.pop()
       this.#acks.push(run)
-      this.#newestIsPatient = patient
+      this.#newestIsDeferrable = deferrable
     } else {
       this.#unsynced.push(run)
     }
@@ -129,7 +129,7 @@ export class PublisherChannel implements TopicPublisher {
   }
 
   /** Acknowledges what was taken: at once, or a little later if that is all the same to the client. */
-  settle(): void {
+  acknowledge(): void {
     this.#syncAll()
     if (this.#urgent) {
       this.flush()
@@ -137,7 +137,7 @@ export class PublisherChannel implements TopicPublisher {
       this.#timer = setTimeout(() => {
         this.#timer = undefined
         this.flush()
-      }, patienceMs)
+      }, ackDelayMs)
     }
   }
 

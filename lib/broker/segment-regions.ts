@@ -44,7 +44,7 @@ export class SegmentRegions implements SharedSegments {
     try {
       if (holder.seek(at.sequence)?.segment === at.segment) buffer = holder.region()
     } catch {
-      // (the place may be just behind the end, or removed: then the reader maps its segment by itself)
+      // (the position may be just behind the end, or removed: then the reader maps its segment by itself)
     }
     if (buffer === null) {
       holder.close()

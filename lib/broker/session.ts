@@ -208,7 +208,7 @@ export class Session implements OpeningSession {
       this.#news.clear()
     }
     if (this.#touched.size > 0) {
-      for (const channel of this.#touched) channel.settle()
+      for (const channel of this.#touched) channel.acknowledge()
       this.#touched.clear()
     }
     if (this.#pong !== undefined) {

@@ -22,7 +22,7 @@ const deflatedRunBytes = 65_536
 const removedLookMs = 1000
 
 /** A channel that gets on may hold what retention has removed for so many times longer than one that does not. */
-const patientTimes = 10
+const movingTimes = 10
 
 export interface SubscriberHost extends ChannelHost, SubscriberSender {
   /** Compresses what is sent; `undefined` where that was not agreed on. */
@@ -46,9 +46,9 @@ export class SubscriberChannel implements TopicSubscriber, Delivering {
   readonly #tail: LogTail
   #credit: number
   #epoch = 0
-  /** What to go to once nothing of the old place is being written any more. */
+  /** What to go to once nothing from the old position is being written any more. */
   #seeking: Seek | undefined
-  /** To find that place takes a while. */
+  /** The position is being looked for. */
   #preparing = false
   #toldTail = 0
   #ended = false
@@ -218,8 +218,7 @@ export class SubscriberChannel implements TopicSubscriber, Delivering {
       this.#movedSince = now
     }
     const { removedSegmentMs } = this.#host
-    if (now - this.#movedSince <= removedSegmentMs && now - this.#removedSince <= patientTimes * removedSegmentMs)
-      return
+    if (now - this.#movedSince <= removedSegmentMs && now - this.#removedSince <= movingTimes * removedSegmentMs) return
     throw new HermesError(
       'BEHIND_RETENTION',
       `Retention has removed sequence ${sequence} of '${this.topic.name}', and the subscriber has not read on in time. ` +

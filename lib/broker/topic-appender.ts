@@ -6,7 +6,7 @@ import { closeAppender } from '../store/native-log.js'
 import type { TopicLog } from '../store/topic-log.js'
 import { protocolError } from '../wire/packet.js'
 
-/** The place in a topic's log that all its remote publishers share. Open while there are any, so that others may have the topic to themselves. */
+/** The native appender that all remote publishers of a topic share. Open while there are any, so that others may have the topic to themselves. */
 export class TopicAppender {
   readonly #log: TopicLog
   readonly #scratch = new IngestScratch()

@@ -70,7 +70,7 @@ export class TopicPublishers {
   }
 
   /**
-   * Lets a remote publisher in. A publisher of the same id that is still there loses its place: its connection is dead or will be.
+   * Lets a remote publisher in. A publisher of the same id that is still there is ended: its connection is dead or will be.
    *
    * @param shown what it may know of those who hold the topic, if it can't be let in
    * @throws HermesError `EXCLUSIVE_HELD`, `TOO_MANY_PUBLISHERS`, `CORRUPT`, `LIMIT`, …

@@ -101,7 +101,7 @@ export class TopicSubscribers<One extends TopicSubscriber> {
     try {
       this.#watcher ??= this.#makeTail()
       this.#watcher.seek('latest')
-      // What came before the watcher's place is sent now, and what comes behind it wakes us.
+      // What came before the watcher's position is sent now, and what comes behind it wakes us.
       this.pump()
       await this.#watcher.wait(waitMs)
     } catch (error) {

@@ -43,7 +43,7 @@ interface Entry {
   closing: Promise<void> | undefined
 }
 
-/** The topics that a broker has open. A topic that nobody uses is closed after a while, or earlier if others need its place. */
+/** The topics that a broker has open. A topic that nobody uses is closed after a while, or earlier if there are as many as may be open. */
 export class TopicTable {
   readonly #entries = new Map<string, Entry>()
   readonly #host: TopicHost

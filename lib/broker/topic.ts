@@ -157,7 +157,7 @@ export class BrokerTopic {
       return false
     }
     const message = `The folder of topic '${this.name}' was removed or replaced while it was open.`
-    // A publisher goes on in the new topic with what was not acknowledged in the old one. A subscriber's place is gone.
+    // A publisher goes on in the new topic with what was not acknowledged in the old one. A subscriber's position is gone.
     this.#retire(new RetryError('NOT_FOUND', message, { details }), new HermesError('NOT_FOUND', message, { details }))
     return false
   }
@@ -282,7 +282,7 @@ export class BrokerTopic {
     return new LogTail(this.#log, this.#regions)
   }
 
-  /** Calls `seek`, which takes a tail to this place, once that will not take long. */
+  /** Calls `seek`, which takes a tail to this position, once that will not take long. */
   whenFindable<T>(target: From | 'damage', seek: () => T): T | Promise<T> {
     return this.#seeks.run(target, seek)
   }

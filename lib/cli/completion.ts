@@ -174,7 +174,7 @@ function bash(commands: readonly Described[], globals: readonly Option[]): strin
   ]
 }
 
-/** For use between single quotes, in a place where zsh gives brackets and colons a meaning. */
+/** For use between single quotes, where zsh gives brackets and colons a meaning. */
 function zshText(text: string): string {
   return text.replace(/'/g, "'\\''").replace(/[[\]:]/g, '\\$&')
 }

@@ -2,7 +2,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { type ErrorCode, HermesError } from '../base/errors.js'
 import type { Publisher } from '../client/publisher.js'
 import type { Session } from './session.js'
-import { counted } from './words.js'
+import { counted } from './text-format.js'
 
 /** After this many messages the event loop gets a turn, so that signals are seen. */
 const messagesPerTurn = 4096
@@ -16,7 +16,7 @@ export class Feed {
   readonly #batch: number
   readonly #signal: AbortSignal
   #values: unknown[] = []
-  #places: string[] = []
+  #origins: string[] = []
   #sinceTurn = 0
 
   /** @param batch how many values become visible together; 1 for one by one */
@@ -29,22 +29,22 @@ export class Feed {
   /**
    * Takes a value. Await what is returned, if anything, before the next one.
    *
-   * @param place where the value comes from, for messages: `line 12`
+   * @param origin where the value comes from, for messages: `line 12`
    */
-  add(value: unknown, place: string): Promise<void> | undefined {
+  add(value: unknown, origin: string): Promise<void> | undefined {
     this.#sinceTurn++
     if (this.#batch === 1) {
       let roomy: boolean
       try {
         roomy = this.#publisher.publish(value)
       } catch (error) {
-        throw at(place, error)
+        throw at(origin, error)
       }
       this.published++
       return this.#breath(roomy)
     }
     this.#values.push(value)
-    this.#places.push(place)
+    this.#origins.push(origin)
     return this.#values.length < this.#batch ? undefined : this.flush()
   }
 
@@ -52,9 +52,9 @@ export class Feed {
   flush(): Promise<void> | undefined {
     if (this.#values.length === 0) return undefined
     const values = this.#values
-    const places = this.#places
+    const origins = this.#origins
     this.#values = []
-    this.#places = []
+    this.#origins = []
     let taken = 0
     const counting = function* (): Iterable<unknown> {
       for (const value of values) {
@@ -67,7 +67,7 @@ export class Feed {
       roomy = this.#publisher.publishBatch(counting())
     } catch (error) {
       this.#salvage(values.slice(0, taken - 1), error)
-      throw at(places[taken - 1] as string, error)
+      throw at(origins[taken - 1] as string, error)
     }
     this.published += values.length
     return this.#breath(roomy)
@@ -114,11 +114,11 @@ export async function feeding(session: Session, feed: Feed, work: () => Promise<
   }
 }
 
-/** The error with the place of the value in front of its message. */
-export function at(place: string, error: unknown): unknown {
+/** The error with the origin of the value in front of its message. */
+export function at(origin: string, error: unknown): unknown {
   if (!(error instanceof HermesError)) return error
-  return new HermesError(error.code, `${place}: ${error.message}`, {
+  return new HermesError(error.code, `${origin}: ${error.message}`, {
     cause: error,
-    details: { ...error.details, place },
+    details: { ...error.details, origin },
   })
 }

@@ -1,7 +1,7 @@
 import { statfs } from 'node:fs/promises'
 import { cpus, release, totalmem } from 'node:os'
 import { version } from '../base/version.js'
-import { bytesText } from './words.js'
+import { bytesText } from './text-format.js'
 
 /** What stands beside every figure that is measured. */
 export interface Machine {

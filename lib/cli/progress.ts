@@ -1,5 +1,5 @@
 import type { Session } from './session.js'
-import { grouped } from './words.js'
+import { grouped } from './text-format.js'
 
 const barWidth = 24
 const drawEveryMs = 100

@@ -4,7 +4,7 @@ import type { Publisher } from '../client/publisher.js'
 import type { Status } from '../placement/remote/options.js'
 import { isBroker, openPlace } from './place.js'
 import type { Session } from './session.js'
-import { counted } from './words.js'
+import { counted } from './text-format.js'
 
 /** A command that was asked to stop waits so long for acknowledgements that are under way. */
 const stopTimeoutMs = 2000

@@ -1,7 +1,7 @@
 import type { Handler } from '../client/handler.js'
 import type { Format } from './format.js'
 import { type Session, visible } from './session.js'
-import { timestampText } from './words.js'
+import { timestampText } from './text-format.js'
 
 /** A handler that prints each message: its value, with its sequence and time if asked, or a JSON object. */
 export function printer(session: Session, format: Format, meta: boolean): Handler<unknown> {

@@ -46,7 +46,7 @@ export class Publisher<In> implements AsyncDisposable {
   readonly #closeBound = new CloseBound()
   #closed = new Deferred<void>()
   /** What close() waits for. */
-  readonly #settled: Durability
+  readonly #closeDurability: Durability
   readonly #syncAbility: Ability
   /** Of a `synced` publisher: all before and with this one are known to be synced; `undefined` before the first message. */
   #synced: number | undefined
@@ -59,12 +59,12 @@ export class Publisher<In> implements AsyncDisposable {
     codec: Codec<In, unknown, unknown>,
     port: PublisherPort,
     durability: Durability,
-    settled: Durability,
+    closeDurability: Durability,
     syncAbility: Ability,
   ) {
     this.topic = topic
     this.durability = durability
-    this.#settled = settled
+    this.#closeDurability = closeDurability
     this.#syncAbility = syncAbility
     this.#codec = codec
     this.#port = port
@@ -232,7 +232,7 @@ export class Publisher<In> implements AsyncDisposable {
   }
 
   /**
-   * Waits until everything has reached the publisher's durability (with `syncIntervalMs`: `synced`), then gives its place back. Never waits longer
+   * Waits until everything has reached the publisher's durability (with `syncIntervalMs`: `synced`), then gives its slot back. Never waits longer
    * than `timeoutMs`: without a connection to the broker, what is not acknowledged is given up then. Idempotent; a later call may shorten the wait.
    *
    * @throws HermesError `TIMED_OUT`, `ABORTED`: the publisher is closed all the same, and `details.unacknowledged` says of how many messages it
@@ -267,7 +267,7 @@ export class Publisher<In> implements AsyncDisposable {
     const { signal } = this.#closeBound
     let missing = 0
     try {
-      await this.#reached(this.#port.ticket, this.#settled, signal)
+      await this.#reached(this.#port.ticket, this.#closeDurability, signal)
     } catch (error) {
       missing = this.unacknowledged
       throw signal.aborted && error instanceof HermesError && error.code === 'ABORTED'

@@ -40,7 +40,7 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
   readonly topic: string
   readonly wait: Wait
   readonly #codec: Codec<never, Out, View>
-  /** Another one takes its place when a topic that was waited for is there. */
+  /** Replaced by another one when a topic that was waited for is there. */
   #port: SubscriberPort
   readonly #reader: Reader<View>
   readonly #cursor: MessageCursor

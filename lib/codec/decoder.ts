@@ -336,7 +336,7 @@ export class Decoder<Out, View = Out> {
   }
 }
 
-/** The next place where a frame could begin, or the end. */
+/** The next offset where a frame could begin, or the end. */
 function nextCandidate(bytes: Uint8Array, from: number): number {
   const found = bytes.indexOf(firstMagicByte, from)
   return found < 0 ? bytes.length : found

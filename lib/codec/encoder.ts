@@ -44,7 +44,7 @@ export class Encoder<In> {
   readonly #maxPayload: number
   readonly #timestamp: 'wall' | 'none' | (() => bigint)
   #length = 0
-  /** While a value is encoded, or its timestamp asked for: the caller's code, which must not move the place of the frame. */
+  /** While a value is encoded, or its timestamp asked for: the caller's code, which must not move the frame. */
   #busy = false
   #sequence: number
   #low = 0

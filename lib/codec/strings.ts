@@ -12,9 +12,9 @@ const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 const fromCodes = String.fromCharCode
 
 /** Up to here a loop over characters beats TextEncoder. */
-const shortWrite = 32
+const shortWriteBytes = 32
 /** Up to here building from character codes beats TextDecoder. */
-const shortRead = 16
+const shortReadBytes = 16
 
 /** The string does not fit below the limit. */
 export const tooLong = -1
@@ -33,7 +33,7 @@ export function writeUtf8(bytes: Uint8Array, offset: number, limit: number, text
   const length = text.length
   // No character takes less than a byte. This also keeps encodeInto from working on what can't fit.
   if (length > limit - offset) return tooLong
-  if (length <= shortWrite) {
+  if (length <= shortWriteBytes) {
     let index = 0
     for (; index < length; index++) {
       const code = text.charCodeAt(index)
@@ -49,7 +49,7 @@ export function writeUtf8(bytes: Uint8Array, offset: number, limit: number, text
 
 /** Reads UTF-8. Throws a TypeError with code ERR_ENCODING_INVALID_ENCODED_DATA for bytes that are none. */
 export function readUtf8(bytes: Uint8Array, offset: number, length: number): string {
-  if (length <= shortRead && isAscii(bytes, offset, length)) return shortAscii(bytes, offset, length)
+  if (length <= shortReadBytes && isAscii(bytes, offset, length)) return shortAscii(bytes, offset, length)
   return decoder.decode(bytes.subarray(offset, offset + length))
 }
 
@@ -59,7 +59,7 @@ export function isAscii(bytes: Uint8Array, offset: number, length: number): bool
   return all < 128
 }
 
-/** At most `shortRead` characters, which the caller has seen to be ASCII. */
+/** At most `shortReadBytes` characters, which the caller has seen to be ASCII. */
 function shortAscii(b: Uint8Array, at: number, length: number): string {
   if (length > 8) return shortAscii(b, at, 8) + shortAscii(b, at + 8, length - 8)
   const code = (index: number): number => b[at + index] as number
@@ -149,7 +149,7 @@ function readLongAscii(data: DataView, bytes: Uint8Array, offset: number, size: 
   data.getUint8(offset)
   const length = trimmed(bytes, offset, size)
   if (!isAscii(bytes, offset, length)) throw notAscii()
-  if (length <= shortRead) return unbroken(shortAscii(bytes, offset, length))
+  if (length <= shortReadBytes) return unbroken(shortAscii(bytes, offset, length))
   return unbroken(decoder.decode(bytes.subarray(offset, offset + length)))
 }
 

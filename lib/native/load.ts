@@ -75,7 +75,7 @@ type Outcome =
   /** @param isDefect one that is present, or was named, and can't be used: to be told, not to be passed over */
   | { readonly addon: undefined; readonly error: HermesError; readonly isDefect: boolean }
 
-/** An addon of other sources than these files would read arguments, and write results, in the wrong places. */
+/** An addon of other sources than these files would read arguments, and write results, at the wrong offsets. */
 function checked(addon: NativeAddon): NativeAddon {
   const difference = scratchDifference(addon.constants?.scratch)
   if (difference !== undefined) throw new Error(`it is of another version of hermes-mq: ${difference}`)

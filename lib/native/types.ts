@@ -217,7 +217,7 @@ export interface NativeAppender {
   /** Resolves with the sequence before which everything is on stable storage: above the one asked for. */
   sync(sequence: number): Promise<number>
   /** To be awaited before `close`: a sync, if this is the last publisher and a reboot would leave too much to be checked. */
-  settle(): Promise<number> | undefined
+  closeSync(): Promise<number> | undefined
   /** Throws what ended interval syncing. */
   checkInterval(): void
   /** False if others are in the way for a moment: better try again before `close`, which does not wait. */
@@ -248,7 +248,7 @@ export interface NativeReader {
 
 /** Who holds what of a topic. */
 export interface NativeParticipants {
-  /** Publishers that took a place and did not give it back: open ones, and dead ones whose claims nobody has dealt with. */
+  /** Publishers that took a slot and did not give it back: open ones, and dead ones whose claims nobody has dealt with. */
   readonly slots: readonly {
     readonly slot: number
     readonly pid: number

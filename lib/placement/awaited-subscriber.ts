@@ -119,7 +119,7 @@ export class AwaitedSubscriber implements SubscriberPort {
         return
       }
       if (!isEmpty(port)) {
-        this.#settle(port)
+        this.#become(port)
       } else {
         this.#candidate = port
         this.#revision = revision
@@ -143,7 +143,7 @@ export class AwaitedSubscriber implements SubscriberPort {
     }
   }
 
-  #settle(port: SubscriberPort): void {
+  #become(port: SubscriberPort): void {
     this.opened = port
     this.#candidate = undefined
     this.#forget()
@@ -164,7 +164,7 @@ export class AwaitedSubscriber implements SubscriberPort {
     const found = candidate.fetch(limit)
     if (found > 0) {
       this.#awaited.check()
-      this.#settle(candidate)
+      this.#become(candidate)
       return found
     }
     const now = performance.now()

@@ -112,7 +112,7 @@ export interface PublisherPort {
   receipt(signal: AbortSignal | undefined): Stamp | Promise<Stamp>
   /** Resolves once everything up to this ticket has reached `durability`. */
   reached(ticket: number, durability: Durability, signal: AbortSignal | undefined): Promise<void>
-  /** Gives the publisher's place back. Once the signal fires, without waiting for anyone's confirmation. */
+  /** Gives the publisher's slot back. Once the signal fires, without waiting for anyone's confirmation. */
   close(signal?: AbortSignal): Promise<void>
 }
 
@@ -126,7 +126,7 @@ export interface SubscriberPort {
   end: number
   /** Expected at `offset`. */
   sequence: number
-  /** The port that takes this one's place from now on, where the topic had to be waited for. */
+  /** The port to be used instead of this one from now on, where the topic had to be waited for. */
   readonly opened?: SubscriberPort | undefined
   /** True where messages arrive only between turns of the event loop (TCP): to spin in place would wait in vain. */
   readonly arrivesByTurn?: boolean

@@ -65,7 +65,7 @@ export class MpmcRing<In, Out = In, View = Out> {
     return memory.attempt(() => new MpmcRing(memory, codec))
   }
 
-  /** Joins a ring. Throws as `SpscRing.attach`, and `TOO_MANY_PUBLISHERS` if every participant's place is taken. */
+  /** Joins a ring. Throws as `SpscRing.attach`, and `TOO_MANY_PUBLISHERS` if all participants' entries are taken. */
   static attach(
     handle: RingHandle | string,
     options?: MpmcRingAttachOptions<Uint8Array, Uint8Array, Uint8Array>,
@@ -195,7 +195,7 @@ export class MpmcRing<In, Out = In, View = Out> {
     this.#finishWrite(this.#slots.written, 0)
   }
 
-  /** Gives the claim up. Its place is skipped by consumers. */
+  /** Gives the claim up. Its slot is skipped by consumers. */
   abort(): void {
     if (this.#encoding) throw busy()
     if (this.#writing) this.#finishWrite(this.#slots.written, nobody)
@@ -291,7 +291,7 @@ export class MpmcRing<In, Out = In, View = Out> {
 
   /**
    * Ends the ring for everybody: nothing is pushed after this, what is in it is still delivered, then consumers get `ended`. Closing all
-   * producers does not end the ring. Needs a free place, like a push: false if the ring is full; wait for room and call again.
+   * producers does not end the ring. Needs a free slot, like a push: false if the ring is full; wait for room and call again.
    *
    * @throws HermesError `CLOSED` if the ring has ended or this participant has closed, `BUSY` from code that an encode runs
    */

@@ -19,7 +19,7 @@ export interface RingHandle {
   readonly byteLength: number
 }
 
-export interface ImageSettings {
+export interface RingMemorySettings {
   readonly kind: RingKind
   readonly itemBytes: number
   readonly capacity: number
@@ -62,7 +62,7 @@ export class RingMemory {
       bytes: new Uint8Array(handle.buffer, handle.byteOffset, bytes),
       data: new DataView(handle.buffer, handle.byteOffset, bytes),
     }
-    // Copied here: whatever happens to the header later, no place outside the ring is reached.
+    // Copied here: whatever happens to the header later, nothing outside the ring is reached.
     this.itemBytes = data.getUint32(header.itemSize, true)
     this.slotBytes = data.getUint32(header.slotSize, true)
     this.capacity = data.getUint32(header.capacity, true)
@@ -71,7 +71,7 @@ export class RingMemory {
   }
 
   /** Makes a ring in a SharedArrayBuffer of its own, or in a file if it has a name; a ring of that name which is there already is opened. */
-  static create(settings: ImageSettings): RingMemory {
+  static create(settings: RingMemorySettings): RingMemory {
     const { kind, itemBytes, capacity, name } = settings
     if (!layout.capacityFits(kind, capacity)) {
       const least = kind === 'bytes' ? 64 : 2

@@ -116,6 +116,6 @@ export function busy(): HermesError {
 export function peerDead(who: string): HermesError {
   return new HermesError(
     'PEER_DEAD',
-    `The ring's ${who} died. What it had published was delivered; a successor may attach in its place.`,
+    `The ring's ${who} died. What it had published was delivered; a successor may attach.`,
   )
 }

@@ -166,31 +166,31 @@ export class SlotQueue {
   }
 
   /** Resolves the claim in `seen` if its owner is dead. True if the slot may have changed. */
-  #resolve(slot: number, place: number, seen: number): boolean {
+  #resolve(slot: number, at: number, seen: number): boolean {
     const owner = seen & 255
     if (owner === 0 || owner > this.#memory.participants) return false
     if (stateOf(this.#words, owner - 1) !== participantStates.dead) return false
-    this.#resolveClaim(slot, place, seen)
+    this.#resolveClaim(slot, at, seen)
     return true
   }
 
-  #resolveClaim(slot: number, place: number, seen: number): void {
+  #resolveClaim(slot: number, at: number, seen: number): void {
     const turn = seen >>> 8
     const reading = (turn & 1) !== 0
     const index = reading ? word.consumerIndex : word.producerIndex
     const position = Atomics.load(this.#words, index)
     // The index must be past a position before the position's word goes on.
-    if ((position & this.#mask) === place && turnOf(position, this.#shift) === (turn & ~1)) this.#pass(index, position)
+    if ((position & this.#mask) === at && turnOf(position, this.#shift) === (turn & ~1)) this.#pass(index, position)
     const next = reading ? ((turn + 1) & this.#turns) << 8 : ((turn + 1) << 8) | nobody
     if (Atomics.compareExchange(this.#words, slot, seen, next) === seen) Atomics.add(this.#words, word.voided, 1)
   }
 
   /** Resolves what a dead participant left, whose number another one takes over. */
   resolveAllOf(owner: number): void {
-    for (let place = 0; place <= this.#mask; place++) {
-      const slot = this.#slot(place)
+    for (let at = 0; at <= this.#mask; at++) {
+      const slot = this.#slot(at)
       const seen = Atomics.load(this.#words, slot)
-      if ((seen & 255) === owner) this.#resolveClaim(slot, place, seen)
+      if ((seen & 255) === owner) this.#resolveClaim(slot, at, seen)
     }
   }
 

@@ -363,9 +363,9 @@ export class SpscByteRing<In, Out = In, View = Out> extends SpscSide {
       const at = this.consumed
       if (at === this.consumeLimit && (!refresh || this.refreshItems() === 0)) return undefined
       const available = (this.consumeLimit - at) | 0
-      const place = at & this.mask
-      const tail = this.#capacity - place
-      const word = (dataOffset + place) >> 2
+      const inRing = at & this.mask
+      const tail = this.#capacity - inRing
+      const word = (dataOffset + inRing) >> 2
       if (available < frameHeaderBytes) throw corrupt('a frame is cut off')
       const length = this.words[word] as number
       if (length < 0) {
@@ -378,8 +378,8 @@ export class SpscByteRing<In, Out = In, View = Out> extends SpscSide {
       }
       const size = frameBytes(length)
       if (length > this.maxPayload || size > available || size > tail)
-        throw corrupt('a frame has a length beyond its place')
-      this.#offset = dataOffset + place + frameHeaderBytes
+        throw corrupt('a frame has a length beyond the end of the ring')
+      this.#offset = dataOffset + inRing + frameHeaderBytes
       this.#length = length
       this.#label = (this.words[word + 1] as number) >>> 0
       return (at + size) | 0

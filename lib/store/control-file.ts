@@ -3,7 +3,7 @@ import { readRegular } from './regular-file.js'
 
 const salt = 0x48524d5350415245n
 
-/** A place in the log, as the control file keeps it. */
+/** A position in the log, as the control file keeps it. */
 export interface StoredPosition {
   readonly segment: number
   readonly offset: number

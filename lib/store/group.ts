@@ -9,7 +9,7 @@ import type { NativeLog } from '../native/types.js'
 import { makeFolderWithin } from './folder.js'
 import { type GroupDetails, GroupMember } from './group-member.js'
 import { toGroupReport } from './group-report.js'
-import { patiently } from './native-log.js'
+import { retried } from './native-log.js'
 import { SyncQueue } from './sync-queue.js'
 
 /** How a group is made. */
@@ -28,7 +28,7 @@ export interface GroupPlan extends GroupRules {
 
 const extension = '.grp'
 /** Others that join, leave or recover are through in moments, unless one was stopped. */
-const patience = { TIMED_OUT: 10_000 }
+const openTimeoutsMs = { TIMED_OUT: 10_000 }
 
 /** Where the groups of a topic are. */
 export function groupsFolder(topicFolder: string): string {
@@ -57,7 +57,7 @@ export async function listGroups(topicFolder: string): Promise<string[]> {
 /** Removes a group. @throws HermesError `BUSY` while anybody has it open, unless `force`: they are told then (`NOT_FOUND`); `NOT_FOUND` */
 export async function removeGroup(topicFolder: string, name: string, force: boolean): Promise<void> {
   try {
-    await patiently(patience, () => native.removeGroup(groupPath(topicFolder, name), force))
+    await retried(openTimeoutsMs, () => native.removeGroup(groupPath(topicFolder, name), force))
   } catch (error) {
     throw fromNative(error, { group: name })
   }
@@ -94,7 +94,7 @@ export async function openGroup(
             settings: plan.settings,
             fileMode: plan.fileMode,
           }
-    const opened = await patiently(patience, () => log.openGroup(groupPath(topicFolder, name), wanted))
+    const opened = await retried(openTimeoutsMs, () => log.openGroup(groupPath(topicFolder, name), wanted))
     return new Group(topic, name, opened)
   } catch (error) {
     throw fromNative(error, { topic, group: name })
@@ -150,7 +150,7 @@ export class Group {
    */
   async join(name: string, leaseMs = 0): Promise<GroupMember> {
     try {
-      return new GroupMember(this.details, await patiently(patience, () => this.#native.join(name, leaseMs)))
+      return new GroupMember(this.details, await retried(openTimeoutsMs, () => this.#native.join(name, leaseMs)))
     } catch (error) {
       throw fromNative(error, this.details)
     }
@@ -190,7 +190,7 @@ export class Group {
 
   async #call(work: () => Promise<void>): Promise<void> {
     try {
-      await patiently(patience, work)
+      await retried(openTimeoutsMs, work)
     } catch (error) {
       throw fromNative(error, this.details)
     }

@@ -31,7 +31,7 @@ const noRegion: Region = { bytes: new Uint8Array(0), data: new DataView(new Arra
 export type LogStop = 'nothing' | 'claim' | 'segment-end' | 'damage'
 
 /**
- * A place in a topic's log, and the segment around it, mapped: what reads the log stands on one, in a subscriber of this process as in the
+ * A position in a topic's log, and the segment around it, mapped: what reads the log stands on one, in a subscriber of this process as in the
  * broker. The mapping is read-only and never leaves lib/.
  *
  * `offset` and `sequence` say where it is, and may be moved forward by whoever reads; `scan` looks what comes from there on.

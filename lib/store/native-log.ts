@@ -11,12 +11,12 @@ import type { NativeAppender, NativeLog, NativeSettings } from '../native/types.
  */
 
 /** Another process that makes a topic's files does so in moments, unless it was stopped. */
-const makePatienceMs = 5000
+const makeTimeoutMs = 5000
 /** So long others are waited for that may just be making a lost `locks` again. */
-const mendPatienceMs = 1000
+const mendTimeoutMs = 1000
 /** Another's recovery of a large topic takes a while. */
-const recoveryPatienceMs = 60_000
-const repairPatienceMs = 10_000
+const recoveryTimeoutMs = 60_000
+const repairTimeoutMs = 10_000
 /** Who can't note in this time that the topic was left in order leaves a little more for the next one to check. */
 const closeLooks = 100
 
@@ -25,14 +25,14 @@ const mostTries = 5
 
 const codeOf = (error: unknown): string => (error as { code?: string }).code ?? ''
 
-/** Asks again while `work` is refused for a moment: by a code in `patience`, for so many milliseconds. */
-export async function patiently<T>(patience: Readonly<Record<string, number>>, work: () => Promise<T>): Promise<T> {
+/** Asks again while `work` is refused for a moment: by a code in `timeoutsMs`, for so many milliseconds. */
+export async function retried<T>(timeoutsMs: Readonly<Record<string, number>>, work: () => Promise<T>): Promise<T> {
   const begun = performance.now()
   for (let pauseMs = 1; ; pauseMs = Math.min(pauseMs * 2, 50)) {
     try {
       return await work()
     } catch (error) {
-      if (performance.now() - begun >= (patience[codeOf(error)] ?? 0)) throw error
+      if (performance.now() - begun >= (timeoutsMs[codeOf(error)] ?? 0)) throw error
     }
     await sleep(pauseMs)
   }
@@ -56,7 +56,7 @@ export async function openLog(
       if (create === null || tries === mostTries || codeOf(error) !== 'NOT_FOUND') throw fromNative(error, { topic })
     }
     try {
-      await patiently({ TIMED_OUT: makePatienceMs, BUSY: mendPatienceMs }, () => native.makeLog(folder, create))
+      await retried({ TIMED_OUT: makeTimeoutMs, BUSY: mendTimeoutMs }, () => native.makeLog(folder, create))
     } catch (error) {
       throw fromNative(error, { topic })
     }
@@ -65,18 +65,18 @@ export async function openLog(
 
 /** Opens a publisher's native half. What it throws is the addon's. */
 export function openAppender(log: NativeLog, exclusive: boolean, syncIntervalMs = 0): Promise<NativeAppender> {
-  return patiently({ TIMED_OUT: recoveryPatienceMs }, () => log.openAppender(exclusive, syncIntervalMs))
+  return retried({ TIMED_OUT: recoveryTimeoutMs }, () => log.openAppender(exclusive, syncIntervalMs))
 }
 
 /** Recovers the whole topic. What it throws is the addon's. */
 export function repairLog(log: NativeLog): ReturnType<NativeLog['repair']> {
-  return patiently({ TIMED_OUT: repairPatienceMs }, () => log.repair())
+  return retried({ TIMED_OUT: repairTimeoutMs }, () => log.repair())
 }
 
 /** Closes a publisher's native half, with a sync before if that is the last one's task. It's closed also if that fails. */
 export async function closeAppender(appender: NativeAppender): Promise<void> {
   try {
-    await appender.settle()
+    await appender.closeSync()
   } finally {
     for (let look = 0; look < closeLooks && !appender.prepareToClose(); look++) await sleep(1)
     appender.close()

@@ -53,11 +53,11 @@ export async function damages({ folder, count, seed, onCase }: CampaignOptions):
     cpSync(pristine, place, { recursive: true })
     cache = new Map()
     const told = `seed ${seed}, case ${caseSeed}`
-    const settled = own.chance(0.5)
-    const publishesFirst = settled && own.chance(0.5)
-    if (settled) {
-      await settle(place)
-      add('settled')
+    const closedInOrder = own.chance(0.5)
+    const publishesFirst = closedInOrder && own.chance(0.5)
+    if (closedInOrder) {
+      await closeInOrder(place)
+      add('closed in order')
     }
     const control = readFileSync(join(place, 'topics', topic, 'control'))
     const inflicted = damage(place, files, frames, own)
@@ -85,7 +85,7 @@ export async function damages({ folder, count, seed, onCase }: CampaignOptions):
 }
 
 /** Opens it for publishing once: from then on it counts as the place that the publishers left. */
-async function settle(place: string): Promise<void> {
+async function closeInOrder(place: string): Promise<void> {
   const hermes = await open(place, { create: false })
   await (await hermes.topic(topic, { codec: raw, create: false }).publisher()).close()
   await hermes.close()

@@ -36,7 +36,7 @@ export interface KillReport {
 }
 
 /** Survivors have to get on within this time, in ms: it bounds a hang, it measures nothing. */
-const patienceMs = 60_000
+const actorTimeoutMs = 60_000
 
 /**
  * Runs writers and readers on a topic, and kills one or all of them with SIGKILL in each round, mostly while it publishes. After each round the
@@ -241,7 +241,7 @@ class Scene {
     this.kills++
     // 'close' comes when its last line was read, too.
     if (actor.child.stdout?.closed === false)
-      await Promise.race([once(actor.child, 'close'), sleep(patienceMs, undefined, { ref: false })])
+      await Promise.race([once(actor.child, 'close'), sleep(actorTimeoutMs, undefined, { ref: false })])
     await actor.exited
     this.#actors.delete(actor)
   }
@@ -250,7 +250,7 @@ class Scene {
   async #until(done: () => boolean, failure: string): Promise<void> {
     if (done()) return
     await new Promise<void>((resolve, reject) => {
-      const timer = setTimeout(() => end(() => reject(new Stuck(failure))), patienceMs)
+      const timer = setTimeout(() => end(() => reject(new Stuck(failure))), actorTimeoutMs)
       const listener = () => {
         if (done()) end(resolve)
       }

@@ -48,7 +48,7 @@ export const packetFlag = {
 /** Bits of the last word of a PUBLISH's head. */
 export const publishFlag = {
   /** Nobody waits for the acknowledgement: it may be kept for a while. */
-  patient: 1,
+  deferrable: 1,
 } as const
 
 export function protocolError(message: string): HermesError {

@@ -3,7 +3,7 @@
 #include "binding/addon.h"
 #include "binding/errors.h"
 #include "binding/scratch_layout.h"
-#include "core/log/settle.h"
+#include "core/log/closing_sync.h"
 #include "core/log/syncer.h"
 
 namespace hermes::binding {
@@ -15,7 +15,7 @@ napi_value AppenderHandle::define(napi_env env) {
       env, "Appender",
       {method<&AppenderHandle::attach>("attach"), method<&AppenderHandle::ingest_function>("ingestFunction"),
        method<&AppenderHandle::last_error>("lastError"), method<&AppenderHandle::has_room>("hasRoom"),
-       method<&AppenderHandle::sync>("sync"), method<&AppenderHandle::settle>("settle"),
+       method<&AppenderHandle::sync>("sync"), method<&AppenderHandle::close_sync>("closeSync"),
        method<&AppenderHandle::check_interval>("checkInterval"),
        method<&AppenderHandle::prepare_to_close>("prepareToClose"), method<&AppenderHandle::close>("close")});
 }
@@ -128,13 +128,13 @@ napi_value AppenderHandle::sync(const Napi::CallbackInfo& info) {
   return start_sync(env, sequence + 1);
 }
 
-/// settle() → Promise of a sync if this is the last publisher and so much was written that a reboot should not have to check it; else
+/// closeSync() → Promise of a sync if this is the last publisher and so much was written that a reboot should not have to check it; else
 /// undefined. To be awaited before close().
-napi_value AppenderHandle::settle(const Napi::CallbackInfo& info) {
+napi_value AppenderHandle::close_sync(const Napi::CallbackInfo& info) {
   if (appender_ == nullptr || appender_->is_closed()) return nullptr;
   uint64_t sequence = 0;
   // What keeps us from looking keeps nobody from closing.
-  if (!needs_settling(appender_->log(), appender_->slot(), kSettledBytes, &sequence).ok() || sequence == 0)
+  if (!needs_closing_sync(appender_->log(), appender_->slot(), kClosingSyncBytes, &sequence).ok() || sequence == 0)
     return nullptr;
   return start_sync(info.Env(), sequence);
 }

@@ -30,7 +30,7 @@ class AppenderHandle final : public Wrapped<AppenderHandle> {
   napi_value last_error(const Napi::CallbackInfo& info);
   napi_value has_room(const Napi::CallbackInfo& info);
   napi_value sync(const Napi::CallbackInfo& info);
-  napi_value settle(const Napi::CallbackInfo& info);
+  napi_value close_sync(const Napi::CallbackInfo& info);
   napi_value check_interval(const Napi::CallbackInfo& info);
   napi_value prepare_to_close(const Napi::CallbackInfo& info);
   napi_value close(const Napi::CallbackInfo& info);

@@ -17,7 +17,7 @@ namespace {
 
 /// Nobody is waited for in a thread of the pool for long: it has four, which all file access of the process shares, and the process can't end while
 /// one is at work. lib/ asks again.
-constexpr uint32_t kPatienceMs = 10;
+constexpr uint32_t kOpenTimeoutMs = 10;
 /// A piece of work after which a search looks whether it's still wanted.
 constexpr uint64_t kSearchNs = 50'000'000;
 
@@ -31,7 +31,7 @@ class MakeLog final : public Task {
   Status work() override {
     std::shared_ptr<Log> log;
     LogOptions options;
-    options.patience_ms = kPatienceMs;
+    options.timeout_ms = kOpenTimeoutMs;
     return Log::open(folder_, &settings_, options, &log);
   }
   napi_value result(napi_env env) override { return to_undefined(env); }
@@ -156,7 +156,7 @@ bool LogHandle::construct(const Napi::CallbackInfo& info) {
   if (is_of_type(env, info[1], napi_object) && read_property(env, info[1], "lowWaterBytes", &low_water_bytes)) {
     options.low_water_bytes = low_water_bytes;
   }
-  options.patience_ms = 0;
+  options.timeout_ms = 0;
   Status status = Log::open(folder, nullptr, options, &log_);
   if (status.ok() && is_true(env, property(env, info[1], "toMake")) && !log_->has_locks()) {
     status = Status::error(Code::kNotFound, folder + "/locks is lost");
@@ -172,7 +172,7 @@ napi_value LogHandle::open_appender(const Napi::CallbackInfo& info) {
   if (log_ == nullptr) return throw_closed(info.Env(), "topic");
   Appender::Options options;
   options.exclusive = is_true(info.Env(), info[0]);
-  options.recovery_timeout_ms = kPatienceMs;
+  options.recovery_timeout_ms = kOpenTimeoutMs;
   uint32_t sync_interval_ms = 0;
   if (info.Length() > 1 && !read(info.Env(), info[1], &sync_interval_ms)) {
     return throw_usage(info.Env(), "openAppender(exclusive: boolean, syncIntervalMs?: number)");

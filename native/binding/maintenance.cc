@@ -13,7 +13,7 @@ namespace hermes::binding {
 namespace {
 
 /// lib/ asks again: see log_handle.cc.
-constexpr uint32_t kPatienceMs = 10;
+constexpr uint32_t kOpenTimeoutMs = 10;
 
 class Verify final : public Task {
  public:
@@ -53,13 +53,13 @@ class Repair final : public Task {
     Status status = log_->open_lock(&locks);
     if (!status.ok()) return status;
     ScopedLock recovery(&locks, kRecoveryByte);
-    status = recovery.acquire(kPatienceMs);
+    status = recovery.acquire(kOpenTimeoutMs);
     if (!status.ok()) return status;
     status = locks.try_lock(kPublishersByte, LockFile::Mode::kExclusive);
     if (status.code == Code::kBusy) {
       return Status::error(Code::kExclusiveHeld, "the topic has publishers; it can be repaired when they are closed");
     }
-    if (status.ok()) status = recover(*log_, true, &report_, kPatienceMs);
+    if (status.ok()) status = recover(*log_, true, &report_, kOpenTimeoutMs);
     if (!status.ok()) return status;
     // As the last publisher leaves it: nothing is left to recover.
     log_->advance_checkpoint();

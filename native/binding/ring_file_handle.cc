@@ -71,10 +71,10 @@ bool RingFileHandle::construct(const Napi::CallbackInfo& info) {
   return true;
 }
 
-RingBell RingFileHandle::bell(bool room) const {
-  auto* image = static_cast<RingImage*>(file_->memory());
-  return room ? RingBell{&image->producers_waiting, &image->room_bell}
-              : RingBell{&image->consumers_waiting, &image->items_bell};
+RingEventcount RingFileHandle::eventcount(bool room) const {
+  auto* layout = static_cast<RingLayout*>(file_->memory());
+  return room ? RingEventcount{&layout->producers_waiting, &layout->room_event}
+              : RingEventcount{&layout->consumers_waiting, &layout->items_event};
 }
 
 /// region() → the mapping as an ArrayBuffer, once: V8 must not see the same addresses in two
@@ -116,13 +116,13 @@ napi_value RingFileHandle::probe(const Napi::CallbackInfo& info) {
   return to_number(info.Env(), static_cast<uint32_t>(file_ == nullptr ? 0 : file_->probe()));
 }
 
-/// wake(room: boolean): wakes who sleeps on the bell. The words themselves are JavaScript's affair.
+/// wake(room: boolean): wakes who sleeps on the eventcount. The words themselves are JavaScript's affair.
 napi_value RingFileHandle::wake(const Napi::CallbackInfo& info) {
-  if (file_ != nullptr) futex_wake_all(bell(is_true(info.Env(), info[0])).bell);
+  if (file_ != nullptr) futex_wake_all(eventcount(is_true(info.Env(), info[0])).event);
   return nullptr;
 }
 
-/// sleep(room, seen, timeoutMs): blocks this thread while the bell holds `seen`.
+/// sleep(room, seen, timeoutMs): blocks this thread while the eventcount holds `seen`.
 napi_value RingFileHandle::sleep(const Napi::CallbackInfo& info) {
   if (file_ == nullptr) return throw_closed(info.Env(), "ring");
   uint32_t seen = 0;
@@ -130,7 +130,7 @@ napi_value RingFileHandle::sleep(const Napi::CallbackInfo& info) {
   if (!read(info.Env(), info[1], &seen) || !read_ms(info.Env(), info[2], &timeout_ns)) {
     return throw_usage(info.Env(), "sleep(room: boolean, seen: number, timeoutMs: number)");
   }
-  (void)futex_wait(bell(is_true(info.Env(), info[0])).bell, seen, timeout_ns);
+  (void)futex_wait(eventcount(is_true(info.Env(), info[0])).event, seen, timeout_ns);
   return nullptr;
 }
 
@@ -150,7 +150,7 @@ napi_value RingFileHandle::park(const Napi::CallbackInfo& info) {
   if (promise == nullptr) return nullptr;
   if (parker_ == nullptr) parker_ = std::make_unique<RingParker>(file_);
   // The pool and the delivered work hold nothing of this object, which may be gone by then.
-  const Status status = parker_->wait(bell(is_true(env, info[0])), seen, timeout_ns,
+  const Status status = parker_->wait(eventcount(is_true(env, info[0])), seen, timeout_ns,
                                       [deferred, parked = parked_, dispatcher = dispatcher_] {
                                         dispatcher->post([deferred, parked](Napi::Env loop) {
                                           *parked = false;

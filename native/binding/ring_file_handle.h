@@ -32,7 +32,7 @@ class RingFileHandle final : public Wrapped<RingFileHandle> {
   napi_value park(const Napi::CallbackInfo& info);
   napi_value cancel(const Napi::CallbackInfo& info);
   napi_value close(const Napi::CallbackInfo& info);
-  RingBell bell(bool room) const;
+  RingEventcount eventcount(bool room) const;
 
   std::shared_ptr<RingFile> file_;  // null once closed
   std::shared_ptr<Dispatcher> dispatcher_;

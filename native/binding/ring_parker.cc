@@ -14,9 +14,10 @@ constexpr uint64_t kLongestNs = uint64_t{1} << 60;
 
 class RingSleeper final : public Sleeper {
  public:
-  RingSleeper(std::shared_ptr<RingFile> file, RingBell bell, uint32_t seen, uint64_t timeout_ns, RingParker::Done done)
+  RingSleeper(std::shared_ptr<RingFile> file, RingEventcount eventcount, uint32_t seen, uint64_t timeout_ns,
+              RingParker::Done done)
       : file_(std::move(file)),
-        bell_(bell),
+        eventcount_(eventcount),
         seen_(seen),
         probed_ns_(monotonic_ns()),
         deadline_ns_(probed_ns_ + std::min(timeout_ns, kLongestNs)),
@@ -28,22 +29,22 @@ class RingSleeper final : public Sleeper {
       probed_ns_ = now_ns;
       (void)file_->probe();
     }
-    // Acquire: who wakes by the bell's change sees what was published before it.
-    return bell_.bell->load(std::memory_order_acquire) != seen_ || now_ns >= deadline_ns_;
+    // Acquire: who wakes by the event's change sees what was published before it.
+    return eventcount_.event->load(std::memory_order_acquire) != seen_ || now_ns >= deadline_ns_;
   }
   /// JavaScript has announced the sleep, and looked again.
   Nap lie_down(uint64_t now_ns) override {
-    return {bell_.bell, seen_, std::min(now_ns + kProbeNs, deadline_ns_), false};
+    return {eventcount_.event, seen_, std::min(now_ns + kProbeNs, deadline_ns_), false};
   }
   void nudge() override {
     // Others who sleep here look up once for nothing.
-    futex_wake_all(bell_.bell);
+    futex_wake_all(eventcount_.event);
   }
   void finish() override { done_(); }
 
  private:
   const std::shared_ptr<RingFile> file_;
-  const RingBell bell_;
+  const RingEventcount eventcount_;
   const uint32_t seen_;
   uint64_t probed_ns_;
   const uint64_t deadline_ns_;
@@ -56,8 +57,8 @@ RingParker::~RingParker() {
   if (const auto sleeper = sleeper_.lock()) SleeperPool::shared().remove(*sleeper);
 }
 
-Status RingParker::wait(RingBell bell, uint32_t seen, uint64_t timeout_ns, Done done) {
-  const auto sleeper = std::make_shared<RingSleeper>(file_, bell, seen, timeout_ns, std::move(done));
+Status RingParker::wait(RingEventcount eventcount, uint32_t seen, uint64_t timeout_ns, Done done) {
+  const auto sleeper = std::make_shared<RingSleeper>(file_, eventcount, seen, timeout_ns, std::move(done));
   sleeper_ = sleeper;
   return SleeperPool::shared().add(sleeper);
 }

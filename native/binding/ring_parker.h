@@ -4,13 +4,13 @@
 #include <memory>
 
 #include "core/platform/sleeper.h"
-#include "core/ring/ring_bell.h"
+#include "core/ring/ring_eventcount.h"
 #include "core/ring/ring_file.h"
 
 namespace hermes::binding {
 
 /// The waits of one participant of a ring, one at a time; the process's SleeperPool sleeps for it. While it sleeps, the kernel is asked
-/// every 10 ms whether the others live: a dead one rings the bell by being marked.
+/// every 10 ms whether the others live: marking a dead one wakes the sleepers.
 ///
 /// Thread safety: all on one thread; `done` runs on the pool's.
 class RingParker {
@@ -21,9 +21,9 @@ class RingParker {
   /// Ends a wait under way, which is still reported. Nobody looks at the file any more then.
   ~RingParker();
 
-  /// Has `done` called once `bell` does not hold `seen` any more, or after `timeout_ns`. kLimit if the process has no thread that could
+  /// Has `done` called once `eventcount` does not hold `seen` any more, or after `timeout_ns`. kLimit if the process has no thread that could
   /// sleep for it; `done` is not called then. REQUIRES: no other wait is under way.
-  Status wait(RingBell bell, uint32_t seen, uint64_t timeout_ns, Done done);
+  Status wait(RingEventcount eventcount, uint32_t seen, uint64_t timeout_ns, Done done);
   /// Ends the wait under way, if there is one, soon.
   void cancel();
 

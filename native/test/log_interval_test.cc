@@ -1,7 +1,7 @@
 #include <atomic>
 
+#include "core/log/closing_sync.h"
 #include "core/log/interval_sync.h"
-#include "core/log/settle.h"
 #include "core/log/syncer.h"
 #include "log_fixture.h"
 
@@ -169,7 +169,7 @@ class LogSettle : public ::testing::Test {
   }
   uint64_t wanted(uint64_t least_bytes) const {
     uint64_t sequence = ~uint64_t{0};
-    EXPECT_TRUE(needs_settling(*log_, appender_->slot(), least_bytes, &sequence).ok());
+    EXPECT_TRUE(needs_closing_sync(*log_, appender_->slot(), least_bytes, &sequence).ok());
     return sequence;
   }
 };
@@ -221,7 +221,7 @@ TEST(LogSettleInMemory, is_never_wanted) {
   const auto appender = open_appender(log);
   for (uint64_t i = 1; i <= 1000; ++i) append(appender.get(), message(1, i, 200));
   uint64_t sequence = ~uint64_t{0};
-  ASSERT_TRUE(needs_settling(*log, appender->slot(), 1, &sequence).ok());
+  ASSERT_TRUE(needs_closing_sync(*log, appender->slot(), 1, &sequence).ok());
   EXPECT_EQ(sequence, 0u);
 }
 

@@ -15,18 +15,18 @@ struct MpmcRingProbe {
   /// advanced.
   template <class T>
   static void claim_write(MpmcRing<T>& ring, bool pass) {
-    const uint32_t before = ring.image_->producer_index.load();
+    const uint32_t before = ring.layout_->producer_index.load();
     uint32_t position;
     EXPECT_EQ(ring.claim_write(ring.me_, &position), RingOp::kOk);
-    if (!pass) ring.image_->producer_index.store(before);
+    if (!pass) ring.layout_->producer_index.store(before);
   }
   template <class T>
   static void claim_read(MpmcRing<T>& ring, bool pass) {
-    const uint32_t position = ring.image_->consumer_index.load();
+    const uint32_t position = ring.layout_->consumer_index.load();
     auto& word = ring.slots_[position & ring.mask_].word;
     EXPECT_EQ(word.load(), ring.make(ring.turn(position) + 1, 0));
     word.store(ring.make(ring.turn(position) + 1, ring.me_));
-    if (pass) ring.image_->consumer_index.store(position + 1);
+    if (pass) ring.layout_->consumer_index.store(position + 1);
   }
 };
 

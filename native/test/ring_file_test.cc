@@ -155,10 +155,10 @@ TEST_F(RingFileTest, AnMpmcParticipantKilledWithAClaimIsResolved) {
     auto* mine = new RingFile;
     Mpmc other = open_mpmc(mine);
     // The claim of a push, and nothing more.
-    RingImage* image = other.image();
+    RingLayout* layout = other.layout();
     auto* word = reinterpret_cast<RingWord*>(static_cast<char*>(mine->memory()) + kRingDataOffset);
     word->store(0u << 8 | (other.participant() + 1));
-    image->producer_index.store(1);
+    layout->producer_index.store(1);
   });
   ASSERT_EQ(ring.try_push(7), RingOp::kOk);
   uint64_t item;
@@ -265,8 +265,8 @@ TEST_F(RingFileTest, OpensWhateverSoundRingThereIs) {
   ASSERT_TRUE(maker.open(path_, kMpmcShape, options, 0640).ok());
   EXPECT_EQ(std::filesystem::status(path_).permissions(), std::filesystem::perms(0640));
   ASSERT_TRUE(file.open_any(path_).ok());
-  EXPECT_EQ(static_cast<RingImage*>(file.memory())->header.tag, 7u);
-  static_cast<RingImage*>(file.memory())->header.capacity = 8;
+  EXPECT_EQ(static_cast<RingLayout*>(file.memory())->header.tag, 7u);
+  static_cast<RingLayout*>(file.memory())->header.capacity = 8;
   RingFile damaged;
   EXPECT_EQ(damaged.open_any(path_).code, Code::kCorrupt);
   EXPECT_EQ(damaged.memory(), nullptr);
@@ -299,9 +299,9 @@ TEST_F(RingFileTest, LeavesTheMappingToWhoHoldsAShareOfIt) {
   file.close();
   EXPECT_EQ(file.memory(), nullptr);
   EXPECT_EQ(file.bytes(), 0u);
-  const auto* image = reinterpret_cast<const RingImage*>(share->data());
-  EXPECT_EQ(image->header.magic, kRingMagic);
-  EXPECT_EQ(state_of(image->participant[0].load()), ParticipantState::kClosed);
+  const auto* layout = reinterpret_cast<const RingLayout*>(share->data());
+  EXPECT_EQ(layout->header.magic, kRingMagic);
+  EXPECT_EQ(state_of(layout->participant[0].load()), ParticipantState::kClosed);
 }
 
 }  // namespace

@@ -45,7 +45,7 @@ uint64_t fold(uint64_t sum, const Item& item) { return (sum ^ item.check) * 0x10
 // does.
 struct PoliteIdle {
   uint32_t round = 0;
-  bool wait(const RingBell&) noexcept {
+  bool wait(const RingEventcount&) noexcept {
     if (++round % 64 == 0) {
       std::this_thread::yield();
     } else {

@@ -208,7 +208,7 @@ TEST(SpscByteRing, AFrameOverTheLimitIsCorruptEvenIfItsBytesAreThere) {
 TEST(SpscByteRing, DamagedIndicesAreCorrupt) {
   for (uint32_t damage : {4u, 72u, 0x80000000u, 0xFFFFFFF8u}) {
     auto ring = make(64);
-    ring->image()->producer_index.store(damage);
+    ring->layout()->producer_index.store(damage);
     SpscByteRing::Frame frame;
     EXPECT_EQ(ring->front(&frame), RingOp::kCorrupt) << damage;
   }

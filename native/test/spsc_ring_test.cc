@@ -174,12 +174,12 @@ TEST(SpscRing, DamagedIndicesNeverLeadOutside) {
   auto ring = make(4);
   uint32_t items[64];
   for (uint32_t damage : {5u, 1000u, 0x7FFFFFFFu, 0x80000000u, 0xFFFFFFFFu}) {
-    ring->image()->producer_index.store(damage);
+    ring->layout()->producer_index.store(damage);
     EXPECT_LE(ring->try_pop_n(items, 64), 4u);
     EXPECT_LE(ring->front_n(64).size(), 4u);
     EXPECT_LE(ring->reserve_n(64).size(), 4u);
     EXPECT_LE(ring->size(), 4u);
-    ring->image()->consumer_index.store(damage * 3 + 1);
+    ring->layout()->consumer_index.store(damage * 3 + 1);
     EXPECT_LE(ring->try_push_n(items, 64), 4u);
     EXPECT_LE(ring->reserve_n(64).size(), 4u);
   }
@@ -200,15 +200,15 @@ TEST(SpscRing, AParkedConsumerIsWokenByAPushAndByAClose) {
   RingOp first = RingOp::kEmpty, last = RingOp::kEmpty;
   uint32_t item = 0;
   std::thread consumer([&] {
-    // Sleeps that are an hour long: only a bell ends them.
+    // Sleeps that are an hour long: only a eventcount ends them.
     ParkIdle idle(0, 3'600'000'000'000);
     first = ring->pop_wait(&item, idle);
     uint32_t none;
     last = ring->pop_wait(&none, idle);
   });
-  while (ring->image()->consumers_waiting.load() == 0) std::this_thread::yield();
+  while (ring->layout()->consumers_waiting.load() == 0) std::this_thread::yield();
   EXPECT_EQ(ring->try_push(7), RingOp::kOk);
-  while (ring->size() != 0 || ring->image()->consumers_waiting.load() == 0) std::this_thread::yield();
+  while (ring->size() != 0 || ring->layout()->consumers_waiting.load() == 0) std::this_thread::yield();
   ring->close(RingRole::kProducer);
   consumer.join();
   EXPECT_EQ(first, RingOp::kOk);

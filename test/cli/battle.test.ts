@@ -125,7 +125,7 @@ describe('hermes battle', () => {
 
   test('a broker that is killed makes it fail, with a report', async () => {
     const { url, child } = await place.serve(['--dir', 'served'])
-    const args = ['--tokens', '10', '--rate', '100', '--duration', '1h', '--patience', '3s', '--json']
+    const args = ['--tokens', '10', '--rate', '100', '--duration', '1h', '--stall-timeout', '3s', '--json']
     const battle = start(['battle', '--url', url, ...args])
     await hermes(['sub', 'battle', '--dir', 'served', '--await', '--codec', 'raw', '--count', '200'])
     child.kill('SIGKILL')

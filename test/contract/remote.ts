@@ -12,26 +12,26 @@ import type { Placement } from './placement.js'
  * Most cases publish, subscribe and poll once: in a local placement everything is there at once. Over TCP it takes a moment, which this
  * transport waits for before it gives out a subscriber or information.
  */
-function patient(transport: RemotePlacement): PlacementPort {
+function awaitingArrival(transport: RemotePlacement): PlacementPort {
   const publishers = new Set<RemotePublisher>()
-  const settle = async () => {
+  const flush = async () => {
     for (const publisher of publishers) await publisher.reached(publisher.ticket, 'written', undefined).catch(() => {})
   }
   return {
     capabilities: transport.capabilities,
     topics: () => transport.topics(),
     info: async (name) => {
-      await settle()
+      await flush()
       return transport.info(name)
     },
     publisher: async (topic, settings, options) => {
-      await settle()
+      await flush()
       const publisher = await transport.publisher(topic, settings, options)
       publishers.add(publisher)
       return publisher
     },
     subscriber: async (topic, settings, options) => {
-      await settle()
+      await flush()
       const subscriber = await transport.subscriber(topic, settings, options)
       while (subscriber.arrived < subscriber.nextSequence()) await pause(1)
       return subscriber
@@ -48,7 +48,7 @@ export function remotePlacement(name: string, start: StartBroker, client: TcpOpt
     async open() {
       const broker = await start()
       const settings = checkTcpOptions(broker.url, { subscribeBuffer: 64 * 1024 * 1024, ...client })
-      const hermes = new Hermes(broker.url, patient(await RemotePlacement.connect(settings)))
+      const hermes = new Hermes(broker.url, awaitingArrival(await RemotePlacement.connect(settings)))
       return {
         hermes,
         place: broker.url,

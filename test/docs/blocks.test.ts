@@ -7,7 +7,7 @@ import { afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { foldersPerTest } from '../helpers/folder.js'
 import { allBlocks, type Block, blocksOf, root } from './blocks.js'
 
-const patienceMs = 60_000
+const blockTimeoutMs = 60_000
 const scripts = (JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { scripts: Record<string, string> })
   .scripts
 const blocks = allBlocks()
@@ -94,7 +94,7 @@ async function runIn(
   const child = spawn(
     command,
     args.map((arg) => ported(arg, port)),
-    { cwd: folder, env, detached: true, stdio: ['ignore', 'pipe', 'pipe'], timeout: patienceMs },
+    { cwd: folder, env, detached: true, stdio: ['ignore', 'pipe', 'pipe'], timeout: blockTimeoutMs },
   )
   groups.add(child.pid as number)
   const printed = { stdout: '', stderr: '' }
@@ -167,7 +167,7 @@ describe('programs', () => {
       include: ['./*.ts'],
     }
     writeFileSync(join(built, 'tsconfig.json'), JSON.stringify(config))
-  }, patienceMs)
+  }, blockTimeoutMs)
 
   test(
     'compile against the built package',
@@ -180,12 +180,12 @@ describe('programs', () => {
       }
       expect(output).toBe('')
     },
-    patienceMs,
+    blockTimeoutMs,
   )
 
   test.for(list.map((block) => [block.place, block] as [string, Block]))(
     '%s runs',
-    { timeout: patienceMs },
+    { timeout: blockTimeoutMs },
     async ([, block], { skip }) => {
       const file = join(built, 'js', `${nameOf(block)}.js`)
       if (block.code.includes('crash-points/hermes.node')) {
@@ -207,7 +207,7 @@ describe('commands', () => {
     async (_, block) => {
       await checkRun(block, 'bash', ['-euo', 'pipefail', '-c', `${block.before}\n${block.code}\n${block.after}`])
     },
-    patienceMs,
+    blockTimeoutMs,
   )
 
   test.each(
@@ -231,6 +231,6 @@ describe('Python programs', () => {
     async (_, block) => {
       await checkRun(block, 'python3', ['-B', '-c', `${block.before}\n${block.code}\n${block.after}`])
     },
-    patienceMs,
+    blockTimeoutMs,
   )
 })

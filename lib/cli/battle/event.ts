@@ -106,7 +106,7 @@ export function same(a: Readonly<MarketEvent>, b: Readonly<MarketEvent>): boolea
   )
 }
 
-/** 32 bits that differ in half of their places when one of the three differs in one. */
+/** 32 bits that differ in half of their bits when one of the three differs in one. */
 function mixed(run: number, token: number, number: number): number {
   let bits = run
   for (const part of [token, number]) {

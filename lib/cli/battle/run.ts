@@ -24,7 +24,7 @@ export interface BattleSettings {
   /** Of a topic that is made for the battle. */
   readonly retainBytes: number
   /** If no message moves for so long, no more are waited for. */
-  readonly patienceMs: number
+  readonly stallTimeoutMs: number
   /** Comes to an early end in order. */
   readonly signal: AbortSignal
   readonly onProgress: (received: number) => void
@@ -85,7 +85,7 @@ export async function runBattle(settings: BattleSettings): Promise<BattleOutcome
 }
 
 async function fight(
-  { plan, signal, patienceMs, onProgress }: BattleSettings,
+  { plan, signal, stallTimeoutMs, onProgress }: BattleSettings,
   injector: Member<InjectorOutcome>,
   subscriber: Member<SubscriberOutcome>,
   broker: Member<BrokerOutcome> | undefined,
@@ -114,10 +114,10 @@ async function fight(
     received = subscriber.progress
     onProgress(received)
     const ms = performance.now() - moved
-    if (ms < patienceMs) return
+    if (ms < stallTimeoutMs) return
     stalled = true
     for (const member of [injector, subscriber]) {
-      if (ms < 2 * patienceMs) member.tell({ stop: true })
+      if (ms < 2 * stallTimeoutMs) member.tell({ stop: true })
       else member.kill()
     }
   }, watchMs)

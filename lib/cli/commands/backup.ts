@@ -4,7 +4,7 @@ import type { BackupReport } from '../../model/reports.js'
 import { needTopic, withPlace } from '../place.js'
 import { Progress } from '../progress.js'
 import type { Session } from '../session.js'
-import { counted, grouped, secondsText } from '../words.js'
+import { counted, grouped, secondsText } from '../text-format.js'
 import { withHelp } from './common.js'
 import { damageText } from './verify.js'
 

@@ -15,7 +15,7 @@ import { machineText, thisMachine } from '../machine.js'
 import { isBroker } from '../place.js'
 import { Progress } from '../progress.js'
 import type { Session } from '../session.js'
-import { bytesText, counted, grouped, secondsText, table } from '../words.js'
+import { bytesText, counted, grouped, secondsText, table } from '../text-format.js'
 import { globalsOf, timeOption, waitOption, withHelp } from './common.js'
 
 interface BattleOptions {
@@ -26,7 +26,7 @@ interface BattleOptions {
   readonly topic: string
   readonly durability: Durability
   readonly wait: Wait
-  readonly patience: number
+  readonly stallTimeout: number
   readonly in: string
 }
 
@@ -60,7 +60,7 @@ export function registerBattle(program: Command, session: Session): void {
       new Option('--durability <level>', 'what an acknowledgement means').choices(durabilities).default('written'),
     )
     .addOption(waitOption())
-    .addOption(timeOption('--patience <time>', 'give up when no message moves for so long', 10_000))
+    .addOption(timeOption('--stall-timeout <time>', 'give up when no message moves for so long', 10_000))
     .option('--in <directory>', "where to make the temporary directory of the battle's own broker", tmpdir())
     .action((options: BattleOptions) => {
       const isSaid = ['dir', 'url'].some((name) => program.getOptionValueSource(name) === 'cli')
@@ -77,7 +77,7 @@ hermes battle --json | jq '.latencyNs.p99, .delivery'`,
 }
 
 async function battle(session: Session, options: BattleOptions, place: string | undefined): Promise<void> {
-  const { tokens, rate, warmUp, topic, durability, wait, patience } = options
+  const { tokens, rate, warmUp, topic, durability, wait, stallTimeout } = options
   const perSecond = tokens * rate
   if (perSecond > mostPerSecond) {
     throw invalid(`${grouped(tokens)} tokens × ${rate} messages per second are more than can be injected.`)
@@ -107,7 +107,7 @@ async function battle(session: Session, options: BattleOptions, place: string | 
       durability,
       wait,
       retainBytes,
-      patienceMs: patience,
+      stallTimeoutMs: stallTimeout,
       signal: session.signal,
       onProgress: (received) => {
         progress ??= new Progress(session, plan.messages)

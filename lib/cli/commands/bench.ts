@@ -10,7 +10,7 @@ import type { Latency, Outcome, Task } from '../bench/task.js'
 import { fromFile } from '../file.js'
 import { type FileSystem, fileSystemOf, type Machine, machineText, thisMachine } from '../machine.js'
 import type { Session } from '../session.js'
-import { grouped, table } from '../words.js'
+import { grouped, table } from '../text-format.js'
 import { withHelp } from './common.js'
 
 interface BenchOptions {
@@ -24,7 +24,7 @@ interface Workload {
   readonly name: 'publish' | 'batch' | 'end-to-end' | 'round-trip' | 'synced' | 'synced-group'
   readonly title: string
   readonly durability: Durability
-  /** The outcome of the task at this place counts. */
+  /** The outcome of the task with this index counts. */
   readonly measured: number
   tasks(place: string, options: BenchOptions): readonly Task[]
 }

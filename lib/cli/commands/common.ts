@@ -5,7 +5,7 @@ import { type Durability, durabilities, type TopicInfo } from '../../model/topic
 import { duration, integer, payloadSize, positive, segmentSize, size, timerDuration } from '../arguments.js'
 import { exitTable } from '../exit.js'
 import { codecNames, encodings } from '../format.js'
-import { durationText } from '../words.js'
+import { durationText } from '../text-format.js'
 
 /** Options that every command has. They stand at the program, and may be written before or behind the command. */
 export interface GlobalOptions {

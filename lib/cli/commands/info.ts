@@ -3,7 +3,7 @@ import { HermesError } from '../../base/errors.js'
 import type { TopicInfo } from '../../model/topic.js'
 import { needTopic, withPlace } from '../place.js'
 import type { Session } from '../session.js'
-import { bytesText, grouped, table } from '../words.js'
+import { bytesText, grouped, table } from '../text-format.js'
 import { globalsOf, withHelp } from './common.js'
 
 export function registerInfo(program: Command, session: Session): void {

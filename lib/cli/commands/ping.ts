@@ -6,7 +6,7 @@ import type { BrokerHealth } from '../../model/topic.js'
 import { integer } from '../arguments.js'
 import { isBroker, openPlace } from '../place.js'
 import type { Session } from '../session.js'
-import { counted, secondsText } from '../words.js'
+import { counted, secondsText } from '../text-format.js'
 import { globalsOf, timeOption, withHelp } from './common.js'
 
 interface PingOptions {

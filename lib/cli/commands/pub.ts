@@ -8,7 +8,7 @@ import { Pacer } from '../pace.js'
 import { findTopic } from '../place.js'
 import { PublishingPlace } from '../publishing.js'
 import type { Session } from '../session.js'
-import { rateText } from '../words.js'
+import { rateText } from '../text-format.js'
 import {
   codecOption,
   encodingOption,
@@ -63,7 +63,7 @@ export function registerPub(program: Command, session: Session): void {
       const copies = session.json && values.length === 0
       const source = values.length > 0 ? fromArguments(values, options.count) : fromStdin(session)
       await feeding(session, feed, async () => {
-        for await (const { content, place } of source) {
+        for await (const { content, origin } of source) {
           if (signal.aborted) return
           if (content.length === 0 && format.skipsBlank) continue
           if (rate !== undefined && pacer.early((given * 1000) / rate)) {
@@ -71,7 +71,7 @@ export function registerPub(program: Command, session: Session): void {
             await pacer.until((given * 1000) / rate)
             if (signal.aborted) return
           }
-          const pause = feed.add(parsedAt(format, content, place, copies), place)
+          const pause = feed.add(parsedAt(format, content, origin, copies), origin)
           if (pause !== undefined) await pause
           if (++given === count) return
         }
@@ -112,7 +112,7 @@ hermes pub ledger --durability synced < entries.txt`,
 const printed = /^\{"sequence":\d+,"timestampNs":"\d+","value":([\s\S]*)\}$/
 
 /** @param copies whether what `sub --json` prints is the message that it tells of */
-function parsedAt(format: Format, content: Buffer, place: string, copies: boolean): unknown {
+function parsedAt(format: Format, content: Buffer, origin: string, copies: boolean): unknown {
   try {
     const value = copies ? printed.exec(content.toString('utf8'))?.[1] : undefined
     if (value !== undefined) {
@@ -121,13 +121,13 @@ function parsedAt(format: Format, content: Buffer, place: string, copies: boolea
     }
     return format.parse(content)
   } catch (error) {
-    throw at(place, error)
+    throw at(origin, error)
   }
 }
 
 interface Given {
   readonly content: Buffer
-  readonly place: string
+  readonly origin: string
 }
 
 function* fromArguments(values: readonly string[], count: number | undefined): Generator<Given> {
@@ -135,7 +135,7 @@ function* fromArguments(values: readonly string[], count: number | undefined): G
   const total = count ?? values.length
   for (let i = 0; i < total; i++) {
     const index = i % values.length
-    yield { content: contents[index] as Buffer, place: `argument ${index + 1}` }
+    yield { content: contents[index] as Buffer, origin: `argument ${index + 1}` }
   }
 }
 
@@ -143,6 +143,6 @@ async function* fromStdin(session: Session): AsyncGenerator<Given> {
   const { stdin } = session.streams
   if (stdin.isTTY) session.note('Reading values from the terminal, one per line. Ctrl-D ends.')
   for await (const group of linesOf(stdin, session.signal)) {
-    for (const { content, number } of group) yield { content, place: `line ${number}` }
+    for (const { content, number } of group) yield { content, origin: `line ${number}` }
   }
 }

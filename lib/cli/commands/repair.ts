@@ -3,7 +3,7 @@ import { HermesError } from '../../base/errors.js'
 import { type FormatOptions, publishFormat } from '../format.js'
 import { needTopic, withPlace } from '../place.js'
 import type { Session } from '../session.js'
-import { counted } from '../words.js'
+import { counted } from '../text-format.js'
 import { codecOption, globalsOf, withHelp } from './common.js'
 import { damageText } from './verify.js'
 

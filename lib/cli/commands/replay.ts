@@ -20,8 +20,8 @@ import {
   recordFormats,
 } from '../records.js'
 import type { Session } from '../session.js'
+import { rateText, secondsText } from '../text-format.js'
 import { type TimeUnit, timeOf, timeUnits } from '../time-column.js'
-import { rateText, secondsText } from '../words.js'
 import { globalsOf, type PublishOptions, topicSettings, withHelp, withPublishing } from './common.js'
 
 interface ReplayOptions extends PublishOptions, FormatOptions {

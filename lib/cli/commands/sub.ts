@@ -8,7 +8,7 @@ import { type FormatOptions, readFormat } from '../format.js'
 import { awaitTopic, findTopic, needTopic, withPlace } from '../place.js'
 import type { Session } from '../session.js'
 import { printer } from '../show.js'
-import { counted, rateText, secondsText } from '../words.js'
+import { counted, rateText, secondsText } from '../text-format.js'
 import { codecOption, encodingOption, globalsOf, waitOption, withHelp } from './common.js'
 
 interface SubOptions extends FormatOptions {

@@ -3,7 +3,7 @@ import type { Hermes } from '../../client/hermes.js'
 import { timerDuration } from '../arguments.js'
 import { withPlace } from '../place.js'
 import type { Session } from '../session.js'
-import { bytesText, table } from '../words.js'
+import { bytesText, table } from '../text-format.js'
 import { globalsOf, withHelp } from './common.js'
 import { registerMigrate } from './migrate.js'
 

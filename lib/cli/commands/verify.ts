@@ -6,7 +6,7 @@ import { integer } from '../arguments.js'
 import { needTopic, withPlace } from '../place.js'
 import { Progress } from '../progress.js'
 import type { Session } from '../session.js'
-import { bytesText, counted, grouped, secondsText } from '../words.js'
+import { bytesText, counted, grouped, secondsText } from '../text-format.js'
 import { globalsOf, withHelp } from './common.js'
 
 /** Failures that are one topic's. */

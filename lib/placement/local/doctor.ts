@@ -226,7 +226,7 @@ async function examineTopic(directory: Directory, topic: string, mappedBy: reado
         say(
           'info',
           'dead-publishers',
-          `${dead.length} publishers died without closing${named(dead)}; their places are given out again when needed.`,
+          `${dead.length} publishers died without closing${named(dead)}; their slots are given out again when needed.`,
           {
             topic,
             advice: 'Nothing has to be done. `hermes repair` tidies up when no publisher is open.',

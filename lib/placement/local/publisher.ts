@@ -13,9 +13,9 @@ import { SyncQueue } from '../../store/sync-queue.js'
 import type { PublisherPort, Stamp } from '../port.js'
 
 /** So long a publisher that is closed waits for a sync that somebody else makes, or that the disk is slow at. */
-const syncPatienceMs = 1000
+const syncDrainMs = 1000
 /** Room for a batch, in bytes, besides the largest payload. */
-const batchRoom = 256 * 1024
+const batchRoomBytes = 256 * 1024
 const { framesAt } = AppendScratch
 const payloadAt = framesAt + frameHeaderBytes
 
@@ -53,7 +53,7 @@ export class LocalPublisher implements PublisherPort {
     this.#syncs = new SyncQueue(topic, (upto) => appender.sync(upto))
     this.maxPayloadBytes = maxPayloadBytes
     this.recovery = appender.recovery
-    this.#scratch = new AppendScratch(payloadAt + maxPayloadBytes + batchRoom)
+    this.#scratch = new AppendScratch(payloadAt + maxPayloadBytes + batchRoomBytes)
     const { buffer } = this.#scratch
     this.region = { bytes: new Uint8Array(buffer), data: new DataView(buffer) }
     // A batch lies in one segment; half of one, at most, so that the padding before it stays small.
@@ -123,7 +123,7 @@ export class LocalPublisher implements PublisherPort {
     this.#closed = true
     try {
       // A sync that is under way ends first, or keeps the event loop from going on in the middle of closing.
-      await this.#syncs.drained(syncPatienceMs)
+      await this.#syncs.drained(syncDrainMs)
       await closeAppender(this.#appender)
     } catch (error) {
       throw fromNative(error, { topic: this.#topic })

@@ -141,7 +141,7 @@ export class TopicCopy {
         const { bytesRead } = await read(from, buffer, 0, Math.min(copyBytes, end - at), at)
         if (bytesRead === 0) break
         const chunk = buffer.subarray(0, bytesRead)
-        // The hint may name a place behind the end.
+        // The hint may name an offset behind the end.
         if (at === 0 && isActive) chunk.fill(0, tailHintOffset, tailHintOffset + 8)
         // What was never written stays a hole.
         if (!chunk.equals(zeros.subarray(0, bytesRead))) await writeAll(to, chunk, at)
@@ -168,7 +168,7 @@ export class TopicCopy {
 }
 
 /**
- * Where the chain of frames ends now: in front of the first word that is zero. Claims are stepped over: all that was published before has its place
+ * Where the chain of frames ends now: in front of the first word that is zero. Claims are stepped over: all that was published before has its offset
  * in front of the end. Behind damage nothing can be said, so everything belongs to it.
  */
 async function endOfFrames(file: number, size: number): Promise<number> {

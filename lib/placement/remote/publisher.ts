@@ -183,7 +183,7 @@ export class RemotePublisher implements PublisherPort, LinkUser {
     // With the buffer filling up, it's for the acknowledgements that all wait.
     const unhurried = this.#acks.isUnawaited && buffer.used < buffer.size / 8
     const packet = buffer.packet(batch)
-    sealPublish(packet, 0, this.#channel, this.#acks.ackedNumber, count, bytes, unhurried ? publishFlag.patient : 0)
+    sealPublish(packet, 0, this.#channel, this.#acks.ackedNumber, count, bytes, unhurried ? publishFlag.deferrable : 0)
     if (unhurried) this.#unhurried = batch.before + count
     const stream = this.#link.deflater?.deflate(packet.subarray(headBytes))
     if (stream === undefined) this.#link.send(packet)
@@ -251,7 +251,7 @@ export class RemotePublisher implements PublisherPort, LinkUser {
     clearTimeout(this.#timer)
     const error = new HermesError('CLOSED', `The publisher of '${this.#topic}' was closed during the wait.`)
     if (this.#channel !== 0 && this.#link.ready && this.#failure === undefined) {
-      // The broker is to have given its place to others before anybody is told that this one is closed.
+      // The broker is to have given its slot to others before anybody is told that this one is closed.
       this.#closed = new Deferred<void>()
       this.#link.send(closePacket(this.#channel))
       // (who does not want to wait has said so: that is no failure)
@@ -285,7 +285,7 @@ export class RemotePublisher implements PublisherPort, LinkUser {
     this.#sent = 0
     this.#unhurried = 0
     if (reason !== undefined && this.#durability === 'written') this.#acks.doubt(reason)
-    // The broker gives the place away by itself once it notices.
+    // The broker gives the slot away by itself once it notices.
     this.#closed?.resolve()
   }
 

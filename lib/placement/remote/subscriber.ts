@@ -45,13 +45,13 @@ export class RemoteSubscriber implements SubscriberPort, LinkUser {
   #channel = 0
   /** Where to begin on the next connection. */
   #from: From
-  /** Go there as soon as the broker has answered: it was asked for another place. */
+  /** Go there as soon as the broker has answered: another position was asked for. */
   #again: From | 'damage' | undefined
   #epoch = 0
   /** Begin there, too, as long as no message has come: what comes before the first one stamped then is not to be delivered. */
   #awaited: Date | undefined
   /** A SEEK or SUBSCRIBE is under way: where we stand is not known. */
-  #unsettled = true
+  #isSeeking = true
   #failure: HermesError | undefined
   /** A topic that is not there is waited for. */
   #awaits = false
@@ -149,7 +149,7 @@ export class RemoteSubscriber implements SubscriberPort, LinkUser {
     await this.#parking.wait(timeoutMs, signal)
   }
 
-  /** What is wrong with the place is told by the next fetch: nobody can know it at once. */
+  /** What is wrong with the position is told by the next fetch: nobody can know it at once. */
   seek(target: From): void {
     if (typeof target === 'number') {
       this.sequence = target
@@ -166,7 +166,7 @@ export class RemoteSubscriber implements SubscriberPort, LinkUser {
     this.#failure = undefined
     this.#from = target === 'damage' ? this.#tailSequence : target
     if (target !== 'damage') this.#awaited = target instanceof Date ? target : undefined
-    this.#unsettled = true
+    this.#isSeeking = true
     if (this.#channel !== 0 && this.#isSubscribed) {
       this.#epoch++
       this.#link.send(
@@ -228,14 +228,14 @@ export class RemoteSubscriber implements SubscriberPort, LinkUser {
     this.#channel = channel
     this.#isSubscribed = false
     this.#epoch = 0
-    if (this.#awaited !== undefined && !this.#unsettled) {
+    if (this.#awaited !== undefined && !this.#isSeeking) {
       // Only voids have come, which stand for what is earlier.
       this.offset = this.#tail
       this.#rewind()
-      this.#unsettled = true
+      this.#isSeeking = true
       this.#from = this.#awaited
     }
-    const from = this.#unsettled ? this.#from : this.#tailSequence
+    const from = this.#isSeeking ? this.#from : this.#tailSequence
     const settings = settingsToWire(this.#settings)
     this.#link.send(
       jsonPacket(packetType.subscribe, channel, { topic: this.#topic, settings, from: fromToWire(from), credit: 0 }),
@@ -282,7 +282,7 @@ export class RemoteSubscriber implements SubscriberPort, LinkUser {
 
   /** A publisher of this process has made a topic. */
   topicMade(topic: string): void {
-    if (this.#awaits && topic === this.#topic && this.#channel === 0 && this.#unsettled) this.#link.renew(this)
+    if (this.#awaits && topic === this.#topic && this.#channel === 0 && this.#isSeeking) this.#link.renew(this)
   }
 
   packet(type: number, bytes: Buffer, start: number, end: number): void {
@@ -320,12 +320,12 @@ export class RemoteSubscriber implements SubscriberPort, LinkUser {
       return
     }
     this.#knownNext = subscribed.nextSequence
-    if (this.#unsettled) {
-      this.#unsettled = false
+    if (this.#isSeeking) {
+      this.#isSeeking = false
       this.#tailSequence = subscribed.sequence
       this.sequence = subscribed.sequence
     } else if (subscribed.sequence !== this.#tailSequence) {
-      throw protocolError('The broker has gone on at another place than it was asked to.')
+      throw protocolError('The broker has gone on at another position than it was asked to.')
     }
     this.#opened.resolve()
   }
@@ -344,7 +344,7 @@ export class RemoteSubscriber implements SubscriberPort, LinkUser {
     const head = readDeliverHead(bytes, start)
     const from = start + deliverHeadBytes
     const size = end - from
-    if (head.epoch !== this.#epoch || this.#unsettled) {
+    if (head.epoch !== this.#epoch || this.#isSeeking) {
       this.#sendCredit(this.#credit.free(size))
       return
     }

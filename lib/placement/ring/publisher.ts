@@ -22,7 +22,7 @@ import {
 } from './topic.js'
 
 const batchOffset = 64
-const batchRoom = 256 * 1024
+const batchRoomBytes = 256 * 1024
 const payloadOffset = batchOffset + frameHeaderBytes
 /** Up to here a loop over words copies faster than a call of `set`. */
 const loopBytes = 256
@@ -58,7 +58,7 @@ export class RingPublisher implements PublisherPort {
   #lastLow = 0
   #lastHigh = 0
   #dropped = false
-  #mourned = 0
+  #reportedDeath = 0
   #closed = false
   #roomy: Promise<void> | undefined
 
@@ -78,7 +78,7 @@ export class RingPublisher implements PublisherPort {
     // The note that tells our position now stays until the next one is true.
     this.#note = memory.words[notes[0]] === this.#at ? 1 : 0
     const largest = frameBytes(maxPayloadBytes)
-    const most = Math.max(largest, Math.min(batchRoom, memory.capacity / 4))
+    const most = Math.max(largest, Math.min(batchRoomBytes, memory.capacity / 4))
     const scratch = new ArrayBuffer(Math.ceil((batchOffset + most) / 8) * 8)
     this.region = { bytes: new Uint8Array(scratch), data: new DataView(scratch) }
     this.#scratch = new Int32Array(scratch)
@@ -144,9 +144,9 @@ export class RingPublisher implements PublisherPort {
 
   /** Fills the room before the end of the data. Becomes visible with the frame behind it. */
   #pad(at: number, tail: number): number {
-    const place = (dataOffset + (at & this.#mask)) >> 2
-    this.#words[place] = paddingFlag | (tail - 8)
-    this.#words[place + 1] = 0
+    const head = (dataOffset + (at & this.#mask)) >> 2
+    this.#words[head] = paddingFlag | (tail - 8)
+    this.#words[head + 1] = 0
     return (at + tail) | 0
   }
 
@@ -154,22 +154,22 @@ export class RingPublisher implements PublisherPort {
   #put(at: number, from: number, length: number, low: number, high: number): void {
     const words = this.#words
     const offset = dataOffset + (at & this.#mask)
-    const place = offset >> 2
+    const head = offset >> 2
     const sequence = this.#next++
-    words[place] = extraBytes + length
-    words[place + 1] = dataLabel
-    words[place + 2] = sequence | 0
-    words[place + 3] = (sequence / two32) | 0
-    words[place + 4] = low
-    words[place + 5] = high
-    words[place + 6] = length
-    words[place + 7] = 0 // no checksum: the index publishes frames whole
+    words[head] = extraBytes + length
+    words[head + 1] = dataLabel
+    words[head + 2] = sequence | 0
+    words[head + 3] = (sequence / two32) | 0
+    words[head + 4] = low
+    words[head + 5] = high
+    words[head + 6] = length
+    words[head + 7] = 0 // no checksum: the index publishes frames whole
     const source = from + frameHeaderBytes
     if (length <= loopBytes) {
       const scratch = this.#scratch
       const first = source >> 2
       const count = (length + 3) >> 2
-      for (let i = 0; i < count; i++) words[place + 8 + i] = scratch[first + i] as number
+      for (let i = 0; i < count; i++) words[head + 8 + i] = scratch[first + i] as number
     } else {
       this.#target.set(this.region.bytes.subarray(source, source + length), offset + frameHeaderBytes)
     }
@@ -241,8 +241,8 @@ export class RingPublisher implements PublisherPort {
     if (this.#closed || this.#refresh() >= this.#ample) return true
     this.#memory.watch()
     const { dead, mark } = deathOf(this.#memory, consumerEntry)
-    if (!dead || mark === this.#mourned) return false
-    this.#mourned = mark
+    if (!dead || mark === this.#reportedDeath) return false
+    this.#reportedDeath = mark
     throw peerDied(this.#topic, 'subscriber')
   }
 

@@ -36,7 +36,7 @@ export class RingSubscriber implements SubscriberPort {
   #runOffset = dataOffset
   /** Where the frames end as far as we know. */
   #limit: number
-  #mourned = 0
+  #reportedDeath = 0
   #closed = false
 
   constructor(topic: string, memory: RingMemory, from: From) {
@@ -88,10 +88,10 @@ export class RingSubscriber implements SubscriberPort {
       const known = (this.#limit - at) >>> 0
       const available = known > 0 ? known : this.#look(at)
       if (available === 0) return this.#nothing(at)
-      const place = at & this.#mask
-      const tail = this.#capacity - place
+      const inRing = at & this.#mask
+      const tail = this.#capacity - inRing
       const room = Math.min(available, tail)
-      const head = (dataOffset + place) >> 2
+      const head = (dataOffset + inRing) >> 2
       if ((this.#words[head] as number) < 0) {
         if (((this.#words[head] as number) & 0x7fff_ffff) !== tail - 8 || available < tail) {
           throw corrupt('a padding frame has a wrong length')
@@ -120,7 +120,7 @@ export class RingSubscriber implements SubscriberPort {
       if (length < 0) break // padding: the next run begins behind it
       const size = (8 + length + 7) & ~7
       if (length < extraBytes || size > room - bytes || (words[at + 6] as number) !== length - extraBytes) {
-        throw corrupt('a frame has a length beyond its place')
+        throw corrupt('a frame has a length beyond the end of the ring')
       }
       bytes += size
       messages++
@@ -142,8 +142,8 @@ export class RingSubscriber implements SubscriberPort {
     this.#memory.watch()
     const { dead, mark } = deathOf(this.#memory, producerEntry)
     // The verdict is newer than our look at the index: look again, or the last messages would be missed.
-    if (!dead || mark === this.#mourned || this.#look(at) > 0) return 0
-    this.#mourned = mark
+    if (!dead || mark === this.#reportedDeath || this.#look(at) > 0) return 0
+    this.#reportedDeath = mark
     throw peerDied(this.#topic, 'publisher')
   }
 
@@ -175,7 +175,7 @@ export class RingSubscriber implements SubscriberPort {
 
   #hasNewDeath(): boolean {
     const { dead, mark } = deathOf(this.#memory, producerEntry)
-    return dead && mark !== this.#mourned
+    return dead && mark !== this.#reportedDeath
   }
 
   seek(): void {

@@ -14,7 +14,7 @@ namespace hermes {
 namespace {
 
 /// The lock is held for moments; who is refused comes again, and not on a thread that others need.
-constexpr uint32_t kPatienceMs = 20;
+constexpr uint32_t kOpenTimeoutMs = 20;
 constexpr size_t kChecked = offsetof(GroupBlock, crc);
 
 /// The part of the file that is checked as a whole.
@@ -183,7 +183,7 @@ Status Group::open(const std::string& path, std::shared_ptr<Log> log, std::share
   status = end_of_log(*group->log_, &end);
   if (!status.ok()) return status;
   MembershipLock lock(*group);
-  status = lock.acquire(kPatienceMs);
+  status = lock.acquire(kOpenTimeoutMs);
   if (!status.ok()) return status;
   status = group->locks_.try_lock(kGroupInUseByte, LockFile::Mode::kExclusive);
   opening->first = status.ok();
@@ -311,7 +311,7 @@ Status Group::remove(const std::string& path, bool force) {
   LockFile locks;
   Status status = LockFile::open(path, &locks);
   if (!status.ok()) return status;
-  status = locks.lock(kMembershipByte, LockFile::Mode::kExclusive, kPatienceMs);
+  status = locks.lock(kMembershipByte, LockFile::Mode::kExclusive, kOpenTimeoutMs);
   if (!status.ok() && !force) return status;
   status = locks.try_lock(kGroupInUseByte, LockFile::Mode::kExclusive);
   if (status.code == Code::kBusy && !force) {
@@ -334,7 +334,7 @@ Status Group::configure(const GroupRules& rules, const std::string& settings) {
                          "the key of a group stays what it was when the group was made; make another group");
   }
   MembershipLock lock(*this);
-  status = lock.acquire(kPatienceMs);
+  status = lock.acquire(kOpenTimeoutMs);
   if (!status.ok()) return status;
   GroupBlock& b = block();
   store_rules(b.numbers, rules);
@@ -353,7 +353,7 @@ Status Group::reset(uint64_t sequence, bool force) {
                                                 " does not exist yet; the next one will be " + std::to_string(end));
   }
   MembershipLock lock(*this);
-  status = lock.acquire(kPatienceMs);
+  status = lock.acquire(kOpenTimeoutMs);
   if (!status.ok()) return status;
   GroupBlock& b = block();
   const uint64_t now = monotonic_ns();

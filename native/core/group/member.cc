@@ -13,7 +13,7 @@ namespace hermes {
 namespace {
 
 /// Who is refused comes again, and not on a thread that others need.
-constexpr uint32_t kPatienceMs = 20;
+constexpr uint32_t kOpenTimeoutMs = 20;
 /// How old the member's idea of the group's rules may be.
 constexpr uint64_t kRulesNs = 200'000'000;
 
@@ -43,7 +43,7 @@ Status Member::join(std::shared_ptr<Group> group, const MemberOptions& options, 
   (void)Reader(group->shared_log(), MappedFile::Access::kReadWrite)
       .prepare_sequence(group->kind() == GroupKind::kDurable ? b.floor.load() & kSequenceMask : b.next.load());
   MembershipLock membership(*group);
-  status = membership.acquire(kPatienceMs);
+  status = membership.acquire(kOpenTimeoutMs);
   if (!status.ok()) return status;
   uint32_t slot = 0;
   // A slot whose lock is free is nobody's, whatever it says.

@@ -18,7 +18,7 @@ namespace hermes {
 namespace {
 
 /// How long others are waited for that may just be making `locks` again.
-constexpr uint32_t kMendPatienceMs = 1000;
+constexpr uint32_t kMendTimeoutMs = 1000;
 constexpr size_t kChecked = offsetof(ControlBlock, crc);
 constexpr uint64_t kRecordSalt = 0x48524D5350415245;
 
@@ -103,7 +103,7 @@ Status find_row(const std::string& folder, uint64_t* first, uint64_t* active) {
 ///
 /// Locks on an unlinked `locks` still hold for those who opened it before, while newcomers would never meet them. So the file is made
 /// anew only while nobody has the topic open, which the lock on `control` tells.
-Status enter(const std::string& folder, const File& control, bool writable, bool make_locks, uint32_t patience_ms,
+Status enter(const std::string& folder, const File& control, bool writable, bool make_locks, uint32_t timeout_ms,
              uint32_t mode) {
   const std::string path = folder + "/locks";
   for (uint32_t waited = 0;; ++waited) {
@@ -125,7 +125,7 @@ Status enter(const std::string& folder, const File& control, bool writable, bool
         return LockFile::try_lock(control, kInUseByte, LockFile::Mode::kShared);  // in one step: nobody comes between
       if (status.code != Code::kBusy) return status;
     }
-    if (waited >= std::min(patience_ms, kMendPatienceMs)) {
+    if (waited >= std::min(timeout_ms, kMendTimeoutMs)) {
       return Status::error(
           Code::kBusy,
           path +
@@ -139,7 +139,7 @@ Status enter(const std::string& folder, const File& control, bool writable, bool
 
 }  // namespace
 
-Status Control::create(const std::string& folder, const TopicSettings& settings, uint32_t patience_ms) {
+Status Control::create(const std::string& folder, const TopicSettings& settings, uint32_t timeout_ms) {
   if (settings.segment_bytes < kMinSegmentBytes || settings.segment_bytes > kMaxSegmentBytes ||
       settings.segment_bytes % 4096 != 0) {
     return Status::error(Code::kInvalidArgument,
@@ -165,7 +165,7 @@ Status Control::create(const std::string& folder, const TopicSettings& settings,
   status = LockFile::open(folder + "/locks", &locks);
   if (!status.ok()) return status;
   ScopedLock recovery(&locks, kRecoveryByte);
-  status = recovery.acquire(patience_ms);
+  status = recovery.acquire(timeout_ms);
   if (status.code == Code::kTimedOut && ::access((folder + "/control").c_str(), F_OK) != 0) {
     status.context = "another process makes the control file of " + folder +
                      ", and has not for so long: it may have been stopped (SIGSTOP)";
@@ -209,7 +209,7 @@ Status Control::create(const std::string& folder, const TopicSettings& settings,
   return make_file(folder + "/control", settings.file_mode, image, sizeof image);
 }
 
-Status Control::open(const std::string& folder, bool make_locks, uint32_t patience_ms, Control* out) {
+Status Control::open(const std::string& folder, bool make_locks, uint32_t timeout_ms, Control* out) {
   const std::string path = folder + "/control";
   File file;
   bool writable = true;
@@ -251,7 +251,7 @@ Status Control::open(const std::string& folder, bool make_locks, uint32_t patien
   out->writable_ = writable;
   status = file.mode(&out->file_mode_);
   if (status.ok()) status = file.identity(&out->identity_);
-  if (status.ok()) status = enter(folder, file, writable, make_locks, patience_ms, out->file_mode_);
+  if (status.ok()) status = enter(folder, file, writable, make_locks, timeout_ms, out->file_mode_);
   if (!status.ok()) return status;
   return MappedFile::map(file, kControlBytes, writable ? MappedFile::Access::kReadWrite : MappedFile::Access::kRead,
                          &out->file_);

@@ -22,12 +22,12 @@ class Control {
   /// is made again with their topic id and segment size, its largest payload covers every message that they hold, and readers find
   /// their messages at once.
   /// kBusy if a publisher is at work, as it would go on with the lost file.
-  /// kTimedOut after `patience_ms` in which somebody else makes it, or was stopped while he did.
-  static Status create(const std::string& folder, const TopicSettings& settings, uint32_t patience_ms);
+  /// kTimedOut after `timeout_ms` in which somebody else makes it, or was stopped while he did.
+  static Status create(const std::string& folder, const TopicSettings& settings, uint32_t timeout_ms);
   /// Maps and checks the control file. Falls back to a read-only mapping without the right to write. Until the mapping goes, the
   /// topic counts as in use. If `locks` was lost and `make_locks`, that file is made again; kBusy if anybody has the topic open. Others who
-  /// may just be making it are waited for, up to `patience_ms` and a second at most.
-  static Status open(const std::string& folder, bool make_locks, uint32_t patience_ms, Control* out);
+  /// may just be making it are waited for, up to `timeout_ms` and a second at most.
+  static Status open(const std::string& folder, bool make_locks, uint32_t timeout_ms, Control* out);
 
   ControlBlock& block() const noexcept { return *reinterpret_cast<ControlBlock*>(file_.data()); }
   bool writable() const noexcept { return writable_; }

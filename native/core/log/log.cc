@@ -20,10 +20,10 @@ Status Log::open(const std::string& folder, const TopicSettings* create, const L
   log->folder_ = folder;
   log->options_ = options;
   const bool make = create != nullptr;
-  Status status = Control::open(folder, make, options.patience_ms, &log->control_);
+  Status status = Control::open(folder, make, options.timeout_ms, &log->control_);
   if (status.code == Code::kNotFound && make) {
-    status = Control::create(folder, *create, options.patience_ms);
-    if (status.ok()) status = Control::open(folder, make, options.patience_ms, &log->control_);
+    status = Control::create(folder, *create, options.timeout_ms);
+    if (status.ok()) status = Control::open(folder, make, options.timeout_ms, &log->control_);
   }
   if (status.ok()) {
     status = LockFile::open(folder + "/locks", &log->locks_);

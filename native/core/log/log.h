@@ -22,7 +22,7 @@ struct LogOptions {
   /// Refuse to allocate when less would stay free on the disk. By default the smaller of 64 MiB and a twentieth of the disk.
   uint64_t low_water_bytes = ~uint64_t{0};
   /// How long to wait, in opening, for others who make the topic's files.
-  uint32_t patience_ms = 60'000;
+  uint32_t timeout_ms = 60'000;
 };
 
 /// A topic's folder, opened. The parent of its appenders and readers, which keep it alive.

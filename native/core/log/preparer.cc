@@ -22,11 +22,11 @@ constexpr uint64_t kCheckpointEvery = uint64_t{16} << 20;
 constexpr uint64_t kMaxDefaultLowWater = uint64_t{64} << 20;
 constexpr uint64_t kHousekeepingNs = 1'000'000'000;
 /// How long an appender waits for a thread to begin before it does a piece of the work itself.
-constexpr auto kPatience = std::chrono::milliseconds(2);
+constexpr auto kPreparedTimeout = std::chrono::milliseconds(2);
 /// How long it waits while nothing gets done at all.
 constexpr uint64_t kStuckNs = 10'000'000'000;
 /// Two makers of one segment would both be right: no reason to wait long for one that was stopped.
-constexpr uint32_t kMakerPatienceMs = 100;
+constexpr uint32_t kMakerTimeoutMs = 100;
 
 }  // namespace
 
@@ -63,7 +63,7 @@ Status Preparer::wait(std::unique_lock<std::mutex>& lock, Done done) {
     if (!error_.ok()) return error_;
     if (!working_ && (alone_ || waited) && step(lock)) continue;
     if (done() || !error_.ok()) continue;
-    waited = prepared_.wait_for(lock, kPatience) == std::cv_status::timeout || waited;
+    waited = prepared_.wait_for(lock, kPreparedTimeout) == std::cv_status::timeout || waited;
     const uint64_t now = monotonic_ns();
     if (progress != progress_) {
       progress = progress_;
@@ -227,7 +227,7 @@ Status Preparer::make_next(uint64_t number, std::shared_ptr<Segment>* out) {
   if (!status.ok()) return status;
   // Only spares work: two makers would both be right, as the file gets its name by link(2).
   ScopedLock lock(&locks, kPrepareByte);
-  status = lock.acquire(kMakerPatienceMs);
+  status = lock.acquire(kMakerTimeoutMs);
   if (!status.ok() && status.code != Code::kTimedOut) return status;
   if (number > log_.active()) {
     status = check_room(std::min(kChunk, log_.control().segment_bytes));

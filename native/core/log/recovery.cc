@@ -39,7 +39,7 @@ class Recovery {
   Recovery(Log& log, bool everything, RecoveryReport* report)
       : log_(log), control_(log.control()), report_(*report), everything_(everything) {}
 
-  Status run(uint32_t patience_ms) {
+  Status run(uint32_t timeout_ms) {
     uint64_t boot_id[2];
     read_boot_id(boot_id);
     report_.rebooted = control_.boot_id[0].load(std::memory_order_relaxed) != boot_id[0] ||
@@ -50,7 +50,7 @@ class Recovery {
     Status status = log_.open_lock(&locks);
     if (!status.ok()) return status;
     ScopedLock syncing(&locks, kSyncByte);
-    status = syncing.acquire(patience_ms);
+    status = syncing.acquire(timeout_ms);
     if (!status.ok()) return status;
     sync_failed_ = load_sync_failure(control_) != 0;
     status = find_bounds();
@@ -508,8 +508,8 @@ class Recovery {
 
 }  // namespace
 
-Status recover(Log& log, bool everything, RecoveryReport* report, uint32_t patience_ms) {
-  return Recovery(log, everything, report).run(patience_ms);
+Status recover(Log& log, bool everything, RecoveryReport* report, uint32_t timeout_ms) {
+  return Recovery(log, everything, report).run(timeout_ms);
 }
 
 }  // namespace hermes

@@ -31,7 +31,7 @@ struct RecoveryReport {
 /// good position and repairs what is broken, as docs/log-format.md says. A crash in the middle is harmless.
 /// REQUIRES: the recovery lock is held, and the publishers' lock exclusively.
 /// `everything`: checks from the first segment on, whatever is believed to be good. kTimedOut, and nothing was done, if somebody else's sync does
-/// not end within `patience_ms`.
-Status recover(Log& log, bool everything, RecoveryReport* report, uint32_t patience_ms = 60'000);
+/// not end within `timeout_ms`.
+Status recover(Log& log, bool everything, RecoveryReport* report, uint32_t timeout_ms = 60'000);
 
 }  // namespace hermes

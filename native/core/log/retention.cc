@@ -9,7 +9,7 @@
 namespace hermes {
 namespace {
 
-constexpr uint32_t kPatienceMs = 100;
+constexpr uint32_t kOpenTimeoutMs = 100;
 
 /// When segment `number` was full, as `times` and the headers of later segments tell; 0 if that is not known. The stamps of the messages
 /// are not asked: they come from publishers' clocks, also of other hosts, and would have to be checked one by one.
@@ -52,7 +52,7 @@ Status apply_retention(Log& log) {
   Status status = log.open_lock(&locks);
   if (!status.ok()) return status;
   ScopedLock lock(&locks, kRecoveryByte);
-  status = lock.acquire(kPatienceMs);
+  status = lock.acquire(kOpenTimeoutMs);
   if (!status.ok()) return status;
 
   uint64_t first = log.first();

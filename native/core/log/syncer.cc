@@ -16,7 +16,7 @@
 namespace hermes {
 namespace {
 
-constexpr uint64_t kSyncPatienceNs = 60'000'000'000;
+constexpr uint64_t kSyncTimeoutNs = 60'000'000'000;
 /// How long a waiter sleeps at most before it looks whether the one who syncs has died: the kernel then gives the lock back, but tells nobody.
 constexpr uint64_t kLookAgainNs = 1'000'000;
 /// Between two looks at a claim that stands in the way: a live publisher commits within moments.
@@ -25,7 +25,7 @@ constexpr uint64_t kLaterNs = 1'000'000;
 constexpr uint32_t kSoonAttempts = 100;
 constexpr uint64_t kAtOnceNs = 1;
 /// How long a topic that is being closed waits for another participant's sync: it may be an event loop that closes it. Who can wait has done so before.
-constexpr uint64_t kLastPatienceNs = 20'000'000;
+constexpr uint64_t kLastSyncTimeoutNs = 20'000'000;
 
 }  // namespace
 
@@ -37,7 +37,7 @@ Syncer::~Syncer() {
   job_.cancel();
   // What was asked and can be done is done; the rest is told that it won't be.
   const std::lock_guard<std::mutex> guard(at_it_);
-  const uint64_t deadline = monotonic_ns() + kLastPatienceNs;
+  const uint64_t deadline = monotonic_ns() + kLastSyncTimeoutNs;
   while (serve() == kAtOnceNs && monotonic_ns() < deadline) {
   }
   answer(Status::error(Code::kClosed, "the topic was closed before a message was synced"), {}, true);
@@ -154,7 +154,7 @@ Status Syncer::sync_or_wait(LockFile& locks, uint64_t sequence, Position* synced
   if (status.code == Code::kBusy) {
     const uint64_t now = monotonic_ns();
     if (busy_since_ns_ == 0) busy_since_ns_ = now;
-    if (now - busy_since_ns_ >= kSyncPatienceNs) {
+    if (now - busy_since_ns_ >= kSyncTimeoutNs) {
       busy_since_ns_ = 0;
       return Status::error(Code::kTimedOut, "another participant has been syncing for a minute");
     }

@@ -4,10 +4,10 @@
 
 #include "core/platform/clock.h"
 #include "core/platform/pause.h"
-#include "core/ring/ring_bell.h"
+#include "core/ring/ring_eventcount.h"
 
 // What a waiting participant does between two attempts. A strategy has
-//   bool wait(const RingBell&)   called after a failed attempt; false gives up
+//   bool wait(const RingEventcount&)   called after a failed attempt; false gives up
 //   void reset()                 called after a successful one
 // An object serves one waiter at a time and keeps no memory of its own.
 
@@ -16,7 +16,7 @@ namespace hermes {
 /// Tries again at once. Lowest latency; costs a core.
 class SpinIdle {
  public:
-  bool wait(const RingBell&) noexcept {
+  bool wait(const RingEventcount&) noexcept {
     cpu_pause();
     return true;
   }
@@ -26,7 +26,7 @@ class SpinIdle {
 /// Lets other threads run between attempts.
 class YieldIdle {
  public:
-  bool wait(const RingBell&) noexcept {
+  bool wait(const RingEventcount&) noexcept {
     std::this_thread::yield();
     return true;
   }
@@ -40,7 +40,7 @@ class ParkIdle {
   explicit ParkIdle(uint32_t spins = 2000, uint64_t sleep_ns = 10'000'000) noexcept
       : spins_(spins), sleep_ns_(sleep_ns) {}
 
-  bool wait(const RingBell& bell) noexcept {
+  bool wait(const RingEventcount& eventcount) noexcept {
     if (round_ < spins_) {
       ++round_;
       cpu_pause();
@@ -48,14 +48,14 @@ class ParkIdle {
     }
     if (!armed_) {
       // Announce, then return for one more look at the ring: the pair of the fence in
-      // RingBell::ring.
-      seen_ = bell.bell->load(std::memory_order_acquire);
-      bell.waiting->store(1, std::memory_order_seq_cst);
+      // RingEventcount::notify.
+      seen_ = eventcount.event->load(std::memory_order_acquire);
+      eventcount.waiting->store(1, std::memory_order_seq_cst);
       std::atomic_thread_fence(std::memory_order_seq_cst);
       armed_ = true;
       return true;
     }
-    (void)futex_wait(bell.bell, seen_, sleep_ns_);
+    (void)futex_wait(eventcount.event, seen_, sleep_ns_);
     armed_ = false;
     return true;
   }
@@ -78,11 +78,11 @@ class DeadlineIdle {
  public:
   DeadlineIdle(Inner inner, uint64_t timeout_ns) noexcept : inner_(inner), timeout_ns_(timeout_ns) {}
 
-  bool wait(const RingBell& bell) noexcept {
+  bool wait(const RingEventcount& eventcount) noexcept {
     const uint64_t now = monotonic_ns();
     if (since_ == 0) since_ = now;
     if (now - since_ >= timeout_ns_) return false;
-    return inner_.wait(bell);
+    return inner_.wait(eventcount);
   }
   void reset() noexcept {
     since_ = 0;
@@ -103,14 +103,14 @@ class WatchingIdle {
   WatchingIdle(Inner inner, Probe probe, uint64_t every_ns = 10'000'000) noexcept
       : inner_(inner), probe_(probe), every_ns_(every_ns) {}
 
-  bool wait(const RingBell& bell) noexcept {
+  bool wait(const RingEventcount& eventcount) noexcept {
     const uint64_t now = monotonic_ns();
     if (last_ == 0) last_ = now;
     if (now - last_ >= every_ns_) {
       last_ = now;
       probe_();
     }
-    return inner_.wait(bell);
+    return inner_.wait(eventcount);
   }
   void reset() noexcept {
     last_ = 0;

@@ -5,7 +5,7 @@
 #include <type_traits>
 
 #include "core/ring/participant.h"
-#include "core/ring/ring_bell.h"
+#include "core/ring/ring_eventcount.h"
 #include "core/ring/ring_layout.h"
 
 namespace hermes {
@@ -52,7 +52,7 @@ class MpmcRing {
   RingStatus join() noexcept {
     for (uint32_t i = 0; i < participants_; ++i) {
       uint32_t before;
-      if (!attach_entry(image_->participant[i], &before)) continue;
+      if (!attach_entry(layout_->participant[i], &before)) continue;
       adopt(i, state_of(before) == ParticipantState::kDead);
       return RingStatus::kOk;
     }
@@ -65,17 +65,17 @@ class MpmcRing {
     if (unclean) resolve_all_of(me_);
   }
   void close() noexcept {
-    if (me_ != 0) close_entry(image_->participant[me_ - 1]);
+    if (me_ != 0) close_entry(layout_->participant[me_ - 1]);
     me_ = 0;
   }
   /// This participant's entry. REQUIRES: joined.
   uint32_t participant() const noexcept { return me_ - 1; }
   /// Declares a participant dead. REQUIRES: the caller knows that its thread has ended.
   void evict(uint32_t entry) noexcept {
-    RingWord& word = image_->participant[entry];
+    RingWord& word = layout_->participant[entry];
     (void)hermes::mark_dead(word, word.load(std::memory_order_acquire));
-    items_bell().wake();
-    room_bell().wake();
+    items_event().wake();
+    room_event().wake();
   }
 
   // --- producers
@@ -91,7 +91,7 @@ class MpmcRing {
     slot.item = item;
     // Publishes the item to the consumer that will claim the slot.
     slot.word.store(make(turn(position) + 1, 0), std::memory_order_release);
-    if (parking_) items_bell().ring();
+    if (parking_) items_event().notify();
     return RingOp::kOk;
   }
 
@@ -107,7 +107,7 @@ class MpmcRing {
     for (;;) {
       const RingOp op = try_push(item);
       if (op == RingOp::kOk) idle.reset();
-      if (op != RingOp::kFull || !idle.wait(room_bell())) return op;
+      if (op != RingOp::kFull || !idle.wait(room_event())) return op;
     }
   }
 
@@ -116,7 +116,7 @@ class MpmcRing {
   RingOp try_end() noexcept {
     uint32_t position;
     const RingOp op = claim_write(kOwnerEnd, &position);
-    if (op == RingOp::kOk) items_bell().wake();
+    if (op == RingOp::kOk) items_event().wake();
     return op == RingOp::kClosed ? RingOp::kOk : op;
   }
 
@@ -128,14 +128,14 @@ class MpmcRing {
     if (me_ == 0) [[unlikely]]
       return RingOp::kClosed;
     for (;;) {
-      const uint32_t position = image_->consumer_index.load(std::memory_order_acquire);
+      const uint32_t position = layout_->consumer_index.load(std::memory_order_acquire);
       Slot& slot = slots_[position & mask_];
       const uint32_t word = slot.word.load(std::memory_order_acquire);
       const uint32_t full = (turn(position) + 1) & kTurnMask;
       const uint32_t owner = word & 0xFFu;
       if (word >> 8 == full) {
         if (owner != 0 && owner != kOwnerVoid) {
-          pass(image_->consumer_index, position);
+          pass(layout_->consumer_index, position);
           continue;
         }
         uint32_t expected = word;
@@ -145,11 +145,11 @@ class MpmcRing {
                                                std::memory_order_relaxed)) {
           continue;
         }
-        pass(image_->consumer_index, position);
+        pass(layout_->consumer_index, position);
         if (owner == 0) *item = slot.item;
         // Gives the slot to the producer of the next lap: our read is done.
         slot.word.store(make(turn(position + capacity()), 0), std::memory_order_release);
-        if (parking_) room_bell().ring();
+        if (parking_) room_event().notify();
         if (owner == 0) return RingOp::kOk;
         continue;
       }
@@ -161,10 +161,10 @@ class MpmcRing {
       const bool held = owner != 0 && owner != kOwnerVoid;
       if (held && word >> 8 == ((turn(position) - 1) & turn_limit_)) {  // by the last lap's reader
         if (resolve(position & mask_, word)) continue;
-        if (image_->consumer_index.load(std::memory_order_acquire) == position) return RingOp::kEmpty;
+        if (layout_->consumer_index.load(std::memory_order_acquire) == position) return RingOp::kEmpty;
         continue;
       }
-      if (image_->consumer_index.load(std::memory_order_acquire) == position) return RingOp::kCorrupt;
+      if (layout_->consumer_index.load(std::memory_order_acquire) == position) return RingOp::kCorrupt;
     }
   }
 
@@ -179,7 +179,7 @@ class MpmcRing {
     for (;;) {
       const RingOp op = try_pop(item);
       if (op == RingOp::kOk) idle.reset();
-      if (op != RingOp::kEmpty || !idle.wait(items_bell())) return op;
+      if (op != RingOp::kEmpty || !idle.wait(items_event())) return op;
     }
   }
 
@@ -187,16 +187,16 @@ class MpmcRing {
 
   /// Positions between the indices: items, also those that are just being written, and voids.
   uint32_t size() const noexcept {
-    const uint32_t consumed = image_->consumer_index.load(std::memory_order_acquire);
-    const uint32_t produced = image_->producer_index.load(std::memory_order_acquire);
+    const uint32_t consumed = layout_->consumer_index.load(std::memory_order_acquire);
+    const uint32_t produced = layout_->producer_index.load(std::memory_order_acquire);
     const uint32_t count = produced - consumed;
     return count > kRingMaxCapacity ? 0 : std::min(count, capacity());
   }
   uint32_t capacity() const noexcept { return mask_ + 1; }
-  uint32_t voided() const noexcept { return image_->voided.load(std::memory_order_relaxed); }
-  RingImage* image() const noexcept { return image_; }
-  RingBell items_bell() const noexcept { return {&image_->consumers_waiting, &image_->items_bell}; }
-  RingBell room_bell() const noexcept { return {&image_->producers_waiting, &image_->room_bell}; }
+  uint32_t voided() const noexcept { return layout_->voided.load(std::memory_order_relaxed); }
+  RingLayout* layout() const noexcept { return layout_; }
+  RingEventcount items_event() const noexcept { return {&layout_->consumers_waiting, &layout_->items_event}; }
+  RingEventcount room_event() const noexcept { return {&layout_->producers_waiting, &layout_->room_event}; }
 
  private:
   // Tests stop a participant between two steps by making its claim without the rest.
@@ -216,13 +216,13 @@ class MpmcRing {
   static constexpr uint32_t kTurnMask = 0xFFFFFFu;
 
   explicit MpmcRing(void* memory) noexcept
-      : image_(static_cast<RingImage*>(memory)),
+      : layout_(static_cast<RingLayout*>(memory)),
         slots_(reinterpret_cast<PaddedSlot*>(static_cast<char*>(memory) + kRingDataOffset)),
-        mask_(image_->header.capacity - 1),
-        shift_(static_cast<uint32_t>(std::countr_zero(image_->header.capacity))),
+        mask_(layout_->header.capacity - 1),
+        shift_(static_cast<uint32_t>(std::countr_zero(layout_->header.capacity))),
         turn_limit_(ring_detail::turn_of(0xFFFFFFFFu, shift_) + 1),
-        participants_(image_->header.participants),
-        parking_((image_->header.flags & kRingFlagParking) != 0) {}
+        participants_(layout_->header.participants),
+        parking_((layout_->header.flags & kRingFlagParking) != 0) {}
 
   uint32_t turn(uint32_t position) const noexcept { return ring_detail::turn_of(position, shift_); }
   static constexpr uint32_t make(uint32_t turn, uint32_t owner) noexcept { return turn << 8 | owner; }
@@ -234,7 +234,7 @@ class MpmcRing {
   // Claims the next position for `owner`. For kOwnerEnd the index stays: nobody goes past the end.
   RingOp claim_write(uint32_t owner, uint32_t* claimed) noexcept {
     for (;;) {
-      const uint32_t position = image_->producer_index.load(std::memory_order_acquire);
+      const uint32_t position = layout_->producer_index.load(std::memory_order_acquire);
       Slot& slot = slots_[position & mask_];
       const uint32_t word = slot.word.load(std::memory_order_acquire);
       const uint32_t free_turn = turn(position);
@@ -246,14 +246,14 @@ class MpmcRing {
                                                std::memory_order_relaxed)) {
           continue;
         }
-        if (owner != kOwnerEnd) pass(image_->producer_index, position);
+        if (owner != kOwnerEnd) pass(layout_->producer_index, position);
         *claimed = position;
         return RingOp::kOk;
       }
       const uint32_t seen = word >> 8;
       if (word == make(free_turn, kOwnerEnd)) return RingOp::kClosed;
       if (seen == free_turn || seen == free_turn + 1) {
-        pass(image_->producer_index, position);
+        pass(layout_->producer_index, position);
         continue;
       }
       // The last lap is still there: being read, full, or even being written.
@@ -261,10 +261,10 @@ class MpmcRing {
       if (lap == 1 || lap == 2) {
         const uint32_t holder = word & 0xFFu;
         if (holder != 0 && holder != kOwnerVoid && resolve(position & mask_, word)) continue;
-        if (image_->producer_index.load(std::memory_order_acquire) == position) return RingOp::kFull;
+        if (layout_->producer_index.load(std::memory_order_acquire) == position) return RingOp::kFull;
         continue;
       }
-      if (image_->producer_index.load(std::memory_order_acquire) == position) return RingOp::kCorrupt;
+      if (layout_->producer_index.load(std::memory_order_acquire) == position) return RingOp::kCorrupt;
     }
   }
 
@@ -277,7 +277,7 @@ class MpmcRing {
   bool resolve(uint32_t place, uint32_t word) noexcept {
     const uint32_t owner = word & 0xFFu;
     if (owner == 0 || owner > participants_) return false;
-    if (state_of(image_->participant[owner - 1].load(std::memory_order_acquire)) != ParticipantState::kDead) {
+    if (state_of(layout_->participant[owner - 1].load(std::memory_order_acquire)) != ParticipantState::kDead) {
       return false;
     }
     resolve_claim(place, word);
@@ -287,7 +287,7 @@ class MpmcRing {
   void resolve_claim(uint32_t place, uint32_t word) noexcept {
     const uint32_t seen = word >> 8;
     const bool reading = (seen & 1u) != 0;
-    RingWord& index = reading ? image_->consumer_index : image_->producer_index;
+    RingWord& index = reading ? layout_->consumer_index : layout_->producer_index;
     const uint32_t position = index.load(std::memory_order_acquire);
     // The index must be past a position before the position's word goes on.
     if ((position & mask_) == place && turn(position) == (seen & ~1u)) pass(index, position);
@@ -295,7 +295,7 @@ class MpmcRing {
     uint32_t expected = word;
     if (slots_[place].word.compare_exchange_strong(expected, next, std::memory_order_acq_rel,
                                                    std::memory_order_relaxed)) {
-      image_->voided.fetch_add(1, std::memory_order_relaxed);
+      layout_->voided.fetch_add(1, std::memory_order_relaxed);
     }
   }
 
@@ -306,7 +306,7 @@ class MpmcRing {
     }
   }
 
-  RingImage* image_ = nullptr;
+  RingLayout* layout_ = nullptr;
   PaddedSlot* slots_ = nullptr;
   uint32_t mask_ = 0;
   uint32_t shift_ = 0;

@@ -5,7 +5,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include "core/ring/ring_bell.h"
+#include "core/ring/ring_eventcount.h"
 
 namespace hermes {
 
@@ -149,7 +149,7 @@ Status RingFile::take(uint32_t entry, uint32_t* before) {
     lock_.unlock(entry);
     return status;
   }
-  *before = take_entry(image()->participant[entry]);
+  *before = take_entry(layout()->participant[entry]);
   mine_ = entry;
   return status;
 }
@@ -164,7 +164,7 @@ Status RingFile::attach(RingRole role) {
 
 Status RingFile::join(uint32_t* entry, bool* unclean) {
   if (lock_.is_open() == false) return Status::error(Code::kClosed, "the ring file is closed");
-  for (uint32_t i = 0; i < image()->header.participants && i < kRingMaxParticipants; ++i) {
+  for (uint32_t i = 0; i < layout()->header.participants && i < kRingMaxParticipants; ++i) {
     uint32_t before = 0;
     Status status = take(i, &before);
     if (status.ok()) {
@@ -180,8 +180,8 @@ Status RingFile::join(uint32_t* entry, bool* unclean) {
 
 uint32_t RingFile::probe() noexcept {
   uint32_t found = 0;
-  for (uint32_t i = 0; i < image()->header.participants && i < kRingMaxParticipants; ++i) {
-    RingWord& entry = image()->participant[i];
+  for (uint32_t i = 0; i < layout()->header.participants && i < kRingMaxParticipants; ++i) {
+    RingWord& entry = layout()->participant[i];
     // The entry first, then its lock: a successor changes the entry, so that our verdict would miss
     // it.
     const uint32_t seen = entry.load(std::memory_order_acquire);
@@ -191,17 +191,17 @@ uint32_t RingFile::probe() noexcept {
     if (mark_dead(entry, seen)) ++found;
   }
   if (found != 0) {
-    RingBell{&image()->consumers_waiting, &image()->items_bell}.wake();
-    RingBell{&image()->producers_waiting, &image()->room_bell}.wake();
+    RingEventcount{&layout()->consumers_waiting, &layout()->items_event}.wake();
+    RingEventcount{&layout()->producers_waiting, &layout()->room_event}.wake();
   }
   return found;
 }
 
 void RingFile::close() noexcept {
   if (attached()) {
-    close_entry(image()->participant[mine_]);
-    RingBell{&image()->consumers_waiting, &image()->items_bell}.wake();
-    RingBell{&image()->producers_waiting, &image()->room_bell}.wake();
+    close_entry(layout()->participant[mine_]);
+    RingEventcount{&layout()->consumers_waiting, &layout()->items_event}.wake();
+    RingEventcount{&layout()->producers_waiting, &layout()->room_event}.wake();
     mine_ = kNobody;
   }
   lock_.close();

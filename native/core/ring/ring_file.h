@@ -55,7 +55,7 @@ class RingFile {
  private:
   static constexpr uint32_t kNobody = ~0u;
 
-  RingImage* image() const noexcept { return reinterpret_cast<RingImage*>(mapped_->data()); }
+  RingLayout* layout() const noexcept { return reinterpret_cast<RingLayout*>(mapped_->data()); }
   Status create(const std::string& path, const RingShape& shape, const RingOptions& options, uint32_t file_mode);
   Status map(const std::string& path, MappedFile* mapped);
   Status adopt(const std::string& path, MappedFile mapped);

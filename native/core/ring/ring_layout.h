@@ -73,33 +73,33 @@ static_assert(sizeof(RingWord) == 4 && RingWord::is_always_lock_free);
 static_assert(std::endian::native == std::endian::little, "the layout is little-endian");
 
 /// Everything before the data. Words that different parties write are 128 bytes apart.
-struct RingImage {
+struct RingLayout {
   RingHeader header;
   alignas(kRingLine) RingWord producer_index;
   alignas(kRingLine) uint32_t producer_copy;  // of consumer_index; the producer's own
   alignas(kRingLine) RingWord consumer_index;
   alignas(kRingLine) uint32_t consumer_copy;  // of producer_index; the consumer's own
   alignas(kRingLine) RingWord consumers_waiting;
-  RingWord items_bell;
+  RingWord items_event;
   alignas(kRingLine) RingWord producers_waiting;
-  RingWord room_bell;
+  RingWord room_event;
   alignas(kRingLine) RingWord voided;
   RingWord dropped_newest;
   RingWord dropped_oldest;
   alignas(kRingLine) RingWord participant[256];
 };
-static_assert(offsetof(RingImage, producer_index) == 128);
-static_assert(offsetof(RingImage, producer_copy) == 256);
-static_assert(offsetof(RingImage, consumer_index) == 384);
-static_assert(offsetof(RingImage, consumer_copy) == 512);
-static_assert(offsetof(RingImage, consumers_waiting) == 640);
-static_assert(offsetof(RingImage, items_bell) == 644);
-static_assert(offsetof(RingImage, producers_waiting) == 768);
-static_assert(offsetof(RingImage, room_bell) == 772);
-static_assert(offsetof(RingImage, voided) == 896);
-static_assert(offsetof(RingImage, dropped_oldest) == 904);
-static_assert(offsetof(RingImage, participant) == 1024);
-static_assert(sizeof(RingImage) == kRingDataOffset);
+static_assert(offsetof(RingLayout, producer_index) == 128);
+static_assert(offsetof(RingLayout, producer_copy) == 256);
+static_assert(offsetof(RingLayout, consumer_index) == 384);
+static_assert(offsetof(RingLayout, consumer_copy) == 512);
+static_assert(offsetof(RingLayout, consumers_waiting) == 640);
+static_assert(offsetof(RingLayout, items_event) == 644);
+static_assert(offsetof(RingLayout, producers_waiting) == 768);
+static_assert(offsetof(RingLayout, room_event) == 772);
+static_assert(offsetof(RingLayout, voided) == 896);
+static_assert(offsetof(RingLayout, dropped_oldest) == 904);
+static_assert(offsetof(RingLayout, participant) == 1024);
+static_assert(sizeof(RingLayout) == kRingDataOffset);
 
 struct RingOptions {
   uint64_t tag = 0;            ///< the creator's mark; an attach may demand it
@@ -171,7 +171,7 @@ inline RingStatus create_ring(void* memory, size_t bytes, const RingShape& shape
   if (bytes < total) return RingStatus::kTooSmall;
 
   std::memset(memory, 0, total);
-  auto* image = static_cast<RingImage*>(memory);
+  auto* layout = static_cast<RingLayout*>(memory);
   RingHeader header{};
   header.magic = kRingMagic;
   header.version = kRingVersion;
@@ -186,10 +186,10 @@ inline RingStatus create_ring(void* memory, size_t bytes, const RingShape& shape
   header.participants = shared ? options.participants : 2;
   header.header_crc = small_crc32(&header, offsetof(RingHeader, header_crc));
 
-  image->producer_index.store(options.start_index, std::memory_order_relaxed);
-  image->consumer_index.store(options.start_index, std::memory_order_relaxed);
-  image->producer_copy = options.start_index;
-  image->consumer_copy = options.start_index;
+  layout->producer_index.store(options.start_index, std::memory_order_relaxed);
+  layout->consumer_index.store(options.start_index, std::memory_order_relaxed);
+  layout->producer_copy = options.start_index;
+  layout->consumer_copy = options.start_index;
   if (shared) {
     const auto shift = static_cast<uint32_t>(std::countr_zero(shape.capacity));
     for (uint32_t i = 0; i < shape.capacity; ++i) {
@@ -199,9 +199,9 @@ inline RingStatus create_ring(void* memory, size_t bytes, const RingShape& shape
       std::memcpy(static_cast<char*>(memory) + kRingDataOffset + slot * header.slot_size, &word, 4);
     }
   }
-  std::memcpy(reinterpret_cast<char*>(image) + 4, reinterpret_cast<const char*>(&header) + 4, sizeof header - 4);
-  // Publishes the whole image to whoever finds the magic.
-  std::atomic_ref<uint32_t>(image->header.magic).store(kRingMagic, std::memory_order_release);
+  std::memcpy(reinterpret_cast<char*>(layout) + 4, reinterpret_cast<const char*>(&header) + 4, sizeof header - 4);
+  // Publishes the whole layout to whoever finds the magic.
+  std::atomic_ref<uint32_t>(layout->header.magic).store(kRingMagic, std::memory_order_release);
   return RingStatus::kOk;
 }
 
@@ -212,9 +212,9 @@ inline RingStatus check_ring(void* memory, size_t bytes, const RingShape& shape,
   using namespace ring_detail;
   if (reinterpret_cast<uintptr_t>(memory) % kRingLine != 0) return RingStatus::kMisaligned;
   if (bytes < kRingDataOffset) return RingStatus::kTooSmall;
-  auto* image = static_cast<RingImage*>(memory);
-  // Pairs with the creator's release: the rest of the image is complete once the magic is seen.
-  if (std::atomic_ref<uint32_t>(image->header.magic).load(std::memory_order_acquire) != kRingMagic) {
+  auto* layout = static_cast<RingLayout*>(memory);
+  // Pairs with the creator's release: the rest of the layout is complete once the magic is seen.
+  if (std::atomic_ref<uint32_t>(layout->header.magic).load(std::memory_order_acquire) != kRingMagic) {
     return RingStatus::kNotRing;
   }
   RingHeader header;
@@ -243,9 +243,9 @@ inline RingStatus check_ring(void* memory, size_t bytes, const RingShape& shape,
   if (tag != nullptr && header.tag != *tag) return RingStatus::kTag;
 
   // The consumer's first: the producer's can only have grown since, and at most by what was popped.
-  const uint32_t consumed = image->consumer_index.load(std::memory_order_acquire);
-  const uint32_t produced = image->producer_index.load(std::memory_order_acquire);
-  const uint32_t again = image->consumer_index.load(std::memory_order_acquire);
+  const uint32_t consumed = layout->consumer_index.load(std::memory_order_acquire);
+  const uint32_t produced = layout->producer_index.load(std::memory_order_acquire);
+  const uint32_t again = layout->consumer_index.load(std::memory_order_acquire);
   if (produced - consumed > header.capacity + (again - consumed)) return RingStatus::kCorrupt;
   if (framed && (produced % 8 != 0 || consumed % 8 != 0)) return RingStatus::kCorrupt;
   return RingStatus::kOk;

@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "core/ring/participant.h"
-#include "core/ring/ring_bell.h"
+#include "core/ring/ring_eventcount.h"
 #include "core/ring/ring_layout.h"
 
 namespace hermes {
@@ -61,30 +61,30 @@ class SpscByteRing {
   }
   void adopt(RingRole role) noexcept {
     if (role == RingRole::kProducer) {
-      image_->producer_copy = image_->consumer_index.load(std::memory_order_acquire);
+      layout_->producer_copy = layout_->consumer_index.load(std::memory_order_acquire);
       claimed_ = false;
     } else {
-      image_->consumer_copy = image_->producer_index.load(std::memory_order_acquire);
+      layout_->consumer_copy = layout_->producer_index.load(std::memory_order_acquire);
     }
   }
   void close(RingRole role) noexcept {
     // Our own next call must not find room or frames without looking, and thereby seeing that we
     // closed.
     if (role == RingRole::kProducer) {
-      image_->producer_copy = image_->producer_index.load(std::memory_order_relaxed) - capacity();
+      layout_->producer_copy = layout_->producer_index.load(std::memory_order_relaxed) - capacity();
       claimed_ = false;
     } else {
-      image_->consumer_copy = image_->consumer_index.load(std::memory_order_relaxed);
+      layout_->consumer_copy = layout_->consumer_index.load(std::memory_order_relaxed);
     }
     close_entry(entry(role));
-    (role == RingRole::kProducer ? items_bell() : room_bell()).wake();
+    (role == RingRole::kProducer ? items_event() : room_event()).wake();
   }
   void evict(RingRole role) noexcept {
     (void)mark_dead(entry(role), entry(role).load(std::memory_order_acquire));
-    (role == RingRole::kProducer ? items_bell() : room_bell()).wake();
+    (role == RingRole::kProducer ? items_event() : room_event()).wake();
   }
   ParticipantState role_state(RingRole role) const noexcept {
-    return state_of(image_->participant[static_cast<uint32_t>(role)].load(std::memory_order_acquire));
+    return state_of(layout_->participant[static_cast<uint32_t>(role)].load(std::memory_order_acquire));
   }
 
   // --- producer
@@ -93,7 +93,7 @@ class SpscByteRing {
   /// `commit`. kFull, kTooLarge, or kClosed / kDead if there is no room and never will be.
   /// REQUIRES: no open claim.
   RingOp claim(uint32_t length, std::byte** place) noexcept {
-    const uint32_t at = image_->producer_index.load(std::memory_order_relaxed);  // our own
+    const uint32_t at = layout_->producer_index.load(std::memory_order_relaxed);  // our own
     uint32_t start;
     const RingOp op = find_room(at, length, &start);
     if (op != RingOp::kOk) return op;
@@ -127,7 +127,7 @@ class SpscByteRing {
   /// Pushes as many of `count` frames as fit, with one publication. `*done` is how many; the result
   /// says why it stopped.
   RingOp try_push_n(const Piece* pieces, size_t count, size_t* done) noexcept {
-    uint32_t at = image_->producer_index.load(std::memory_order_relaxed);
+    uint32_t at = layout_->producer_index.load(std::memory_order_relaxed);
     const uint32_t begin = at;
     RingOp op = RingOp::kOk;
     for (*done = 0; *done < count; ++*done) {
@@ -148,7 +148,7 @@ class SpscByteRing {
     for (;;) {
       const RingOp op = try_push(bytes, length, label);
       if (op == RingOp::kOk) idle.reset();
-      if (op != RingOp::kFull || !idle.wait(room_bell())) return op;
+      if (op != RingOp::kFull || !idle.wait(room_event())) return op;
     }
   }
 
@@ -158,14 +158,14 @@ class SpscByteRing {
   /// will come, or kCorrupt.
   RingOp front(Frame* frame) noexcept {
     for (;;) {
-      const uint32_t at = image_->consumer_index.load(std::memory_order_relaxed);  // our own
-      if (at == image_->consumer_copy && refresh_items(at) == 0) {
+      const uint32_t at = layout_->consumer_index.load(std::memory_order_relaxed);  // our own
+      if (at == layout_->consumer_copy && refresh_items(at) == 0) {
         const RingOp op = empty_verdict();
         // The verdict is newer than our look at the index: look again, or the last frames would be
         // missed.
         if (op == RingOp::kEmpty || refresh_items(at) == 0) return op;
       }
-      const RingOp op = look_at(at, image_->consumer_copy, frame, &front_end_);
+      const RingOp op = look_at(at, layout_->consumer_copy, frame, &front_end_);
       if (op != RingOp::kEmpty) return op;
       release(front_end_);  // padding
     }
@@ -181,9 +181,9 @@ class SpscByteRing {
     Frame frame;
     const RingOp first = front(&frame);
     if (first != RingOp::kOk || limit == 0) return first;
-    const uint32_t begin = image_->consumer_index.load(std::memory_order_relaxed);
+    const uint32_t begin = layout_->consumer_index.load(std::memory_order_relaxed);
     uint32_t at = begin;
-    const uint32_t end = image_->consumer_copy;
+    const uint32_t end = layout_->consumer_copy;
     RingOp op = RingOp::kOk;
     while (at != end && *done < limit) {
       uint32_t next;
@@ -203,28 +203,28 @@ class SpscByteRing {
 
   /// Bytes in the ring, frame headers and padding included.
   uint32_t used_bytes() const noexcept {
-    const uint32_t consumed = image_->consumer_index.load(std::memory_order_acquire);
-    const uint32_t produced = image_->producer_index.load(std::memory_order_acquire);
+    const uint32_t consumed = layout_->consumer_index.load(std::memory_order_acquire);
+    const uint32_t produced = layout_->producer_index.load(std::memory_order_acquire);
     return std::min(produced - consumed, capacity());
   }
   uint32_t capacity() const noexcept { return mask_ + 1; }
   uint32_t max_payload() const noexcept { return capacity() / 2 - kFrameHeader; }
-  RingImage* image() const noexcept { return image_; }
-  RingBell items_bell() const noexcept { return {&image_->consumers_waiting, &image_->items_bell}; }
-  RingBell room_bell() const noexcept { return {&image_->producers_waiting, &image_->room_bell}; }
+  RingLayout* layout() const noexcept { return layout_; }
+  RingEventcount items_event() const noexcept { return {&layout_->consumers_waiting, &layout_->items_event}; }
+  RingEventcount room_event() const noexcept { return {&layout_->producers_waiting, &layout_->room_event}; }
 
  private:
   static constexpr uint32_t kFrameHeader = 8;
   static constexpr uint32_t kPadding = 0x80000000u;
 
   explicit SpscByteRing(void* memory) noexcept
-      : image_(static_cast<RingImage*>(memory)),
+      : layout_(static_cast<RingLayout*>(memory)),
         data_(static_cast<std::byte*>(memory) + kRingDataOffset),
-        mask_(image_->header.capacity - 1),
-        parking_((image_->header.flags & kRingFlagParking) != 0) {}
+        mask_(layout_->header.capacity - 1),
+        parking_((layout_->header.flags & kRingFlagParking) != 0) {}
 
   static constexpr uint32_t frame_size(uint32_t length) noexcept { return (kFrameHeader + length + 7) & ~7u; }
-  RingWord& entry(RingRole role) noexcept { return image_->participant[static_cast<uint32_t>(role)]; }
+  RingWord& entry(RingRole role) noexcept { return layout_->participant[static_cast<uint32_t>(role)]; }
 
   // Finds where a frame of `length` goes if it follows position `at`, and writes the padding before
   // it if it must wrap.
@@ -236,7 +236,7 @@ class SpscByteRing {
     if (room(at) < need) [[unlikely]] {
       if (role_state(RingRole::kProducer) == ParticipantState::kClosed) return RingOp::kClosed;
       // Acquire: the consumer's reads of what it gave back are done before we write there.
-      image_->producer_copy = image_->consumer_index.load(std::memory_order_acquire);
+      layout_->producer_copy = layout_->consumer_index.load(std::memory_order_acquire);
       if (room(at) < need) return verdict_on(entry(RingRole::kConsumer), RingOp::kFull);
     }
     if (size > tail) {
@@ -247,7 +247,7 @@ class SpscByteRing {
     return RingOp::kOk;
   }
   uint32_t room(uint32_t at) const noexcept {
-    const uint32_t used = at - image_->producer_copy;
+    const uint32_t used = at - layout_->producer_copy;
     return used >= capacity() ? 0 : capacity() - used;
   }
   void write_header(uint32_t position, uint32_t length, uint32_t label) noexcept {
@@ -256,8 +256,8 @@ class SpscByteRing {
   }
   // Publishes every frame before `end`, padding included, to the consumer.
   void publish(uint32_t end) noexcept {
-    image_->producer_index.store(end, std::memory_order_release);
-    if (parking_) items_bell().ring();
+    layout_->producer_index.store(end, std::memory_order_release);
+    if (parking_) items_event().notify();
   }
 
   RingOp empty_verdict() noexcept {
@@ -267,8 +267,8 @@ class SpscByteRing {
   // Acquire: the frames up to the index are whole.
   uint32_t refresh_items(uint32_t at) noexcept {
     if (role_state(RingRole::kConsumer) == ParticipantState::kClosed) return 0;
-    const uint32_t produced = image_->producer_index.load(std::memory_order_acquire);
-    image_->consumer_copy = produced;
+    const uint32_t produced = layout_->producer_index.load(std::memory_order_acquire);
+    layout_->consumer_copy = produced;
     return produced - at;
   }
   // kOk with a frame, kEmpty for padding, kCorrupt; `*next` is the position behind it.
@@ -293,11 +293,11 @@ class SpscByteRing {
   }
   // Gives every byte before `end` back to the producer: our reads of them are done.
   void release(uint32_t end) noexcept {
-    image_->consumer_index.store(end, std::memory_order_release);
-    if (parking_) room_bell().ring();
+    layout_->consumer_index.store(end, std::memory_order_release);
+    if (parking_) room_event().notify();
   }
 
-  RingImage* image_ = nullptr;
+  RingLayout* layout_ = nullptr;
   std::byte* data_ = nullptr;
   uint32_t mask_ = 0;
   uint32_t claim_start_ = 0;   // producer

@@ -5,7 +5,7 @@
 #include <type_traits>
 
 #include "core/ring/participant.h"
-#include "core/ring/ring_bell.h"
+#include "core/ring/ring_eventcount.h"
 #include "core/ring/ring_layout.h"
 
 namespace hermes {
@@ -63,9 +63,9 @@ class SpscRing {
   /// Prepares for a role whose entry the caller took by other means (RingFile).
   void adopt(RingRole role) noexcept {
     if (role == RingRole::kProducer) {
-      image_->producer_copy = image_->consumer_index.load(std::memory_order_acquire);
+      layout_->producer_copy = layout_->consumer_index.load(std::memory_order_acquire);
     } else {
-      image_->consumer_copy = image_->producer_index.load(std::memory_order_acquire);
+      layout_->consumer_copy = layout_->producer_index.load(std::memory_order_acquire);
     }
   }
   /// Gives the role up; the other side gets kClosed once it finds the ring empty or full, we get it
@@ -74,40 +74,40 @@ class SpscRing {
     // Our own next call must not find room or items without looking, and thereby seeing that we
     // closed.
     if (role == RingRole::kProducer) {
-      image_->producer_copy = image_->producer_index.load(std::memory_order_relaxed) - capacity();
+      layout_->producer_copy = layout_->producer_index.load(std::memory_order_relaxed) - capacity();
     } else {
-      image_->consumer_copy = image_->consumer_index.load(std::memory_order_relaxed);
+      layout_->consumer_copy = layout_->consumer_index.load(std::memory_order_relaxed);
     }
     close_entry(entry(role));
-    (role == RingRole::kProducer ? items_bell() : room_bell()).wake();
+    (role == RingRole::kProducer ? items_event() : room_event()).wake();
   }
   /// Declares the holder of a role dead. REQUIRES: the caller knows that its thread has ended.
   void evict(RingRole role) noexcept {
     (void)mark_dead(entry(role), entry(role).load(std::memory_order_acquire));
-    (role == RingRole::kProducer ? items_bell() : room_bell()).wake();
+    (role == RingRole::kProducer ? items_event() : room_event()).wake();
   }
   ParticipantState role_state(RingRole role) const noexcept {
-    return state_of(image_->participant[static_cast<uint32_t>(role)].load(std::memory_order_acquire));
+    return state_of(layout_->participant[static_cast<uint32_t>(role)].load(std::memory_order_acquire));
   }
 
   // --- producer
 
   /// kOk, or kFull, or kClosed / kDead if the ring is full and will stay so.
   RingOp try_push(const T& item) noexcept {
-    const uint32_t at = image_->producer_index.load(std::memory_order_relaxed);  // our own
-    if (at - image_->producer_copy == capacity()) [[unlikely]] {
+    const uint32_t at = layout_->producer_index.load(std::memory_order_relaxed);  // our own
+    if (at - layout_->producer_copy == capacity()) [[unlikely]] {
       if (refresh_room(at) == 0) return full_verdict();
     }
     slots_[at & mask_] = item;
     // Publishes the item to the consumer.
-    image_->producer_index.store(at + 1, std::memory_order_release);
-    if (parking_) items_bell().ring();
+    layout_->producer_index.store(at + 1, std::memory_order_release);
+    if (parking_) items_event().notify();
     return RingOp::kOk;
   }
 
   /// Pushes up to `count` items with one publication; returns how many.
   size_t try_push_n(const T* items, size_t count) noexcept {
-    const uint32_t at = image_->producer_index.load(std::memory_order_relaxed);
+    const uint32_t at = layout_->producer_index.load(std::memory_order_relaxed);
     const uint32_t n = room_for(at, count);
     if (n == 0) return 0;
     const uint32_t place = at & mask_;
@@ -121,14 +121,14 @@ class SpscRing {
   /// Hands out up to `count` free slots that lie side by side, to be filled in place. Empty if the
   /// ring is full. Valid until `publish_n`; calling it again returns the same slots.
   std::span<T> reserve_n(size_t count) noexcept {
-    const uint32_t at = image_->producer_index.load(std::memory_order_relaxed);
+    const uint32_t at = layout_->producer_index.load(std::memory_order_relaxed);
     const uint32_t n = room_for(at, count);
     const uint32_t place = at & mask_;
     return {slots_ + place, std::min(n, capacity() - place)};
   }
   /// Publishes the first `count` of the reserved slots.
   void publish_n(size_t count) noexcept {
-    const uint32_t at = image_->producer_index.load(std::memory_order_relaxed);
+    const uint32_t at = layout_->producer_index.load(std::memory_order_relaxed);
     publish(at + static_cast<uint32_t>(count));
   }
 
@@ -138,7 +138,7 @@ class SpscRing {
     for (;;) {
       const RingOp op = try_push(item);
       if (op == RingOp::kOk) idle.reset();
-      if (op != RingOp::kFull || !idle.wait(room_bell())) return op;
+      if (op != RingOp::kFull || !idle.wait(room_event())) return op;
     }
   }
   /// Pushes all of `count` items, in as many portions as it takes. `*done` is how many went in.
@@ -153,7 +153,7 @@ class SpscRing {
         continue;
       }
       const RingOp op = full_verdict();
-      if (op != RingOp::kFull || !idle.wait(room_bell())) return op;
+      if (op != RingOp::kFull || !idle.wait(room_event())) return op;
     }
     return RingOp::kOk;
   }
@@ -162,22 +162,22 @@ class SpscRing {
 
   /// The oldest item, in place, or null if the ring is empty. Valid until `pop`.
   const T* front() noexcept {
-    const uint32_t at = image_->consumer_index.load(std::memory_order_relaxed);  // our own
-    if (at == image_->consumer_copy) [[unlikely]] {
+    const uint32_t at = layout_->consumer_index.load(std::memory_order_relaxed);  // our own
+    if (at == layout_->consumer_copy) [[unlikely]] {
       if (refresh_items(at) == 0) return nullptr;
     }
     return &slots_[at & mask_];
   }
   /// Gives the slot of `front` back. REQUIRES: `front` returned an item since the last pop.
   void pop() noexcept {
-    const uint32_t at = image_->consumer_index.load(std::memory_order_relaxed);
+    const uint32_t at = layout_->consumer_index.load(std::memory_order_relaxed);
     release(at + 1);
   }
 
   /// kOk, or kEmpty, or kClosed / kDead if everything was read and nothing more will come.
   RingOp try_pop(T* item) noexcept {
-    const uint32_t at = image_->consumer_index.load(std::memory_order_relaxed);
-    if (at == image_->consumer_copy) [[unlikely]] {
+    const uint32_t at = layout_->consumer_index.load(std::memory_order_relaxed);
+    if (at == layout_->consumer_copy) [[unlikely]] {
       if (refresh_items(at) == 0) {
         const RingOp op = empty_verdict();
         // The verdict is newer than our look at the index: look again, or the last items would be
@@ -192,7 +192,7 @@ class SpscRing {
 
   /// Pops up to `count` items with one release; returns how many.
   size_t try_pop_n(T* items, size_t count) noexcept {
-    const uint32_t at = image_->consumer_index.load(std::memory_order_relaxed);
+    const uint32_t at = layout_->consumer_index.load(std::memory_order_relaxed);
     const uint32_t n = items_for(at, count);
     if (n == 0) return 0;
     const uint32_t place = at & mask_;
@@ -205,14 +205,14 @@ class SpscRing {
 
   /// Up to `count` items that lie side by side, in place. Valid until `pop_n`.
   std::span<const T> front_n(size_t count) noexcept {
-    const uint32_t at = image_->consumer_index.load(std::memory_order_relaxed);
+    const uint32_t at = layout_->consumer_index.load(std::memory_order_relaxed);
     const uint32_t n = items_for(at, count);
     const uint32_t place = at & mask_;
     return {slots_ + place, std::min(n, capacity() - place)};
   }
   /// Gives the first `count` slots of `front_n` back.
   void pop_n(size_t count) noexcept {
-    const uint32_t at = image_->consumer_index.load(std::memory_order_relaxed);
+    const uint32_t at = layout_->consumer_index.load(std::memory_order_relaxed);
     release(at + static_cast<uint32_t>(count));
   }
 
@@ -222,7 +222,7 @@ class SpscRing {
     for (;;) {
       const RingOp op = try_pop(item);
       if (op == RingOp::kOk) idle.reset();
-      if (op != RingOp::kEmpty || !idle.wait(items_bell())) return op;
+      if (op != RingOp::kEmpty || !idle.wait(items_event())) return op;
     }
   }
 
@@ -230,23 +230,23 @@ class SpscRing {
 
   /// Items in the ring, as of some moment during the call.
   uint32_t size() const noexcept {
-    const uint32_t consumed = image_->consumer_index.load(std::memory_order_acquire);
-    const uint32_t produced = image_->producer_index.load(std::memory_order_acquire);
+    const uint32_t consumed = layout_->consumer_index.load(std::memory_order_acquire);
+    const uint32_t produced = layout_->producer_index.load(std::memory_order_acquire);
     return std::min(produced - consumed, capacity());
   }
   uint32_t capacity() const noexcept { return mask_ + 1; }
-  RingImage* image() const noexcept { return image_; }
-  RingBell items_bell() const noexcept { return {&image_->consumers_waiting, &image_->items_bell}; }
-  RingBell room_bell() const noexcept { return {&image_->producers_waiting, &image_->room_bell}; }
+  RingLayout* layout() const noexcept { return layout_; }
+  RingEventcount items_event() const noexcept { return {&layout_->consumers_waiting, &layout_->items_event}; }
+  RingEventcount room_event() const noexcept { return {&layout_->producers_waiting, &layout_->room_event}; }
 
  private:
   explicit SpscRing(void* memory) noexcept
-      : image_(static_cast<RingImage*>(memory)),
+      : layout_(static_cast<RingLayout*>(memory)),
         slots_(reinterpret_cast<T*>(static_cast<char*>(memory) + kRingDataOffset)),
-        mask_(image_->header.capacity - 1),
-        parking_((image_->header.flags & kRingFlagParking) != 0) {}
+        mask_(layout_->header.capacity - 1),
+        parking_((layout_->header.flags & kRingFlagParking) != 0) {}
 
-  RingWord& entry(RingRole role) noexcept { return image_->participant[static_cast<uint32_t>(role)]; }
+  RingWord& entry(RingRole role) noexcept { return layout_->participant[static_cast<uint32_t>(role)]; }
 
   RingOp full_verdict() noexcept {
     if (role_state(RingRole::kProducer) == ParticipantState::kClosed) return RingOp::kClosed;
@@ -261,41 +261,41 @@ class SpscRing {
   // is bounded, so that damaged indices can't lead us outside.
   uint32_t refresh_room(uint32_t at) noexcept {
     if (role_state(RingRole::kProducer) == ParticipantState::kClosed) return 0;
-    const uint32_t consumed = image_->consumer_index.load(std::memory_order_acquire);
-    image_->producer_copy = consumed;
+    const uint32_t consumed = layout_->consumer_index.load(std::memory_order_acquire);
+    layout_->producer_copy = consumed;
     const uint32_t used = at - consumed;
     return used >= capacity() ? 0 : capacity() - used;
   }
   // Acquire: the items up to the index are whole.
   uint32_t refresh_items(uint32_t at) noexcept {
     if (role_state(RingRole::kConsumer) == ParticipantState::kClosed) return 0;
-    const uint32_t produced = image_->producer_index.load(std::memory_order_acquire);
-    image_->consumer_copy = produced;
+    const uint32_t produced = layout_->producer_index.load(std::memory_order_acquire);
+    layout_->consumer_copy = produced;
     return std::min(produced - at, capacity());
   }
   uint32_t room_for(uint32_t at, size_t count) noexcept {
-    const uint32_t used = at - image_->producer_copy;
+    const uint32_t used = at - layout_->producer_copy;
     uint32_t room = used >= capacity() ? 0 : capacity() - used;
     if (room < count) room = refresh_room(at);
     return static_cast<uint32_t>(std::min<size_t>(room, count));
   }
   uint32_t items_for(uint32_t at, size_t count) noexcept {
-    uint32_t items = std::min(image_->consumer_copy - at, capacity());
+    uint32_t items = std::min(layout_->consumer_copy - at, capacity());
     if (items < count) items = refresh_items(at);
     return static_cast<uint32_t>(std::min<size_t>(items, count));
   }
   // Publishes every item before `end` to the consumer.
   void publish(uint32_t end) noexcept {
-    image_->producer_index.store(end, std::memory_order_release);
-    if (parking_) items_bell().ring();
+    layout_->producer_index.store(end, std::memory_order_release);
+    if (parking_) items_event().notify();
   }
   // Gives every slot before `end` back to the producer: our reads of them are done.
   void release(uint32_t end) noexcept {
-    image_->consumer_index.store(end, std::memory_order_release);
-    if (parking_) room_bell().ring();
+    layout_->consumer_index.store(end, std::memory_order_release);
+    if (parking_) room_event().notify();
   }
 
-  RingImage* image_ = nullptr;
+  RingLayout* layout_ = nullptr;
   T* slots_ = nullptr;
   uint32_t mask_ = 0;
   bool parking_ = false;

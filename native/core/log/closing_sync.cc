@@ -1,4 +1,4 @@
-#include "core/log/settle.h"
+#include "core/log/closing_sync.h"
 
 namespace hermes {
 namespace {
@@ -19,7 +19,7 @@ Status is_last(const Log& log, uint32_t slot, bool* last) {
 
 }  // namespace
 
-Status needs_settling(Log& log, uint32_t slot, uint64_t least_bytes, uint64_t* sequence) {
+Status needs_closing_sync(Log& log, uint32_t slot, uint64_t least_bytes, uint64_t* sequence) {
   *sequence = 0;
   if (log.active() == 0) return Status::success();
   bool last = false;

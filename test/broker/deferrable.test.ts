@@ -54,9 +54,9 @@ describe('acknowledgements that may wait', () => {
     const acks: bigint[][] = []
     const channel = channelOf(acks)
     for (const number of [1n, 2n]) {
-      const bytes = body(number, publishFlag.patient)
+      const bytes = body(number, publishFlag.deferrable)
       channel.publish(bytes, 0, bytes.length)
-      channel.settle()
+      channel.acknowledge()
     }
     expect(acks).toEqual([])
     vi.advanceTimersByTime(1)
@@ -73,20 +73,20 @@ describe('acknowledgements that may wait', () => {
       const bytes = body(number, flags)
       channel.publish(bytes, 0, bytes.length)
     }
-    const { patient } = publishFlag
-    take(1n, patient)
-    take(2n, patient)
+    const { deferrable } = publishFlag
+    take(1n, deferrable)
+    take(2n, deferrable)
     take(3n, 0)
     take(4n, 0)
-    take(5n, patient)
-    take(6n, patient)
-    channel.settle()
+    take(5n, deferrable)
+    take(6n, deferrable)
+    channel.acknowledge()
     expect(acks).toEqual([[2n, 3n, 4n, 6n]])
-    take(7n, patient)
-    channel.settle()
+    take(7n, deferrable)
+    channel.acknowledge()
     expect(acks).toHaveLength(1)
     take(8n, 0)
-    channel.settle()
+    channel.acknowledge()
     expect(acks[1]).toEqual([7n, 8n])
   })
 
@@ -94,9 +94,9 @@ describe('acknowledgements that may wait', () => {
     vi.useFakeTimers()
     const acks: bigint[][] = []
     const channel = channelOf(acks)
-    const bytes = body(1n, publishFlag.patient)
+    const bytes = body(1n, publishFlag.deferrable)
     channel.publish(bytes, 0, bytes.length)
-    channel.settle()
+    channel.acknowledge()
     await channel.end(false)
     vi.advanceTimersByTime(10)
     expect(acks).toEqual([])
@@ -168,7 +168,7 @@ describe('a broker', () => {
       const stranger = await Stranger.greeted(broker.port)
       await stranger.publisher(1)
       const packet = batch(1, BigInt(Date.now()) * 1_000_000n, ['x'])
-      sealPublish(packet, 0, 1, 0n, 1, packet.length - 32, publishFlag.patient)
+      sealPublish(packet, 0, 1, 0n, 1, packet.length - 32, publishFlag.deferrable)
       stranger.say(packet, u64Packet(packetType.ping, 0, 7n))
       const types = () => stranger.packets.map(({ type }) => type)
       const until = performance.now() + 30_000
@@ -190,17 +190,17 @@ describe('a publisher', () => {
       const publisher = await hermes.topic('t', { codec: text }).publisher()
       publisher.publish('nobody waits')
       await pause(20)
-      expect(broker.flags).toEqual([publishFlag.patient])
+      expect(broker.flags).toEqual([publishFlag.deferrable])
       expect(publisher.lastSequence).toBe(0)
       await publisher.flush()
       expect(publisher.lastSequence).toBe(1)
       expect(broker.pings).toBe(1)
 
       expect((await publisher.publishAsync('somebody waits')).sequence).toBe(2)
-      expect(broker.flags).toEqual([publishFlag.patient, 0])
+      expect(broker.flags).toEqual([publishFlag.deferrable, 0])
       publisher.publish('flushed in the same turn')
       await publisher.flush()
-      expect(broker.flags).toEqual([publishFlag.patient, 0, 0])
+      expect(broker.flags).toEqual([publishFlag.deferrable, 0, 0])
       expect(broker.pings).toBe(1)
 
       publisher.publish('before it is closed')
