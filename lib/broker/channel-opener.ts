@@ -6,11 +6,11 @@ import { emptyPacket, jsonPacket } from '../wire/packet-writer.js'
 import type { Rights } from './access.js'
 import type { ChannelTable } from './channel-table.js'
 import type { Delivering } from './deliveries.js'
+import type { Holder } from './holder.js'
 import { PublisherChannel } from './publisher-channel.js'
 import type { SessionHost, SessionPort } from './session-port.js'
 import { SubscriberChannel, type SubscriberHost } from './subscriber-channel.js'
 import type { BrokerTopic } from './topic.js'
-import type { Holder } from './topic-host.js'
 
 /** The session whose channels are opened. */
 export interface OpeningSession extends SubscriberHost {

@@ -2,10 +2,10 @@ import type { HermesError } from '../base/errors.js'
 import type { Durability } from '../model/topic.js'
 import { packetType, publishFlag, type Run } from '../wire/packet.js'
 import { ackPacket, u64Packet } from '../wire/packet-writer.js'
+import type { Holder } from './holder.js'
 import type { Producer } from './producers.js'
 import type { Quota } from './quotas.js'
 import type { BrokerTopic } from './topic.js'
-import type { Holder } from './topic-host.js'
 import type { TopicPublisher } from './topic-publishers.js'
 
 /** How long an acknowledgement is kept for which nobody waits. */

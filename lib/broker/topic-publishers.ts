@@ -4,9 +4,9 @@ import type { Durability } from '../model/topic.js'
 import { fromNative } from '../native/error.js'
 import type { TopicLog } from '../store/topic-log.js'
 import { packetHeaderBytes, protocolError, publishHeadBytes, type Run } from '../wire/packet.js'
+import type { Holder } from './holder.js'
 import { type Producer, Producers, type ProducersOptions } from './producers.js'
 import { TopicAppender } from './topic-appender.js'
-import type { Holder } from './topic-host.js'
 
 /** After so many bytes from the network the producers' file is brought up to date, which bounds the walk after a crash. */
 const saveEveryBytes = 64 * 1024 * 1024

@@ -5,8 +5,7 @@ import { RetryError } from '../wire/retry.js'
 import { openFilesLimit } from './descriptors.js'
 import type { Health } from './health.js'
 import type { BrokerSettings } from './options.js'
-import { BrokerTopic } from './topic.js'
-import type { TopicHost } from './topic-host.js'
+import { BrokerTopic, type TopicHost } from './topic.js'
 
 /** Bytes of one message in the largest topic that is served; a packet may hold one such. */
 export const mostPayloadBytes = 16 * 1024 * 1024

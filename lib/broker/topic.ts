@@ -2,20 +2,36 @@ import { type ErrorCode, HermesError } from '../base/errors.js'
 import type { From, TopicSettings } from '../model/topic.js'
 import { fromNative } from '../native/error.js'
 import { defineTopic, grownTopic } from '../store/definition.js'
-import { topicFolder } from '../store/directory.js'
+import { type Directory, topicFolder } from '../store/directory.js'
 import { type Synced, SyncQueue } from '../store/sync-queue.js'
 import type { TopicFile } from '../store/topic-file.js'
 import { TopicLog } from '../store/topic-log.js'
 import type { Run } from '../wire/packet.js'
 import { RetryError } from '../wire/retry.js'
 import { FolderMark } from './folder-mark.js'
+import type { Holder } from './holder.js'
 import { LogTail } from './log-tail.js'
-import type { Producer } from './producers.js'
+import type { Producer, ProducersOptions } from './producers.js'
 import { SeekQueue } from './seek-queue.js'
 import { SegmentRegions } from './segment-regions.js'
-import type { Holder, TopicHost } from './topic-host.js'
 import { type PublishersTopic, type TopicPublisher, TopicPublishers } from './topic-publishers.js'
 import { type TopicSubscriber, TopicSubscribers } from './topic-subscribers.js'
+
+/** What a topic needs of its broker. */
+export interface TopicHost {
+  readonly directory: Directory
+  readonly maxBatchBytes: number
+  /** The broker's own loop looks for local publishers' messages. */
+  readonly spins: boolean
+  readonly producers: ProducersOptions
+  report(topic: string, error: unknown): void
+  /** The topic can't be used any more, and was not closed in order. It is to be closed, and opened anew for whoever comes. */
+  retired(topic: BrokerTopic, error: HermesError): void
+  /** Whether those who used a topic that failed are to try again by themselves. */
+  mayRetry(topic: string): boolean
+  /** A sync has succeeded. */
+  synced(topic: string): void
+}
 
 /** After these, what was not synced is uncertain, and this log's marks with it: only a new one, which recovers, may go on. */
 const fatal: ReadonlySet<string> = new Set<ErrorCode>([

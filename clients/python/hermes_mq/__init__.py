@@ -4,10 +4,12 @@
 """
 
 from . import aio
-from .client import Client, Publisher, Subscriber, Topic, connect
+from .client import Client, Topic, connect
 from .codecs import Codec, custom, json, raw, text
 from .errors import ERROR_CODES, HermesError
+from .publisher import Publisher
 from .structs import StructCodec, struct
+from .subscriber import Subscriber
 from .types import CodecInfo, Message, Receipt, Retention, Status, TopicInfo, Watermarks
 from .version import __version__
 

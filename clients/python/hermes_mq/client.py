@@ -3,17 +3,12 @@
 Thread safety: a client, its topics and publishers may be used by several threads at once; a subscriber by one at a time (else BUSY).
 """
 
-import contextlib
 import ssl
-import threading
-import time
-from concurrent.futures import Future
 from types import TracebackType
-from typing import Any, Callable, Dict, Generic, Iterable, Iterator, List, Optional, Type, TypeVar, Union
+from typing import Any, Callable, Dict, Generic, Iterator, List, Optional, Type, TypeVar, Union
 
 from .codecs import Codec, checked_codec
 from .driver import Driver
-from .errors import HermesError
 from .options import (
     PathOrPem,
     Settings,
@@ -23,22 +18,20 @@ from .options import (
     check_topic_name,
     topic_settings,
 )
+from .publisher import Publisher
 from .publishing import PublisherChannel
-from .subscribing import Consumer, SubscriberChannel
+from .subscriber import Subscriber
+from .subscribing import SubscriberChannel
 from .surface import (
     Bound,
-    Groups,
-    PublisherSurface,
-    SubscriberSurface,
     check_create,
     check_damage,
     codec_of,
     description,
-    sync_is_done,
     topic_names,
     with_codec,
 )
-from .types import From, Message, Receipt, Retention, Status, TopicInfo, from_to_wire
+from .types import From, Message, Retention, Status, TopicInfo, from_to_wire
 
 T = TypeVar("T")
 
@@ -221,291 +214,3 @@ class Topic(Generic[T]):
 
     def __repr__(self) -> str:
         return f"<hermes_mq.Topic {self.name} {self.codec!r}>"
-
-
-class Publisher(PublisherSurface[T]):
-    """Publishes messages to one topic, in the order of the calls. Made by ``topic.publisher()``.
-
-    What was accepted is sent at once, many messages in one packet where there are many, and kept until it's acknowledged. If the connection is lost, it's
-    sent again over the next one, and stored once.
-    """
-
-    def __init__(self, driver: Driver, channel: PublisherChannel, codec: Codec[T]) -> None:
-        self._driver = driver
-        self._channel = channel
-        self._codec = codec
-        self._condition = driver.condition_of(channel)
-
-    @property
-    def pending(self) -> int:
-        """How many messages were accepted and aren't acknowledged."""
-        with self._driver.lock:
-            return self._channel.pending
-
-    def publish(self, value: T, timeout: Optional[float] = None) -> None:
-        """Accepts one message, or raises. Waits while ``publish_buffer`` is full, ``timeout`` seconds at most, then raises BACK_PRESSURE.
-
-        Raises HermesError ENCODE_FAILED, PAYLOAD_TOO_LARGE, CLOSED, DISK_FULL, FENCED, CONNECTION_FAILED (retrying was given up), …
-        """
-        payload = self._encoded(value)
-        with self._driver.lock:
-            self._admit((payload,), timeout)
-
-    def publish_acked(self, value: T, timeout: Optional[float] = None) -> "Future[Receipt]":
-        """Accepts one message as ``publish`` does. The future has its receipt once the message has reached the publisher's durability. Many may be under way: call
-        this many times, then ``result()``. Callbacks of the future run in the connection's thread and must not wait for it.
-        """
-        payload = self._encoded(value)
-        future: "Future[Receipt]" = Future()
-        # It can't be cancelled: the message is on its way.
-        future.set_running_or_notify_cancel()
-
-        def settled(receipt: Optional[Receipt], error: Optional[HermesError]) -> None:
-            if receipt is not None:
-                future.set_result(receipt)
-            else:
-                future.set_exception(error)
-
-        with self._driver.lock:
-            self._admit((payload,), timeout)
-            self._channel.when_settled(settled)
-        return future
-
-    def publish_batch(self, values: Iterable[T], timeout: Optional[float] = None) -> int:
-        """Accepts many messages with less work for each; returns how many. Groups of up to 256 become visible together, if they fit into 128 KiB.
-
-        Raises HermesError as ``publish``. Then nothing of the group with the offending value was accepted; ``details['accepted']`` says how many before it were.
-        """
-        groups = Groups(values, self._codec.encode)
-        deadline = None if timeout is None else time.monotonic() + timeout
-        with groups.counted():
-            for payloads in groups:
-                left = None if deadline is None else max(0.0, deadline - time.monotonic())
-                with self._driver.lock:
-                    self._admit(payloads, left)
-        return groups.accepted
-
-    def _admit(self, payloads: Any, timeout: Optional[float]) -> None:
-        """REQUIRES: the lock is held."""
-        channel = self._channel
-        self._driver.check_process()
-        self._check(payloads)
-        if not channel.has_room:
-            deadline = None if timeout is None else time.monotonic() + timeout
-            while not channel.has_room:
-                left = None if deadline is None else deadline - time.monotonic()
-                if left is not None and left <= 0:
-                    raise HermesError(
-                        "BACK_PRESSURE",
-                        f"As many messages of the publisher of '{channel.topic}' wait to be acknowledged as it may hold.",
-                        {"topic": channel.topic, "pending": channel.accepted - channel.acknowledged},
-                    )
-                self._driver.wait(self._condition, left)
-                channel.check()
-        channel.append(payloads)
-
-    def flush(self, durability: Optional[str] = None, timeout: Optional[float] = None) -> None:
-        """Waits until everything accepted so far has reached ``durability`` (the publisher's own unless given).
-
-        Raises HermesError CLOSED, TIMED_OUT, IO_FAILED, and why messages were not stored.
-        """
-        if durability is not None:
-            check_durability(durability)
-        channel = self._channel
-        deadline = None if timeout is None else time.monotonic() + timeout
-        with self._driver.lock:
-            self._driver.check_process()
-            upto = channel.accepted
-            self._wait(lambda: channel.reached(upto), deadline)
-            if durability == "synced" and channel.durability != "synced" and upto > 0:
-                sync = channel.sync()
-                self._wait(lambda: sync_is_done(sync), deadline)
-
-    def _wait(self, is_done: Callable[[], bool], deadline: Optional[float]) -> None:
-        while not is_done():
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
-                raise self._channel.too_late()
-            self._driver.wait(self._condition, left)
-
-    def close(self, timeout: Optional[float] = 30.0) -> None:
-        """Waits until everything has reached the publisher's durability, ``timeout`` seconds at most, then gives its place back. Idempotent.
-
-        Raises HermesError as ``flush``; ``details['unacknowledged']`` of TIMED_OUT says of how many messages it is not known whether they are in the topic.
-        It's closed all the same.
-        """
-        channel = self._channel
-        if channel.closed or self._driver.is_forked:
-            return
-        deadline = None if timeout is None else time.monotonic() + timeout
-        try:
-            self.flush(timeout=timeout)
-        except HermesError as error:
-            if error.code != "TIMED_OUT":
-                raise
-            with self._driver.lock:
-                raise channel.given_up(f"{timeout} s have passed") from error
-        finally:
-            with self._driver.lock:
-                if not channel.closed:
-                    channel.leave()
-                    while not channel.left and (deadline is None or time.monotonic() < deadline):
-                        self._driver.wait(
-                            self._condition, None if deadline is None else max(0.0, deadline - time.monotonic())
-                        )
-                    channel.dismiss()
-                    self._driver.rouse()
-
-    def __enter__(self) -> "Publisher[T]":
-        return self
-
-    def __exit__(
-        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
-    ) -> None:
-        if error is None:
-            self.close()
-            return
-        # The error that is under way says more than one about its consequences.
-        with contextlib.suppress(HermesError):
-            self.close(timeout=1.0)
-
-    def __repr__(self) -> str:
-        return f"<hermes_mq.Publisher of {self.topic}{' closed' if self.closed else ''}>"
-
-
-class Subscriber(SubscriberSurface[T]):
-    """Reads one topic from a position on; sees every message, in sequence. Made by ``topic.subscriber()``.
-
-    It's an iterator: ``for message in subscriber`` waits for messages and ends when the subscriber is closed. What was not handed out was not consumed: after a
-    ``break``, the next loop goes on behind. After a lost connection it goes on where it was.
-    """
-
-    def __init__(self, driver: Driver, channel: SubscriberChannel, codec: Codec[T], skip: bool, verify: bool) -> None:
-        self._driver = driver
-        self._channel = channel
-        self._condition = driver.condition_of(channel)
-        self._use = threading.Lock()
-        self._consumer = Consumer(channel, codec, skip, verify, driver.lock)
-
-    def __iter__(self) -> Iterator[Message[T]]:
-        return self
-
-    def __next__(self) -> Message[T]:
-        """Raises HermesError CORRUPT, BEHIND_RETENTION, DECODE_FAILED (the message counts as consumed), CONNECTION_FAILED, BUSY, …"""
-        # (no context manager: this is called for each message)
-        if self._driver.is_forked or not self._use.acquire(blocking=False):
-            raise self._in_use_error()
-        try:
-            message = self._consumer.next()
-            while message is None:
-                if not self._wait(None):
-                    raise StopIteration
-                message = self._consumer.next()
-            return message
-        finally:
-            self._use.release()
-
-    def receive(self, timeout: Optional[float] = None) -> Optional[Message[T]]:
-        """The next message; None if none has come within ``timeout`` seconds. Raises HermesError as iteration, and CLOSED."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        with self._in_use():
-            while True:
-                self._check_open()
-                message = self._consumer.next()
-                if message is not None or not self._wait(deadline):
-                    self._check_open()
-                    return message
-
-    def next_batch(self, most: int = 256, timeout: Optional[float] = None) -> List[Message[T]]:
-        """What is there, up to ``most`` messages; waits while there is nothing, ``timeout`` seconds at most. Empty if none has come. Raises as ``receive``.
-
-        Cheaper per message than one by one.
-        """
-        check_integer("most", most, 1, 10_000_000)
-        deadline = None if timeout is None else time.monotonic() + timeout
-        with self._in_use():
-            while True:
-                self._check_open()
-                batch = self._consumer.batch(most)
-                if batch or not self._wait(deadline):
-                    self._check_open()
-                    return batch
-
-    def batches(self, most: int = 256) -> Iterator[List[Message[T]]]:
-        """Yields what is there, up to ``most`` messages at once, waiting when there is nothing. Ends when the subscriber is closed."""
-        while not self.closed:
-            try:
-                yield self.next_batch(most)
-            except HermesError as error:
-                if error.code == "CLOSED" and self.closed:
-                    return
-                raise
-
-    def seek(self, target: From) -> None:
-        """Goes elsewhere, and waits for the broker's answer. Raises HermesError BEHIND_RETENTION, OUT_OF_RANGE (``seek`` again, then), CLOSED, TIMED_OUT."""
-        wire = from_to_wire("seek()", target)
-        channel = self._channel
-        with self._in_use(), self._driver.lock:
-            self._driver.check_process()
-            self._check_open()
-            self._driver.check_link()
-            channel.move(wire)
-            self._consumer.restart()
-            deadline = time.monotonic() + self._driver.link.settings.request_timeout
-            while not self._is_placed():
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    raise self._unplaced_error()
-                self._driver.wait(self._condition, left)
-            self._consumer.start()
-
-    def _step(self, most: int, end: int) -> Optional[List[Message[T]]]:
-        """As ``next_batch``, but also comes back, with nothing, once the position has passed ``end`` over sequences without messages. None: closed."""
-        with self._in_use():
-            while True:
-                batch = self._consumer.batch(most)
-                if batch or self._consumer.position >= end:
-                    return batch
-                if not self._wait(None):
-                    return None
-
-    def _wait(self, deadline: Optional[float]) -> bool:
-        """Waits for something to happen. False: the time is over, or it's closed."""
-        with self._driver.lock:
-            while not self._has_news:
-                left = None if deadline is None else deadline - time.monotonic()
-                if left is not None and left <= 0:
-                    return False
-                self._driver.wait(self._condition, left)
-            return not self._channel.closed
-
-    @contextlib.contextmanager
-    def _in_use(self) -> Iterator[None]:
-        if self._driver.is_forked or not self._use.acquire(blocking=False):
-            raise self._in_use_error()
-        try:
-            yield
-        finally:
-            self._use.release()
-
-    def _in_use_error(self) -> HermesError:
-        self._driver.check_process()
-        return self._busy_error("thread")
-
-    def close(self) -> None:
-        """Ends iterations and waits, also those of other threads. Idempotent."""
-        if self._driver.is_forked:
-            return
-        with self._driver.lock:
-            self._channel.close()
-
-    def __enter__(self) -> "Subscriber[T]":
-        return self
-
-    def __exit__(
-        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
-    ) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"<hermes_mq.Subscriber of {self.topic} at {self.position}{' closed' if self.closed else ''}>"

@@ -1,6 +1,6 @@
 """The state of one connection, without any input or output of its own: bytes go in, bytes come out, and time is told to it.
 
-The drivers (client.py, aio.py) open the transport when ``phase`` says so, give it what arrives, write what ``take_output`` gives, close
+The drivers (driver.py, aio_driver.py) open the transport when ``phase`` says so, give it what arrives, write what ``take_output`` gives, close
 it when ``hang_up`` is set, and call ``tick`` at ``deadline``. Nothing here waits, and nothing here takes a lock: whoever shares a Link between
 threads holds one around every call.
 """

@@ -8,7 +8,7 @@ import { markFile } from '../migrate/mark.js'
 import { needTopic, withPlace } from '../place.js'
 import { Progress } from '../progress.js'
 import type { Session } from '../session.js'
-import { counted, grouped, rateText } from '../words.js'
+import { counted, grouped, rateText } from '../text-format.js'
 import { codecOption, globalsOf, type PublishOptions, topicSettings, withHelp } from './common.js'
 
 interface MigrateOptions extends ConversionOptions, Pick<PublishOptions, 'segmentBytes' | 'maxPayload'> {

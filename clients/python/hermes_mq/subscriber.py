@@ -1,0 +1,155 @@
+"""A subscriber of the synchronous client."""
+
+import contextlib
+import threading
+import time
+from types import TracebackType
+from typing import Iterator, List, Optional, Type, TypeVar
+
+from .codecs import Codec
+from .driver import Driver
+from .errors import HermesError
+from .options import check_integer
+from .subscribing import Consumer, SubscriberChannel
+from .surface import SubscriberSurface
+from .types import From, Message, from_to_wire
+
+T = TypeVar("T")
+
+
+class Subscriber(SubscriberSurface[T]):
+    """Reads one topic from a position on; sees every message, in sequence. Made by ``topic.subscriber()``.
+
+    It's an iterator: ``for message in subscriber`` waits for messages and ends when the subscriber is closed. What was not handed out was not consumed: after a
+    ``break``, the next loop goes on behind. After a lost connection it goes on where it was.
+    """
+
+    def __init__(self, driver: Driver, channel: SubscriberChannel, codec: Codec[T], skip: bool, verify: bool) -> None:
+        self._driver = driver
+        self._channel = channel
+        self._condition = driver.condition_of(channel)
+        self._use = threading.Lock()
+        self._consumer = Consumer(channel, codec, skip, verify, driver.lock)
+
+    def __iter__(self) -> Iterator[Message[T]]:
+        return self
+
+    def __next__(self) -> Message[T]:
+        """Raises HermesError CORRUPT, BEHIND_RETENTION, DECODE_FAILED (the message counts as consumed), CONNECTION_FAILED, BUSY, …"""
+        # (no context manager: this is called for each message)
+        if self._driver.is_forked or not self._use.acquire(blocking=False):
+            raise self._in_use_error()
+        try:
+            message = self._consumer.next()
+            while message is None:
+                if not self._wait(None):
+                    raise StopIteration
+                message = self._consumer.next()
+            return message
+        finally:
+            self._use.release()
+
+    def receive(self, timeout: Optional[float] = None) -> Optional[Message[T]]:
+        """The next message; None if none has come within ``timeout`` seconds. Raises HermesError as iteration, and CLOSED."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with self._in_use():
+            while True:
+                self._check_open()
+                message = self._consumer.next()
+                if message is not None or not self._wait(deadline):
+                    self._check_open()
+                    return message
+
+    def next_batch(self, most: int = 256, timeout: Optional[float] = None) -> List[Message[T]]:
+        """What is there, up to ``most`` messages; waits while there is nothing, ``timeout`` seconds at most. Empty if none has come. Raises as ``receive``.
+
+        Cheaper per message than one by one.
+        """
+        check_integer("most", most, 1, 10_000_000)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with self._in_use():
+            while True:
+                self._check_open()
+                batch = self._consumer.batch(most)
+                if batch or not self._wait(deadline):
+                    self._check_open()
+                    return batch
+
+    def batches(self, most: int = 256) -> Iterator[List[Message[T]]]:
+        """Yields what is there, up to ``most`` messages at once, waiting when there is nothing. Ends when the subscriber is closed."""
+        while not self.closed:
+            try:
+                yield self.next_batch(most)
+            except HermesError as error:
+                if error.code == "CLOSED" and self.closed:
+                    return
+                raise
+
+    def seek(self, target: From) -> None:
+        """Goes elsewhere, and waits for the broker's answer. Raises HermesError BEHIND_RETENTION, OUT_OF_RANGE (``seek`` again, then), CLOSED, TIMED_OUT."""
+        wire = from_to_wire("seek()", target)
+        channel = self._channel
+        with self._in_use(), self._driver.lock:
+            self._driver.check_process()
+            self._check_open()
+            self._driver.check_link()
+            channel.move(wire)
+            self._consumer.restart()
+            deadline = time.monotonic() + self._driver.link.settings.request_timeout
+            while not self._is_placed():
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise self._unplaced_error()
+                self._driver.wait(self._condition, left)
+            self._consumer.start()
+
+    def _step(self, most: int, end: int) -> Optional[List[Message[T]]]:
+        """As ``next_batch``, but also comes back, with nothing, once the position has passed ``end`` over sequences without messages. None: closed."""
+        with self._in_use():
+            while True:
+                batch = self._consumer.batch(most)
+                if batch or self._consumer.position >= end:
+                    return batch
+                if not self._wait(None):
+                    return None
+
+    def _wait(self, deadline: Optional[float]) -> bool:
+        """Waits for something to happen. False: the time is over, or it's closed."""
+        with self._driver.lock:
+            while not self._has_news:
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    return False
+                self._driver.wait(self._condition, left)
+            return not self._channel.closed
+
+    @contextlib.contextmanager
+    def _in_use(self) -> Iterator[None]:
+        if self._driver.is_forked or not self._use.acquire(blocking=False):
+            raise self._in_use_error()
+        try:
+            yield
+        finally:
+            self._use.release()
+
+    def _in_use_error(self) -> HermesError:
+        self._driver.check_process()
+        return self._busy_error("thread")
+
+    def close(self) -> None:
+        """Ends iterations and waits, also those of other threads. Idempotent."""
+        if self._driver.is_forked:
+            return
+        with self._driver.lock:
+            self._channel.close()
+
+    def __enter__(self) -> "Subscriber[T]":
+        return self
+
+    def __exit__(
+        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<hermes_mq.Subscriber of {self.topic} at {self.position}{' closed' if self.closed else ''}>"
