@@ -32,7 +32,7 @@ export interface Rights {
 const anything = () => true
 
 /** Where authentication is not configured. */
-export const allRights: Rights = { name: 'anybody', administer: true, mayPublish: anything, maySubscribe: anything }
+const allRights: Rights = { name: 'anybody', administer: true, mayPublish: anything, maySubscribe: anything }
 
 interface Known {
   readonly digest: Buffer | undefined

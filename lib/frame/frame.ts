@@ -49,7 +49,7 @@ export function frameBytes(payloadLength: number): number {
 const two32 = 0x1_0000_0000
 
 /** Writes a non-negative integer of at most 2^53 - 1 as a u64. Does not allocate. */
-export function writeUint53(data: DataView, offset: number, value: number): void {
+function writeUint53(data: DataView, offset: number, value: number): void {
   data.setUint32(offset, value >>> 0, true)
   data.setUint32(offset + 4, (value / two32) >>> 0, true)
 }

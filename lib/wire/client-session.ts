@@ -22,13 +22,6 @@ export interface SessionEvents {
   channelRefused(channel: number, error: HermesError, retry: boolean): void
 }
 
-/** What the broker is told of this client. */
-export interface Introduction {
-  readonly client: string
-  readonly token: string | undefined
-  readonly compression: boolean
-}
-
 /** Nothing was heard for so many heartbeats: the broker is gone. */
 const silentBeats = 2.5
 

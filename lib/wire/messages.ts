@@ -112,7 +112,7 @@ export interface Welcome {
 }
 
 /** A larger packet is taken from no broker, whatever it says: what arrives of one is kept until it is whole. */
-export const mostPacketBytes = 64 * 1024 * 1024
+const mostPacketBytes = 64 * 1024 * 1024
 
 /** Whether one message of a topic fits into a packet: else the broker says what can't be, and much memory would be set aside for it. @throws HermesError `PROTOCOL` */
 export function checkCarried(maxPayloadBytes: number, maxPacketBytes: number): void {

@@ -28,7 +28,7 @@ class RingLayout : public ::testing::Test {
     Ring ring;
     return Ring::attach(memory_.bytes, sizeof memory_.bytes, &ring);
   }
-  RingHeader& header() { return reinterpret_cast<RingLayout*>(memory_.bytes)->header; }
+  RingHeader& header() { return reinterpret_cast<hermes::RingLayout*>(memory_.bytes)->header; }
   void seal() { header().header_crc = ring_detail::small_crc32(&header(), offsetof(RingHeader, header_crc)); }
   Memory memory_;
 };
@@ -130,7 +130,7 @@ TEST_F(RingLayout, RefusesAHostileHeaderWithARightChecksum) {
 }
 
 TEST_F(RingLayout, RefusesIndicesFurtherApartThanTheCapacity) {
-  auto* layout = reinterpret_cast<RingLayout*>(memory_.bytes);
+  auto* layout = reinterpret_cast<hermes::RingLayout*>(memory_.bytes);
   layout->producer_index.store(64);
   EXPECT_EQ(attach(), RingStatus::kOk);
   layout->producer_index.store(65);

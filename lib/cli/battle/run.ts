@@ -161,7 +161,6 @@ class Member<Outcome> {
       resolveOutcome = resolve
     })
     this.died = new Promise<never>((_, reject) => {
-      const isOver = false
       child.on('message', (answer: Answer<Outcome>) => {
         if ('ready' in answer) {
           this.url = answer.url
@@ -177,7 +176,7 @@ class Member<Outcome> {
       child.once('error', reject)
       child.once('exit', (code, signal) => {
         const how = `The battle's ${task.role} ended with ${signal ?? code} before it had reported.`
-        if (!isOver) reject(new HermesError('IO_FAILED', how, { details: { role: task.role } }))
+        reject(new HermesError('IO_FAILED', how, { details: { role: task.role } }))
       })
     })
     // A failure before anybody awaits it must not end this process.

@@ -48,7 +48,7 @@ function refuse(expected: string, value: unknown): never {
 }
 
 /** The name of a struct in messages. */
-export function titleOf(layout: RecordLayout): string {
+function titleOf(layout: RecordLayout): string {
   return layout.name ?? 'struct'
 }
 

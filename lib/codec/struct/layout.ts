@@ -99,7 +99,7 @@ export interface Gap {
 }
 
 /** A fixed part may not be larger, in bytes. It is also the default limit of a payload. */
-export const maxStructBytes = 65_536
+const maxStructBytes = 65_536
 /** Fields, counted through nested structs. Bounds the code generated for one struct. */
 export const maxFields = 1024
 const maxDepth = 16

@@ -48,7 +48,7 @@ function identified(header: Buffer, number: number, segmentBytes: number): boole
   )
 }
 
-export function topicIdOf(header: Buffer): Buffer {
+function topicIdOf(header: Buffer): Buffer {
   return Buffer.from(header.subarray(24, 40))
 }
 

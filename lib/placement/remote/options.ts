@@ -74,7 +74,7 @@ export interface TcpSettings {
   readonly onStatus: (status: Status) => void
 }
 
-export const tcpOptionNames = [
+const tcpOptionNames = [
   'token',
   'tls',
   'connectTimeoutMs',

@@ -36,7 +36,7 @@ const hints: Partial<Record<ErrorCode, string>> = {
   CORRUPT: 'Close the topic on all sides and remove its folder.',
 }
 
-export function callTopic<T>(call: () => T, topic: string): T {
+function callTopic<T>(call: () => T, topic: string): T {
   return callNative(call, { topic }, hints)
 }
 
