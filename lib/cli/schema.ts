@@ -116,7 +116,7 @@ export type Convert = (value: unknown) => unknown
 const asIs: Convert = (value) => value
 
 /** From JSON: 64-bit integers as decimal strings, bytes as base64, null for NaN: as `toJSON` writes them. */
-function fromJson(type: TypeSchema): Convert {
+export function fromJson(type: TypeSchema): Convert {
   switch (type.type) {
     case 'u64':
     case 'i64':
