@@ -40,7 +40,7 @@ export function invalid(message: string, details?: Readonly<Record<string, unkno
  */
 export function checkOptions(where: string, options: unknown, allowed: readonly string[]): void {
   const names = namesOfOptions(options)
-  if (names === undefined) throw invalid(`${where} takes an object of options.`)
+  if (names === undefined) throw invalid(`${where} takes an object of options${listed(allowed)}, not ${show(options)}.`)
   for (const name of names) {
     if (allowed.includes(name)) continue
     const meant = likely(name, allowed)
@@ -49,6 +49,11 @@ export function checkOptions(where: string, options: unknown, allowed: readonly 
       details: { option: name, ...(meant === undefined ? {} : { likely: meant }) },
     })
   }
+}
+
+/** ' ({ signal, timeoutMs })', where there are few. */
+function listed(names: readonly string[]): string {
+  return names.length > 0 && names.length <= 6 ? ` ({ ${names.join(', ')} })` : ''
 }
 
 /** The names of what `options` has; `undefined` for what is no object, or can't be looked at, as a revoked Proxy. */

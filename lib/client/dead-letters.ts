@@ -14,8 +14,10 @@ export class DeadLetters {
 
   /** Puts one there. If that fails it stays claimed, and comes again with the lease or the member's end. */
   add(claim: Claim): void {
-    const reason = `delivered ${claim.deliveries - 1} times without being handled`
-    const moving = Promise.resolve(this.#port.reject(claim, reason))
+    // This claim only moves it: it was handed to nobody.
+    const times = claim.deliveries - 1
+    const reason = `delivered ${times} ${times === 1 ? 'time' : 'times'} without being handled`
+    const moving = Promise.resolve(this.#port.reject(claim, reason, times))
       .catch(async (error: unknown) => {
         this.#failure = error
         if (!this.#isClosed) await this.#port.settle([claim], 'returned', backOff)

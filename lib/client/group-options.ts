@@ -77,6 +77,8 @@ export interface MemberOptions {
   readonly wait: Wait
   readonly signal: AbortSignal | undefined
   readonly endsOnAbort: boolean
+  /** Where no field of the payload is the key. @throws HermesError `VALIDATION_FAILED` for a value that has none */
+  readonly checkKey: ((value: unknown) => void) | undefined
   /** Messages are handled in their order, or those of a key are. */
   readonly isOrdered: boolean
   readonly onError: ((error: HermesError) => void) | undefined
@@ -138,7 +140,15 @@ export function checkGroupOptions<Out>(
       hashOf: keyed.hashOf,
       signal,
     },
-    member: { maxInFlight, wait, signal, endsOnAbort: onAbort === 'end', isOrdered: kind !== 'shared', onError },
+    member: {
+      maxInFlight,
+      wait,
+      signal,
+      endsOnAbort: onAbort === 'end',
+      isOrdered: kind !== 'shared',
+      onError,
+      checkKey: keyed.checkKey,
+    },
   }
 }
 
@@ -154,8 +164,8 @@ function rulesOf({ leaseMs, maxDeliveries, backoffMs }: GroupOptions<never>): Pa
   if (maxDeliveries !== undefined) checkInteger('maxDeliveries', maxDeliveries, 0, 254)
   const [first, most] = typeof backoffMs === 'object' ? backoffMs : [backoffMs, backoffMs]
   if (backoffMs !== undefined) {
-    checkInteger('backoffMs', first, 0, most32)
-    checkInteger('backoffMs', most, first as number, most32)
+    checkInteger(typeof backoffMs === 'object' ? 'backoffMs[0]' : 'backoffMs', first, 0, most32)
+    checkInteger('backoffMs[1]', most, first as number, most32)
   }
   return {
     ...(leaseMs === undefined ? {} : { leaseMs }),
@@ -168,13 +178,12 @@ function rulesOf({ leaseMs, maxDeliveries, backoffMs }: GroupOptions<never>): Pa
 interface Key {
   readonly field?: { readonly offset: number; readonly bytes: number }
   readonly hashOf?: (region: Region, offset: number, length: number) => number
+  readonly checkKey?: (value: unknown) => void
 }
 
 /** A field of a struct is found in the payload by the addon; for anything else the value is decoded. */
 function keyOf<Out>(codec: Codec<never, Out, unknown>, key: NonNullable<GroupOptions<Out>['key']>): Key {
-  if (typeof key === 'function') {
-    return { hashOf: (region, offset, length) => hashOf(codec, region, offset, length, key) }
-  }
+  if (typeof key === 'function') return keyBy(codec, key)
   if (typeof key !== 'string') throw invalid(`'key' must be the name of a field or a function, not ${show(key)}.`)
   if (codec.name === 'struct') {
     const { fields, trailing } = layoutOf(codec, "'key'") as RecordLayout
@@ -186,31 +195,43 @@ function keyOf<Out>(codec: Codec<never, Out, unknown>, key: NonNullable<GroupOpt
     if (!known.includes(key))
       throw invalid(`The struct has no field '${key}' to be the key. It has: ${known.join(', ')}.`)
   }
-  const ofField = (value: Out) => (value as Readonly<Record<string, unknown>>)[key]
-  return { hashOf: (region, offset, length) => hashOf(codec, region, offset, length, ofField) }
+  return keyBy(codec, (value) => (value as Readonly<Record<string, unknown>>)[key], key)
 }
 
-/** @throws HermesError `INVALID_ARGUMENT` for what is no key */
-function hashOf<Out>(
-  codec: Codec<never, Out, unknown>,
-  region: Region,
-  offset: number,
-  length: number,
-  keyOf: (value: Out) => unknown,
-): number {
-  let value: Out
-  try {
-    value = codec.decode(region, offset, length)
-  } catch {
-    // Whoever claims it is told; it holds up no key but this one.
-    return 0
+/** Whoever claims a message without a key is told: it comes into this bucket, and holds up none but those that do, too. */
+export const keylessBucket = 0
+
+function keyBy<Out>(codec: Codec<never, Out, unknown>, keyOf: (value: Out) => unknown, field?: string): Key {
+  return {
+    hashOf: (region, offset, length) => {
+      try {
+        return hashOfKey(keyOf(codec.decode(region, offset, length)), field)
+      } catch {
+        return keylessBucket
+      }
+    },
+    checkKey: (value) => {
+      let key: unknown
+      try {
+        key = keyOf(value as Out)
+      } catch (cause) {
+        throw keyless(`its key can't be found: ${cause instanceof Error ? cause.message : show(cause)}.`, field, cause)
+      }
+      hashOfKey(key, field)
+    },
   }
-  const key = keyOf(value)
+}
+
+/** @throws HermesError `VALIDATION_FAILED` for what is no key */
+function hashOfKey(key: unknown, field: string | undefined): number {
   if (typeof key !== 'string' && typeof key !== 'number' && typeof key !== 'bigint') {
-    throw new HermesError(
-      'INVALID_ARGUMENT',
-      `A message's key must be a string, a number or a bigint, not ${show(key)}.`,
-    )
+    const what = field === undefined ? 'its key' : `its key, field '${field}',`
+    throw keyless(`${what} has to be a string, a number or a bigint, not ${show(key)}.`, field)
   }
   return crc32(new TextEncoder().encode(String(key)))
+}
+
+function keyless(message: string, field: string | undefined, cause?: unknown): HermesError {
+  const issue = { message, path: field === undefined ? [] : [field] }
+  return new HermesError('VALIDATION_FAILED', message, { cause, details: { issues: [issue] } })
 }

@@ -1,5 +1,6 @@
 import { Deferred } from '../base/deferred.js'
 import { HermesError } from '../base/errors.js'
+import { refusePromise } from '../base/handler.js'
 import { checkInteger, checkOptions, invalid } from '../base/options.js'
 import type { Codec, Reader } from '../codec/codec.js'
 import { frameHeaderBytes } from '../frame/frame.js'
@@ -8,7 +9,7 @@ import type { ConsumerPort, Outcome } from '../placement/consumer-port.js'
 import { Claimed, mostClaim } from './claimed.js'
 import { type CloseOptions, checkCloseOptions } from './close-options.js'
 import { DeadLetters } from './dead-letters.js'
-import type { MemberOptions } from './group-options.js'
+import { keylessBucket, type MemberOptions } from './group-options.js'
 import { type HandleOptions, runHandlers } from './group-run.js'
 import { InFlight } from './in-flight.js'
 import { backOff, Job, type JobHost, leaseLost } from './job.js'
@@ -231,7 +232,9 @@ export class Group<Out, View> implements AsyncDisposable, AsyncIterable<Job<Out>
       cursor.moveTo(region, offset - frameHeaderBytes, length, port.sequenceOf(at))
       cursor.deliveries = deliveries
       try {
-        handler(this.#reader.read(region, offset, length), cursor)
+        this.#checkKey(at, undefined)
+        const answer: unknown = handler(this.#reader.read(region, offset, length), cursor)
+        if (typeof answer === 'object') refusePromise('poll()', answer)
       } catch (error) {
         this.#finish(from, at)
         void port.settleClaimed(at, at + 1, 'returned', backOff)
@@ -323,6 +326,7 @@ export class Group<Out, View> implements AsyncDisposable, AsyncIterable<Job<Out>
       let value: Out
       try {
         value = this.#codec.decode(region, port.payloadAt(at), port.lengthOf(at))
+        this.#checkKey(at, { value })
       } catch (error) {
         if (jobs.length > 0) {
           // What came before it first.
@@ -342,6 +346,14 @@ export class Group<Out, View> implements AsyncDisposable, AsyncIterable<Job<Out>
       )
     }
     return jobs
+  }
+
+  /** A message without a key is told by whoever claims it, as one is that can't be decoded. @throws HermesError `VALIDATION_FAILED`, `DECODE_FAILED` */
+  #checkKey(at: number, decoded: { readonly value: Out } | undefined): void {
+    const port = this.#port
+    const { checkKey } = this.#options
+    if (checkKey === undefined || port.bucketOf(at) !== keylessBucket) return
+    checkKey((decoded ?? { value: this.#codec.decode(port.region, port.payloadAt(at), port.lengthOf(at)) }).value)
   }
 
   /* ---- settling ---- */
@@ -370,7 +382,7 @@ export class Group<Out, View> implements AsyncDisposable, AsyncIterable<Job<Out>
     job.markSettled()
     let mine: boolean
     try {
-      mine = await this.#port.reject(job, reason)
+      mine = await this.#port.reject(job, reason, job.deliveries)
     } catch (error) {
       job.reopen()
       throw error

@@ -61,13 +61,19 @@ export interface ConsumerPort {
   timestampOf(index: number): bigint
   payloadAt(index: number): number
   lengthOf(index: number): number
+  /** The bucket of its key, in a keyed group: 0 to 1,023. */
+  bucketOf(index: number): number
 
   /** Settles messages `from` to `to` (exclusive) of the last claim. Returns how many were still this member's. */
   settleClaimed(from: number, to: number, outcome: Outcome, delayMs: number): number | Promise<number>
   /** Settles any claims. Returns those that were this member's no more. */
   settle(claims: readonly Claim[], outcome: Outcome, delayMs: number): readonly Claim[] | Promise<readonly Claim[]>
-  /** Puts a message into the dead-letter topic and settles it. False if it was this member's no more. */
-  reject(claim: Claim, reason: string): Promise<boolean>
+  /**
+   * Puts a message into the dead-letter topic and settles it. False if it was this member's no more.
+   *
+   * @param deliveries how often it was handed out, for the letter: a claim that only puts the message aside is none
+   */
+  reject(claim: Claim, reason: string, deliveries: number): Promise<boolean>
   /** Gives up a message that is damaged: it counts as lost. */
   skip(sequence: number): boolean | Promise<boolean>
   /** Resolves when `claim` may find something, the signal fires, or after the time. */

@@ -330,6 +330,8 @@ describe('a group', () => {
     await failure('NOT_FOUND', () => hermes.topic('none', { codec: count }).group('g'))
     await failure('CODEC_MISMATCH', () => hermes.topic('jobs', { codec: text }).group('g'))
     await failure('INVALID_NAME', () => topic.group('../x'))
+    const backoff = await failure('INVALID_ARGUMENT', () => topic.group('g', { backoffMs: [50, 10] }))
+    expect(backoff.message).toBe("'backoffMs[1]' must be an integer from 50 to 86400000, not 10.")
     for (const options of [
       { kind: 'any' },
       { kind: 'keyed' },

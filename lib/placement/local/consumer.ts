@@ -151,6 +151,10 @@ export class LocalConsumer implements ConsumerPort {
     return this.#member.lengthOf(index)
   }
 
+  bucketOf(index: number): number {
+    return this.#member.bucketOf(index)
+  }
+
   settleClaimed(from: number, to: number, outcome: Outcome, delayMs: number): number {
     return this.#member.settleClaimed(from, to, outcome, delayMs)
   }
@@ -162,9 +166,9 @@ export class LocalConsumer implements ConsumerPort {
     return this.#member.settle(sequence, deliveries, number, outcome, delayMs) ? none : claims
   }
 
-  async reject({ sequence, deliveries, number }: Claim, reason: string): Promise<boolean> {
+  async reject({ sequence, deliveries, number }: Claim, reason: string, delivered: number): Promise<boolean> {
     // First the letter: who dies in between leaves one that another member writes again, and loses no message.
-    await this.#letters?.put(sequence, deliveries, reason)
+    await this.#letters?.put(sequence, delivered, reason)
     return !this.#closed && this.#member.settle(sequence, deliveries, number, 'rejected', 0)
   }
 
@@ -258,6 +262,13 @@ function checkSame(
     ['maxBackoffMs', found.maxBackoffMs, rules.maxBackoffMs],
     ['key', keyText(found.key), rules.key === undefined ? undefined : keyText(rules.key)],
   ]
+  if (found.kind === 'durable') {
+    throw new HermesError(
+      'CONFIG_MISMATCH',
+      `'${name}' is a durable subscription of topic '${topic}', and no group: open it with topic.subscriber({ name }), or choose another name.`,
+      { details: { topic, group: name, setting: 'kind', found: 'durable', wanted: kind } },
+    )
+  }
   for (const [setting, own, asked] of pairs) {
     if (asked === undefined || own === asked) continue
     throw new HermesError(
