@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { isIPv6 } from 'node:net'
-import { resolve as resolvePath } from 'node:path'
 import { HermesError } from '../base/errors.js'
 import type { TopicInfo } from '../model/topic.js'
+import { pathOfPlace } from '../placement/local/open.js'
 import { LocalPlacement } from '../placement/local/placement.js'
 import { openDirectory } from '../store/directory.js'
 import { deliverHeadBytes, publishHeadBytes } from '../wire/packet.js'
@@ -33,11 +33,11 @@ const checkEveryMs = 5000
  * Serves the topics of a directory to clients on the network. Local processes may use them at the same time.
  *
  * @throws HermesError `BUSY` (another broker serves the directory), `UNAUTHORIZED` (a public address without authentication),
- *   `CONNECTION_FAILED` (the address can't be listened on), and what `open()` throws
+ *   `IO_FAILED` (the port is taken, or the address is not of this machine), `INVALID_ARGUMENT`, `UNKNOWN_OPTION`, and what `open()` throws
  */
 export async function serve(options: BrokerOptions): Promise<Broker> {
   const settings = checkBrokerOptions(options)
-  const directory = await openDirectory(resolvePath(settings.dir), true, settings.mode)
+  const directory = await openDirectory(pathOfPlace(settings.dir), true, settings.mode)
   const served = await ServedDirectory.hold(directory)
   try {
     const broker = new Broker(settings, served, (host, tls) => new NodeEngine(host, tls))
@@ -145,10 +145,7 @@ export class Broker implements AsyncDisposable {
     try {
       await this.#engine.listen(host, port)
     } catch (error) {
-      const cause = error as Error
-      throw new HermesError('CONNECTION_FAILED', `Can't listen on ${shownAddress(host, port)}: ${cause.message}.`, {
-        cause,
-      })
+      throw cannotListen(error as NodeJS.ErrnoException, shownAddress(host, port))
     }
     this.#sweeper = setInterval(
       () => this.#sweep(),
@@ -270,6 +267,19 @@ export class Broker implements AsyncDisposable {
   #report(level: 'info' | 'warn' | 'error', event: string, facts: Readonly<Record<string, unknown>>): void {
     this.#journal.write(level, event, facts)
   }
+}
+
+function cannotListen(cause: NodeJS.ErrnoException, address: string): HermesError {
+  const why = {
+    EADDRINUSE: 'another program listens there. End it, or give another port (0: any that is free)',
+    EADDRNOTAVAIL: 'this machine has no such address. Give one that it has as host, or 0.0.0.0 for all',
+    ENOTFOUND: "there is no host of this name. Give an address, or a name that this machine's resolver knows",
+    EACCES: 'this user may not use that port. Give one from 1024 on',
+  }[cause.code ?? '']
+  return new HermesError('IO_FAILED', `Can't listen on ${address}: ${why ?? cause.message}.`, {
+    cause,
+    details: { address, system: cause.code },
+  })
 }
 
 function shownAddress(address: string, port: number): string {

@@ -163,6 +163,7 @@ export class ChannelOpener {
       })
     try {
       if (administer) await topic.setRetention(settings)
+      else if (!topic.hasRetention(settings)) this.#report('change the retention of', name)
       await work(topic)
     } catch (error) {
       if (error instanceof HermesError) this.#host.opening(name, error)
@@ -180,9 +181,14 @@ export class ChannelOpener {
     return true
   }
 
+  #report(doing: string, topic: string): void {
+    const identity = this.#session.rights?.name
+    this.#host.report('denied', { address: this.#port.address, identity, doing, topic })
+  }
+
   #denied(doing: string, topic: string): HermesError {
     const { name } = this.#session.rights as Rights
-    this.#host.report('denied', { address: this.#port.address, identity: name, doing, topic })
+    this.#report(doing, topic)
     return new HermesError('UNAUTHORIZED', `'${name}' may not ${doing} '${topic}'.`, { details: { topic } })
   }
 }

@@ -1,6 +1,8 @@
+import { X509Certificate } from 'node:crypto'
 import { BlockList, isIP } from 'node:net'
+import { createSecureContext } from 'node:tls'
 import { HermesError } from '../base/errors.js'
-import { checkBoolean, checkChoice, checkInteger, checkOptions, invalid } from '../base/options.js'
+import { checkBoolean, checkChoice, checkInteger, checkOptions, invalid, show } from '../base/options.js'
 import { type Compression, compressions } from '../wire/compression.js'
 import { Access, type AccessEntry } from './access.js'
 
@@ -80,7 +82,7 @@ export type BrokerLog = (line: {
 }) => void
 
 export interface BrokerOptions {
-  /** The directory whose topics are served; made if it's not there. */
+  /** The directory whose topics are served, or `shm:name`; made if it's not there. */
   readonly dir: string
   /** Default 127.0.0.1. */
   readonly host?: string
@@ -132,6 +134,12 @@ export function checkBrokerOptions(options: BrokerOptions): BrokerSettings {
     log = () => {},
   } = options
   if (typeof dir !== 'string' || dir === '') throw invalid("serve() needs the 'dir' whose topics it is to serve.")
+  const scheme = /^([a-z][a-z0-9+.-]+):/i.exec(dir)?.[1]?.toLowerCase()
+  if (scheme !== undefined && scheme !== 'shm' && scheme !== 'file') {
+    throw new HermesError('UNSUPPORTED', `A broker serves a directory or 'shm:name', not '${dir}'.`, {
+      details: { scheme: `${scheme}:` },
+    })
+  }
   if (typeof host !== 'string' || host === '') throw invalid("'host' must be a host name or an address.")
   checkInteger('port', port, 0, 65_535)
   checkBoolean('insecure', insecure)
@@ -142,6 +150,7 @@ export function checkBrokerOptions(options: BrokerOptions): BrokerSettings {
   if (tls !== undefined) {
     checkOptions("'tls'", tls, ['key', 'cert', 'ca'])
     if (tls.key === undefined || tls.cert === undefined) throw invalid("'tls' needs a 'key' and a 'cert'.")
+    checkPem(tls)
   }
   const known = new Access(access)
   const guarded = !known.isOpen || tls?.ca !== undefined
@@ -154,6 +163,34 @@ export function checkBrokerOptions(options: BrokerOptions): BrokerSettings {
   }
   const limits = checkLimits(options.limits ?? {})
   return { dir, host, port, tls, access: known, idle, compression, limits, mode, log }
+}
+
+/** Refuses what TLS could not be spoken with, before anything is opened. @throws HermesError `INVALID_ARGUMENT` */
+function checkPem({ key, cert, ca }: BrokerTls): void {
+  const pem = { key, cert, ...(ca === undefined ? {} : { ca }) }
+  for (const [name, value] of Object.entries(pem)) {
+    if (typeof value !== 'string' && !Buffer.isBuffer(value))
+      throw invalid(`'tls.${name}' must be a PEM text or a Buffer of one, not ${show(value)}.`)
+    if (!value.includes('-----BEGIN '))
+      throw invalid(`'tls.${name}' must be a PEM text (-----BEGIN …): read the file first.`)
+  }
+  const noCertificate = 'holds no certificate that can be read'
+  const noKey = 'holds no private key that can be read without a passphrase'
+  const another = "does not belong to 'tls.cert': give the key that the certificate was made with"
+  const tries: [name: string, why: string, work: () => unknown][] = [
+    ['cert', noCertificate, () => createSecureContext({ cert })],
+    // (A context passes over an authority that it can't read.)
+    ['ca', noCertificate, () => ca === undefined || new X509Certificate(ca)],
+    ['key', noKey, () => createSecureContext({ key })],
+    ['key', another, () => createSecureContext({ key, cert })],
+  ]
+  for (const [name, why, work] of tries) {
+    try {
+      work()
+    } catch (cause) {
+      throw new HermesError('INVALID_ARGUMENT', `'tls.${name}' ${why}.`, { cause })
+    }
+  }
 }
 
 function checkLimits(given: Partial<BrokerLimits>): BrokerLimits {

@@ -197,6 +197,13 @@ export class BrokerTopic {
     if (retention !== undefined) await this.#log.setRetention(retention.bytes ?? 0, retention.ageMs ?? 0)
   }
 
+  /** Whether the topic has the retention that was named, or none was. */
+  hasRetention({ retention }: TopicSettings): boolean {
+    if (retention === undefined) return true
+    const { retentionBytes, retentionAgeMs } = this.#log.info()
+    return retentionBytes === (retention.bytes ?? 0) && retentionAgeMs === (retention.ageMs ?? 0)
+  }
+
   nextSequence(): number {
     return this.#log.nextSequence()
   }

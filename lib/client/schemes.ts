@@ -14,7 +14,7 @@ const remote = (form: string): Scheme<OpenOptions> => ({
 
 const directory: Scheme<OpenOptions> = {
   form: 'a directory',
-  open: async (place, options) => (await local('A directory')).openDirectoryPlace(place, options),
+  open: async (place, options) => (await local('A directory')).openLocalPlace(place, options),
 }
 
 /**
@@ -25,7 +25,7 @@ export const schemes: Schemes<OpenOptions> = {
   file: directory,
   shm: {
     form: "'shm:name'",
-    open: async (place, options) => (await local('Shared memory')).openSharedMemory(place, options),
+    open: async (place, options) => (await local('Shared memory')).openLocalPlace(place, options),
   },
   ring: {
     form: "'ring:name'",

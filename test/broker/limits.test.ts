@@ -149,8 +149,12 @@ describe('rights and room', () => {
     await using admin = await open(broker.url, { token: boss })
     await admin.topic('t', small).publisher()
     await using other = await open(broker.url, { token: tenant })
-    await other.topic('t', { codec: text, retention: { bytes: 1 } }).subscriber()
+    await other.topic('t', { codec: text, retention: { bytes: 1 } }).publisher()
     expect((await admin.info('t')).retention).toEqual({})
+    // It changes nothing, and the operator sees who has tried.
+    expect(lines).toContainEqual(
+      expect.objectContaining({ event: 'denied', identity: 'tenant', doing: 'change the retention of', topic: 't' }),
+    )
     const refused = await failure(other.topic('t2', small).publisher())
     expect(refused.code).toBe('NOT_FOUND')
     expect(refused.message).toMatch(/There is no topic 't2'.*may not make topics/)

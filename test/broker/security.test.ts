@@ -44,7 +44,7 @@ describe('who may come in', () => {
 
   it('refuses a port that is taken, and leaves the directory free', async () => {
     await using broker = await serve({ dir: join(dir, 'a'), port: 0 })
-    expect(await code(serve({ dir: join(dir, 'b'), port: broker.port }))).toBe('CONNECTION_FAILED')
+    expect(await code(serve({ dir: join(dir, 'b'), port: broker.port }))).toBe('IO_FAILED')
     await (await serve({ dir: join(dir, 'b'), port: 0 })).close()
   })
 

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { open, text } from '../../lib/index.js'
 
 const main = join(import.meta.dirname, '../../dist/cli/main.js')
@@ -64,6 +64,16 @@ describe('hermes serve', () => {
     expect(await ended(started)).toBe(143)
     expect(started.errors.join('')).toContain('draining')
     await hermes.close()
+  })
+
+  it('tells from where the connections came that it only counts', async () => {
+    const started = start(['serve', '--dir', join(dir, 'data'), '--port', '0'], {
+      HERMES_TOKEN: 'from-the-environment',
+    })
+    const url = /(tcp:\S+)/.exec(await started.stdout)?.[1] as string
+    for (let attempt = 0; attempt < 3; attempt++) await open(url, { token: 'a-token-that-is-wrong' }).catch(() => {})
+    await vi.waitFor(() => expect(started.errors.join('')).toContain('repeated='), 20_000)
+    expect(started.errors.join('')).toMatch(/refused repeated=2 addresses=\{"127\.0\.0\.1":2\}/)
   })
 
   it('refuses a public address without a guard, and a configuration that it does not know', async () => {

@@ -181,7 +181,8 @@ function report(
   const { level, event, ...facts } = line
   const known = Object.entries(facts).filter(([, value]) => value !== undefined)
   const text = known.map(
-    ([name, value]) => `${name}=${typeof value === 'string' ? JSON.stringify(value) : String(value)}`,
+    ([name, value]) =>
+      `${name}=${typeof value === 'string' || typeof value === 'object' ? JSON.stringify(value) : String(value)}`,
   )
   session.note([new Date().toISOString(), level, event, ...text].join(' '))
 }

@@ -6,16 +6,20 @@ import { openPlaceDirectory, sharedMemoryPath } from '../../store/open-place.js'
 import type { LocalOptions, Opened } from '../port.js'
 import { LocalPlacement } from './placement.js'
 
-/** Opens a path, or a `file:` URL. */
-export async function openDirectoryPlace(place: string, options: LocalOptions): Promise<Opened> {
-  const path = () => (/^file:/i.test(place) ? pathOfUrl(place) : pathOf(place))
-  return { name: place, placement: new LocalPlacement(await openPlaceDirectory(path, options)) }
+/** Opens a path, a `file:` URL or `shm:name`. */
+export async function openLocalPlace(place: string, options: LocalOptions): Promise<Opened> {
+  return { name: place, placement: new LocalPlacement(await openPlaceDirectory(() => pathOfPlace(place), options)) }
 }
 
-/** Opens `shm:name`. */
-export async function openSharedMemory(place: string, options: LocalOptions): Promise<Opened> {
-  const path = () => sharedMemoryPath(place.slice('shm:'.length), 'shared-memory')
-  return { name: place, placement: new LocalPlacement(await openPlaceDirectory(path, options)) }
+/**
+ * The directory that a place lies in.
+ *
+ * @param place a path, a `file:` URL or `shm:name`; other schemes have none
+ * @throws HermesError `INVALID_ARGUMENT`, `INVALID_NAME`
+ */
+export function pathOfPlace(place: string): string {
+  if (/^shm:/i.test(place)) return sharedMemoryPath(place.slice('shm:'.length), 'shared-memory')
+  return /^file:/i.test(place) ? pathOfUrl(place) : pathOf(place)
 }
 
 function pathOf(place: string): string {
