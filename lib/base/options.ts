@@ -17,7 +17,8 @@ function distance(a: string, b: string): number {
 /** The allowed word that `word` was most likely meant to be, if one is near. */
 export function likely(word: string, allowed: readonly string[]): string | undefined {
   let best: string | undefined
-  let nearest = Math.max(2, Math.floor(word.length / 3)) + 1
+  // (Of a short word, two letters that differ are another word.)
+  let nearest = (word.length < 5 ? 1 : Math.max(2, Math.floor(word.length / 3))) + 1
   for (const candidate of allowed) {
     const apart = distance(word.toLowerCase(), candidate.toLowerCase())
     if (apart < nearest) {

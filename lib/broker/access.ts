@@ -70,7 +70,9 @@ export class Access {
     if (found !== undefined) return found
     throw new HermesError(
       'UNAUTHORIZED',
-      token === undefined ? 'This broker asks for a token.' : 'The token is not known here.',
+      token === undefined
+        ? "This broker asks for a token: give it as the option 'token', to `hermes` as HERMES_TOKEN."
+        : 'This broker does not know the token: give one of its access list.',
     )
   }
 }

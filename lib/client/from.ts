@@ -1,5 +1,5 @@
 import { isDate } from '../base/kinds.js'
-import { invalid } from '../base/options.js'
+import { invalid, show } from '../base/options.js'
 import type { From } from '../model/topic.js'
 
 /** @throws HermesError `INVALID_ARGUMENT` */
@@ -11,5 +11,6 @@ export function checkFrom(where: string, from: unknown): From {
     const time = Date.prototype.getTime.call(from)
     if (time >= 0) return new Date(time)
   }
-  throw invalid(`${where} takes 'earliest', 'latest', a sequence from 1 on, or a Date since 1970.`)
+  const given = isDate(from) ? 'a Date without a time, or before 1970' : show(from)
+  throw invalid(`${where} takes 'earliest', 'latest', a sequence from 1 on, or a Date since 1970, not ${given}.`)
 }

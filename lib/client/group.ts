@@ -214,6 +214,7 @@ export class Group<Out, View> implements AsyncDisposable, AsyncIterable<Job<Out>
     const cursor = this.#cursor
     const claimed = this.#claimed
     const { maxDeliveries } = port.rules
+    const { checkKey } = this.#options
     const end = Math.min(claimed.count, claimed.next + limit)
     let from = claimed.next
     let handled = 0
@@ -232,7 +233,7 @@ export class Group<Out, View> implements AsyncDisposable, AsyncIterable<Job<Out>
       cursor.moveTo(region, offset - frameHeaderBytes, length, port.sequenceOf(at))
       cursor.deliveries = deliveries
       try {
-        this.#checkKey(at, undefined)
+        if (checkKey && port.bucketOf(at) === keylessBucket) checkKey(this.#codec.decode(region, offset, length))
         const answer: unknown = handler(this.#reader.read(region, offset, length), cursor)
         if (typeof answer === 'object') refusePromise('poll()', answer)
       } catch (error) {
@@ -312,6 +313,7 @@ export class Group<Out, View> implements AsyncDisposable, AsyncIterable<Job<Out>
     const port = this.#port
     const claimed = this.#claimed
     const { maxDeliveries } = port.rules
+    const { checkKey } = this.#options
     const jobs: Job<Out>[] = []
     while (claimed.next < claimed.count && jobs.length < max) {
       const at = claimed.next++
@@ -326,7 +328,7 @@ export class Group<Out, View> implements AsyncDisposable, AsyncIterable<Job<Out>
       let value: Out
       try {
         value = this.#codec.decode(region, port.payloadAt(at), port.lengthOf(at))
-        this.#checkKey(at, { value })
+        if (checkKey && port.bucketOf(at) === keylessBucket) checkKey(value)
       } catch (error) {
         if (jobs.length > 0) {
           // What came before it first.
@@ -346,14 +348,6 @@ export class Group<Out, View> implements AsyncDisposable, AsyncIterable<Job<Out>
       )
     }
     return jobs
-  }
-
-  /** A message without a key is told by whoever claims it, as one is that can't be decoded. @throws HermesError `VALIDATION_FAILED`, `DECODE_FAILED` */
-  #checkKey(at: number, decoded: { readonly value: Out } | undefined): void {
-    const port = this.#port
-    const { checkKey } = this.#options
-    if (checkKey === undefined || port.bucketOf(at) !== keylessBucket) return
-    checkKey((decoded ?? { value: this.#codec.decode(port.region, port.payloadAt(at), port.lengthOf(at)) }).value)
   }
 
   /* ---- settling ---- */

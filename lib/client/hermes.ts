@@ -1,7 +1,7 @@
 import { bounded, checkWaitOptions, type WaitOptions } from '../base/abort.js'
 import { Deferred } from '../base/deferred.js'
 import { HermesError } from '../base/errors.js'
-import { checkBoolean, checkInteger, checkOptions, checkSignal, invalid } from '../base/options.js'
+import { checkBoolean, checkInteger, checkOptions, checkSignal, invalid, show } from '../base/options.js'
 import { checkTopicName } from '../base/topic-name.js'
 import type { Codec } from '../codec/codec.js'
 import { json } from '../codec/json.js'
@@ -290,11 +290,21 @@ function checkTopicOptions(options: TopicOptions<never, unknown, unknown>): Omit
   const { segmentBytes, maxPayloadBytes, retention, lowWaterBytes, create = true } = options
   if (segmentBytes !== undefined) {
     checkInteger('segmentBytes', segmentBytes, minSegmentBytes, maxSegmentBytes)
-    if (segmentBytes % 4096 !== 0) throw invalid(`'segmentBytes' must be a multiple of 4096, not ${segmentBytes}.`)
+    if (segmentBytes % 4096 !== 0) {
+      const next = Math.ceil(segmentBytes / 4096) * 4096
+      throw invalid(`'segmentBytes' must be a multiple of 4096, such as ${next}, not ${segmentBytes}.`)
+    }
   }
   if (maxPayloadBytes !== undefined) {
     // A quarter of a segment, so that padding at its end never wastes more than that.
-    checkInteger('maxPayloadBytes', maxPayloadBytes, 1, Math.floor((segmentBytes ?? defaultSegmentBytes) / 4))
+    const segment = segmentBytes ?? defaultSegmentBytes
+    const most = Math.floor(segment / 4)
+    if (typeof maxPayloadBytes === 'number' && Number.isSafeInteger(maxPayloadBytes) && maxPayloadBytes > most) {
+      throw invalid(
+        `'maxPayloadBytes' must be at most ${most}, a quarter of 'segmentBytes' (${segment}), not ${maxPayloadBytes}. Give larger segments, too.`,
+      )
+    }
+    checkInteger('maxPayloadBytes', maxPayloadBytes, 1, most)
   }
   if (retention !== undefined) {
     checkOptions("'retention'", retention, ['bytes', 'ageMs'])
@@ -321,5 +331,7 @@ function checkCodec(codec: unknown): void {
   } catch {
     // a revoked Proxy
   }
-  throw invalid("'codec' must be a codec: raw, text, json, msgpack, struct({…}) or custom({…}).")
+  throw invalid(
+    `'codec' must be a codec, not ${show(codec)}: raw, text, json or msgpack, imported from 'hermes-mq', or what struct({…}), custom({…}) or validated(…) returns.`,
+  )
 }

@@ -181,8 +181,9 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
 
   /** Yields up to `max` messages at once, and fetches up to `ahead`. */
   async *#iterate(max: number, ahead: number): AsyncGenerator<Message<Out>[], void, void> {
-    if (this.#consumer !== 'none') throw this.#busyError()
+    // (An iterator that was left open by hand, and then the subscriber closed: that it is closed says what to do.)
     this.#checkOpen()
+    if (this.#consumer !== 'none') throw this.#busyError()
     this.#consumer = 'iterator'
     try {
       for (;;) {

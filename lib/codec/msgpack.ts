@@ -28,6 +28,14 @@ function decodeMsgpack(source: Region, offset: number, length: number): unknown 
   }
 }
 
+/** The library's own words for what it can't write are those of its code. */
+function reasonOf(error: unknown): string {
+  const text = messageOf(error)
+  if (text.startsWith('Too deep objects')) return 'the value is nested more than 100 deep, or contains itself'
+  if (text.startsWith('Unrecognized object')) return 'the value holds a function or a symbol'
+  return text
+}
+
 /**
  * MessagePack. `msgpack` takes and yields `unknown`; `msgpack<Order>()` is the same codec for values of type Order,
  * which is taken on trust: attach a validator with `validated` to check it. A bigint is written as a 64-bit
@@ -48,7 +56,7 @@ export const msgpack: GenericCodec = generic({
     try {
       written = encoder.encodeSharedRef(value)
     } catch (error) {
-      throw encodeFailed('msgpack', messageOf(error), error)
+      throw encodeFailed('msgpack', reasonOf(error), error)
     }
     if (written.length > limit - offset) throw payloadTooLarge('msgpack', limit - offset, written.length)
     target.bytes.set(written, offset)

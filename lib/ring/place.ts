@@ -15,7 +15,6 @@ const hints: Partial<Record<ErrorCode, string>> = {
   CORRUPT: 'Remove it with removeRing() when nobody uses it.',
   DISK_FULL: 'Choose a smaller capacity, or enlarge /dev/shm (in Docker: --shm-size).',
   EXCLUSIVE_HELD: 'Close the other one first. A killed one gives way at once.',
-  NOT_FOUND: 'Create it first, with `name`.',
   NOT_HERMES: 'Choose another name.',
 }
 
@@ -29,7 +28,13 @@ function ringPath(name: string): string {
 }
 
 export function callRing<T>(call: () => T, name: string): T {
-  return callNative(call, { ring: name }, hints)
+  try {
+    return callNative(call, { ring: name }, hints)
+  } catch (error) {
+    if (!(error instanceof HermesError) || error.code !== 'NOT_FOUND') throw error
+    const text = `There is no ring '${name}'. Make it first, with create({ name: '${name}', … }).`
+    throw new HermesError('NOT_FOUND', text, { cause: error, details: error.details })
+  }
 }
 
 /** Opens a named ring; makes it first if `shape` is given and there is none. */

@@ -1,6 +1,6 @@
 import { HermesError } from '../base/errors.js'
 import { isAnyArrayBuffer } from '../base/kinds.js'
-import { invalid } from '../base/options.js'
+import { invalid, show } from '../base/options.js'
 import type { Region } from '../codec/codec.js'
 import { crc32Portable } from '../frame/crc32.js'
 import type { NativeRingFile } from '../native/types.js'
@@ -75,7 +75,7 @@ export class RingMemory {
     const { kind, itemBytes, capacity, name } = settings
     if (!layout.capacityFits(kind, capacity)) {
       const least = kind === 'bytes' ? 64 : 2
-      throw invalid(`'capacity' must be a power of two from ${least} to 2^30, not ${String(capacity)}.`, { capacity })
+      throw invalid(`'capacity' must be a power of two from ${least} to 2^30, not ${show(capacity)}.`, { capacity })
     }
     if (name !== undefined) {
       const { tag, participants, parking } = settings

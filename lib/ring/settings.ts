@@ -46,6 +46,7 @@ export function codecOf(options: { readonly codec?: unknown }): Codec<never, unk
 export function itemBytesOf(codec: Codec<never, unknown, unknown>, itemBytes: number | undefined): number {
   const bytes = itemBytes ?? codec.maxBytes
   if (bytes === undefined) {
+    if (codec === raw) throw invalid("Give a 'codec' with a fixed size, such as struct({…}), or 'itemBytes'.")
     throw invalid(
       `The ${codec.name} codec has no fixed size. Give 'itemBytes' if all values take the same number of bytes, or use an SpscByteRing.`,
       { codec: codec.name },

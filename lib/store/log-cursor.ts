@@ -246,7 +246,8 @@ export class LogCursor {
       if (!(failed instanceof HermesError) || (failed.code !== 'BEHIND_RETENTION' && failed.code !== 'OUT_OF_RANGE'))
         throw failed
       const { firstSequence, nextSequence } = callNative(() => this.#log.info(), { topic: this.topic })
-      throw new HermesError(failed.code, failed.message, {
+      const hint = failed.code === 'OUT_OF_RANGE' ? " Use a sequence up to that one, or 'latest'." : ''
+      throw new HermesError(failed.code, `${failed.message}${hint}`, {
         cause: error,
         details: { ...failed.details, firstSequence, nextSequence },
       })

@@ -18,6 +18,7 @@ from .codecs import Codec, checked_codec
 from .options import (
     PathOrPem,
     check_durability,
+    check_flag,
     check_integer,
     check_settings,
     check_topic_name,
@@ -27,7 +28,6 @@ from .publishing import PublisherChannel
 from .subscribing import SubscriberChannel
 from .surface import (
     Bound,
-    check_create,
     check_damage,
     codec_of,
     description,
@@ -159,6 +159,7 @@ class Topic(Generic[T]):
     def publisher(self, *, durability: str = "written", exclusive: bool = False) -> "Pending[Publisher[T]]":
         """Opens a publisher, as ``hermes_mq.Topic.publisher``."""
         check_durability(durability)
+        check_flag("exclusive", exclusive)
 
         async def opening() -> Publisher[T]:
             codec, settings = await self._prepared()
@@ -174,7 +175,8 @@ class Topic(Generic[T]):
     ) -> "Pending[Subscriber[T]]":
         """Opens a subscriber, as ``hermes_mq.Topic.subscriber``."""
         check_damage(on_damage)
-        check_create(create)
+        check_flag("verify", verify)
+        check_flag("create", create)
         wire = from_to_wire("'from_'", from_)
 
         async def opening() -> Subscriber[T]:

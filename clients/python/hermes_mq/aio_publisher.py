@@ -9,7 +9,7 @@ from .aio_driver import Driver
 from .aio_pending import Closable
 from .codecs import Codec
 from .errors import HermesError
-from .options import check_durability
+from .options import check_durability, check_timeout
 from .publishing import PublisherChannel
 from .surface import Groups, PublisherSurface, sync_is_done
 from .types import Receipt
@@ -87,6 +87,7 @@ class Publisher(Closable, PublisherSurface[T]):
 
         Raises HermesError as ``flush``, and TIMED_OUT; it's closed all the same.
         """
+        check_timeout(timeout)
         channel = self._channel
         if channel.closed:
             return

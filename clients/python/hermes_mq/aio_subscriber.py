@@ -8,7 +8,7 @@ from .aio_driver import Driver
 from .aio_pending import Closable
 from .codecs import Codec
 from .errors import HermesError
-from .options import check_integer
+from .options import check_integer, check_timeout
 from .subscribing import Consumer, SubscriberChannel
 from .surface import SubscriberSurface
 from .types import From, Message, from_to_wire
@@ -106,6 +106,7 @@ class Subscriber(Closable, SubscriberSurface[T]):
                     return None
 
     def _deadline(self, timeout: Optional[float]) -> Optional[float]:
+        check_timeout(timeout)
         return None if timeout is None else self._driver.loop.time() + timeout
 
     async def _wait(self, deadline: Optional[float]) -> bool:

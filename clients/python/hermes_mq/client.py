@@ -13,6 +13,7 @@ from .options import (
     PathOrPem,
     Settings,
     check_durability,
+    check_flag,
     check_integer,
     check_settings,
     check_topic_name,
@@ -24,7 +25,6 @@ from .subscriber import Subscriber
 from .subscribing import SubscriberChannel
 from .surface import (
     Bound,
-    check_create,
     check_damage,
     codec_of,
     description,
@@ -165,6 +165,7 @@ class Topic(Generic[T]):
         Raises HermesError CODEC_MISMATCH, CONFIG_MISMATCH, EXCLUSIVE_HELD, NOT_FOUND, UNAUTHORIZED, CONNECTION_FAILED, …
         """
         check_durability(durability)
+        check_flag("exclusive", exclusive)
         driver = self._driver
         channel = PublisherChannel(driver.link, self.name, self._settings, durability, exclusive)
         driver.open(channel)
@@ -182,7 +183,8 @@ class Topic(Generic[T]):
         Raises HermesError BEHIND_RETENTION, OUT_OF_RANGE, CODEC_MISMATCH, NOT_FOUND, UNAUTHORIZED, CONNECTION_FAILED, …
         """
         check_damage(on_damage)
-        check_create(create)
+        check_flag("verify", verify)
+        check_flag("create", create)
         driver = self._driver
         channel = SubscriberChannel(driver.link, self.name, self._settings, from_to_wire("'from_'", from_), create)
         driver.open(channel)

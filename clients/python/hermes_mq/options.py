@@ -75,10 +75,11 @@ def check_settings(
     extras = parts.path not in ("", "/") or parts.query or parts.fragment or "@" in parts.netloc
     if parts.scheme not in ("tcp", "tls") or not host or extras or port == 0:
         # (what stands before an @ may be a secret)
-        shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if parts.netloc or "@" in url else url[:200]
         raise invalid(f"{shown!r} has to be tcp://host:port or tls://host:port and nothing more; a token is an option.")
     if token is not None and (not isinstance(token, str) or not 1 <= len(token) <= 4096):
         raise invalid("'token' must be a string of 1 to 4096 characters.")
+    check_flag("reconnect", reconnect)
     _check_number("connect_timeout", connect_timeout, 0.001, 3600)
     _check_number("request_timeout", request_timeout, 0.001, 86_400)
     _check_number("reconnect_min", reconnect_min, 0.001, 3600)
@@ -150,6 +151,18 @@ def is_address(host: str) -> bool:
 def _check_number(name: str, value: float, least: float, most: float) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
         raise invalid(f"'{name}' must be a number of seconds from {least} to {most}, not {value!r}.")
+
+
+def check_timeout(timeout: Optional[float]) -> None:
+    if timeout is None:
+        return
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout >= 0:
+        raise invalid(f"'timeout' must be a number of seconds from 0 on, or None for no limit, not {timeout!r}.")
+
+
+def check_flag(name: str, value: bool) -> None:
+    if not isinstance(value, bool):
+        raise invalid(f"'{name}' must be True or False, not {value!r}.")
 
 
 def check_integer(name: str, value: int, least: int, most: int) -> None:

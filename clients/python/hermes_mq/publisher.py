@@ -9,7 +9,7 @@ from typing import Any, Callable, Iterable, Optional, Type, TypeVar
 from .codecs import Codec
 from .driver import Driver
 from .errors import HermesError
-from .options import check_durability
+from .options import check_durability, check_timeout
 from .publishing import PublisherChannel
 from .surface import Groups, PublisherSurface, sync_is_done
 from .types import Receipt
@@ -71,6 +71,7 @@ class Publisher(PublisherSurface[T]):
         Raises HermesError as ``publish``. Then nothing of the group with the offending value was accepted; ``details['accepted']`` says how many before it were.
         """
         groups = Groups(values, self._codec.encode)
+        check_timeout(timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
         with groups.counted():
             for payloads in groups:
@@ -82,6 +83,8 @@ class Publisher(PublisherSurface[T]):
     def _admit(self, payloads: Any, timeout: Optional[float]) -> None:
         """REQUIRES: the lock is held."""
         channel = self._channel
+        if timeout is not None:
+            check_timeout(timeout)
         self._driver.check_process()
         self._check(payloads)
         if not channel.has_room:
@@ -106,6 +109,7 @@ class Publisher(PublisherSurface[T]):
         if durability is not None:
             check_durability(durability)
         channel = self._channel
+        check_timeout(timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._driver.lock:
             self._driver.check_process()
@@ -128,6 +132,7 @@ class Publisher(PublisherSurface[T]):
         Raises HermesError as ``flush``; ``details['unacknowledged']`` of TIMED_OUT says of how many messages it is not known whether they are in the topic.
         It's closed all the same.
         """
+        check_timeout(timeout)
         channel = self._channel
         if channel.closed or self._driver.is_forked:
             return

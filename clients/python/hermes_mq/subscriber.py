@@ -9,7 +9,7 @@ from typing import Iterator, List, Optional, Type, TypeVar
 from .codecs import Codec
 from .driver import Driver
 from .errors import HermesError
-from .options import check_integer
+from .options import check_integer, check_timeout
 from .subscribing import Consumer, SubscriberChannel
 from .surface import SubscriberSurface
 from .types import From, Message, from_to_wire
@@ -51,6 +51,7 @@ class Subscriber(SubscriberSurface[T]):
 
     def receive(self, timeout: Optional[float] = None) -> Optional[Message[T]]:
         """The next message; None if none has come within ``timeout`` seconds. Raises HermesError as iteration, and CLOSED."""
+        check_timeout(timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._in_use():
             while True:
@@ -66,6 +67,7 @@ class Subscriber(SubscriberSurface[T]):
         Cheaper per message than one by one.
         """
         check_integer("most", most, 1, 10_000_000)
+        check_timeout(timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._in_use():
             while True:

@@ -52,11 +52,6 @@ def with_codec(codec: Codec[Any], settings: Dict[str, Any]) -> Dict[str, Any]:
     return {"codec": {"name": codec.name, "fingerprint": codec.fingerprint, "schema": codec.schema}, **settings}
 
 
-def check_create(create: bool) -> None:
-    if not isinstance(create, bool):
-        raise invalid(f"'create' must be True or False, not {create!r}.")
-
-
 def check_damage(on_damage: str) -> None:
     if on_damage not in ("stop", "skip"):
         raise invalid(f"'on_damage' must be 'stop' or 'skip', not {on_damage!r}.")
@@ -182,7 +177,7 @@ class SubscriberSurface(Generic[T]):
 
     def _check_open(self) -> None:
         if self._channel.closed:
-            raise HermesError("CLOSED", f"The subscriber of '{self.topic}' is closed.")
+            raise HermesError("CLOSED", f"The subscriber of '{self.topic}' is closed. Make a new one with topic.subscriber().")
 
     @property
     def _has_news(self) -> bool:

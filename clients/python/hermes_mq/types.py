@@ -161,4 +161,4 @@ def from_to_wire(where: str, target: From) -> Any:
         milliseconds = int(target.timestamp() * 1000)
         if milliseconds >= 0:
             return {"timeMs": milliseconds}
-    raise invalid(f"{where} takes 'earliest', 'latest', a sequence from 1 on, or a datetime since 1970.")
+    raise invalid(f"{where} takes 'earliest', 'latest', a sequence from 1 on, or a datetime since 1970, not {target!r}.")

@@ -191,7 +191,19 @@ class Asynchronous(BrokerCase):
                     self.topic(client).subscriber(0)
                 with self.refused("NOT_FOUND"):
                     await client.topic("nothing-here").subscriber()
+                with self.refused("INVALID_ARGUMENT"):
+                    self.topic(client).publisher(exclusive="no")
+                with self.refused("INVALID_ARGUMENT"):
+                    self.topic(client).subscriber(verify=1)
+                async with self.topic(client).subscriber() as subscriber:
+                    for wrong in ("2", -1, float("nan"), True):
+                        with self.refused("INVALID_ARGUMENT"):
+                            await subscriber.receive(wrong)
+                        with self.refused("INVALID_ARGUMENT"):
+                            await subscriber.next_batch(5, wrong)
                 async with self.topic(client).publisher() as publisher:
+                    with self.refused("INVALID_ARGUMENT"):
+                        await publisher.close("2")
                     with self.refused("ENCODE_FAILED", "accepted"):
                         await publisher.publish_batch([5])
                     with self.refused("PAYLOAD_TOO_LARGE"):

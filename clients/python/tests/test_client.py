@@ -304,6 +304,34 @@ class Places(WithClient):
                 topic.subscriber(wrong)
         with self.refused("INVALID_ARGUMENT"):
             next(topic.replay(until="latest"))
+        with self.assertRaises(HermesError) as caught:
+            topic.subscriber("begin")
+        self.assertIn("or a datetime since 1970, not 'begin'.", str(caught.exception))
+
+    def test_times_and_flags_that_are_none_are_refused(self):
+        topic = self.topic()
+        with topic.publisher() as publisher, topic.subscriber() as subscriber:
+            for wrong in ("2", -1, float("nan"), True, object()):
+                for use in (
+                    lambda: subscriber.receive(wrong),
+                    lambda: subscriber.next_batch(5, wrong),
+                    lambda: publisher.publish("x", wrong),
+                    lambda: publisher.publish_acked("x", wrong),
+                    lambda: publisher.publish_batch(["x"], wrong),
+                    lambda: publisher.flush(timeout=wrong),
+                    lambda: publisher.close(wrong),
+                ):
+                    with self.subTest(wrong), self.refused("INVALID_ARGUMENT"):
+                        use()
+            # (and it is not closed)
+            publisher.publish_acked("x", 5).result(PATIENCE)
+        for use in (
+            lambda: topic.publisher(exclusive="no"),
+            lambda: topic.subscriber(verify="no"),
+            lambda: topic.subscriber(create=1),
+        ):
+            with self.refused("INVALID_ARGUMENT"):
+                use()
 
 
 class Topics(WithClient):
@@ -576,6 +604,9 @@ class Connecting(BrokerCase):
                 connect(url)
             self.assertEqual(caught.exception.code, "INVALID_ARGUMENT")
             self.assertNotIn("geheim", str(caught.exception))
+        with self.assertRaises(HermesError) as caught:
+            connect("127.0.0.1:9000")
+        self.assertIn("'127.0.0.1:9000' has to be tcp://host:port", str(caught.exception))
 
     def test_options_that_are_none_are_refused(self):
         for options in (
@@ -588,6 +619,7 @@ class Connecting(BrokerCase):
             {"subscribe_buffer": 1.5},
             {"on_status": 5},
             {"compression": "zip"},
+            {"reconnect": "never"},
             {"ca": "/x"},
             {"cert": "/x"},
         ):

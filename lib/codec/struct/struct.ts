@@ -72,7 +72,7 @@ export interface StructCodec<Input, Value, View> extends Codec<Input, Value, Vie
 
 /** A struct with further fields, which may be left out when a value is published. */
 export type GrownStruct<Input, Value, View, F extends DefaultFields> = StructCodec<
-  Shown<Input & { readonly [K in keyof F]?: FieldInput<F[K]> | undefined }>,
+  Shown<Input & { -readonly [K in keyof F]?: FieldInput<F[K]> | undefined }>,
   Shown<Value & StructValue<F>>,
   Shown<
     Omit<View, keyof StructViewMethods<unknown>> & { readonly [K in keyof F]: FieldView<F[K]> } & StructViewMethods<

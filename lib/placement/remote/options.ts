@@ -128,6 +128,7 @@ export function checkTcpOptions(place: string, options: TcpOptions): TcpSettings
   checkChoice('compression', compression, compressions)
   if (typeof onStatus !== 'function') throw invalid("'onStatus' must be a function.")
   if (reconnect === false) checkBoolean('reconnect', reconnect)
+  else if ((reconnect as unknown) === true) throw invalid("'reconnect' must be false, or an object: { minMs, maxMs }.")
   else checkOptions("'reconnect'", reconnect, ['minMs', 'maxMs'])
   const { minMs = 50, maxMs = 5000 } = reconnect === false ? {} : reconnect
   checkInteger('reconnect.minMs', minMs, 1, 3_600_000)

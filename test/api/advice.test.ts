@@ -1,0 +1,115 @@
+import { expect, it } from 'vitest'
+import {
+  type Hermes,
+  type HermesError,
+  json,
+  MpmcRing,
+  msgpack,
+  open,
+  type Publisher,
+  SpscRing,
+  type Subscriber,
+  struct,
+  u32,
+} from '../../lib/index.js'
+import { failure } from '../helpers/failure.js'
+import { foldersPerTest } from '../helpers/folder.js'
+
+// A message names what was given and what to give in its place: who reads it need not look at the code, nor at the page.
+
+const folder = foldersPerTest()
+const Item = struct({ a: u32 })
+const circle: unknown[] = []
+circle.push(circle)
+
+interface Things {
+  readonly hermes: Hermes
+  readonly publisher: Publisher<unknown>
+  readonly subscriber: Subscriber<unknown, unknown>
+}
+
+const from = "takes 'earliest', 'latest', a sequence from 1 on, or a Date since 1970, not"
+
+const cases: [work: (things: Things) => unknown, code: HermesError['code'], says: string][] = [
+  [
+    ({ hermes }) => hermes.topic('t').subscriber({ from: 'start' as never }),
+    'INVALID_ARGUMENT',
+    `'from' ${from} 'start'.`,
+  ],
+  [({ subscriber }) => subscriber.seek(-1), 'INVALID_ARGUMENT', `seek() ${from} -1.`],
+  [
+    ({ subscriber }) => subscriber.seek(new Date('x')),
+    'INVALID_ARGUMENT',
+    `seek() ${from} a Date without a time, or before 1970.`,
+  ],
+  [({ subscriber }) => subscriber.seek(99), 'OUT_OF_RANGE', "Use a sequence up to that one, or 'latest'."],
+  [
+    ({ hermes }) => hermes.topic('u', { segmentBytes: 100_000 }),
+    'INVALID_ARGUMENT',
+    "'segmentBytes' must be a multiple of 4096, such as 102400, not 100000.",
+  ],
+  [
+    ({ hermes }) => hermes.topic('u', { segmentBytes: 65_536, maxPayloadBytes: 65_536 }),
+    'INVALID_ARGUMENT',
+    "'maxPayloadBytes' must be at most 16384, a quarter of 'segmentBytes' (65536), not 65536. Give larger segments, too.",
+  ],
+  [
+    ({ hermes }) => hermes.topic('u', { codec: 'json' as never }),
+    'INVALID_ARGUMENT',
+    "'codec' must be a codec, not 'json':",
+  ],
+  [({ hermes }) => hermes.topic('u', { codec: { a: u32 } as never }), 'INVALID_ARGUMENT', 'or what struct({…})'],
+  [
+    ({ publisher }) => publisher.flush('written', 5 as never),
+    'INVALID_ARGUMENT',
+    'flush() takes an object of options ({ signal, timeoutMs }), not 5.',
+  ],
+  [
+    () => open('tcp://127.0.0.1:1', { reconnect: true as never }),
+    'INVALID_ARGUMENT',
+    "'reconnect' must be false, or an object: { minMs, maxMs }.",
+  ],
+  [() => MpmcRing.create({ capacity: '1024' as never, codec: Item }), 'INVALID_ARGUMENT', "2 to 2^30, not '1024'."],
+  [
+    () => MpmcRing.create({ capacity: 64 } as never),
+    'INVALID_ARGUMENT',
+    "Give a 'codec' with a fixed size, such as struct({…}), or 'itemBytes'.",
+  ],
+  [
+    () => SpscRing.attach('no-such-ring', { codec: Item, role: 'producer' }),
+    'NOT_FOUND',
+    "There is no ring 'no-such-ring'. Make it first, with create({ name: 'no-such-ring', … }).",
+  ],
+  [
+    async ({ hermes }) => (await hermes.topic('m', { codec: msgpack }).publisher()).publish(circle),
+    'ENCODE_FAILED',
+    "Can't encode as msgpack: the value is nested more than 100 deep, or contains itself",
+  ],
+  [
+    async ({ hermes }) => (await hermes.topic('m', { codec: msgpack }).publisher()).publish({ f: () => 1 }),
+    'ENCODE_FAILED',
+    "Can't encode as msgpack: the value holds a function or a symbol",
+  ],
+]
+
+it('names what was given and what to give', async () => {
+  const hermes = await open(folder())
+  const topic = hermes.topic('t', { codec: json() })
+  const publisher = await topic.publisher()
+  const things = { hermes, publisher, subscriber: await topic.subscriber() }
+  for (const [work, code, says] of cases) expect((await failure(code, () => work(things))).message).toContain(says)
+  await hermes.close()
+})
+
+it('says of a closed subscriber that it is closed, whatever was under way', async () => {
+  const hermes = await open(folder())
+  const topic = hermes.topic('t', { codec: json() })
+  ;(await topic.publisher()).publish(1)
+  const subscriber = await topic.subscriber({ from: 'earliest' })
+  const left = subscriber[Symbol.asyncIterator]()
+  await left.next()
+  await failure('BUSY', () => subscriber[Symbol.asyncIterator]().next())
+  await subscriber.close()
+  await failure('CLOSED', () => subscriber[Symbol.asyncIterator]().next())
+  await hermes.close()
+})
