@@ -4,12 +4,18 @@ import './native/crc32.js'
 export type { WaitOptions } from './base/abort.js'
 export { type ErrorCode, errorCodes, HermesError, type HermesErrorOptions } from './base/errors.js'
 export { version } from './base/version.js'
+export type {
+  Administration,
+  AlterTopicOptions,
+  CreateTopicOptions,
+  ForceOptions,
+} from './client/administration.js'
 export type { CloseOptions } from './client/close-options.js'
 export type { Group } from './client/group.js'
 export type { GroupOptions } from './client/group-options.js'
 export type { HandleOptions } from './client/group-run.js'
 export type { Handler } from './client/handler.js'
-export type { Hermes, TopicOptions } from './client/hermes.js'
+export type { Hermes } from './client/hermes.js'
 export type { Job, NackOptions } from './client/job.js'
 export type { JobHandler, JobView } from './client/job-view.js'
 export type { Message, MessageView } from './client/message.js'
@@ -19,6 +25,7 @@ export type { Publisher, PublishOptions } from './client/publisher.js'
 export type { Receipt } from './client/receipt.js'
 export type { Subscriber } from './client/subscriber.js'
 export type { PublisherOptions, SubscriberOptions, Topic } from './client/topic.js'
+export type { TopicOptions } from './client/topic-options.js'
 export type { Wait } from './client/wait.js'
 export type { Codec, InputOf, Reader, Region, ValueOf, ViewOf } from './codec/codec.js'
 export { type CustomCodecOptions, custom } from './codec/custom.js'
@@ -69,6 +76,7 @@ export {
 export { text } from './codec/text.js'
 export { type ValidatedOptions, validated } from './codec/validated.js'
 export { crc32 } from './frame/crc32.js'
+export type { DescribedGroup, DescribedMember, GroupSummary, Lag } from './model/administration.js'
 export type { GroupKind, GroupMemberReport, GroupReport, GroupRules } from './model/group.js'
 export type { Damage, RecoveryReport } from './model/recovery.js'
 export type {

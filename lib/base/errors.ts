@@ -17,6 +17,7 @@ export const errorCodes = [
   'DECODE_FAILED',
   'VALIDATION_FAILED',
   'CODEC_MISMATCH', // the topic was written with another codec or struct layout
+  'TOPIC_DELETED', // the topic was deleted while it was open here
   // places
   'NOT_FOUND',
   'ACCESS_DENIED',

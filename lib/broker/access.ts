@@ -14,7 +14,7 @@ export interface AccessEntry {
   /** Topic names, in which `*` stands for any characters. */
   readonly publish?: readonly string[]
   readonly subscribe?: readonly string[]
-  /** May make topics and change retention, which deletes messages. Default false. */
+  /** May make, alter and delete topics, and reset and delete groups: `hermes.admin`. Default false. */
   readonly administer?: boolean
   /** What it may have stored at a time, in bytes of frames, in all topics together. Retention makes room again. Default: any amount. */
   readonly maxBytes?: number

@@ -7,6 +7,7 @@ import { LocalPlacement } from '../placement/local/placement.js'
 import { openDirectory } from '../store/directory.js'
 import { deliverHeadBytes, publishHeadBytes } from '../wire/packet.js'
 import type { Rights } from './access.js'
+import { BrokerAdministration } from './administration.js'
 import { Admission, type Guest } from './admission.js'
 import { Connection, type ConnectionHost } from './connection.js'
 import { openFilesLimit } from './descriptors.js'
@@ -104,6 +105,9 @@ export class Broker implements AsyncDisposable {
       opening: (name, error) => this.#topics.noteOpening(name, error),
       health: () => health.report(),
       topics: () => this.#list.names(),
+      administration: new BrokerAdministration(this.#transport.administration, this.#topics, (name) =>
+        this.#transport.info(name),
+      ),
       info: (name) => this.#info(name),
       check: () => this.#check(),
       quota: (topic, rights) => this.#quota(topic, rights),

@@ -1,7 +1,9 @@
 import { HermesError } from '../base/errors.js'
 import type { BrokerHealth, TopicInfo } from '../model/topic.js'
+import type { AdminPort } from '../placement/admin-port.js'
 import { parseTopic, text } from '../wire/messages.js'
 import type { Rights } from './access.js'
+import { administer, isAdministration } from './administration-requests.js'
 
 /** Of one connection, under way or waiting. */
 const mostRequests = 64
@@ -12,6 +14,7 @@ export interface RequestHost {
   info(name: string): Promise<TopicInfo>
   check(): Promise<void>
   health(): Promise<BrokerHealth>
+  readonly administration: AdminPort
 }
 
 /** Answers one connection's requests, one after the other. */
@@ -62,6 +65,7 @@ export class Requests {
         return () => ({ health })
       }
       default:
+        if (isAdministration(op)) return administer(this.#host.administration, op, fields, rights)
         throw new HermesError('UNSUPPORTED', `This broker knows no request '${op}'.`)
     }
   }

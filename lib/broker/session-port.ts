@@ -1,5 +1,6 @@
 import type { HermesError } from '../base/errors.js'
 import type { BrokerHealth, TopicInfo, TopicSettings } from '../model/topic.js'
+import type { AdminPort } from '../placement/admin-port.js'
 import type { Rights } from './access.js'
 import type { BrokerSettings } from './options.js'
 import type { Quota } from './quotas.js'
@@ -17,6 +18,7 @@ export interface SessionHost {
   opening(topic: string, error: HermesError | undefined): void
   health(): Promise<BrokerHealth>
   topics(): Promise<readonly string[]>
+  readonly administration: AdminPort
   info(name: string): Promise<TopicInfo>
   /** @throws HermesError if the directory is not served any more */
   check(): Promise<void>

@@ -1,3 +1,4 @@
+import { Deferred } from '../base/deferred.js'
 import { HermesError } from '../base/errors.js'
 import type { TopicSettings } from '../model/topic.js'
 import type { Directory } from '../store/directory.js'
@@ -31,6 +32,7 @@ const clientsOwn: ReadonlySet<string> = new Set([
   'EXCLUSIVE_HELD',
   'BEHIND_RETENTION',
   'OUT_OF_RANGE',
+  'TOPIC_DELETED',
 ])
 
 type Report = (level: 'error', event: string, facts: Readonly<Record<string, unknown>>) => void
@@ -45,6 +47,8 @@ interface Entry {
 /** The topics that a broker has open. A topic that nobody uses is closed after a while, or earlier if there are as many as may be open. */
 export class TopicTable {
   readonly #entries = new Map<string, Entry>()
+  /** Topics that are being deleted: whoever comes waits until that is over. */
+  readonly #removing = new Map<string, Promise<void>>()
   readonly #host: TopicHost
   readonly #settings: BrokerSettings
   readonly #health: Health
@@ -106,6 +110,11 @@ export class TopicTable {
     checkPayload(name, settings.maxPayloadBytes ?? 0)
     for (;;) {
       if (this.#closed) throw new HermesError('CLOSED', 'The broker is shutting down.')
+      const removing = this.#removing.get(name)
+      if (removing !== undefined) {
+        await removing
+        continue
+      }
       const entry = this.#entries.get(name)
       if (entry === undefined) return this.#open(name, settings)
       if (entry.closing !== undefined) {
@@ -132,6 +141,43 @@ export class TopicTable {
         throw error
       }
     }
+  }
+
+  /**
+   * Closes the topic, and has `work` delete it, which nobody opens meanwhile.
+   *
+   * @param force also if clients use it: they are told
+   * @throws HermesError `BUSY`, and what `work` throws
+   */
+  async remove(name: string, force: boolean, work: () => Promise<void>): Promise<void> {
+    for (let other = this.#removing.get(name); other !== undefined; other = this.#removing.get(name)) await other
+    const removing = new Deferred<void>()
+    this.#removing.set(name, removing.promise)
+    try {
+      await this.#leave(name, force)
+      await work()
+    } finally {
+      this.#removing.delete(name)
+      removing.resolve()
+    }
+  }
+
+  async #leave(name: string, force: boolean): Promise<void> {
+    const entry = this.#entries.get(name)
+    if (entry === undefined) return
+    const topic = await entry.opening.catch(() => undefined)
+    if (topic !== undefined && entry.closing === undefined) {
+      if (force) topic.deleted()
+      else if (topic.isInUse) {
+        throw new HermesError(
+          'BUSY',
+          `Topic '${name}' is in use by clients of this broker. Close them first, or delete it by force: they get TOPIC_DELETED then.`,
+          { details: { topic: name } },
+        )
+      }
+      this.#close(entry, topic, false)
+    }
+    await entry.closing
   }
 
   async #open(name: string, settings: TopicSettings): Promise<BrokerTopic> {
@@ -209,7 +255,7 @@ export class TopicTable {
     const { code, message } = error
     this.#report('error', 'topic-retired', { topic: topic.name, code, message })
     // Its name is free at once for another one; that its folder is gone is nobody's failure.
-    if (code !== 'NOT_FOUND') this.#health.failed(topic.name, error)
+    if (code !== 'NOT_FOUND' && code !== 'TOPIC_DELETED') this.#health.failed(topic.name, error)
     const entry = this.#entries.get(topic.name)
     if (entry?.topic === topic) this.#close(entry, topic, false)
   }

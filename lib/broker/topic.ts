@@ -1,5 +1,5 @@
 import { type ErrorCode, HermesError } from '../base/errors.js'
-import type { From, TopicSettings } from '../model/topic.js'
+import { type From, retentionLimits, type TopicSettings } from '../model/topic.js'
 import { fromNative } from '../native/error.js'
 import { defineTopic, grownTopic } from '../store/definition.js'
 import { type Directory, topicFolder } from '../store/directory.js'
@@ -40,6 +40,7 @@ const fatal: ReadonlySet<string> = new Set<ErrorCode>([
   'ACCESS_DENIED',
   'CORRUPT',
   'NOT_FOUND',
+  'TOPIC_DELETED',
 ])
 
 /** One topic of the directory, as the broker has it open: one appender for all remote publishers, and a tail for each remote subscriber. */
@@ -138,8 +139,17 @@ export class BrokerTopic {
 
   /** For how long nobody has used it, in milliseconds; 0 while somebody does. */
   idleMs(now: number): number {
-    const inUse = this.#holds > 0 || this.#publishers.size > 0 || this.#subscribers.size > 0 || !this.#syncs.isEmpty
-    return inUse ? 0 : now - this.#usedAt
+    return this.isInUse ? 0 : now - this.#usedAt
+  }
+
+  get isInUse(): boolean {
+    return this.#holds > 0 || this.#publishers.size > 0 || this.#subscribers.size > 0 || !this.#syncs.isEmpty
+  }
+
+  /** Ends all who use it: the topic is about to be deleted, or was. */
+  deleted(): void {
+    const message = `Topic '${this.name}' was deleted. Nothing more comes of it, and nothing can be published there.`
+    this.#retire(new HermesError('TOPIC_DELETED', message, { details: { topic: this.name } }))
   }
 
   get hasEnded(): boolean {
@@ -159,6 +169,10 @@ export class BrokerTopic {
   #retireIfReplaced(): boolean {
     const found = this.#mark.whereabouts()
     if (found === 'same') return true
+    if (this.#log.isDeleted()) {
+      this.deleted()
+      return false
+    }
     const details = { topic: this.name }
     if (found === 'control-replaced') {
       this.#retire(
@@ -194,7 +208,7 @@ export class BrokerTopic {
 
   async setRetention(settings: TopicSettings): Promise<void> {
     const { retention } = settings
-    if (retention !== undefined) await this.#log.setRetention(retention.bytes ?? 0, retention.ageMs ?? 0)
+    if (retention !== undefined) await this.#log.setRetention(...retentionLimits(retention))
   }
 
   /** Whether the topic has the retention that was named, or none was. */
@@ -268,6 +282,7 @@ export class BrokerTopic {
 
   /** Once, those who wait open the topic anew by themselves. If that was of no use, they are told. */
   #failureOf(error: HermesError): HermesError {
+    if (error.code === 'TOPIC_DELETED') return error
     return this.#host.mayRetry(this.name) ? RetryError.of(error) : error
   }
 

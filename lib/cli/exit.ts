@@ -37,6 +37,7 @@ const exitCodes: Readonly<Record<ErrorCode, ExitCode>> = {
   DECODE_FAILED: 7,
   VALIDATION_FAILED: 7,
   CODEC_MISMATCH: 8,
+  TOPIC_DELETED: 3,
   NOT_FOUND: 3,
   ACCESS_DENIED: 4,
   NOT_A_DIRECTORY: 3,

@@ -8,6 +8,7 @@ import { registerBench } from './commands/bench.js'
 import { defaultDir, type GlobalOptions, withHelp } from './commands/common.js'
 import { registerCompletion } from './commands/completion.js'
 import { registerDoctor } from './commands/doctor.js'
+import { registerGroups } from './commands/groups.js'
 import { registerHelp } from './commands/help.js'
 import { registerInfo } from './commands/info.js'
 import { registerPing } from './commands/ping.js'
@@ -29,6 +30,7 @@ const commands = [
   registerSub,
   registerTail,
   registerTopics,
+  registerGroups,
   registerInfo,
   registerSchema,
   registerReplay,

@@ -1,11 +1,10 @@
 import { bounded, checkWaitOptions, type WaitOptions } from '../base/abort.js'
 import { Deferred } from '../base/deferred.js'
 import { HermesError } from '../base/errors.js'
-import { checkBoolean, checkInteger, checkOptions, checkSignal, invalid, show } from '../base/options.js'
+import { checkBoolean, checkInteger, checkOptions, checkSignal, invalid } from '../base/options.js'
 import { checkTopicName } from '../base/topic-name.js'
 import type { Codec } from '../codec/codec.js'
 import { json } from '../codec/json.js'
-import { defaultSegmentBytes, maxSegmentBytes, minSegmentBytes } from '../model/limits.js'
 import {
   type BackupOptions,
   type BackupReport,
@@ -17,27 +16,14 @@ import {
   type VerifyOptions,
   type VerifyReport,
 } from '../model/reports.js'
-import type { BrokerHealth, Retention, TopicInfo, TopicSettings } from '../model/topic.js'
+import type { BrokerHealth, TopicInfo } from '../model/topic.js'
+import type { AdminPort } from '../placement/admin-port.js'
 import { type Capabilities, requireAbility } from '../placement/capabilities.js'
 import type { Placement } from '../placement/port.js'
+import { Administration } from './administration.js'
 import { type CloseOptions, checkCloseOptions } from './close-options.js'
 import { Topic, type TopicOwner } from './topic.js'
-
-/** Options of `hermes.topic()`. Settings other than retention are fixed by the first publisher; giving others later is an error. */
-export interface TopicOptions<In, Out, View> {
-  /** How values become bytes. Default: `json`. To check values at the boundary, wrap it: `validated(codec, schema)`. */
-  readonly codec?: Codec<In, Out, View>
-  /** Bytes per segment file: a multiple of 4,096. Default 100 MiB. */
-  readonly segmentBytes?: number
-  /** The largest encoded value, in bytes. Default 64 KiB. */
-  readonly maxPayloadBytes?: number
-  /** What to keep: whole segments, oldest first out. Unlimited unless given. Publishers set it, also of a topic that exists; a subscriber changes nothing. */
-  readonly retention?: Retention
-  /** Refuse to publish (`DISK_FULL`) when less than this would stay free on the disk. Default: 64 MiB, or 5 % of a small disk. */
-  readonly lowWaterBytes?: number
-  /** False: a topic that nobody has made yet is an error (`NOT_FOUND`). Default true. */
-  readonly create?: boolean
-}
+import { checkCodec, checkTopicOptions, type TopicOptions } from './topic-options.js'
 
 /** What the placement of a place can do. For tests. */
 export let capabilitiesOf: (hermes: Hermes) => Capabilities
@@ -50,12 +36,20 @@ export class Hermes implements AsyncDisposable {
 
   /** The place as it was given to `open()`. */
   readonly place: string
+  /** Makes, alters and deletes topics, and looks after groups. */
+  readonly admin: Administration
   readonly #owner: Owner
 
   /** @internal */
   constructor(place: string, transport: Placement) {
     this.place = place
     this.#owner = new Owner(place, transport)
+    this.admin = new Administration(() => {
+      this.#owner.checkOpen()
+      const { capabilities, administration } = transport
+      requireAbility(`Administration of ${place}`, capabilities.administration)
+      return administration as AdminPort
+    })
   }
 
   /**
@@ -278,60 +272,4 @@ function summed(errors: readonly unknown[]): unknown {
 
 function timedOut(call: string, { timeoutMs }: WaitOptions): HermesError {
   return new HermesError('TIMED_OUT', `${call} was not answered within ${timeoutMs} ms.`, { details: { timeoutMs } })
-}
-
-/** The log counts ages in nanoseconds, in 63 bits: about 292 years. */
-const maxAgeMs = 9_223_372_036_854
-
-const topicOptions = ['codec', 'segmentBytes', 'maxPayloadBytes', 'retention', 'lowWaterBytes', 'create']
-
-function checkTopicOptions(options: TopicOptions<never, unknown, unknown>): Omit<TopicSettings, 'codec'> {
-  checkOptions('topic()', options, topicOptions)
-  const { segmentBytes, maxPayloadBytes, retention, lowWaterBytes, create = true } = options
-  if (segmentBytes !== undefined) {
-    checkInteger('segmentBytes', segmentBytes, minSegmentBytes, maxSegmentBytes)
-    if (segmentBytes % 4096 !== 0) {
-      const next = Math.ceil(segmentBytes / 4096) * 4096
-      throw invalid(`'segmentBytes' must be a multiple of 4096, such as ${next}, not ${segmentBytes}.`)
-    }
-  }
-  if (maxPayloadBytes !== undefined) {
-    // A quarter of a segment, so that padding at its end never wastes more than that.
-    const segment = segmentBytes ?? defaultSegmentBytes
-    const most = Math.floor(segment / 4)
-    if (typeof maxPayloadBytes === 'number' && Number.isSafeInteger(maxPayloadBytes) && maxPayloadBytes > most) {
-      throw invalid(
-        `'maxPayloadBytes' must be at most ${most}, a quarter of 'segmentBytes' (${segment}), not ${maxPayloadBytes}. Give larger segments, too.`,
-      )
-    }
-    checkInteger('maxPayloadBytes', maxPayloadBytes, 1, most)
-  }
-  if (retention !== undefined) {
-    checkOptions("'retention'", retention, ['bytes', 'ageMs'])
-    if (retention.bytes !== undefined) checkInteger('retention.bytes', retention.bytes, 1, Number.MAX_SAFE_INTEGER)
-    if (retention.ageMs !== undefined) checkInteger('retention.ageMs', retention.ageMs, 1, maxAgeMs)
-  }
-  if (lowWaterBytes !== undefined) checkInteger('lowWaterBytes', lowWaterBytes, 0, Number.MAX_SAFE_INTEGER)
-  checkBoolean('create', create)
-  return { segmentBytes, maxPayloadBytes, retention, lowWaterBytes, create }
-}
-
-function checkCodec(codec: unknown): void {
-  const given = codec as Partial<Codec<unknown>> | null
-  try {
-    if (
-      typeof given?.name === 'string' &&
-      typeof given.fingerprint === 'string' &&
-      typeof given.encode === 'function' &&
-      typeof given.decode === 'function' &&
-      typeof given.reader === 'function'
-    ) {
-      return
-    }
-  } catch {
-    // a revoked Proxy
-  }
-  throw invalid(
-    `'codec' must be a codec, not ${show(codec)}: raw, text, json or msgpack, imported from 'hermes-mq', or what struct({…}), custom({…}) or validated(…) returns.`,
-  )
 }

@@ -77,6 +77,8 @@ export interface GroupMemberReport {
   /** The active one of an exclusive group or durable subscription. */
   readonly active: boolean
   readonly inFlight: number
+  /** The lowest sequence that it holds. */
+  readonly oldest: number | undefined
   readonly claimedTotal: number
   readonly settledTotal: number
 }

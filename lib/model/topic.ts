@@ -6,6 +6,16 @@ export const durabilities: readonly Durability[] = ['written', 'synced']
 export interface Retention {
   readonly bytes?: number
   readonly ageMs?: number
+  /**
+   * Keep what groups and durable subscriptions have not settled, although the limits above say otherwise, as long as the topic takes no more than so many
+   * bytes in all. Default: they are not waited for.
+   */
+  readonly waitForGroups?: number
+}
+
+/** As the log takes them: 0 = without limit. */
+export function retentionLimits(retention: Retention): [bytes: number, ageMs: number, waitBytes: number] {
+  return [retention.bytes ?? 0, retention.ageMs ?? 0, retention.waitForGroups ?? 0]
 }
 
 export interface TopicSettings {

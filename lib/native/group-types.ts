@@ -104,6 +104,8 @@ export interface NativeMemberReport {
   readonly late: boolean
   readonly active: boolean
   readonly inFlight: number
+  /** The lowest sequence that it holds; 0 = none. */
+  readonly oldest: number
   readonly claimedTotal: number
   readonly settledTotal: number
 }

@@ -39,6 +39,13 @@ export interface NativeAddon {
   /** Work on frames in a buffer, for the network: see native/binding/ingest_frames.h. The functions work through a `SealScratch` and a `FrameScanScratch`. */
   frameSealer(buffer: ArrayBuffer, scratch: ArrayBuffer): () => void
   frameScanner(buffer: ArrayBuffer, scratch: ArrayBuffer, maxPayload: number, verify: boolean): () => void
+  /**
+   * Gives a topic's folder another name beside it, and tells all who have the topic open (`TOPIC_DELETED`). Fails with `BUSY` while anybody has, unless
+   * forced; with `TIMED_OUT` while somebody works on its files.
+   */
+  removeTopic(folder: string, aside: string, force: boolean): Promise<void>
+  /** Tells them once more, in place of one who was killed. To be called before the files go. */
+  finishRemoval(aside: string): Promise<void>
   /** Removes a group's file. Fails with `BUSY` while anybody has it open, unless forced. */
   removeGroup(path: string, force: boolean): Promise<void>
   /** Locks byte 0 of an existing file until release, or the end of the process. `null` if another one holds it. */
@@ -171,7 +178,7 @@ export interface NativeLog {
   repair(): Promise<RecoveryReport>
   participants(): NativeParticipants
   /** Resolves when what it does not keep is removed. */
-  setRetention(bytes: number, ageMs: number): Promise<void>
+  setRetention(bytes: number, ageMs: number, waitBytes: number): Promise<void>
   /** Does a part of what `seek` there would do first. Resolves with false if more is left. */
   prepareSeek(target: number | bigint): Promise<boolean>
   close(): void
@@ -198,6 +205,8 @@ export interface NativeLogInfo {
   readonly publishers: number
   readonly retentionBytes: number
   readonly retentionAgeMs: number
+  /** For groups; 0 = they are not waited for. */
+  readonly retentionWaitBytes: number
   readonly diskAlarm: boolean
   /** errno; 0 = none */
   readonly syncFailure: number

@@ -161,7 +161,7 @@ export class AwaitedSubscriber implements SubscriberPort {
     if (this.#failure !== undefined) throw this.#failure
     const candidate = this.#candidate
     if (candidate === undefined) return 0
-    const found = candidate.fetch(limit)
+    const found = this.#fetchFrom(candidate, limit)
     if (found > 0) {
       this.#awaited.check()
       this.#become(candidate)
@@ -175,9 +175,27 @@ export class AwaitedSubscriber implements SubscriberPort {
     return 0
   }
 
+  /** Who has seen nothing of a topic that is deleted waits for the next one of its name. */
+  #fetchFrom(candidate: SubscriberPort, limit: number): number {
+    try {
+      return candidate.fetch(limit)
+    } catch (error) {
+      if (!isDeleted(error)) throw error
+      candidate.close()
+      this.#candidate = undefined
+      void this.look()
+      return 0
+    }
+  }
+
   async park(timeoutMs: number, signal: AbortSignal | undefined): Promise<void> {
     if (this.opened !== undefined) return this.opened.park(timeoutMs, signal)
-    if (this.#candidate !== undefined) return this.#candidate.park(Math.min(timeoutMs, recheckMs), signal)
+    if (this.#candidate !== undefined) {
+      await this.#candidate.park(Math.min(timeoutMs, recheckMs), signal).catch((error: unknown) => {
+        if (!isDeleted(error)) throw error
+      })
+      return
+    }
     if (this.#closed || this.#failure !== undefined || signal?.aborted) return
     const wake = new Deferred<void>()
     this.#wake = wake
@@ -228,6 +246,10 @@ export class AwaitedSubscriber implements SubscriberPort {
     const all = waiting.get(key)
     if (all?.delete(this) && all.size === 0) waiting.delete(key)
   }
+}
+
+function isDeleted(error: unknown): boolean {
+  return error instanceof HermesError && error.code === 'TOPIC_DELETED'
 }
 
 /** What can't be told is not taken for empty: the port itself will say what is wrong. */

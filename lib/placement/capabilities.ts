@@ -32,6 +32,8 @@ export interface Capabilities {
   readonly batchTimestamps: Ability
   /** Groups and durable subscriptions. */
   readonly groups: Ability
+  /** `hermes.admin`: topics are made, altered and deleted, and groups looked after. */
+  readonly administration: Ability
   /** The files of topics are at hand: `verify`, `repair`, `backup`, `doctor`, and the options of `open()` for new ones. */
   readonly files: Ability
   /** `health()`. */

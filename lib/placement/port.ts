@@ -2,6 +2,7 @@ import type { Region } from '../codec/codec.js'
 import type { RecoveryReport } from '../model/recovery.js'
 import type { Maintenance } from '../model/reports.js'
 import type { BrokerHealth, Durability, From, Overflow, TopicInfo, TopicSettings } from '../model/topic.js'
+import type { AdminPort } from './admin-port.js'
 import type { Capabilities } from './capabilities.js'
 import type { ConsumerOptions, ConsumerPort, PositionOptions, PositionPort } from './consumer-port.js'
 
@@ -37,6 +38,8 @@ export interface Placement {
   readonly capabilities: Capabilities
   /** There if it has `files`. */
   readonly maintenance?: Maintenance
+  /** There if it has `administration`. */
+  readonly administration?: AdminPort
   /** The names of all topics, sorted. */
   topics(signal?: AbortSignal): Promise<string[]>
   /** What is known of a topic. Rejects with `NOT_FOUND` if there is none of this name. */

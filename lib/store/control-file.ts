@@ -16,7 +16,7 @@ export interface ControlSummary {
   readonly first: number
   readonly maxPayloadBytes: number
   /** 0: unlimited. */
-  readonly retention: { readonly bytes: number; readonly ageMs: number }
+  readonly retention: { readonly bytes: number; readonly ageMs: number; readonly waitForGroups: number }
   /** Absent if never written, or just being written. */
   readonly checkpoint: StoredPosition | undefined
   readonly synced: StoredPosition | undefined
@@ -41,11 +41,14 @@ export async function readControl(topicFolder: string): Promise<ControlSummary> 
   }
 }
 
-function retentionOf(bytes: Buffer): { bytes: number; ageMs: number } {
-  const [most = 0n, ageNs = 0n, check = 0n] = [768, 776, 792].map((at) => bytes.readBigUInt64LE(at))
-  return (most ^ ageNs ^ salt) === check
-    ? { bytes: Number(most), ageMs: Number(ageNs / 1_000_000n) }
-    : { bytes: 0, ageMs: 0 }
+function retentionOf(bytes: Buffer): ControlSummary['retention'] {
+  const [most = 0n, ageNs = 0n, check = 0n, wait = 0n, waitCheck = 0n] = [768, 776, 792, 800, 808].map((at) =>
+    bytes.readBigUInt64LE(at),
+  )
+  const whole = (most ^ ageNs ^ salt) === check && (wait === 0n ? waitCheck === 0n : (wait ^ salt) === waitCheck)
+  return whole
+    ? { bytes: Number(most), ageMs: Number(ageNs / 1_000_000n), waitForGroups: Number(wait) }
+    : { bytes: 0, ageMs: 0, waitForGroups: 0 }
 }
 
 function positionAt(bytes: Buffer, at: number): StoredPosition | undefined {

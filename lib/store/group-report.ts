@@ -48,6 +48,7 @@ export function toGroupReport(r: NativeGroupReport): GroupReport {
       late: m.late,
       active: m.active,
       inFlight: m.inFlight,
+      oldest: m.oldest === 0 ? undefined : m.oldest,
       claimedTotal: m.claimedTotal,
       settledTotal: m.settledTotal,
     })),

@@ -1,6 +1,7 @@
 import { HermesError } from '../base/errors.js'
 import { nanosecondsOf } from '../base/timestamp.js'
 import type { Region } from '../codec/codec.js'
+import { frameBytes, frameOffset, frameType } from '../frame/frame.js'
 import type { From } from '../model/topic.js'
 import { native } from '../native/addon.js'
 import { callNative, fromNative } from '../native/error.js'
@@ -181,6 +182,27 @@ export class LogCursor {
         details: { topic: this.topic, sequence: where, nextSequence: 1 },
       })
     }
+  }
+
+  /** When the next message was published, in ns since 1970; `undefined` if there is none. Goes there. */
+  firstTimestamp(): bigint | undefined {
+    for (;;) {
+      if (this.scan(1) > 0) {
+        const at = this.#firstData()
+        return at === undefined ? undefined : this.region.data.getBigUint64(at + frameOffset.timestampNs, true)
+      }
+      if (this.end > this.offset) this.advance()
+      if (this.stop !== 'segment-end' || !this.enterNext()) return undefined
+    }
+  }
+
+  /** Of the frames that the last scan found. */
+  #firstData(): number | undefined {
+    const { data } = this.region
+    for (let at = this.begin; at < this.end; at += frameBytes(data.getUint32(at + frameOffset.payloadLength, true))) {
+      if (data.getUint8(at + frameOffset.type) === frameType.data) return at
+    }
+    return undefined
   }
 
   /** Goes behind damage at the position, to the next message that is whole. False if there is none yet. */

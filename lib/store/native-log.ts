@@ -17,6 +17,8 @@ const mendTimeoutMs = 1000
 /** Another's recovery of a large topic takes a while. */
 const recoveryTimeoutMs = 60_000
 const repairTimeoutMs = 10_000
+/** So long a deletion may have the topic to itself, before its name is free. */
+const deletionTimeoutMs = 2000
 /** Who can't note in this time that the topic was left in order leaves a little more for the next one to check. */
 const closeLooks = 100
 
@@ -51,7 +53,10 @@ export async function openLog(
 ): Promise<NativeLog> {
   for (let tries = 1; ; tries++) {
     try {
-      return new native.openLog(folder, { ...options, toMake: create !== null })
+      // One that is being deleted is gone in moments, and its name free.
+      return await retried({ TOPIC_DELETED: deletionTimeoutMs }, async () => {
+        return new native.openLog(folder, { ...options, toMake: create !== null })
+      })
     } catch (error) {
       if (create === null || tries === mostTries || codeOf(error) !== 'NOT_FOUND') throw fromNative(error, { topic })
     }

@@ -62,6 +62,8 @@ export async function topicFolders(folder: string): Promise<{ names: string[]; l
   const names: string[] = []
   const lost: string[] = []
   for (const entry of await readdir(folder, { withFileTypes: true })) {
+    // What a deletion has left behind has no topic's name.
+    if (entry.name.startsWith('.')) continue
     if (entry.isDirectory()) names.push(entry.name)
     if (!entry.isSymbolicLink()) continue
     const target = await stat(join(folder, entry.name)).catch(() => undefined)

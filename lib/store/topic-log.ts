@@ -40,9 +40,9 @@ export class TopicLog {
   }
 
   /** 0 = unlimited. Resolves when what it does not keep is removed. */
-  async setRetention(bytes: number, ageMs: number): Promise<void> {
+  async setRetention(bytes: number, ageMs: number, waitBytes: number): Promise<void> {
     try {
-      await this.#log.setRetention(bytes, ageMs)
+      await this.#log.setRetention(bytes, ageMs, waitBytes)
     } catch (error) {
       throw fromNative(error, { topic: this.topic })
     }
@@ -54,6 +54,19 @@ export class TopicLog {
       return await openAppender(this.#log, exclusive)
     } catch (error) {
       throw fromHeld(error, this.topic, this.#log)
+    }
+  }
+
+  /** Whether the topic was deleted while it is open here. */
+  isDeleted(): boolean {
+    const reader = this.openReader()
+    try {
+      reader.check()
+      return false
+    } catch (error) {
+      return (error as { code?: string }).code === 'TOPIC_DELETED'
+    } finally {
+      reader.close()
     }
   }
 

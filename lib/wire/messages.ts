@@ -1,6 +1,6 @@
 import { type ErrorCode, errorCodes, HermesError } from '../base/errors.js'
 import { checkTopicName } from '../base/topic-name.js'
-import { type Durability, durabilities, type From, type TopicSettings } from '../model/topic.js'
+import { type Durability, durabilities, type From, type Retention, type TopicSettings } from '../model/topic.js'
 import { protocolError } from './packet.js'
 import { RetryError } from './retry.js'
 
@@ -51,7 +51,7 @@ function optionalInteger(fields: Fields, name: string, least: number, most?: num
   return value === undefined || value === null ? undefined : integer(fields, name, least, most)
 }
 
-function flag(fields: Fields, name: string, otherwise: boolean): boolean {
+export function flag(fields: Fields, name: string, otherwise: boolean): boolean {
   const value = own(fields, name) ?? otherwise
   if (typeof value === 'boolean') return value
   throw bad(name, 'true or false')
@@ -148,13 +148,9 @@ export function settingsToWire(settings: TopicSettings): Fields {
   return { codec, segmentBytes, maxPayloadBytes, retention, create }
 }
 
-function parseSettings(fields: Fields): TopicSettings {
+export function parseSettings(fields: Fields): TopicSettings {
   const settings = object(fields, 'settings')
   const codec = object(settings, 'codec')
-  const retention = own(settings, 'retention')
-  const limits = retention === undefined ? undefined : object(settings, 'retention')
-  const bytes = limits && optionalInteger(limits, 'bytes', 1)
-  const ageMs = limits && optionalInteger(limits, 'ageMs', 1)
   return {
     codec: {
       name: text(codec, 'name', 100),
@@ -163,9 +159,21 @@ function parseSettings(fields: Fields): TopicSettings {
     },
     segmentBytes: optionalInteger(settings, 'segmentBytes', 1),
     maxPayloadBytes: optionalInteger(settings, 'maxPayloadBytes', 1),
-    retention: limits && { ...(bytes === undefined ? {} : { bytes }), ...(ageMs === undefined ? {} : { ageMs }) },
+    retention: own(settings, 'retention') === undefined ? undefined : parseRetention(settings),
     lowWaterBytes: undefined,
     create: flag(settings, 'create', true),
+  }
+}
+
+export function parseRetention(fields: Fields): Retention {
+  const limits = object(fields, 'retention')
+  const bytes = optionalInteger(limits, 'bytes', 1)
+  const ageMs = optionalInteger(limits, 'ageMs', 1)
+  const waitForGroups = optionalInteger(limits, 'waitForGroups', 1)
+  return {
+    ...(bytes === undefined ? {} : { bytes }),
+    ...(ageMs === undefined ? {} : { ageMs }),
+    ...(waitForGroups === undefined ? {} : { waitForGroups }),
   }
 }
 
@@ -255,7 +263,7 @@ export function fromToWire(from: From): unknown {
   return from instanceof Date ? { timeMs: from.getTime() } : from
 }
 
-function parseFrom(value: unknown): From {
+export function parseFrom(value: unknown): From {
   if (value === 'earliest' || value === 'latest') return value
   if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 1) return value
   if (typeof value === 'object' && value !== null) {

@@ -67,6 +67,8 @@ Addon::Addon(Napi::Env env, Napi::Object exports) : dispatcher_(Dispatcher::crea
   FileMapping::define(env, object);
   (void)appender_class.keep(env, AppenderHandle::define(env));
   (void)reader_class.keep(env, ReaderHandle::define(env));
+  object.set("removeTopic", to_function(env, "removeTopic", remove_topic));
+  object.set("finishRemoval", to_function(env, "finishRemoval", finish_removal));
   object.set("removeGroup", to_function(env, "removeGroup", remove_group));
   (void)group_class.keep(env, GroupHandle::define(env));
   (void)member_class.keep(env, MemberHandle::define(env));

@@ -225,6 +225,7 @@ napi_value GroupHandle::describe(const Napi::CallbackInfo& info) {
     member.set("late", to_boolean(env, m.late));
     member.set("active", to_boolean(env, m.active));
     member.set("inFlight", to_number(env, m.in_flight));
+    member.set("oldest", to_number(env, m.oldest));
     member.set("claimedTotal", to_number(env, m.claimed));
     member.set("settledTotal", to_number(env, m.settled));
     members.push(member.value());

@@ -269,6 +269,7 @@ napi_value LogHandle::info(const Napi::CallbackInfo& info) {
   result.set("tailOffset", to_number(env, committed.offset));
   result.set("publishers", to_number(env, publishers));
   result.set("retentionBytes", to_number(env, control.retention_bytes.load(std::memory_order_relaxed)));
+  result.set("retentionWaitBytes", to_number(env, control.retention_wait.load(std::memory_order_relaxed)));
   result.set("retentionAgeMs", to_number(env, control.retention_age_ns.load(std::memory_order_relaxed) / 1'000'000));
   result.set("diskAlarm", to_boolean(env, control.disk_alarm.load(std::memory_order_relaxed) != 0));
   result.set("syncFailure", to_number(env, static_cast<uint64_t>(load_sync_failure(control))));
@@ -276,7 +277,7 @@ napi_value LogHandle::info(const Napi::CallbackInfo& info) {
   return result.value();
 }
 
-/// setRetention(bytes, ageMs) → Promise: 0 = unlimited. Applies at once and whenever a segment is added.
+/// setRetention(bytes, ageMs, waitBytes) → Promise: 0 = unlimited; and groups are not waited for. Applies at once and whenever a segment is added.
 napi_value LogHandle::set_retention(const Napi::CallbackInfo& info) {
   if (log_ == nullptr) return throw_closed(info.Env(), "topic");
   if (!log_->writable()) {
@@ -285,10 +286,12 @@ napi_value LogHandle::set_retention(const Napi::CallbackInfo& info) {
   }
   uint64_t bytes = 0;
   uint64_t age_ms = 0;
-  if (!read(info.Env(), info[0], &bytes) || !read(info.Env(), info[1], &age_ms)) {
-    return throw_usage(info.Env(), "setRetention(bytes: number, ageMs: number)");
+  uint64_t wait_bytes = 0;
+  if (!read(info.Env(), info[0], &bytes) || !read(info.Env(), info[1], &age_ms) ||
+      !read(info.Env(), info[2], &wait_bytes)) {
+    return throw_usage(info.Env(), "setRetention(bytes: number, ageMs: number, waitBytes: number)");
   }
-  store_retention(log_->control(), {bytes, age_ms * 1'000'000});
+  store_retention(log_->control(), {bytes, age_ms * 1'000'000, wait_bytes});
   return Task::start("hermes:retain", std::make_unique<Retain>(info.Env(), log_));
 }
 

@@ -1,11 +1,13 @@
 #include "binding/maintenance.h"
 
+#include <functional>
 #include <utility>
 
 #include "binding/errors.h"
 #include "binding/reports.h"
 #include "binding/task.h"
 #include "core/crc32/crc32.h"
+#include "core/log/removal.h"
 #include "core/log/verify.h"
 #include "core/platform/futex.h"
 
@@ -73,7 +75,41 @@ class Repair final : public Task {
   RecoveryReport report_;
 };
 
+/// Something about a topic's folder that ends in a status.
+class FolderWork final : public Task {
+ public:
+  FolderWork(napi_env env, std::function<Status()> work) : Task(env), work_(std::move(work)) {}
+
+ protected:
+  Status work() override { return work_(); }
+  napi_value result(napi_env env) override { return to_undefined(env); }
+
+ private:
+  std::function<Status()> work_;
+};
+
 }  // namespace
+
+napi_value remove_topic(napi_env env, napi_callback_info raw) {
+  const Napi::CallbackInfo info(env, raw);
+  std::string folder;
+  std::string aside;
+  if (!read(env, info[0], &folder) || !read(env, info[1], &aside)) {
+    return throw_usage(env, "removeTopic(folder: string, aside: string, force: boolean)");
+  }
+  const bool force = is_true(env, info[2]);
+  return Task::start("hermes:remove-topic", std::make_unique<FolderWork>(env, [folder, aside, force] {
+                       return hermes::remove_topic(folder, aside, force, kOpenTimeoutMs);
+                     }));
+}
+
+napi_value finish_removal(napi_env env, napi_callback_info raw) {
+  const Napi::CallbackInfo info(env, raw);
+  std::string aside;
+  if (!read(env, info[0], &aside)) return throw_usage(env, "finishRemoval(aside: string)");
+  return Task::start("hermes:finish-removal",
+                     std::make_unique<FolderWork>(env, [aside] { return hermes::finish_removal(aside); }));
+}
 
 napi_value verify_segment(napi_env env, std::shared_ptr<Log> log, uint64_t number) {
   return Task::start("hermes:verify", std::make_unique<Verify>(env, std::move(log), number));

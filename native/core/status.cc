@@ -57,6 +57,8 @@ const char* code_name(Code code) noexcept {
       return "LEASE_LOST";
     case Code::kPositionLost:
       return "POSITION_LOST";
+    case Code::kTopicDeleted:
+      return "TOPIC_DELETED";
   }
   return "IO_FAILED";
 }

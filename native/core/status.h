@@ -33,6 +33,7 @@ enum class Code : int32_t {
   kLimit,
   kLeaseLost,
   kPositionLost,
+  kTopicDeleted,
 };
 
 /// The stable name of a code, as TypeScript spells it.

@@ -72,6 +72,17 @@ it('lets each token do what its entry says, and nothing else', async () => {
     await tries('make by subscribing', making(may.subscribe), () =>
       hermes.topic(`${made}-s`, small).subscriber({ create: true }),
     )
+    const managing = (right: boolean) => (right && administer ? 'done' : 'UNAUTHORIZED')
+    const either = may.publish || may.subscribe
+    await tries('list groups', allowed(may.subscribe), () => hermes.admin.groups('t'))
+    // (there is no such group: so this is what who may is told)
+    const asked = (right: boolean) => (right ? 'NOT_FOUND' : 'UNAUTHORIZED')
+    await tries('describe a group', asked(may.subscribe), () => hermes.admin.describeGroup('t', 'g'))
+    await tries('reset a group', asked(either && administer), () => hermes.admin.resetGroup('t', 'g', 1))
+    await tries('delete a group', asked(either && administer), () => hermes.admin.deleteGroup('t', 'g'))
+    await tries('make a topic', managing(either), () => hermes.admin.createTopic(`${made}-d`, small))
+    await tries('alter a topic', managing(either), () => hermes.admin.alterTopic('t', { retention: kept }))
+    await tries('delete a topic', managing(either), () => hermes.admin.deleteTopic(`${made}-d`))
     // It is not refused to name a retention, but it changes nothing.
     const shorter = hermes.topic('t', { codec: text, retention: { bytes: 65_536 } })
     await tries('publish with retention', allowed(may.publish), () => shorter.publisher())

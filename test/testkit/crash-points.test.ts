@@ -89,7 +89,7 @@ async function judge(place: string, oracle: Oracle, level: 'written' | 'synced' 
 }
 
 describe.skipIf(missing)('a publisher that is killed', () => {
-  const points = namesInTheCore().filter((name) => !/^(recover|rewrite|group):/.test(name))
+  const points = namesInTheCore().filter((name) => !/^(recover|rewrite|group|remove):/.test(name))
 
   beforeAll(() => {
     expect(crashPoints(addon)).toEqual(namesInTheCore())
@@ -146,6 +146,39 @@ describe.skipIf(missing)('a publisher that is killed while it makes a failed syn
     expect(readFileSync(control).subarray(680, 696)).toEqual(noted)
     await judge(place, oracle, 'written')
     expect(readFileSync(control).subarray(680, 696)).toEqual(Buffer.alloc(16))
+  })
+})
+
+describe.skipIf(missing)('who deletes a topic by force and is killed', () => {
+  const points = namesInTheCore().filter((name) => name.startsWith('remove:'))
+  const deleter = `import { open } from ${JSON.stringify(join(root, 'dist/index.js'))}
+    await (await open(process.argv[2])).admin.deleteTopic('t', { force: true })`
+
+  test.each(points)('at %s leaves the topic or nothing', async (point) => {
+    const place = await fresh()
+    const user = await open(place)
+    const publisher = await user.topic('t', { codec: raw }).publisher()
+    publisher.publish(new Uint8Array(8))
+    const program = join(folder(), 'deleter.mjs')
+    writeFileSync(program, deleter)
+    expect(await runToCrashPoint({ addon, point, program, args: [place] })).toMatchObject({ reached: true })
+    const hermes = await open(place)
+    if (point === 'remove:held') {
+      expect(await hermes.topics()).toEqual(['t'])
+      publisher.publish(new Uint8Array(8))
+      expect((await hermes.info('t')).nextSequence).toBe(3)
+    } else {
+      expect(await hermes.topics()).toEqual([])
+      expect(readdirSync(join(place, 'topics'))).toEqual([expect.stringMatching(/^\.deleted-t-/)])
+      // Whoever comes next tells those who use it, and removes the files.
+      await hermes.admin.createTopic('t', { codec: raw })
+      await failure('TOPIC_DELETED', () => publisher.publish(new Uint8Array(8)))
+      expect((await hermes.info('t')).nextSequence).toBe(1)
+    }
+    await user.close()
+    await hermes.admin.deleteTopic('t')
+    expect(readdirSync(join(place, 'topics'))).toEqual([])
+    await hermes.close()
   })
 })
 

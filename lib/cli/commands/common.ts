@@ -1,7 +1,7 @@
 import { type Command, Option } from 'commander'
-import type { TopicOptions } from '../../client/hermes.js'
+import type { TopicOptions } from '../../client/topic-options.js'
 import { waits } from '../../client/wait.js'
-import { type Durability, durabilities, type TopicInfo } from '../../model/topic.js'
+import { type Durability, durabilities, type Retention, type TopicInfo } from '../../model/topic.js'
 import { duration, integer, payloadSize, positive, segmentSize, size, timerDuration } from '../arguments.js'
 import { exitTable } from '../exit.js'
 import { codecNames, encodings } from '../format.js'
@@ -30,6 +30,12 @@ export function withHelp(command: Command, examples: string): Command {
 export function globalsOf(command: Command): GlobalOptions {
   const { url, ...options } = command.optsWithGlobals<GlobalOptions & { readonly url?: string }>()
   return url === undefined ? options : { ...options, dir: url }
+}
+
+/** What `--timeout` of a command, or of the one that it stands in, says to a broker. */
+export function boundsOf(command: Command): { connectTimeoutMs?: number; requestTimeoutMs?: number } {
+  const { timeout } = command.optsWithGlobals<{ readonly timeout?: number }>()
+  return timeout === undefined ? {} : { connectTimeoutMs: timeout, requestTimeoutMs: timeout }
 }
 
 export function codecOption(what: string): Option {
@@ -64,28 +70,61 @@ export interface PublishOptions {
   readonly maxPayload?: number
   readonly retainBytes?: number
   readonly retainAge?: number
+  readonly waitForGroups?: number
 }
 
 /** The options of the commands that publish. */
 export function withPublishing(command: Command): Command {
-  return command
-    .addOption(
-      new Option(
-        '--durability <level>',
-        'what must hold before the command ends: written survives the end of any process, synced the loss of power',
+  return withTopicSettings(
+    command
+      .addOption(
+        new Option(
+          '--durability <level>',
+          'what must hold before the command ends: written survives the end of any process, synced the loss of power',
+        )
+          .choices(durabilities)
+          .default('written'),
       )
-        .choices(durabilities)
-        .default('written'),
-    )
-    .option('--exclusive', 'be the only publisher of the topic, or fail')
-    .option('-r, --rate <n>', 'at most so many messages per second', positive)
-    .option('-n, --count <n>', 'stop after so many messages', integer(1))
-    .optionsGroup('Options for a topic that does not exist yet:')
-    .option('--segment-bytes <size>', 'size of a segment file, a multiple of 4 KiB (default: 100MiB)', segmentSize)
-    .option('--max-payload <size>', 'the largest value (default: 64KiB)', payloadSize)
-    .optionsGroup('Options for a new topic or an existing one:')
+      .option('--exclusive', 'be the only publisher of the topic, or fail')
+      .option('-r, --rate <n>', 'at most so many messages per second', positive)
+      .option('-n, --count <n>', 'stop after so many messages', integer(1)),
+  )
+}
+
+/** What a topic is made with. */
+export function withTopicSettings(command: Command): Command {
+  return withRetention(
+    command
+      .optionsGroup('Options for a topic that does not exist yet:')
+      .option('--segment-bytes <size>', 'size of a segment file, a multiple of 4 KiB (default: 100MiB)', segmentSize)
+      .option('--max-payload <size>', 'the largest value (default: 64KiB)', payloadSize)
+      .optionsGroup('Options for a new topic or an existing one:'),
+  )
+}
+
+export function withRetention(command: Command): Command {
+  return command
     .option('--retain-bytes <size>', 'keep about so much, by whole segments, oldest out first', size)
     .option('--retain-age <time>', 'keep messages for about so long: 12h, 7d', duration)
+    .option(
+      '--wait-for-groups <size>',
+      'keep what groups have not settled all the same, as long as the topic takes no more than this',
+      size,
+    )
+}
+
+/** What the options say of retention; `undefined` if nothing. What they leave out stays as it was. */
+export function retentionOf(
+  { retainBytes, retainAge, waitForGroups }: Partial<PublishOptions>,
+  before: Retention = {},
+): Retention | undefined {
+  if (retainBytes === undefined && retainAge === undefined && waitForGroups === undefined) return undefined
+  return {
+    ...before,
+    ...(retainBytes === undefined ? {} : { bytes: retainBytes }),
+    ...(retainAge === undefined ? {} : { ageMs: retainAge }),
+    ...(waitForGroups === undefined ? {} : { waitForGroups }),
+  }
 }
 
 /** Settings for `hermes.topic()`. */
@@ -93,15 +132,11 @@ export function topicSettings(
   options: PublishOptions,
   info: TopicInfo | undefined,
 ): Omit<TopicOptions<never, unknown, unknown>, 'codec'> {
-  const { segmentBytes, maxPayload, retainBytes, retainAge } = options
-  const retention = {
-    ...info?.retention,
-    ...(retainBytes === undefined ? {} : { bytes: retainBytes }),
-    ...(retainAge === undefined ? {} : { ageMs: retainAge }),
-  }
+  const { segmentBytes, maxPayload } = options
+  const retention = retentionOf(options, info?.retention)
   return {
     ...(segmentBytes === undefined ? {} : { segmentBytes }),
     ...(maxPayload === undefined ? {} : { maxPayloadBytes: maxPayload }),
-    ...(retainBytes === undefined && retainAge === undefined ? {} : { retention }),
+    ...(retention === undefined ? {} : { retention }),
   }
 }

@@ -14,6 +14,7 @@ export const localCapabilities: Capabilities = {
   knownPositions: true,
   batchTimestamps: true,
   groups: true,
+  administration: true,
   files: true,
   health: 'there is no broker here. Ask doctor() how the place is.',
 }

@@ -4,7 +4,7 @@ import { HermesError } from '../../base/errors.js'
 import { msgpack } from '../../codec/msgpack.js'
 import { defaultMaxPayloadBytes } from '../../frame/frame.js'
 import { defaultSegmentBytes } from '../../model/limits.js'
-import type { From, Retention, TopicInfo, TopicSettings } from '../../model/topic.js'
+import { type From, type Retention, retentionLimits, type TopicInfo, type TopicSettings } from '../../model/topic.js'
 import { callNative, fromNative } from '../../native/error.js'
 import type { NativeLog } from '../../native/types.js'
 import { checkDefinition, defineTopic, topicRevision } from '../../store/definition.js'
@@ -15,6 +15,7 @@ import { listTopics, openTopicFile, readTopicFile, type TopicFile } from '../../
 import { AwaitedSubscriber, topicDefined } from '../awaited-subscriber.js'
 import type { ConsumerOptions, PositionOptions } from '../consumer-port.js'
 import type { GroupPlacement, PortOptions, SubscriberPort, SubscriberPortOptions } from '../port.js'
+import { LocalAdministration } from './administration.js'
 import { localCapabilities } from './capabilities.js'
 import { LocalConsumer } from './consumer.js'
 import { DeadLetters, letterBytes } from './dead-letters.js'
@@ -27,11 +28,13 @@ import { LocalSubscriber } from './subscriber.js'
 export class LocalPlacement implements GroupPlacement {
   readonly capabilities = localCapabilities
   readonly maintenance: LogMaintenance
+  readonly administration: LocalAdministration
   readonly #directory: Directory
 
   constructor(directory: Directory) {
     this.#directory = directory
     this.maintenance = new LogMaintenance(directory)
+    this.administration = new LocalAdministration(directory, (topic) => this.info(topic))
   }
 
   topics(): Promise<string[]> {
@@ -64,7 +67,7 @@ export class LocalPlacement implements GroupPlacement {
         usedBytes: segments === 0 ? 0 : (segments - 1) * info.segmentBytes + info.tailOffset,
         segmentBytes: info.segmentBytes,
         maxPayloadBytes: info.maxPayloadBytes,
-        retention: toRetention(info.retentionBytes, info.retentionAgeMs),
+        retention: toRetention(info.retentionBytes, info.retentionAgeMs, info.retentionWaitBytes),
         publishers: info.publishers,
         diskAlarm: isShort(room, info.diskAlarm),
         ...(info.syncFailure !== 0 && { syncFailure: getSystemErrorName(-info.syncFailure) }),
@@ -226,7 +229,7 @@ export class LocalPlacement implements GroupPlacement {
   }
 
   async #retain(log: NativeLog, { retention }: TopicSettings): Promise<void> {
-    if (retention !== undefined) await log.setRetention(retention.bytes ?? 0, retention.ageMs ?? 0)
+    if (retention !== undefined) await log.setRetention(...retentionLimits(retention))
   }
 
   #openLog(file: TopicFile, settings: { readonly lowWaterBytes?: number | undefined }): Promise<NativeLog> {
@@ -237,6 +240,10 @@ export class LocalPlacement implements GroupPlacement {
   }
 }
 
-function toRetention(bytes: number, ageMs: number): Retention {
-  return { ...(bytes === 0 ? {} : { bytes }), ...(ageMs === 0 ? {} : { ageMs }) }
+function toRetention(bytes: number, ageMs: number, waitForGroups: number): Retention {
+  return {
+    ...(bytes === 0 ? {} : { bytes }),
+    ...(ageMs === 0 ? {} : { ageMs }),
+    ...(waitForGroups === 0 ? {} : { waitForGroups }),
+  }
 }

@@ -91,8 +91,8 @@ export class TopicCopy {
       const log = await this.#openCopy()
       // Makes what the control file says of the copy, and checks every message once more. Claims of the dead become void.
       if (active !== 0) await repairLog(log)
-      const { bytes, ageMs } = this.#control.retention
-      if (bytes > 0 || ageMs > 0) await log.setRetention(bytes, ageMs)
+      const { bytes, ageMs, waitForGroups } = this.#control.retention
+      if (bytes > 0 || ageMs > 0) await log.setRetention(bytes, ageMs, waitForGroups)
       const info = log.info()
       const segments = info.activeSegment === 0 ? 0 : info.activeSegment - info.firstSegment + 1
       return {

@@ -2,6 +2,7 @@ import { abortable } from '../../base/abort.js'
 import type { BrokerHealth, TopicInfo, TopicSettings } from '../../model/topic.js'
 import { protocolError } from '../../wire/packet.js'
 import type { Placement, PortOptions, SubscriberPortOptions } from '../port.js'
+import { RemoteAdministration } from './administration.js'
 import { remoteCapabilities } from './capabilities.js'
 import { Link } from './link.js'
 import type { TcpSettings } from './options.js'
@@ -13,10 +14,14 @@ import { transportOf } from './transports.js'
 /** Topics behind a broker. */
 export class RemotePlacement implements Placement {
   readonly capabilities = remoteCapabilities
+  readonly administration: RemoteAdministration
   readonly #links: readonly Link[]
 
   private constructor(links: readonly Link[]) {
     this.#links = links
+    this.administration = new RemoteAdministration((content, what, once, signal) =>
+      this.#request(content, what, signal, once),
+    )
   }
 
   /** @throws HermesError `CONNECTION_FAILED`, `UNAUTHORIZED`, `VERSION_MISMATCH`, `PROTOCOL` */
@@ -91,9 +96,10 @@ export class RemotePlacement implements Placement {
     content: Readonly<Record<string, unknown>>,
     what: string,
     signal: AbortSignal | undefined,
+    once = false,
   ): Promise<Readonly<Record<string, unknown>>> {
     const link = this.#link
-    const request = new Request(link, content)
+    const request = new Request(link, content, once)
     await link.open(request, request.answered, what, () => request.isAsked, signal)
     return request.reply
   }

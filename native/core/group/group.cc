@@ -167,6 +167,7 @@ uint32_t Group::return_all_of(uint32_t slot) noexcept {
 }
 
 Status Group::check(uint64_t now_ns) {
+  if (log_->is_deleted()) return Log::deleted();
   // Relaxed: two threads that look at once do no harm.
   if (now_ns - checked_ns_.load(std::memory_order_relaxed) >= kCheckNs) {
     checked_ns_.store(now_ns, std::memory_order_relaxed);

@@ -51,6 +51,7 @@ struct MemberReport {
   bool late = false;      ///< its lease is over
   bool active = false;    ///< in an exclusive group or durable subscription
   uint32_t in_flight = 0;
+  uint64_t oldest = 0;  ///< the lowest sequence that it holds; 0 = none
   uint64_t claimed = 0;
   uint64_t settled = 0;
 };

@@ -21,6 +21,7 @@ Status Group::describe(GroupReport* out) {
   out->next = kind_ == GroupKind::kDurable ? out->floor : b.next.load(std::memory_order_acquire);
   uint32_t active = kind_ == GroupKind::kDurable ? owner_of(raw) : 0;
   if (kind_ == GroupKind::kExclusive) active = unpack_turn(b.turn.load(std::memory_order_acquire)).owner;
+  uint64_t oldest_of[kMemberSlots] = {};
   if (window_ > 0) {
     if (!load_span(&out->floor, &out->next)) return group_damaged(path_);
     for (uint64_t s = out->floor; s < out->next; ++s) {
@@ -30,6 +31,7 @@ Status Group::describe(GroupReport* out) {
       out->claimed += e.state == EntryState::kClaimed ? 1 : 0;
       out->returned += e.state == EntryState::kReturned ? 1 : 0;
       out->delayed += e.state == EntryState::kDelayed ? 1 : 0;
+      if (e.state == EntryState::kClaimed && oldest_of[e.member] == 0) oldest_of[e.member] = s;
       if (s != out->floor) continue;
       const Place place = unpack_place(entry(s).place.load(std::memory_order_relaxed));
       out->oldest_state = e.state;
@@ -66,6 +68,7 @@ Status Group::describe(GroupReport* out) {
     report.late = is == Condition::kLate;
     report.active = active == slot + 1;
     report.in_flight = m.in_flight.load(std::memory_order_relaxed);
+    report.oldest = oldest_of[slot];
     report.claimed = m.claimed.load(std::memory_order_relaxed);
     report.settled = m.settled.load(std::memory_order_relaxed);
     out->members.push_back(std::move(report));

@@ -90,7 +90,7 @@ Code Appender::claim(uint64_t span, uint32_t count) noexcept {
   }
 }
 
-void Appender::commit(std::byte* frame, uint64_t word, uint64_t span, uint32_t count, uint64_t timestamp) noexcept {
+Code Appender::commit(std::byte* frame, uint64_t word, uint64_t span, uint32_t count, uint64_t timestamp) noexcept {
   crash_point("append:filled");
   // Release: publishes header and payload to every reader that acquires this word.
   std::atomic_ref<uint64_t>(*reinterpret_cast<uint64_t*>(frame)).store(word, std::memory_order_release);
@@ -115,13 +115,23 @@ void Appender::commit(std::byte* frame, uint64_t word, uint64_t span, uint32_t c
   } else {
     std::atomic_signal_fence(std::memory_order_seq_cst);
   }
-  uint32_t parked = control_->parked.load(std::memory_order_relaxed);
-  if ((parked & 1) != 0) [[unlikely]] {
-    // A new even value each time: a sleeper that is about to sleep on the old one then doesn't, even if another one parks.
-    if (control_->parked.compare_exchange_strong(parked, parked + 1, std::memory_order_relaxed)) {
-      futex_wake_all(&control_->parked);
-    }
+  const uint32_t parked = control_->parked.load(std::memory_order_relaxed);
+  return (parked & 1) == 0 ? Code::kOk : wake(parked);
+}
+
+/// Somebody sleeps, or the topic was deleted: then `parked` stays odd, and nobody reads what was just committed.
+Code Appender::wake(uint32_t parked) noexcept {
+  // Acquire: pairs with tell_of_deletion(), which stores `deleted` before it makes the word odd for good.
+  std::atomic_thread_fence(std::memory_order_acquire);
+  if (log_->is_deleted()) {
+    limit_ = 0;
+    return fail(Log::deleted());
   }
+  // A new even value each time: a sleeper that is about to sleep on the old one then doesn't, even if another one parks.
+  if (control_->parked.compare_exchange_strong(parked, parked + 1, std::memory_order_relaxed)) {
+    futex_wake_all(&control_->parked);
+  }
+  return Code::kOk;
 }
 
 /// Tells people who look at the slot how far this publisher is.
@@ -146,8 +156,7 @@ Code Appender::append(const std::byte* payload, uint32_t length) noexcept {
   fields.payload_len = length;
   const uint64_t word = stamp(*reinterpret_cast<FrameHeader*>(frame), fields, payload);
   if (length != 0) std::memcpy(frame + kFrameHeaderBytes, payload, length);  // an empty payload may have no address
-  commit(frame, word, span, 1, fields.timestamp_ns);
-  return Code::kOk;
+  return commit(frame, word, span, 1, fields.timestamp_ns);
 }
 
 Code Appender::append_batch(const std::byte* frames, uint64_t bytes, uint32_t count,
@@ -199,8 +208,7 @@ Code Appender::append_batch(const std::byte* frames, uint64_t bytes, uint32_t co
     crash_point("batch:filling");
   }
   crash_point("batch:filled");
-  commit(first, first_word, bytes, count, last_timestamp);
-  return Code::kOk;
+  return commit(first, first_word, bytes, count, last_timestamp);
 }
 
 bool Appender::has_room() {

@@ -92,7 +92,9 @@ class Appender {
   [[nodiscard]] Code next_segment() noexcept;
   [[nodiscard]] Code catch_up(uint64_t active) noexcept;
   [[nodiscard]] Code fail(Status status) noexcept;
-  void commit(std::byte* frame, uint64_t word, uint64_t span, uint32_t count, uint64_t timestamp) noexcept;
+  [[nodiscard]] Code commit(std::byte* frame, uint64_t word, uint64_t span, uint32_t count,
+                            uint64_t timestamp) noexcept;
+  [[nodiscard]] Code wake(uint32_t parked) noexcept;
   void note_progress() noexcept;
   void enter(std::shared_ptr<Segment> segment, uint64_t offset, uint64_t sequence) noexcept;
 

@@ -126,6 +126,7 @@ Code Appender::step_over(const Step& step) noexcept {
 /// Sees to it that a frame of `span` bytes may be written at offset_: waits for the preparer, or moves to the next segment.
 Code Appender::make_room(uint64_t span) noexcept {
   if (closed_) return Code::kClosed;
+  if (log_->is_deleted()) return fail(Log::deleted());
   under_pressure_ = false;
   for (;;) {
     const uint64_t left = segment_->bytes() - offset_;

@@ -113,6 +113,12 @@ Status enter(const std::string& folder, const File& control, bool writable, bool
     if (!status.ok() && !lost) return status;
     if (!lost || !make_locks) {
       status = LockFile::try_lock(control, kInUseByte, LockFile::Mode::kShared);
+      if (status.ok()) {
+        uint32_t deleted = 0;
+        status = control.read_at(offsetof(ControlBlock, deleted), &deleted, sizeof deleted);
+        if (status.ok() && deleted == kDeleted)
+          status = Status::error(Code::kTopicDeleted, folder + " has just been deleted");
+      }
       if (status.code != Code::kBusy) return status;
     } else if (!writable) {
       return Status::error(Code::kAccessDenied,
@@ -126,6 +132,8 @@ Status enter(const std::string& folder, const File& control, bool writable, bool
       if (status.code != Code::kBusy) return status;
     }
     if (waited >= std::min(timeout_ms, kMendTimeoutMs)) {
+      // Only who deletes the topic, or has just made a lost file anew, has it to himself.
+      if (!lost) return Status::error(Code::kTopicDeleted, folder + " is being deleted");
       return Status::error(
           Code::kBusy,
           path +
@@ -317,6 +325,9 @@ void store_retention(ControlBlock& control, const Retention& retention) noexcept
   control.retention_check.store(0, std::memory_order_relaxed);
   control.retention_bytes.store(retention.bytes, std::memory_order_relaxed);
   control.retention_age_ns.store(retention.age_ns, std::memory_order_relaxed);
+  control.retention_wait.store(retention.wait_bytes, std::memory_order_relaxed);
+  control.retention_wait_check.store(retention.wait_bytes == 0 ? 0 : retention.wait_bytes ^ kRecordSalt,
+                                     std::memory_order_relaxed);
   // Release: pairs with the acquire in load_retention.
   control.retention_check.store(retention.bytes ^ retention.age_ns ^ kRecordSalt, std::memory_order_release);
 }
@@ -325,7 +336,12 @@ Retention load_retention(const ControlBlock& control) noexcept {
   // Acquire: the settings that it vouches for were stored before it.
   const uint64_t check = control.retention_check.load(std::memory_order_acquire);
   const Retention seen = {control.retention_bytes.load(std::memory_order_relaxed),
-                          control.retention_age_ns.load(std::memory_order_relaxed)};
+                          control.retention_age_ns.load(std::memory_order_relaxed),
+                          control.retention_wait.load(std::memory_order_relaxed)};
+  const uint64_t wait_check = control.retention_wait_check.load(std::memory_order_relaxed);
+  // Both words are 0 where groups are not waited for, as in files of 0.1.0.
+  const bool waits = seen.wait_bytes != 0 || wait_check != 0;
+  if (waits && (seen.wait_bytes ^ kRecordSalt) != wait_check) return {};
   return (seen.bytes ^ seen.age_ns ^ kRecordSalt) == check ? seen : Retention{};
 }
 

@@ -61,6 +61,8 @@ void store_identity(ControlBlock& control, const FileIdentity& identity) noexcep
 struct Retention {
   uint64_t bytes = 0;
   uint64_t age_ns = 0;
+  /// What groups have not settled is kept all the same, as long as the topic takes no more than this; 0: it is not.
+  uint64_t wait_bytes = 0;
 };
 void store_retention(ControlBlock& control, const Retention& retention) noexcept;
 /// Without limits if none were set, they are being set, or they are damaged: then nothing may be removed.

@@ -30,10 +30,11 @@ constexpr const char* kPoints[] = {
     "recover:noted",       "recover:quarantined",
     "recover:replaced",    "recover:tail-quarantined",
     "recover:void",        "recover:written-anew",
-    "rewrite:based",       "rewrite:copied",
-    "rewrite:renewed",     "rewrite:sealed",
-    "rotate:active",       "rotate:based",
-    "sync:synced",
+    "remove:held",         "remove:renamed",
+    "remove:told",         "rewrite:based",
+    "rewrite:copied",      "rewrite:renewed",
+    "rewrite:sealed",      "rotate:active",
+    "rotate:based",        "sync:synced",
 };
 
 struct Wanted {

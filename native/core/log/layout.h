@@ -29,6 +29,8 @@ inline constexpr uint64_t kSyncByte = 3;
 inline constexpr uint64_t kSlotByte = 16;
 /// Byte of the `control` file: held shared by all who have the topic open.
 inline constexpr uint64_t kInUseByte = 0;
+/// What `deleted` of the control file holds once the topic is gone: no flipped bit makes it.
+inline constexpr uint32_t kDeleted = 0x44454C31;
 
 struct TopicId {
   uint8_t bytes[16];
@@ -128,9 +130,11 @@ struct ControlBlock {
   std::atomic<uint64_t> retention_bytes;
   std::atomic<uint64_t> retention_age_ns;
   std::atomic<uint32_t> disk_alarm;
-  uint8_t reserved6[4];
+  std::atomic<uint32_t> deleted;          // kDeleted once the topic was deleted under those who have it open
   std::atomic<uint64_t> retention_check;  // of the two settings: a flipped bit must not remove anything
-  uint8_t reserved7[96];
+  std::atomic<uint64_t> retention_wait;   // bytes that are kept at most for groups that have not settled them; 0 = none
+  std::atomic<uint64_t> retention_wait_check;
+  uint8_t reserved7[80];
   std::atomic<uint64_t> boot_id[2];
   std::atomic<uint32_t> closed_in_order;
   uint8_t reserved8[4];
@@ -147,7 +151,8 @@ static_assert(offsetof(ControlBlock, first) == 256 && offsetof(ControlBlock, par
 static_assert(offsetof(ControlBlock, checkpoint) == 512 && offsetof(ControlBlock, synced) == 640);
 static_assert(offsetof(ControlBlock, sync_generation) == 672);
 static_assert(offsetof(ControlBlock, retention_bytes) == 768 && offsetof(ControlBlock, disk_alarm) == 784);
-static_assert(offsetof(ControlBlock, retention_check) == 792);
+static_assert(offsetof(ControlBlock, deleted) == 788 && offsetof(ControlBlock, retention_check) == 792);
+static_assert(offsetof(ControlBlock, retention_wait) == 800);
 static_assert(offsetof(ControlBlock, boot_id) == 896 && offsetof(ControlBlock, closed_in_order) == 912);
 static_assert(offsetof(ControlBlock, sync_failure) == 680 && offsetof(ControlBlock, identity) == 920);
 static_assert(offsetof(ControlBlock, cuts) == 1024 && sizeof(CutRecord) == 24);

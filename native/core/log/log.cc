@@ -48,6 +48,7 @@ Status Log::segment(uint64_t number, std::shared_ptr<Segment>* out) {
   if (*out != nullptr) return Status::success();
   Status status = Segment::open(folder_, number, control(), MappedFile::Access::kReadWrite, out);
   if (status.code == Code::kNotFound && number <= active()) status = Segment::missing(folder_, number);
+  status = explained(std::move(status));
   if (status.ok()) known = *out;
   std::erase_if(segments_, [&](const auto& entry) { return entry.second.expired(); });
   return status;
@@ -58,7 +59,14 @@ void Log::forget(uint64_t number) {
   segments_.erase(number);
 }
 
+Status Log::deleted() {
+  return Status::error(
+      Code::kTopicDeleted,
+      "the topic was deleted while it was open here. Nothing more comes of it, and nothing can be published");
+}
+
 Status Log::check_control() {
+  if (is_deleted()) return deleted();
   const uint64_t now = monotonic_ns();
   // Relaxed: two threads that look at once do no harm.
   if (!is_cut_off() && now - looked_ns_.load(std::memory_order_relaxed) >= kLookAtControlNs) {
@@ -109,6 +117,7 @@ bool Log::is_as_left() const noexcept {
 }
 
 Status Log::check_sync() const {
+  if (is_deleted()) return deleted();
   const int err = load_sync_failure(control());
   if (err == 0) return Status::success();
   const Code code = err == ENOSPC || err == EDQUOT ? Code::kDiskFull : Code::kIoFailed;
@@ -151,7 +160,7 @@ Status Log::walk(Position at, bool over_claims, Position* out) {
                                : Segment::open(folder_, at.segment, control(), MappedFile::Access::kRead, &segment);
     if (status.code == Code::kNotFound) status = Segment::missing(folder_, at.segment);
     bool removed = status.code == Code::kBehindRetention;
-    if (!status.ok() && !removed) return status;
+    if (!status.ok() && !removed) return explained(std::move(status));
     if (!removed && at.offset == kSegmentHeaderBytes) {
       // Acquire: pairs with the release of the one that put the segment in use.
       at.sequence = segment->header().base_sequence.load(std::memory_order_acquire);

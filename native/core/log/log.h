@@ -85,7 +85,14 @@ class Log : public std::enable_shared_from_this<Log> {
   /// Brings the control file's words to stable storage if the disk can; nothing may depend on that.
   void write_control_through() const noexcept { control_.write_through(); }
 
-  /// kCorrupt once somebody has made the control file anew, because it was lost: those who publish by the new one are not seen through the
+  /// Whether the topic was deleted while it is open here. Acquire: what comes after is seen deleted, too.
+  bool is_deleted() const noexcept { return control().deleted.load(std::memory_order_acquire) == kDeleted; }
+  /// What those are told who use a deleted topic.
+  static Status deleted();
+  /// The reason of a failure: of a deleted topic, that it was. Its files are gone, or those of a later topic stand in their place.
+  Status explained(Status status) const { return !status.ok() && is_deleted() ? deleted() : status; }
+
+  /// kTopicDeleted once the topic was deleted; kCorrupt once somebody has made the control file anew, because it was lost: those who publish by the new one are not seen through the
   /// old one. Looks at the file's name at most every 100 ms.
   Status check_control();
   /// As check_control(), without looking: whether an earlier look found it so.

@@ -20,6 +20,8 @@ Status Membership::join(Log& log, bool exclusive, uint32_t timeout_ms, RecoveryR
   ScopedLock recovery(&gate, kRecoveryByte);
   status = recovery.acquire(timeout_ms);
   if (!status.ok()) return status;
+  // Who deletes the topic holds this lock: from here on the name may be a later topic's.
+  if (log.is_deleted()) return Log::deleted();
 
   status = locks_.try_lock(kPublishersByte, LockFile::Mode::kExclusive);
   const bool alone = status.ok();

@@ -73,7 +73,7 @@ Status Reader::enter(uint64_t number) {
                       : Segment::open(log_->folder(), number, log_->control(), access_, &segment);
   // One in use can only be gone because retention removed it: else it is lost, and never "not there yet".
   if (status.code == Code::kNotFound && number <= log_->active()) status = Segment::missing(log_->folder(), number);
-  if (!status.ok()) return status;
+  if (!status.ok()) return log_->explained(std::move(status));
   // Acquire: pairs with the release of the one that put the segment in use.
   const uint64_t base = segment->header().base_sequence.load(std::memory_order_acquire);
   if (base == 0 && number < log_->first()) {
@@ -136,7 +136,7 @@ Status Reader::find_segment(uint64_t sequence, uint64_t* number) {
       continue;
     }
     if (status.code == Code::kNotFound) status = Segment::missing(log_->folder(), middle);
-    if (!status.ok()) return status;
+    if (!status.ok()) return log_->explained(std::move(status));
     if (base != 0 && base <= sequence) {
       low = middle;
     } else {

@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstdio>
 
+#include "core/log/group_floors.h"
 #include "core/platform/clock.h"
 
 namespace hermes {
@@ -45,7 +46,7 @@ bool is_too_old(const Log& log, uint64_t number, uint64_t age_ns) {
 
 Status apply_retention(Log& log) {
   ControlBlock& control = log.control();
-  const auto [bytes, age_ns] = load_retention(control);
+  const auto [bytes, age_ns, wait_bytes] = load_retention(control);
   if ((bytes == 0 && age_ns == 0) || log.active() == 0) return Status::success();
 
   LockFile locks;
@@ -54,6 +55,8 @@ Status apply_retention(Log& log) {
   ScopedLock lock(&locks, kRecoveryByte);
   status = lock.acquire(kOpenTimeoutMs);
   if (!status.ok()) return status;
+  // The names may be those of a later topic: who deletes one holds this lock while he tells.
+  if (log.is_deleted()) return Log::deleted();
 
   uint64_t first = log.first();
   const uint64_t active = log.active();
@@ -63,9 +66,16 @@ Status apply_retention(Log& log) {
   status = Segment::peek(log.folder(), active, &base, &first_ns);
   if (status.code == Code::kNotFound) status = Segment::missing(log.folder(), active);
   if (!status.ok() || base == 0) return status;
+  // What groups have settled; looked at once there is something to remove.
+  uint64_t settled = 0;
   while (first < active) {
     const bool too_many = bytes != 0 && (active - first + 1) * control.segment_bytes > bytes;
     if (!too_many && (age_ns == 0 || !is_too_old(log, first, age_ns))) break;
+    if (wait_bytes != 0 && (active - first + 1) * control.segment_bytes <= wait_bytes) {
+      if (settled == 0) settled = lowest_group_floor(log.folder(), control.topic_id);
+      status = Segment::peek(log.folder(), first + 1, &base, &first_ns);
+      if (!status.ok() || base == 0 || base > settled) break;
+    }
     // `first` is raised before the name goes: a reader that finds no file looks here for the reason.
     raise_to(control.first, first + 1);
     const std::string path = Segment::path(log.folder(), first);

@@ -277,6 +277,7 @@ Status SegmentIndexes::latest_of(uint64_t number, uint64_t* latest_ns) {
   std::shared_ptr<Segment> segment;
   Status status = Segment::open(log_.folder(), number, log_.control(), MappedFile::Access::kRead, &segment);
   if (status.code == Code::kNotFound) status = Segment::missing(log_.folder(), number);
+  status = log_.explained(std::move(status));
   std::shared_ptr<const SegmentIndex> index;
   if (status.ok()) status = bring(*segment, &index);
   if (!status.ok()) return status;

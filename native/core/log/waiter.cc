@@ -24,7 +24,9 @@ void wake_sleepers(const Log& log) noexcept {
   // Odd becomes even, and even goes on to the next even number. Release: who parks after this sees what made us ring.
   std::atomic<uint32_t>& parked = log.control().parked;
   uint32_t seen = parked.load(std::memory_order_relaxed);
-  while (!parked.compare_exchange_weak(seen, (seen | 1) + 1, std::memory_order_acq_rel, std::memory_order_relaxed)) {
+  // (In a deleted topic it stays odd, so that publishers learn of that.)
+  while (!parked.compare_exchange_weak(seen, (seen | 1) + (log.is_deleted() ? 2 : 1), std::memory_order_acq_rel,
+                                       std::memory_order_relaxed)) {
   }
   futex_wake_all(&parked);
 }
