@@ -47,8 +47,21 @@ def described(value: Any) -> str:
     """A value in a message: its type, and the beginning of it."""
     if value is None:
         return "None"
-    shown = repr(value)
+    try:
+        shown = repr(value)
+    except Exception:  # (its own code)
+        return f"a value of {type(value).__name__}"
     return f"{shown if len(shown) <= 60 else shown[:57] + '...'} ({type(value).__name__})"
+
+
+def octets_of(value: Union[bytes, bytearray, memoryview]) -> bytes:
+    """The bytes that are there, whatever a subclass says of itself. Raises ValueError for a memoryview that was released."""
+    return value if type(value) is bytes else memoryview(value).tobytes()
+
+
+def plain_text(value: str) -> str:
+    """The characters that are there: a subclass hashes and compares as it likes."""
+    return value if type(value) is str else str.__add__(value, "")
 
 
 class RawCodec(Codec[bytes]):
@@ -61,7 +74,10 @@ class RawCodec(Codec[bytes]):
         if type(value) is bytes:
             return value
         if isinstance(value, (bytes, bytearray, memoryview)):
-            return bytes(value)
+            try:
+                return octets_of(value)
+            except ValueError as cause:
+                raise encode_failed("raw", f"{cause}.") from cause
         raise encode_failed("raw", f"expected bytes, got {described(value)}.")
 
     def decode(self, payload: bytes) -> bytes:
@@ -78,7 +94,7 @@ class TextCodec(Codec[str]):
         if not isinstance(value, str):
             raise encode_failed("text", f"expected a string, got {described(value)}.")
         try:
-            return value.encode("utf-8")
+            return str.encode(value, "utf-8")
         except UnicodeEncodeError as cause:
             raise encode_failed("text", "the string holds half of a surrogate pair.") from cause
 
@@ -103,7 +119,7 @@ class JsonCodec(Codec[Any]):
         try:
             written = _json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
             return written.encode("utf-8")
-        except (TypeError, ValueError, RecursionError) as cause:
+        except Exception as cause:  # (of json, or of the value's own code)
             raise encode_failed("json", f"{cause}.") from cause
 
     def decode(self, payload: bytes) -> Any:
@@ -133,7 +149,10 @@ class _CustomCodec(Codec[T]):
             raise encode_failed(self.name, f"{cause}") from cause
         if not isinstance(payload, (bytes, bytearray, memoryview)):
             raise encode_failed(self.name, f"its encode() must return bytes, and returned {described(payload)}.")
-        return bytes(payload)
+        try:
+            return octets_of(payload)
+        except ValueError as cause:
+            raise encode_failed(self.name, f"{cause}.") from cause
 
     def decode(self, payload: bytes) -> T:
         try:

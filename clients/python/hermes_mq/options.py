@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Callable, Dict, Optional, Union
 from urllib.parse import urlsplit
 
+from .codecs import described
 from .errors import HermesError, invalid
 from .types import Retention, Status
 
@@ -87,7 +88,7 @@ def check_settings(
     check_integer("publish_buffer", publish_buffer, 64 * 1024, 2**30)
     check_integer("subscribe_buffer", subscribe_buffer, 64 * 1024, 2**29)
     if compression not in ("none", "deflate"):
-        raise invalid(f"'compression' must be 'none' or 'deflate', not {compression!r}.")
+        raise invalid(f"'compression' must be 'none' or 'deflate', not {described(compression)}.")
     if on_status is not None and not callable(on_status):
         raise invalid("'on_status' must be a function.")
     secure = parts.scheme == "tls"
@@ -150,31 +151,31 @@ def is_address(host: str) -> bool:
 
 def _check_number(name: str, value: float, least: float, most: float) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
-        raise invalid(f"'{name}' must be a number of seconds from {least} to {most}, not {value!r}.")
+        raise invalid(f"'{name}' must be a number of seconds from {least} to {most}, not {described(value)}.")
 
 
 def check_timeout(timeout: Optional[float]) -> None:
     if timeout is None:
         return
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout >= 0:
-        raise invalid(f"'timeout' must be a number of seconds from 0 on, or None for no limit, not {timeout!r}.")
+        raise invalid(f"'timeout' must be a number of seconds from 0 on, or None for no limit, not {described(timeout)}.")
 
 
 def check_flag(name: str, value: bool) -> None:
     if not isinstance(value, bool):
-        raise invalid(f"'{name}' must be True or False, not {value!r}.")
+        raise invalid(f"'{name}' must be True or False, not {described(value)}.")
 
 
 def check_integer(name: str, value: int, least: int, most: int) -> None:
     if type(value) is not int or not least <= value <= most:
-        raise invalid(f"'{name}' must be an integer from {least} to {most}, not {value!r}.")
+        raise invalid(f"'{name}' must be an integer from {least} to {most}, not {described(value)}.")
 
 
 def check_topic_name(name: str) -> None:
     """Raises HermesError INVALID_NAME."""
     if isinstance(name, str) and _TOPIC_NAME.match(name):
         return
-    shown = repr(name)[:200]
+    shown = described(name)[:200]
     raise HermesError(
         "INVALID_NAME",
         f"{shown} is no valid topic name: use 1 to 128 of the characters A-Z a-z 0-9 . _ - and do not begin with '.' or '-'.",
@@ -184,15 +185,15 @@ def check_topic_name(name: str) -> None:
 
 def check_durability(durability: str) -> None:
     if durability not in ("written", "synced"):
-        raise invalid(f"'durability' must be 'written' or 'synced', not {durability!r}.")
+        raise invalid(f"'durability' must be 'written' or 'synced', not {described(durability)}.")
 
 
 def check_batch(values: Any) -> None:
     """Raises HermesError INVALID_ARGUMENT for one value that happens to be iterable: nobody means its characters, bytes or keys."""
     if isinstance(values, (str, bytes, bytearray, memoryview, dict)):
         raise invalid(f"publish_batch() takes an iterable of values, not one {type(values).__name__}: use publish().")
-    if not hasattr(values, "__iter__") and not hasattr(values, "__getitem__"):
-        raise invalid(f"publish_batch() takes an iterable of values, not {values!r}.")
+    if not hasattr(type(values), "__iter__") and not hasattr(type(values), "__getitem__"):
+        raise invalid(f"publish_batch() takes an iterable of values, not {described(values)}.")
 
 
 def topic_settings(

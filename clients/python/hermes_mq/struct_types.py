@@ -7,10 +7,11 @@ import json as _json
 import math
 import operator
 import re
+from itertools import islice
 from struct import Struct, error as StructError
-from typing import Any, Callable, Dict, Iterator, List, Mapping, NoReturn, Optional, Tuple, Union
+from typing import AbstractSet, Any, Callable, Dict, Iterator, List, Mapping, NoReturn, Optional, Tuple, Union
 
-from .codecs import decode_failed, described
+from .codecs import decode_failed, described, octets_of, plain_text
 from .errors import HermesError, invalid
 
 Value = Dict[str, Any]
@@ -135,7 +136,8 @@ class Integer(Type):
                 return
         elif not isinstance(value, (bool, _Missing)):
             try:
-                number = operator.index(value)
+                # (a subclass of int compares as it likes)
+                number = int.__add__(operator.index(value), 0)
             except TypeError:
                 number = self.high + 1
             if self.low <= number <= self.high:
@@ -163,7 +165,8 @@ class Float(Type):
         self._single = Struct("<f") if kind == "f32" else None
 
     def write(self, value: Any, out: List[Any]) -> None:
-        if isinstance(value, (bool, str, bytes, _Missing)):
+        kind = type(value)
+        if kind is not float and (kind is bool or not (hasattr(kind, "__float__") or hasattr(kind, "__index__"))):
             _refuse(f"a number ({self.kind})", value)
         try:
             number = float(value)
@@ -212,10 +215,10 @@ class Text(Type):
         self.format = f"{size}s"
 
     def write(self, value: Any, out: List[Any]) -> None:
-        if isinstance(value, str) and "\0" not in value:
+        if isinstance(value, str):
             try:
-                written = value.encode(self.encoding)
-                if len(written) <= self.size:
+                written = str.encode(value, self.encoding)
+                if len(written) <= self.size and b"\0" not in written:
                     out.append(written)
                     return
             except UnicodeEncodeError:
@@ -246,9 +249,10 @@ class Bytes(Type):
         self.format = f"{size}s"
 
     def write(self, value: Any, out: List[Any]) -> None:
-        if not isinstance(value, (bytes, bytearray, memoryview)) or len(bytes(value)) != self.size:
+        octets = octets_of(value) if isinstance(value, (bytes, bytearray, memoryview)) else None
+        if octets is None or len(octets) != self.size:
             _refuse(f"exactly {self.size} bytes (bytes({self.size}))", value)
-        out.append(bytes(value))
+        out.append(octets)
 
     def read(self, flat: Iterator[Any]) -> Any:
         return next(flat)
@@ -265,7 +269,7 @@ class Enum(Type):
         self.format = "B" if self.size == 1 else "H"
 
     def write(self, value: Any, out: List[Any]) -> None:
-        index = self.indexes.get(value) if isinstance(value, str) else None
+        index = self.indexes.get(plain_text(value)) if isinstance(value, str) else None
         if index is None:
             shown = ", ".join(_json.dumps(label) for label in self.labels[:8])
             more = f", ... ({len(self.labels)} labels)" if len(self.labels) > 8 else ""
@@ -312,10 +316,13 @@ class Array(Type):
 
 def _elements(value: Any, count: Optional[int]) -> List[Any]:
     expected = "a list" if count is None else f"a list of exactly {count}"
-    if isinstance(value, (str, Mapping, _Missing)):
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        value = octets_of(value)
+    # (What has no length may yield for ever. A set has no order.)
+    if isinstance(value, (str, Mapping, AbstractSet, _Missing)) or (count is None and not hasattr(type(value), "__len__")):
         _refuse(expected, value)
     try:
-        elements = list(value)
+        elements = list(value if count is None else islice(value, count + 1))
     except TypeError:
         _refuse(expected, value)
     if count is not None and len(elements) != count:
@@ -355,11 +362,11 @@ class Trailing:
         if self.kind == "varBytes":
             if not isinstance(value, (bytes, bytearray, memoryview)):
                 _refuse("bytes (varBytes)", value)
-            return bytes(value)
+            return octets_of(value)
         if not isinstance(value, str):
             _refuse("a string (varUtf8)", value)
         try:
-            return value.encode("utf-8")
+            return str.encode(value, "utf-8")
         except UnicodeEncodeError:
             raise Refused("holds half of a surrogate pair, which UTF-8 cannot express") from None
 

@@ -85,6 +85,14 @@ class StructCodec(Codec[Value]):
                 f"Can't encode {self._title}: {subject} {refused.reason}.",
                 {"codec": "struct", "struct": self._title, "field": where},
             ) from None
+        except HermesError:
+            raise
+        except Exception as cause:  # the value's own code
+            raise HermesError(
+                "ENCODE_FAILED",
+                f"Can't encode {self._title}: the value's own code raised {described(cause)}.",
+                {"codec": "struct", "struct": self._title, "field": ""},
+            ) from cause
 
     def decode(self, payload: bytes) -> Value:
         layout = self._layout
@@ -131,7 +139,12 @@ def struct(schema: SchemaSource) -> StructCodec:
     The schema may come from anywhere: sizes, offsets and the fingerprint are worked out anew, and one that differs is refused.
     Raises HermesError INVALID_ARGUMENT, NOT_FOUND.
     """
-    return StructCodec(_layout(_loaded(schema)))
+    try:
+        return StructCodec(_layout(_loaded(schema)))
+    except HermesError:
+        raise
+    except Exception as cause:  # a mapping's own code
+        raise no_schema(f"its own code raised {described(cause)}") from cause
 
 
 def _loaded(schema: SchemaSource) -> Any:

@@ -3,7 +3,7 @@
 import contextlib
 from typing import Any, Callable, Dict, Generic, Iterable, Iterator, List, Optional, Sequence, TypeVar
 
-from .codecs import Codec, no_msgpack
+from .codecs import Codec, described, no_msgpack
 from .codecs import codec_named as _codec_named
 from .errors import HermesError, invalid, protocol_error
 from .link import Request
@@ -54,7 +54,7 @@ def with_codec(codec: Codec[Any], settings: Dict[str, Any]) -> Dict[str, Any]:
 
 def check_damage(on_damage: str) -> None:
     if on_damage not in ("stop", "skip"):
-        raise invalid(f"'on_damage' must be 'stop' or 'skip', not {on_damage!r}.")
+        raise invalid(f"'on_damage' must be 'stop' or 'skip', not {described(on_damage)}.")
 
 
 class Bound:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Dict, Generic, Mapping, Optional, TypeVar, Union
 
+from .codecs import described, plain_text
 from .errors import invalid, protocol_error
 from .packets import MAX_SEQUENCE
 
@@ -151,14 +152,19 @@ class Status:
 
 def from_to_wire(where: str, target: From) -> Any:
     """A place as it travels. Raises HermesError INVALID_ARGUMENT."""
-    if target in ("earliest", "latest") and isinstance(target, str):
-        return target
+    if isinstance(target, str) and plain_text(target) in ("earliest", "latest"):
+        return plain_text(target)
     if type(target) is int and 1 <= target <= MAX_SEQUENCE:
         return target
     if isinstance(target, datetime):
-        if target.tzinfo is None:
+        if datetime.tzinfo.__get__(target) is None:
             raise invalid(f"{where} takes a datetime with a time zone, such as datetime.now(timezone.utc).")
-        milliseconds = int(target.timestamp() * 1000)
+        try:
+            milliseconds = int(datetime.timestamp(target) * 1000)
+        except Exception:  # (of its time zone, or beyond what a date can be)
+            milliseconds = -1
         if milliseconds >= 0:
             return {"timeMs": milliseconds}
-    raise invalid(f"{where} takes 'earliest', 'latest', a sequence from 1 on, or a datetime since 1970, not {target!r}.")
+    raise invalid(
+        f"{where} takes 'earliest', 'latest', a sequence from 1 on, or a datetime since 1970, not {described(target)}."
+    )
