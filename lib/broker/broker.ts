@@ -36,12 +36,17 @@ const checkEveryMs = 5000
  * @throws HermesError `BUSY` (another broker serves the directory), `UNAUTHORIZED` (a public address without authentication),
  *   `IO_FAILED` (the port is taken, or the address is not of this machine), `INVALID_ARGUMENT`, `UNKNOWN_OPTION`, and what `open()` throws
  */
-export async function serve(options: BrokerOptions): Promise<Broker> {
+export function serve(options: BrokerOptions): Promise<Broker> {
+  return serveOver((host, tls) => new NodeEngine(host, tls), options)
+}
+
+/** The same over any engine. @internal */
+export async function serveOver(makeEngine: MakeEngine, options: BrokerOptions): Promise<Broker> {
   const settings = checkBrokerOptions(options)
   const directory = await openDirectory(pathOfPlace(settings.dir), true, settings.mode)
   const served = await ServedDirectory.hold(directory)
   try {
-    const broker = new Broker(settings, served, (host, tls) => new NodeEngine(host, tls))
+    const broker = new Broker(settings, served, makeEngine)
     await broker.listen()
     return broker
   } catch (error) {
@@ -50,7 +55,8 @@ export async function serve(options: BrokerOptions): Promise<Broker> {
   }
 }
 
-type MakeEngine = (host: EngineHost<Guest>, tls: EngineTls | undefined) => Engine
+/** @internal */
+export type MakeEngine = <Guest>(host: EngineHost<Guest>, tls: EngineTls | undefined) => Engine
 
 /** A running broker; made by `serve()`. */
 export class Broker implements AsyncDisposable {

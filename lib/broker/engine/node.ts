@@ -7,14 +7,24 @@ import { tlsFailure } from './tls-failure.js'
 /** Connections that the system keeps for us until they are accepted. */
 const backlog = 511
 
+/** A TLS connection from below, before its handshake and after it. */
+interface Raw<Guest> {
+  readonly socket: Socket
+  readonly guest: Guest
+  isServed: boolean
+}
+
 /** Node's own streams as an engine. */
 export class NodeEngine<Guest> implements Engine {
   readonly #host: EngineHost<Guest>
   readonly #server: Server
   /** TLS: sockets before their handshake, and who they are. */
-  readonly #raw = new Map<string, { readonly socket: Socket; readonly guest: Guest }>()
+  readonly #raw = new Map<string, Raw<Guest>>()
+  /** How many are served and not closed. The server does not count those that `readFrom` has taken from it. */
+  #served = 0
   readonly #closed: Promise<void>
   #noteClosed = () => {}
+  #serverIsClosed = false
   #stopped = false
 
   constructor(host: EngineHost<Guest>, tls: EngineTls | undefined) {
@@ -65,14 +75,21 @@ export class NodeEngine<Guest> implements Engine {
     if (this.#stopped) return
     this.#stopped = true
     // (with an error if it does not listen; then it's closed as well)
-    this.#server.close(() => this.#noteClosed())
+    this.#server.close(() => {
+      this.#serverIsClosed = true
+      this.#noteIfClosed()
+    })
   }
 
   close(): Promise<void> {
     this.stop()
     // Half-open handshakes too: the server would wait for them.
-    for (const { socket } of this.#raw.values()) socket.destroy()
+    for (const { socket, isServed } of this.#raw.values()) if (!isServed) socket.destroy()
     return this.#closed
+  }
+
+  #noteIfClosed(): void {
+    if (this.#serverIsClosed && this.#served === 0) this.#noteClosed()
   }
 
   #accept(socket: Socket): void {
@@ -86,24 +103,33 @@ export class NodeEngine<Guest> implements Engine {
     const key = keyOf(socket)
     const guest = this.#admit(socket, () => socket.destroy())
     if (guest === undefined) return
-    this.#raw.set(key, { socket, guest })
+    const raw = { socket, guest, isServed: false }
+    this.#raw.set(key, raw)
     socket.once('close', () => {
       this.#raw.delete(key)
-      this.#host.leave(guest)
+      if (!raw.isServed) this.#host.leave(guest)
     })
   }
 
   /** TLS: after the handshake. */
   #greeted(socket: Socket): void {
     const found = this.#raw.get(keyOf(socket))
-    if (found === undefined || this.#stopped) socket.destroy()
-    else this.#serve(socket, found.guest)
+    if (found === undefined || this.#stopped) {
+      socket.destroy()
+      return
+    }
+    found.isServed = true
+    this.#serve(socket, found.guest)
   }
 
   #serve(accepted: Socket, guest: Guest): SocketHandler {
     const socket = new NodeSocket(accepted)
     const handler = this.#host.serve(socket, guest)
-    socket.start(handler)
+    this.#served++
+    socket.start(handler, () => {
+      this.#served--
+      this.#noteIfClosed()
+    })
     return handler
   }
 
@@ -121,14 +147,17 @@ class NodeSocket implements EngineSocket {
     this.#socket = accepted
   }
 
-  start(handler: SocketHandler): void {
+  start(handler: SocketHandler, closed?: () => void): void {
     const socket = readFrom(this.#socket, (bytes) => handler.received(bytes))
     this.#socket = socket
     socket.setNoDelay(true)
     socket.on('drain', () => handler.drained())
     socket.on('error', (error) => handler.lost(error.message))
     socket.on('end', () => handler.lost())
-    socket.on('close', () => handler.closed())
+    socket.on('close', () => {
+      handler.closed()
+      closed?.()
+    })
   }
 
   get certificateName(): string | undefined {
