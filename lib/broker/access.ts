@@ -14,6 +14,11 @@ export interface AccessEntry {
   /** Topic names, in which `*` stands for any characters. */
   readonly publish?: readonly string[]
   readonly subscribe?: readonly string[]
+  /**
+   * Where it may join groups and take durable subscriptions: `topic`, for all of a topic's, or `topic/group`, with `*` as above. Others lose what it takes. An entry without `publish`,
+   * `subscribe` and `consume` may do so everywhere; one with some of them only where `consume` says so.
+   */
+  readonly consume?: readonly string[]
   /** May make, alter and delete topics, and reset and delete groups: `hermes.admin`. Default false. */
   readonly administer?: boolean
   /** What it may have stored at a time, in bytes of frames, in all topics together. Retention makes room again. Default: any amount. */
@@ -27,12 +32,19 @@ export interface Rights {
   readonly maxBytes?: number | undefined
   mayPublish(topic: string): boolean
   maySubscribe(topic: string): boolean
+  mayConsume(topic: string, group: string): boolean
 }
 
 const anything = () => true
 
 /** Where authentication is not configured. */
-const allRights: Rights = { name: 'anybody', administer: true, mayPublish: anything, maySubscribe: anything }
+const allRights: Rights = {
+  name: 'anybody',
+  administer: true,
+  mayPublish: anything,
+  maySubscribe: anything,
+  mayConsume: anything,
+}
 
 interface Known {
   readonly digest: Buffer | undefined
@@ -81,11 +93,21 @@ function sha256(text: string): Buffer {
   return createHash('sha256').update(text).digest()
 }
 
-const entryOptions = ['name', 'token', 'tokenSha256', 'certificate', 'publish', 'subscribe', 'administer', 'maxBytes']
+const entryOptions = [
+  'name',
+  'token',
+  'tokenSha256',
+  'certificate',
+  'publish',
+  'subscribe',
+  'consume',
+  'administer',
+  'maxBytes',
+]
 
 function toKnown(entry: AccessEntry): Known {
   checkOptions('an access entry', entry, entryOptions)
-  const { name, token, tokenSha256, certificate, publish, subscribe, administer = false, maxBytes } = entry
+  const { name, token, tokenSha256, certificate, publish, subscribe, consume, administer = false, maxBytes } = entry
   if (typeof name !== 'string' || name === '') throw invalid("An access entry needs a 'name'.")
   checkBoolean(`'administer' of '${name}'`, administer)
   if (maxBytes !== undefined) checkInteger(`'maxBytes' of '${name}'`, maxBytes, 1, Number.MAX_SAFE_INTEGER)
@@ -99,15 +121,26 @@ function toKnown(entry: AccessEntry): Known {
   }
   const digest =
     token !== undefined ? sha256(token) : tokenSha256 === undefined ? undefined : Buffer.from(tokenSha256, 'hex')
-  const unlimited = publish === undefined && subscribe === undefined
+  const unlimited = publish === undefined && subscribe === undefined && consume === undefined
   const rights: Rights = {
     name,
     administer,
     maxBytes,
     mayPublish: unlimited ? anything : matcher(publish ?? []),
     maySubscribe: unlimited ? anything : matcher(subscribe ?? []),
+    mayConsume: unlimited ? anything : groupMatcher(consume ?? []),
   }
   return { digest, certificate, rights }
+}
+
+/** A pattern without a group is for all groups of the topic. */
+function groupMatcher(patterns: readonly string[]): (topic: string, group: string) => boolean {
+  const pairs = patterns.map((pattern) => {
+    const [topic, group = '*', ...rest] = String(pattern).split('/')
+    if (rest.length > 0) throw invalid(`'${pattern}' is no pattern of groups: use 'topic' or 'topic/group'.`)
+    return { ofTopic: matcher([topic as string]), ofGroup: matcher([group]) }
+  })
+  return (topic, group) => pairs.some(({ ofTopic, ofGroup }) => ofTopic(topic) && ofGroup(group))
 }
 
 function matcher(patterns: readonly string[]): (topic: string) => boolean {

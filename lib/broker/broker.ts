@@ -4,7 +4,8 @@ import { HermesError } from '../base/errors.js'
 import type { TopicInfo } from '../model/topic.js'
 import { pathOfPlace } from '../placement/local/open.js'
 import { LocalPlacement } from '../placement/local/placement.js'
-import { openDirectory } from '../store/directory.js'
+import { openDirectory, topicFolder } from '../store/directory.js'
+import { listGroups } from '../store/group.js'
 import { deliverHeadBytes, publishHeadBytes } from '../wire/packet.js'
 import type { Rights } from './access.js'
 import { BrokerAdministration } from './administration.js'
@@ -15,6 +16,7 @@ import type { Engine, EngineHost, EngineTls } from './engine/engine.js'
 import { NodeEngine } from './engine/node.js'
 import { Health } from './health.js'
 import { Journal } from './journal.js'
+import { Memberships } from './memberships.js'
 import { type BrokerOptions, type BrokerSettings, checkBrokerOptions } from './options.js'
 import { Quota, Quotas } from './quotas.js'
 import { Scheduler } from './scheduler.js'
@@ -71,6 +73,7 @@ export class Broker implements AsyncDisposable {
   readonly #host: ConnectionHost
   readonly #journal: Journal
   readonly #admission: Admission
+  readonly #memberships: Memberships
   #quotas: Quotas | undefined
   /** Open files beyond this are kept for topics. */
   readonly #mostDescriptor: number
@@ -92,6 +95,7 @@ export class Broker implements AsyncDisposable {
     const files = openFilesLimit()
     this.#admission = new Admission(limits, report, files)
     this.#mostDescriptor = files - Math.min(keptDescriptors, Math.floor(files / 4))
+    this.#memberships = new Memberships(limits, files, report)
     const health = new Health(served.directory.path)
     this.#topics = new TopicTable(served.directory, settings, health, (level, event, facts) =>
       this.#report(level, event, facts),
@@ -109,6 +113,9 @@ export class Broker implements AsyncDisposable {
         Math.max(settings.limits.maxBatchBytes, mostPayloadBytes) + publishHeadBytes + deliverHeadBytes + 64,
       topic: (name, wanted) => this.#topics.hold(name, wanted),
       opening: (name, error) => this.#topics.noteOpening(name, error),
+      memberships: this.#memberships,
+      groups: this.#transport,
+      mayMakeGroup: (topic, group) => this.#mayMakeGroup(topic, group),
       health: () => health.report(),
       topics: () => this.#list.names(),
       administration: new BrokerAdministration(this.#transport.administration, this.#topics, (name) =>
@@ -197,6 +204,7 @@ export class Broker implements AsyncDisposable {
     this.#engine.stop()
     for (const connection of [...this.#connections]) connection.destroy()
     await this.#engine.close()
+    await this.#memberships.close()
     await this.#topics.close()
     await this.#saveQuotas()
     this.#served.release()
@@ -235,6 +243,18 @@ export class Broker implements AsyncDisposable {
   /** @throws HermesError `IO_FAILED` if the directory is gone; `BUSY` */
   async #check(): Promise<void> {
     if (await this.#served.check()) this.#report('error', 'lock-restored', { file: 'broker.lock' })
+  }
+
+  async #mayMakeGroup(topic: string, group: string): Promise<void> {
+    const { maxGroups } = this.settings.limits
+    const groups = await listGroups(topicFolder(this.#served.directory, topic))
+    if (groups.length < maxGroups || groups.includes(group)) return
+    this.#report('warn', 'too-many-groups', { topic, group, limit: maxGroups })
+    throw new HermesError(
+      'LIMIT',
+      `Topic '${topic}' has ${groups.length} groups, as many as the broker's limit 'maxGroups' allows. Delete some, or raise it.`,
+      { details: { topic, group, limit: 'maxGroups', most: maxGroups } },
+    )
   }
 
   #quota(topic: BrokerTopic, { name, maxBytes }: Rights): Quota | undefined {

@@ -41,10 +41,10 @@ export class ChannelOpener {
   /** @throws HermesError what the client is to be told */
   async openPublisher(channel: number, fields: Readonly<Record<string, unknown>>): Promise<void> {
     const open = parseOpenPublisher(fields)
-    if (!this.#session.rights?.mayPublish(open.topic)) throw this.#denied('publish to', open.topic)
+    if (!this.#session.rights?.mayPublish(open.topic)) throw this.denied('publish to', open.topic)
     const growth = this.#session.rights.administer ? 'allowed' : 'denied'
-    await this.#inTopic(open.topic, { ...open.settings, growth }, async (topic) => {
-      if (this.#isGone(channel)) return
+    await this.inTopic(open.topic, { ...open.settings, growth }, async (topic) => {
+      if (this.isGone(channel)) return
       const shown = (holder: Holder) => this.#shownHolder(holder)
       const publisher = await topic.enter(open.producer, open.exclusive, shown, (producer) => {
         const quota = this.#host.quota(topic, this.#session.rights as Rights)
@@ -75,7 +75,7 @@ export class ChannelOpener {
     topic: BrokerTopic,
     open: ReturnType<typeof parseOpenPublisher>,
   ): Promise<boolean> {
-    if (this.#isGone(channel)) return false
+    if (this.isGone(channel)) return false
     const { producer } = publisher
     producer.trim(open.acked)
     if (open.durability === 'synced' && producer.runs.length > 0) {
@@ -84,7 +84,7 @@ export class ChannelOpener {
       )
     }
     // A newer one with the same id may have come meanwhile: then this one has been told.
-    if (publisher.hasEnded || this.#isGone(channel)) return false
+    if (publisher.hasEnded || this.isGone(channel)) return false
     const { runs } = producer
     // Of a log that ends too early it can't be said what it still holds.
     const stored = producer.hasLost ? 0n : producer.stored
@@ -111,9 +111,9 @@ export class ChannelOpener {
   /** @throws HermesError what the client is to be told */
   async openSubscriber(channel: number, fields: Readonly<Record<string, unknown>>): Promise<void> {
     const subscribe = parseSubscribe(fields)
-    if (!this.#session.rights?.maySubscribe(subscribe.topic)) throw this.#denied('subscribe to', subscribe.topic)
-    await this.#inTopic(subscribe.topic, subscribe.settings, async (topic) => {
-      if (this.#isGone(channel)) return
+    if (!this.#session.rights?.maySubscribe(subscribe.topic)) throw this.denied('subscribe to', subscribe.topic)
+    await this.inTopic(subscribe.topic, subscribe.settings, async (topic) => {
+      if (this.isGone(channel)) return
       const { from, credit } = subscribe
       await topic.whenFindable(from, () =>
         // Mapping a segment takes a while as well: in a turn of its own.
@@ -123,7 +123,7 @@ export class ChannelOpener {
   }
 
   #startSubscriber(channel: number, topic: BrokerTopic, from: From, credit: number): void {
-    if (this.#isGone(channel)) return
+    if (this.isGone(channel)) return
     this.#port.subscribed()
     let subscriber: SubscriberChannel
     try {
@@ -154,7 +154,7 @@ export class ChannelOpener {
   }
 
   /** Opens the topic, and keeps it open for as long as `work` takes. */
-  async #inTopic(name: string, settings: TopicSettings, work: (topic: BrokerTopic) => Promise<void>): Promise<void> {
+  async inTopic(name: string, settings: TopicSettings, work: (topic: BrokerTopic) => Promise<void>): Promise<void> {
     const administer = this.#session.rights?.administer === true
     const topic = await this.#host
       .topic(name, administer ? settings : { ...settings, create: false })
@@ -174,7 +174,7 @@ export class ChannelOpener {
   }
 
   /** Whether nobody waits for the channel any more. Answers a CLOSE that came meanwhile. */
-  #isGone(channel: number): boolean {
+  isGone(channel: number): boolean {
     if (!this.#session.isOpen) return true
     if (!this.#channels.isCancelled(channel)) return false
     this.#session.send(emptyPacket(packetType.closed, channel))
@@ -186,7 +186,7 @@ export class ChannelOpener {
     this.#host.report('denied', { address: this.#port.address, identity, doing, topic })
   }
 
-  #denied(doing: string, topic: string): HermesError {
+  denied(doing: string, topic: string): HermesError {
     const { name } = this.#session.rights as Rights
     this.#report(doing, topic)
     return new HermesError('UNAUTHORIZED', `'${name}' may not ${doing} '${topic}'.`, { details: { topic } })

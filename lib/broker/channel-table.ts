@@ -1,9 +1,10 @@
 import { HermesError } from '../base/errors.js'
 import { protocolError } from '../wire/packet.js'
+import type { MemberChannel } from './member-channel.js'
 import type { PublisherChannel } from './publisher-channel.js'
 import type { SubscriberChannel } from './subscriber-channel.js'
 
-export type Channel = PublisherChannel | SubscriberChannel
+export type Channel = PublisherChannel | SubscriberChannel | MemberChannel
 
 /** Openings of one connection that are under way at once; the others wait in line. */
 const mostOpenings = 16
@@ -60,7 +61,7 @@ export class ChannelTable {
     if (this.size >= this.#most) {
       throw new HermesError(
         'LIMIT',
-        `This connection has ${this.#most} publishers and subscribers, as many as it may have.`,
+        `This connection has ${this.#most} publishers, subscribers and members of groups, as many as it may have.`,
         { details: { limit: 'maxChannels', most: this.#most } },
       )
     }

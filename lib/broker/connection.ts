@@ -79,6 +79,12 @@ export class Connection implements SessionPort, SocketHandler, Worker {
     return this.#socket.certificateName
   }
 
+  get heardAt(): number {
+    const waits =
+      this.#chunk !== undefined || this.#backlog !== undefined || this.#rests || this.#session?.takes === false
+    return waits ? performance.now() : this.#received
+  }
+
   identified(rights: Rights): void {
     this.#host.admission.identify(this.#guest, rights, !this.#host.settings.access.isOpen)
   }

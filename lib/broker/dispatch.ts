@@ -12,6 +12,7 @@ export interface DispatchTarget {
   openPublisher(channel: number, fields: Fields): void
   openSubscriber(channel: number, fields: Fields): void
   request(channel: number, fields: Fields): void
+  member(channel: number, type: number, bytes: Buffer, start: number, end: number): void
 }
 
 /**
@@ -69,6 +70,14 @@ export function dispatch(
       return
     case packetType.request:
       target.request(channel, parseJson(bytes, start, end))
+      return
+    case packetType.join:
+    case packetType.demand:
+    case packetType.settle:
+    case packetType.ask:
+    case packetType.keys:
+    case packetType.commit:
+      target.member(channel, type, bytes, start, end)
       return
     default:
       throw protocolError(`A packet of type ${type} is out of place.`)

@@ -1,6 +1,7 @@
 import { HermesError } from '../base/errors.js'
 import { version } from '../base/version.js'
 import { compressionFeature } from '../wire/compression.js'
+import { groupsFeature } from '../wire/group-packets.js'
 import { parseHello } from '../wire/messages.js'
 import { packetType, preamble, protocolError, protocolVersion } from '../wire/packet.js'
 import { jsonPacket } from '../wire/packet-writer.js'
@@ -35,6 +36,8 @@ export interface Hello {
   readonly rights: Rights
   /** Whether frames may be compressed. */
   readonly compresses: boolean
+  /** Whether it may join groups. */
+  readonly groups: boolean
 }
 
 /** @throws HermesError `VERSION_MISMATCH`, `UNAUTHORIZED`, `PROTOCOL` */
@@ -47,15 +50,19 @@ export function checkHello(host: SessionHost, port: SessionPort, fields: Readonl
   }
   const { access, compression } = host.settings
   const rights = access.identify(hello.token, port.certificateName)
-  return { rights, compresses: compression === 'deflate' && hello.features.includes(compressionFeature) }
+  return {
+    rights,
+    compresses: compression === 'deflate' && hello.features.includes(compressionFeature),
+    groups: hello.features.includes(groupsFeature),
+  }
 }
 
 /** The answer to a client that was let in. */
-export function welcomePacket(host: SessionHost, { compresses }: Hello): Buffer {
+export function welcomePacket(host: SessionHost, { compresses, groups }: Hello): Buffer {
   const { maxBatchBytes, maxChannels, heartbeatMs } = host.settings.limits
   return jsonPacket(packetType.welcome, 0, {
     version: protocolVersion,
-    features: compresses ? [compressionFeature] : [],
+    features: [...(compresses ? [compressionFeature] : []), ...(groups ? [groupsFeature] : [])],
     server: `hermes-mq/${version}`,
     instance: host.instance,
     heartbeatMs,

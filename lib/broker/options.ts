@@ -22,6 +22,12 @@ export interface BrokerLimits {
   readonly maxChannels: number
   /** Subscribers of all clients; a quarter of it for one access entry. Fewer, if the system allows too few open files. */
   readonly maxSubscribers: number
+  /** Members of groups and holders of durable subscriptions of all clients; a quarter of it for one access entry. Fewer, if the system allows too few open files. */
+  readonly maxMembers: number
+  /** Groups and durable subscriptions of one topic that clients may make. */
+  readonly maxGroups: number
+  /** A member whose connection is lost keeps what it holds for so long, and for its lease at most. */
+  readonly memberGraceMs: number
   /** Topics that are open at the same time. Fewer, if the system allows too few open files. */
   readonly maxTopics: number
   /** A topic that nobody uses is closed after so long. */
@@ -53,6 +59,9 @@ export const defaultLimits: BrokerLimits = {
   maxHandshakesPerSecond: 200,
   maxChannels: 1024,
   maxSubscribers: 16_384,
+  maxMembers: 4096,
+  maxGroups: 1024,
+  memberGraceMs: 5000,
   maxTopics: 10_000,
   idleTopicMs: 30_000,
   producerMemoryMs: 86_400_000,

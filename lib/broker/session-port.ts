@@ -1,7 +1,9 @@
 import type { HermesError } from '../base/errors.js'
 import type { BrokerHealth, TopicInfo, TopicSettings } from '../model/topic.js'
 import type { AdminPort } from '../placement/admin-port.js'
+import type { LocalPlacement } from '../placement/local/placement.js'
 import type { Rights } from './access.js'
+import type { Memberships } from './memberships.js'
 import type { BrokerSettings } from './options.js'
 import type { Quota } from './quotas.js'
 import type { BrokerTopic } from './topic.js'
@@ -16,6 +18,11 @@ export interface SessionHost {
   topic(name: string, settings: TopicSettings): Promise<BrokerTopic>
   /** A publisher or subscriber was opened in the topic, or could not be. */
   opening(topic: string, error: HermesError | undefined): void
+  readonly memberships: Memberships
+  /** Where members join, in the broker's own directory. */
+  readonly groups: Pick<LocalPlacement, 'consumer' | 'position'>
+  /** @throws HermesError `LIMIT` if there is no such group, and the topic has as many as it may */
+  mayMakeGroup(topic: string, group: string): Promise<void>
   health(): Promise<BrokerHealth>
   topics(): Promise<readonly string[]>
   readonly administration: AdminPort
@@ -32,6 +39,8 @@ export interface SessionHost {
 /** What carries a session's packets. */
 export interface SessionPort {
   readonly address: string
+  /** When something was last heard of the client, of `performance.now()`: now, while what it has sent waits. */
+  readonly heardAt: number
   /** The common name in the client's certificate, if it was checked. */
   readonly certificateName: string | undefined
   /** False while enough is waiting to be written. */

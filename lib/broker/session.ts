@@ -5,7 +5,7 @@ import { maxJsonBytes, packetType, protocolError, publishHeadBytes } from '../wi
 import { PacketReader } from '../wire/packet-reader.js'
 import { emptyPacket, jsonPacket, u64Packet } from '../wire/packet-writer.js'
 import type { Rights } from './access.js'
-import { ChannelOpener, type OpeningSession } from './channel-opener.js'
+import { ChannelOpener } from './channel-opener.js'
 import { ChannelTable } from './channel-table.js'
 import { Deliveries, type Delivering } from './deliveries.js'
 import { type DispatchTarget, dispatch } from './dispatch.js'
@@ -14,6 +14,7 @@ import type { Holder } from './holder.js'
 import { Pace } from './pace.js'
 import type { PublisherChannel } from './publisher-channel.js'
 import { Requests } from './requests.js'
+import { type MembersSession, SessionMembers } from './session-members.js'
 import type { SessionHost, SessionPort } from './session-port.js'
 import { SessionReports } from './session-reports.js'
 import type { BrokerTopic } from './topic.js'
@@ -21,7 +22,7 @@ import { TurnJobs } from './turn-jobs.js'
 import { UnfinishedPacket } from './unfinished-packet.js'
 
 /** One client's conversation: bytes in, packets out, without a socket. Everything that comes in is taken for hostile until it's checked. */
-export class Session implements OpeningSession {
+export class Session implements MembersSession {
   deflater: Deflater | undefined
   readonly #host: SessionHost
   readonly #port: SessionPort
@@ -36,15 +37,17 @@ export class Session implements OpeningSession {
       this.#pong = u64Packet(packetType.pong, channel, value)
     },
     close: (channel) => this.#close(channel),
-    openPublisher: (channel, fields) => this.#open(channel, () => this.#opener.openPublisher(channel, fields)),
-    openSubscriber: (channel, fields) => this.#open(channel, () => this.#opener.openSubscriber(channel, fields)),
+    openPublisher: (channel, fields) => this.open(channel, () => this.#opener.openPublisher(channel, fields)),
+    openSubscriber: (channel, fields) => this.open(channel, () => this.#opener.openSubscriber(channel, fields)),
     request: (channel, fields) => this.#request(channel, fields),
+    member: (channel, type, bytes, start, end) => this.#members.packet(channel, type, bytes, start, end),
   }
   readonly #deliveries: Deliveries
   #state: 'preamble' | 'hello' | 'open' | 'closed' = 'preamble'
   readonly #preamble = new Preamble()
   #rights: Rights | undefined
-  readonly #touched = new Set<PublisherChannel>()
+  readonly #members: SessionMembers
+  readonly #touched = new Set<{ acknowledge(): void }>()
   readonly #news = new Set<BrokerTopic>()
   /** The answer to the PINGs that have come in this turn. */
   #pong: Buffer | undefined
@@ -59,18 +62,14 @@ export class Session implements OpeningSession {
   constructor(host: SessionHost, port: SessionPort) {
     this.#host = host
     this.#port = port
-    this.#channels = new ChannelTable(host.settings.limits.maxChannels, () => port.later())
-    this.#jobs = new TurnJobs(
-      () => this.#state === 'open',
-      () => port.later(),
-    )
+    const later = () => port.later()
+    this.#channels = new ChannelTable(host.settings.limits.maxChannels, later)
+    this.#jobs = new TurnJobs(() => this.isOpen, later)
     this.#requests = new Requests(host)
     this.#opener = new ChannelOpener(host, port, this.#channels, this)
+    this.#members = new SessionMembers(host, port, this.#channels, this.#opener, this, this.#touched)
     this.#reports = new SessionReports(host, port, () => this.identity)
-    this.#deliveries = new Deliveries(
-      () => this.hasRoom,
-      () => port.later(),
-    )
+    this.#deliveries = new Deliveries(() => this.hasRoom, later)
     this.#reader = new PacketReader(
       'client',
       maxJsonBytes,
@@ -238,6 +237,7 @@ export class Session implements OpeningSession {
     this.#reader.maxBody = this.#host.maxPacketBytes
     this.#reader.compression = hello.compresses
     this.deflater = hello.compresses ? new Deflater() : undefined
+    this.#members.areAgreed = hello.groups
     this.send(welcomePacket(this.#host, hello))
   }
 
@@ -263,7 +263,7 @@ export class Session implements OpeningSession {
     }
   }
 
-  #open(channel: number, work: () => Promise<void>): void {
+  open(channel: number, work: () => Promise<void>): void {
     try {
       if (this.#host.draining) {
         // The client could not know yet: it asks again on its next connection. An ERROR would be final for it.
@@ -390,7 +390,7 @@ export class Session implements OpeningSession {
     this.#reader.stop()
     this.#jobs.end()
     for (const channel of this.#channels.clear()) {
-      const ending = channel.kind === 'publisher' ? channel.end(false) : channel.end()
+      const ending = channel.kind === 'subscriber' ? channel.end() : channel.end(false)
       void ending.catch((error: unknown) => this.#reports.closeFailed(error))
     }
     this.#port.end()

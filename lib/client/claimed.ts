@@ -56,5 +56,6 @@ export class Claimed {
   release(): void {
     if (this.next < this.count) void this.#port.settleClaimed(this.next, this.count, 'released', 0)
     this.next = this.count
+    this.#port.releaseAhead?.()
   }
 }

@@ -133,6 +133,7 @@ export function checkGroupOptions<Out>(
       from,
       rules: { ...rulesOf(options), ...(keyed.field === undefined ? {} : { key: keyed.field }) },
       window,
+      maxInFlight,
       upToSynced: upTo === undefined ? undefined : upTo === 'synced',
       deadLetter: deadLetterOf(options.deadLetter),
       member,

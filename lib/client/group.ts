@@ -69,7 +69,7 @@ export class Group<Out, View> implements AsyncDisposable, AsyncIterable<Job<Out>
 
   /** How many messages this member holds that are not settled, those included that were claimed ahead. */
   get inFlight(): number {
-    return this.#inFlight.count + this.#claimed.left
+    return this.#inFlight.count + this.#claimed.left + (this.#port.ahead ?? 0)
   }
 
   /**

@@ -28,6 +28,8 @@ export interface ConsumerOptions {
   readonly window: number | undefined
   /** `undefined`: as the group was made, or false. */
   readonly upToSynced: boolean | undefined
+  /** Messages that this member may hold, not settled: those that travel ahead of it count. */
+  readonly maxInFlight: number
   /** The topic for messages that are given up; '' = none. `undefined`: that of the group, or `<topic>.dead`. */
   readonly deadLetter: string | undefined
   /** Of the member, for people. */
@@ -47,6 +49,11 @@ export interface ConsumerPort {
   readonly region: Region
   /** True where messages arrive only between turns of the event loop. */
   readonly arrivesByTurn?: boolean
+
+  /** Of messages that were claimed for this member and not handed out yet by `claim`. */
+  readonly ahead?: number
+  /** Gives those back: they do not count as delivered. */
+  releaseAhead?(): void
 
   /**
    * Claims up to `limit` messages: those to be delivered again first. What the methods below tell of them holds until the next claim.

@@ -178,6 +178,32 @@ export class GroupMember {
     return lost
   }
 
+  /**
+   * As `settle`, for consecutive sequences of one claim. Calls `late` with each that was this member's no more.
+   *
+   * @param count at least 1
+   */
+  settleRange(
+    first: number,
+    count: number,
+    deliveries: number,
+    number: number,
+    outcome: Outcome,
+    delayMs: number,
+    late: (sequence: number) => void,
+  ): void {
+    const scratch = this.#scratch
+    const { maxClaim } = native.constants
+    for (let begin = 0; begin < count; begin += maxClaim) {
+      const many = Math.min(maxClaim, count - begin)
+      for (let index = 0; index < many; index++) scratch.putSettling(index, first + begin + index, deliveries, number)
+      scratch.setSettling(many, this.#outcomes[outcome], delayMs)
+      this.#settle()
+      if (scratch.count === many) continue
+      for (let index = 0; index < many; index++) if (scratch.wasLost(index)) late(first + begin + index)
+    }
+  }
+
   /** Whether message `index` of the last settling was this member's no more. */
   wasLost(index: number): boolean {
     return this.#scratch.wasLost(index)

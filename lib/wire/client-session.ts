@@ -1,5 +1,6 @@
 import { HermesError } from '../base/errors.js'
 import { compressionFeature, Deflater } from './compression.js'
+import { groupsFeature } from './group-packets.js'
 import { integer, parseError, parseJson, parseWelcome, type Welcome } from './messages.js'
 import { maxJsonBytes, packetType, preamble, protocolVersion } from './packet.js'
 import { PacketReader } from './packet-reader.js'
@@ -46,7 +47,7 @@ export class ClientSession {
 
   constructor(events: SessionEvents, compression: boolean) {
     this.#events = events
-    this.#features = compression ? [compressionFeature] : []
+    this.#features = compression ? [compressionFeature, groupsFeature] : [groupsFeature]
     this.#reader = new PacketReader('server', maxJsonBytes, (type, channel, bytes, start, end) =>
       this.#packet(type, channel, bytes, start, end),
     )

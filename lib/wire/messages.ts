@@ -26,7 +26,7 @@ export function parseJson(bytes: Buffer, start: number, end: number): Fields {
 
 const utf8 = new TextDecoder('utf-8', { fatal: true })
 
-function own(fields: Fields, name: string): unknown {
+export function own(fields: Fields, name: string): unknown {
   return Object.hasOwn(fields, name) ? fields[name] : undefined
 }
 
@@ -46,7 +46,7 @@ export function integer(fields: Fields, name: string, least: number, most = Numb
   throw bad(name, `an integer from ${least} to ${most}`)
 }
 
-function optionalInteger(fields: Fields, name: string, least: number, most?: number): number | undefined {
+export function optionalInteger(fields: Fields, name: string, least: number, most?: number): number | undefined {
   const value = own(fields, name)
   return value === undefined || value === null ? undefined : integer(fields, name, least, most)
 }
@@ -57,7 +57,7 @@ export function flag(fields: Fields, name: string, otherwise: boolean): boolean 
   throw bad(name, 'true or false')
 }
 
-function object(fields: Fields, name: string): Fields {
+export function object(fields: Fields, name: string): Fields {
   const value = own(fields, name)
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Fields
   throw bad(name, 'an object')

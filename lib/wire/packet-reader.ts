@@ -1,16 +1,22 @@
 import { HermesError } from '../base/errors.js'
 import { inflatedLengthBytes, inflateInto, mostInflatedBytes } from './compression.js'
+import { mostSettleEntries, mostUnkeyed } from './group-packets.js'
 import {
   ackEntryBytes,
   checkedBytes,
   deliverHeadBytes,
+  demandBytes,
   maxJsonBytes,
+  messagesHeadBytes,
   packetCrc,
   packetFlag,
   packetHeaderBytes,
   packetType,
   protocolError,
   publishHeadBytes,
+  settledHeadBytes,
+  settleEntryBytes,
+  settleHeadBytes,
 } from './packet.js'
 
 /*
@@ -44,6 +50,20 @@ const fromClient = new Map<number, Shape>([
   [packetType.subscribe, json],
   [packetType.credit, fixed(4)],
   [packetType.seek, json],
+  [packetType.join, json],
+  [packetType.demand, fixed(demandBytes)],
+  [
+    packetType.settle,
+    {
+      least: settleHeadBytes + settleEntryBytes,
+      most: settleHeadBytes + mostSettleEntries * settleEntryBytes,
+      checked: anyLength,
+      multiple: 16,
+    },
+  ],
+  [packetType.ask, json],
+  [packetType.keys, { least: 4, most: 4 * mostUnkeyed, checked: anyLength, multiple: 4 }],
+  [packetType.commit, fixed(8)],
 ])
 
 const fromServer = new Map<number, Shape>([
@@ -60,6 +80,12 @@ const fromServer = new Map<number, Shape>([
   [packetType.subscribed, json],
   [packetType.deliver, framed(deliverHeadBytes)],
   [packetType.tail, fixed(8)],
+  [packetType.joined, bigJson],
+  [packetType.messages, framed(messagesHeadBytes)],
+  [packetType.settled, { least: settledHeadBytes, most: anyLength, checked: anyLength, multiple: 8 }],
+  [packetType.answer, bigJson],
+  [packetType.unkeyed, framed(messagesHeadBytes)],
+  [packetType.committed, fixed(8)],
 ])
 
 /**
@@ -215,7 +241,10 @@ export class PacketReader {
     const shape = this.#shapes.get(type)
     if (shape === undefined) throw protocolError(`A packet has the unknown type ${type}.`)
     const flags = bytes[at + 5] as number
-    const compressed = flags === packetFlag.compressed && this.#compression && shape.checked !== anyLength
+    const compressed =
+      flags === packetFlag.compressed &&
+      this.#compression &&
+      (type === packetType.publish || type === packetType.deliver)
     if (flags !== 0 && !compressed) throw protocolError(`A packet has the flags ${flags}, which were not agreed on.`)
     if (bytes.readUInt16LE(at + 6) !== 0)
       throw protocolError('A packet header has bytes that should be zero and are not.')

@@ -13,6 +13,12 @@ export const maxJsonBytes = 65_536
 export const publishHeadBytes = 16
 export const deliverHeadBytes = 32
 export const ackEntryBytes = 24
+export const messagesHeadBytes = 32
+export const demandBytes = 24
+export const settleHeadBytes = 16
+export const settleEntryBytes = 32
+export const settledHeadBytes = 8
+export const settledEntryBytes = 16
 
 export const packetType = {
   hello: 1,
@@ -37,6 +43,18 @@ export const packetType = {
   credit: 35,
   seek: 36,
   tail: 37,
+  join: 48,
+  joined: 49,
+  messages: 50,
+  demand: 51,
+  settle: 52,
+  settled: 53,
+  ask: 54,
+  answer: 55,
+  unkeyed: 56,
+  keys: 57,
+  commit: 58,
+  committed: 59,
 } as const
 
 /** Bits of a packet's flags. */
@@ -74,7 +92,8 @@ export interface DeliverHead {
 export function checkedBytes(type: number, flags: number, length: number): number {
   if (flags !== 0) return length
   if (type === packetType.publish) return publishHeadBytes
-  return type === packetType.deliver ? deliverHeadBytes : length
+  if (type === packetType.deliver) return deliverHeadBytes
+  return type === packetType.messages || type === packetType.unkeyed ? messagesHeadBytes : length
 }
 
 export function packetCrc(bytes: Buffer, at: number, checked: number): number {

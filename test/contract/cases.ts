@@ -1,6 +1,8 @@
 import { codecCase } from './codecs.case.js'
 import { definitionCase } from './definition.case.js'
+import { durableCase } from './durable.case.js'
 import { endingCase } from './ending.case.js'
+import { groupsCase } from './groups.case.js'
 import { limitsCase } from './limits.case.js'
 import type { Case } from './placement.js'
 import { positionCase } from './position.case.js'
@@ -26,4 +28,6 @@ export const cases: Readonly<Record<string, Case>> = {
   retention: retentionCase,
   refusals: refusalCase,
   views: viewCase,
+  groups: groupsCase,
+  'durable subscriptions': durableCase,
 }

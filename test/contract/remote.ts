@@ -1,5 +1,5 @@
 import { Hermes } from '../../lib/client/hermes.js'
-import type { Placement as PlacementPort } from '../../lib/placement/port.js'
+import type { GroupPlacement } from '../../lib/placement/port.js'
 import { remoteCapabilities } from '../../lib/placement/remote/capabilities.js'
 import { checkTcpOptions, type TcpOptions } from '../../lib/placement/remote/options.js'
 import { RemotePlacement } from '../../lib/placement/remote/placement.js'
@@ -12,7 +12,7 @@ import type { Placement } from './placement.js'
  * Most cases publish, subscribe and poll once: in a local placement everything is there at once. Over TCP it takes a moment, which this
  * transport waits for before it gives out a subscriber or information.
  */
-function awaitingArrival(transport: RemotePlacement): PlacementPort {
+function awaitingArrival(transport: RemotePlacement): GroupPlacement {
   const publishers = new Set<RemotePublisher>()
   const flush = async () => {
     for (const publisher of publishers) await publisher.reached(publisher.ticket, 'written', undefined).catch(() => {})
@@ -35,6 +35,14 @@ function awaitingArrival(transport: RemotePlacement): PlacementPort {
       const subscriber = await transport.subscriber(topic, settings, options)
       while (subscriber.arrived < subscriber.nextSequence()) await pause(1)
       return subscriber
+    },
+    consumer: async (topic, settings, group, options) => {
+      await flush()
+      return transport.consumer(topic, settings, group, options)
+    },
+    position: async (topic, settings, name, options) => {
+      await flush()
+      return transport.position(topic, settings, name, options)
     },
     close: () => transport.close(),
   }

@@ -63,7 +63,11 @@ describe('the client’s side of a connection, without one', () => {
       session.greet('a client', 'a token')
       const [hello] = packetsOf(sent[0]!)
       expect(sent[0]!.subarray(0, preamble.length)).toEqual(preamble)
-      expect(JSON.parse(hello!.body.toString())).toMatchObject({ client: 'a client', token: 'a token', features: [] })
+      expect(JSON.parse(hello!.body.toString())).toMatchObject({
+        client: 'a client',
+        token: 'a token',
+        features: ['groups'],
+      })
       for (let at = 0; at < bytes.length; at += cut) session.receive(bytes.subarray(at, at + cut), 0)
       expect(told).toEqual([
         'welcome from a broker',
@@ -111,7 +115,7 @@ describe('the client’s side of a connection, without one', () => {
   test('compresses only what was agreed on', async () => {
     const { session, sent } = begun(true)
     session.greet('a client', undefined)
-    expect(JSON.parse(packetsOf(sent[0]!)[0]!.body.toString()).features).toEqual(['deflate'])
+    expect(JSON.parse(packetsOf(sent[0]!)[0]!.body.toString()).features).toEqual(['deflate', 'groups'])
     session.receive(jsonPacket(packetType.welcome, 0, { ...welcome, features: ['deflate'] }), 0)
     expect(session.deflater).toBeDefined()
     const other = begun(true)

@@ -4,6 +4,20 @@ import { deflateRawSync, inflateRawSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
 import { HermesError } from '../../lib/index.js'
 import { Deflater, mostInflatedBytes } from '../../lib/wire/compression.js'
+import { parseAsk, parseJoin, parseJoined, parseRejection } from '../../lib/wire/group-messages.js'
+import {
+  demandPacket,
+  keysPacket,
+  type Late,
+  messagesPacket,
+  readDemand,
+  readMessagesHead,
+  readSettle,
+  readSettled,
+  settledPacket,
+  settlePacket,
+  type WireOutcome,
+} from '../../lib/wire/group-packets.js'
 import {
   parseError,
   parseHello,
@@ -44,6 +58,16 @@ interface Vector {
   readonly sequence?: number
   readonly endSequence?: number
   readonly nextSequence?: number
+  readonly deliveries?: number
+  readonly number?: number
+  readonly ordinal?: number
+  readonly taken?: number
+  readonly limit?: number
+  readonly settle?: number
+  readonly answered?: number
+  readonly entries?: [number, number, number, number, WireOutcome, number][]
+  readonly late?: Late[]
+  readonly keys?: number[]
 }
 
 const golden = JSON.parse(readFileSync(join(import.meta.dirname, '../vectors/wire.json'), 'utf8')) as {
@@ -64,6 +88,12 @@ const serverTypes = new Set([
   'SUBSCRIBED',
   'DELIVER',
   'TAIL',
+  'JOINED',
+  'MESSAGES',
+  'SETTLED',
+  'ANSWER',
+  'UNKEYED',
+  'COMMITTED',
 ])
 
 interface Packet {
@@ -145,6 +175,44 @@ describe('golden packets', () => {
     const head = readDeliverHead(deliver, packetHeaderBytes)
     expect(head).toEqual({ epoch, messages, sequence, endSequence, nextSequence })
     expect(hexOf(deliverPacketHead(2, head, deliver.length - 48))).toBe(named('DELIVER').hex.slice(0, 96))
+  })
+
+  it('of groups are what this side reads and writes', () => {
+    const hexOf = (bytes: Buffer) => bytes.toString('hex')
+    const head = packetHeaderBytes
+    for (const name of ['MESSAGES', 'UNKEYED']) {
+      const vector = named(name)
+      const bytes = bytesOf(vector)
+      const { epoch, messages: count, deliveries, number, ordinal } = vector
+      const read = readMessagesHead(bytes, head)
+      expect(read).toEqual({ epoch, count, deliveries, number, ordinal })
+      expect(hexOf(messagesPacket(vector.type, 3, read, bytes, head + 32, bytes.length))).toBe(vector.hex)
+    }
+    const { taken = 0, limit = 0, epoch = 0 } = named('DEMAND')
+    expect(readDemand(bytesOf(named('DEMAND')), head)).toEqual({ taken, limit, epoch })
+    expect(hexOf(demandPacket(3, { taken, limit, epoch }))).toBe(named('DEMAND').hex)
+    const { settle = 0, answered = 0, entries = [] } = named('SETTLE')
+    const written = entries.map(([first, count, deliveries, number, outcome, delayMs]) => ({
+      first,
+      count,
+      deliveries,
+      number,
+      outcome,
+      delayMs,
+    }))
+    const settling = bytesOf(named('SETTLE'))
+    expect(readSettle(settling, head, settling.length)).toEqual({ number: settle, answered, entries: written })
+    expect(hexOf(settlePacket(3, settle, answered, written))).toBe(named('SETTLE').hex)
+    const { late = [] } = named('SETTLED')
+    const settled = bytesOf(named('SETTLED'))
+    expect(readSettled(settled, head, settled.length)).toEqual({ number: named('SETTLED').settle, late })
+    expect(hexOf(settledPacket(3, named('SETTLED').settle as number, late))).toBe(named('SETTLED').hex)
+    expect(hexOf(keysPacket(3, named('KEYS').keys as number[]))).toBe(named('KEYS').hex)
+    const json = (name: string) => named(name).json as Record<string, unknown>
+    expect(parseJoin(json('JOIN'))).toMatchObject({ kind: 'keyed', rules: { key: { offset: 8, bytes: 4 } }, taken: 2 })
+    expect(parseJoined(json('JOINED'))).toMatchObject({ resumed: true, lost: [[2, 43]], committed: undefined })
+    expect(parseAsk(json('ASK'))).toMatchObject({ id: 1, done: 0, op: 'reject' })
+    expect(parseRejection(json('ASK')).claim).toEqual({ sequence: 47, deliveries: 2, number: 78 })
   })
 
   it('mean what the specification says', () => {
@@ -305,7 +373,8 @@ describe('a stream of packets', () => {
   it('ends at a flipped bit, wherever it is', () => {
     for (const vector of golden.packets) {
       const bytes = bytesOf(vector)
-      const checked = vector.name === 'PUBLISH' ? 32 : vector.name === 'DELIVER' ? 48 : bytes.length
+      const ofHead: Record<string, number> = { PUBLISH: 32, DELIVER: 48, MESSAGES: 48, UNKEYED: 48 }
+      const checked = ofHead[vector.name] ?? bytes.length
       for (let bit = 0; bit < checked * 8; bit += vector.hex.length > 200 ? 7 : 1) {
         const damaged = Buffer.from(bytes)
         damaged[bit >> 3] = (damaged[bit >> 3] as number) ^ (1 << (bit & 7))

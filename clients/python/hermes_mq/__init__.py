@@ -7,6 +7,7 @@ from . import aio
 from .client import Client, Topic, connect
 from .codecs import Codec, custom, json, raw, text
 from .errors import ERROR_CODES, HermesError
+from .group import Group, Job
 from .publisher import Publisher
 from .structs import StructCodec, struct
 from .subscriber import Subscriber
@@ -18,7 +19,9 @@ __all__ = [
     "Client",
     "Codec",
     "CodecInfo",
+    "Group",
     "HermesError",
+    "Job",
     "Message",
     "Publisher",
     "Receipt",

@@ -8,13 +8,16 @@
 import asyncio
 import ssl
 from types import TracebackType
-from typing import Any, AsyncIterator, Callable, Dict, Generic, List, Optional, Type, TypeVar, Union
+from typing import Any, AsyncIterator, Callable, Dict, Generic, List, Optional, Tuple, Type, TypeVar, Union
 
 from .aio_driver import Driver
+from .aio_group import Group
 from .aio_pending import Closable, Pending
 from .aio_publisher import Publisher
 from .aio_subscriber import Subscriber
 from .codecs import Codec, checked_codec
+from .jobs import Key, group_join, position_join
+from .member import MemberChannel, PositionChannel
 from .options import (
     PathOrPem,
     check_durability,
@@ -28,6 +31,7 @@ from .publishing import PublisherChannel
 from .subscribing import SubscriberChannel
 from .surface import (
     Bound,
+    check_commit,
     check_damage,
     codec_of,
     description,
@@ -171,20 +175,88 @@ class Topic(Generic[T]):
         return Pending(opening)
 
     def subscriber(
-        self, from_: From = "latest", *, on_damage: str = "stop", verify: bool = True, create: bool = False
+        self,
+        from_: From = "latest",
+        *,
+        on_damage: str = "stop",
+        verify: bool = True,
+        create: bool = False,
+        name: Optional[str] = None,
+        commit: str = "manual",
+        lease: Optional[float] = None,
     ) -> "Pending[Subscriber[T]]":
         """Opens a subscriber, as ``hermes_mq.Topic.subscriber``."""
         check_damage(on_damage)
         check_flag("verify", verify)
         check_flag("create", create)
+        check_commit(name, commit, lease)
         wire = from_to_wire("'from_'", from_)
 
         async def opening() -> Subscriber[T]:
             codec, settings = await self._prepared()
             driver = self._driver
-            channel = SubscriberChannel(driver.link, self.name, settings, wire, create)
+            begin = wire
+            position: Optional[PositionChannel] = None
+            if name is not None:
+                join = position_join(self.name, name, settings, from_, lease, create)
+                position = PositionChannel(driver.link, self.name, name, join)
+                await driver.open(position)
+                begin = position.committed
+            try:
+                channel = SubscriberChannel(driver.link, self.name, settings, begin, create)
+                await driver.open(channel)
+            except BaseException:
+                if position is not None:
+                    position.leave()
+                    position.dismiss()
+                raise
+            return Subscriber(driver, channel, codec, on_damage == "skip", verify, position, commit == "auto")
+
+        return Pending(opening)
+
+    def group(
+        self,
+        name: str,
+        *,
+        kind: Optional[str] = None,
+        key: Optional[Key] = None,
+        from_: From = "earliest",
+        max_in_flight: int = 1000,
+        lease: Optional[float] = None,
+        max_deliveries: Optional[int] = None,
+        backoff: Union[None, float, Tuple[float, float]] = None,
+        dead_letter: Union[None, str, bool] = None,
+        window: Optional[int] = None,
+        up_to: Optional[str] = None,
+        member: Optional[str] = None,
+        create: bool = False,
+    ) -> "Pending[Group[T]]":
+        """Joins a group, as ``hermes_mq.Topic.group``."""
+
+        async def opening() -> Group[T]:
+            codec, settings = await self._prepared()
+            driver = self._driver
+            join, find = group_join(
+                self.name,
+                name,
+                settings,
+                codec,
+                kind=kind,
+                key=key,
+                from_=from_,
+                max_in_flight=max_in_flight,
+                lease=lease,
+                max_deliveries=max_deliveries,
+                backoff=backoff,
+                dead_letter=dead_letter,
+                window=window,
+                up_to=up_to,
+                member=member,
+                create=create,
+            )
+            channel = MemberChannel(driver.link, self.name, name, join, max_in_flight, find and find.hash_of)
             await driver.open(channel)
-            return Subscriber(driver, channel, codec, on_damage == "skip", verify)
+            return Group(driver, channel, codec, join["kind"] != "shared", find and find.check)
 
         return Pending(opening)
 

@@ -8,7 +8,8 @@ from .aio_driver import Driver
 from .aio_pending import Closable
 from .codecs import Codec
 from .errors import HermesError
-from .options import check_integer, check_timeout
+from .member import PositionChannel
+from .options import check_durability, check_integer, check_timeout
 from .subscribing import Consumer, SubscriberChannel
 from .surface import SubscriberSurface
 from .types import From, Message, from_to_wire
@@ -19,17 +20,52 @@ T = TypeVar("T")
 class Subscriber(Closable, SubscriberSurface[T]):
     """Reads one topic from a position on: ``async for message in subscriber``. See ``hermes_mq.Subscriber``."""
 
-    def __init__(self, driver: Driver, channel: SubscriberChannel, codec: Codec[T], skip: bool, verify: bool) -> None:
+    def __init__(
+        self,
+        driver: Driver,
+        channel: SubscriberChannel,
+        codec: Codec[T],
+        skip: bool,
+        verify: bool,
+        position: Optional[PositionChannel] = None,
+        auto: bool = False,
+    ) -> None:
         self._driver = driver
         self._channel = channel
         self._signal = driver.signal_of(channel)
+        if position is not None:
+            position.changed = self._signal.notify
+        self._progress = position
+        self._auto = auto
         self._consumer = Consumer(channel, codec, skip, verify, contextlib.nullcontext())
         self._is_used = False
 
     def __aiter__(self) -> AsyncIterator[Message[T]]:
         return self
 
+    async def commit(self, sequence: Optional[int] = None, *, durability: str = "written") -> None:
+        """Of a durable subscription: everything up to ``sequence`` is done, as ``hermes_mq.Subscriber.commit``."""
+        position = self._named()
+        check_durability(durability)
+        upto = self._commit_to(sequence)
+        position.commit(upto)
+        while not position.reached(upto):
+            await self._signal.wait(self._driver.loop.time() + 1.0)
+        if durability == "synced":
+            question = position.ask("sync", {})
+            while not question.done:
+                await self._signal.wait(self._driver.loop.time() + 1.0)
+            if question.error is not None:
+                raise question.error.again()
+
+    def _commit_handed_out(self) -> None:
+        position = self._progress
+        if position is not None and self._auto and self._consumer.position > position.committed:
+            position.commit(self._consumer.position)
+
     async def __anext__(self) -> Message[T]:
+        if self._auto:
+            self._commit_handed_out()
         message = None if self._is_used else self._consumer.next()
         if message is not None:
             return message
@@ -44,6 +80,7 @@ class Subscriber(Closable, SubscriberSurface[T]):
     async def receive(self, timeout: Optional[float] = None) -> Optional[Message[T]]:
         """The next message; None if none has come within ``timeout`` seconds."""
         with self._in_use():
+            self._commit_handed_out()
             deadline = self._deadline(timeout)
             while True:
                 self._check_open()
@@ -56,6 +93,7 @@ class Subscriber(Closable, SubscriberSurface[T]):
         """What is there, up to ``most`` messages; waits while there is nothing, ``timeout`` seconds at most. Empty if none has come."""
         check_integer("most", most, 1, 10_000_000)
         with self._in_use():
+            self._commit_handed_out()
             deadline = self._deadline(timeout)
             while True:
                 self._check_open()
@@ -95,6 +133,13 @@ class Subscriber(Closable, SubscriberSurface[T]):
     async def close(self) -> None:
         """Ends iterations and waits, also those of other tasks. Idempotent."""
         self._channel.close()
+        position = self._progress
+        if position is not None and not position.left:
+            position.leave()
+            deadline = self._driver.loop.time() + 5.0
+            while not position.left and await self._signal.wait(deadline):
+                pass
+            position.dismiss()
 
     async def _step(self, most: int, end: int) -> Optional[List[Message[T]]]:
         with self._in_use():

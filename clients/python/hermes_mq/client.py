@@ -5,10 +5,13 @@ Thread safety: a client, its topics and publishers may be used by several thread
 
 import ssl
 from types import TracebackType
-from typing import Any, Callable, Dict, Generic, Iterator, List, Optional, Type, TypeVar, Union
+from typing import Any, Callable, Dict, Generic, Iterator, List, Optional, Tuple, Type, TypeVar, Union
 
 from .codecs import Codec, checked_codec
 from .driver import Driver
+from .group import Group
+from .jobs import Key, group_join, position_join
+from .member import MemberChannel, PositionChannel
 from .options import (
     PathOrPem,
     Settings,
@@ -25,6 +28,7 @@ from .subscriber import Subscriber
 from .subscribing import SubscriberChannel
 from .surface import (
     Bound,
+    check_commit,
     check_damage,
     codec_of,
     description,
@@ -172,12 +176,23 @@ class Topic(Generic[T]):
         return Publisher(driver, channel, self.codec)
 
     def subscriber(
-        self, from_: From = "latest", *, on_damage: str = "stop", verify: bool = True, create: bool = False
+        self,
+        from_: From = "latest",
+        *,
+        on_damage: str = "stop",
+        verify: bool = True,
+        create: bool = False,
+        name: Optional[str] = None,
+        commit: str = "manual",
+        lease: Optional[float] = None,
     ) -> "Subscriber[T]":
         """Opens a subscriber, which begins at ``'earliest'``, ``'latest'``, a sequence, or a datetime (the first message stamped then or later).
 
         A topic that does not exist is waited for: its first publisher says what it is. With ``create=True`` the subscriber makes it, with the topic's settings;
         where the topic was given ``create=False``, it raises NOT_FOUND.
+
+        ``name`` makes it a durable subscription: it goes on where it has committed, and ``from_`` only says where a new name begins. One subscriber at a time holds a name
+        (EXCLUSIVE_HELD); one that isn't heard of for ``lease`` seconds (30) loses it. ``commit='auto'`` commits what was handed out when more is asked for.
 
         ``on_damage='skip'`` passes over damaged messages in place of CORRUPT. Without ``verify``, checksums are not looked at.
         Raises HermesError BEHIND_RETENTION, OUT_OF_RANGE, CODEC_MISMATCH, NOT_FOUND, UNAUTHORIZED, CONNECTION_FAILED, …
@@ -185,10 +200,75 @@ class Topic(Generic[T]):
         check_damage(on_damage)
         check_flag("verify", verify)
         check_flag("create", create)
+        check_commit(name, commit, lease)
         driver = self._driver
-        channel = SubscriberChannel(driver.link, self.name, self._settings, from_to_wire("'from_'", from_), create)
+        begin = from_to_wire("'from_'", from_)
+        position: Optional[PositionChannel] = None
+        if name is not None:
+            join = position_join(self.name, name, self._settings, from_, lease, create)
+            position = PositionChannel(driver.link, self.name, name, join)
+            driver.open(position)
+            begin = position.committed
+        try:
+            channel = SubscriberChannel(driver.link, self.name, self._settings, begin, create)
+            driver.open(channel)
+        except BaseException:
+            if position is not None:
+                with driver.lock:
+                    position.leave()
+                    position.dismiss()
+                    driver.rouse()
+            raise
+        return Subscriber(driver, channel, self.codec, on_damage == "skip", verify, position, commit == "auto")
+
+    def group(
+        self,
+        name: str,
+        *,
+        kind: Optional[str] = None,
+        key: Optional[Key] = None,
+        from_: From = "earliest",
+        max_in_flight: int = 1000,
+        lease: Optional[float] = None,
+        max_deliveries: Optional[int] = None,
+        backoff: Union[None, float, Tuple[float, float]] = None,
+        dead_letter: Union[None, str, bool] = None,
+        window: Optional[int] = None,
+        up_to: Optional[str] = None,
+        member: Optional[str] = None,
+        create: bool = False,
+    ) -> "Group[T]":
+        """Joins a group of the topic, and makes the group if there is none: its members share the topic's messages. Each is handled by one of them at least once.
+
+        ``kind``: ``'shared'`` (any member any message), ``'exclusive'`` (one member has all, another one takes over) or ``'keyed'`` (needs ``key``, the name of a field or a function: the
+        messages of one key are with one member at a time, in order). ``from_``: where a new group begins. ``max_in_flight``: what this member may hold, not settled. ``lease`` (30 s): a
+        member that isn't heard of for so long loses what it holds. ``max_deliveries`` (5; 0: without limit), then a message goes into ``dead_letter`` (``<topic>.dead``; False: nowhere).
+        ``backoff`` ((1.0, 60.0)): before a message comes again, at first and at most. ``window``, ``up_to``: as of the TypeScript package.
+
+        Raises HermesError NOT_FOUND, CONFIG_MISMATCH (the group was made with other options), UNAUTHORIZED, UNSUPPORTED (an older broker), LIMIT, …
+        """
+        join, find = group_join(
+            self.name,
+            name,
+            self._settings,
+            self.codec,
+            kind=kind,
+            key=key,
+            from_=from_,
+            max_in_flight=max_in_flight,
+            lease=lease,
+            max_deliveries=max_deliveries,
+            backoff=backoff,
+            dead_letter=dead_letter,
+            window=window,
+            up_to=up_to,
+            member=member,
+            create=create,
+        )
+        driver = self._driver
+        channel = MemberChannel(driver.link, self.name, name, join, max_in_flight, find and find.hash_of)
         driver.open(channel)
-        return Subscriber(driver, channel, self.codec, on_damage == "skip", verify)
+        return Group(driver, channel, self.codec, join["kind"] != "shared", find and find.check)
 
     def replay(
         self, from_: From = "earliest", until: Optional[From] = None, *, on_damage: str = "stop", batch: int = 256

@@ -34,6 +34,7 @@ _MOST_FAULTS = 3
 _MOST_PONGS = 1000
 #: A connection that has lasted so long, in seconds, was a good one.
 _STABLE = 1.0
+_NEVER = float("inf")
 #: How long the broker is given for what it owes when it's going away, in seconds.
 _MOST_GRACE = 2.0
 
@@ -45,6 +46,8 @@ class User:
     channel = 0
     #: Why there is no channel, and won't be by itself.
     failure: Optional[HermesError] = None
+    #: When ``tick`` wants to be called, in the driver's time.
+    due = _NEVER
 
     def __init__(self) -> None:
         #: Told of every change that somebody may wait for.
@@ -82,6 +85,9 @@ class User:
     def flush(self) -> None:
         """The link asks for what is ready to be sent."""
 
+    def tick(self, now: float) -> None:
+        """It's ``due``."""
+
     def topic_made(self, topic: str) -> None:
         """There is a topic of this name from now on."""
 
@@ -117,6 +123,9 @@ class Link:
         #: The largest body of a packet on this connection, in bytes.
         self.max_packet = 0
         self._deflater: Optional[packets.Deflater] = None
+        #: Whether the broker has groups for its clients.
+        self.has_groups = False
+        self._server = ""
         self._next_channel = 1
         self._attempt = 0
         self._faults = 0
@@ -243,7 +252,19 @@ class Link:
 
     @property
     def _offered(self) -> List[str]:
-        return [packets.DEFLATE] if self.settings.compression == "deflate" else []
+        return [packets.DEFLATE, packets.GROUPS] if self.settings.compression == "deflate" else [packets.GROUPS]
+
+    def no_groups(self) -> HermesError:
+        return HermesError(
+            "UNSUPPORTED",
+            f"The broker at {self.settings.url} is {self._server}, which has no groups and durable subscriptions for its clients. Have it upgraded.",
+            {"url": self.settings.url, "server": self._server},
+        )
+
+    @property
+    def now(self) -> float:
+        """The time of the last call of the driver's."""
+        return self._now
 
     def deflate(self, frames: bytes) -> Optional[bytes]:
         """The frames compressed, where that was agreed on and is worth it."""
@@ -332,10 +353,13 @@ class Link:
         if self._drain_until is not None:
             times.append(self._drain_until)
         times.extend(at for at, _ in self._again)
+        times.extend(user.due for user in self._users if user.due != _NEVER)
         return min(times)
 
     def tick(self, now: float) -> None:
         self._now = now
+        for user in [user for user in self._users if user.due <= now]:
+            user.tick(now)
         if self.phase != UP or self.hang_up:
             return
         if not self._welcomed:
@@ -375,7 +399,7 @@ class Link:
                 raise HermesError("LIMIT", "The broker asks for more signs of life than it takes.")
             self.send(packets.packet(packets.PONG, 0, body))
         elif kind == packets.ERROR:
-            error = _parse_error(packets.parse_json(body))
+            error = parse_error(packets.parse_json(body))
             if error.code == "PROTOCOL":
                 self._faults += 1
             self._break_off(error)
@@ -391,7 +415,7 @@ class Link:
         if kind == packets.ERROR:
             self._channels.pop(channel, None)
             fields = packets.parse_json(body)
-            error = _parse_error(fields)
+            error = parse_error(fields)
             if user is not None:
                 self._refused(user, error, fields.get("retry") is True)
         else:
@@ -429,6 +453,8 @@ class Link:
         packets.integer_field(limits, "maxBatchBytes", 64, 2**30)
         packets.integer_field(limits, "maxChannels", 1)
         compresses = packets.DEFLATE in features
+        self.has_groups = packets.GROUPS in features
+        self._server = server
         self._deflater = packets.Deflater() if compresses else None
         if self._reader is not None:
             self._reader.max_body = max_packet
@@ -544,7 +570,7 @@ class Opening:
         raise HermesError("CONNECTION_FAILED", f"There was no connection to {url} for {settings.connect_timeout} s.", {"url": url})
 
 
-def _parse_error(fields: Fields) -> HermesError:
+def parse_error(fields: Fields) -> HermesError:
     """Makes the broker's error one of this process."""
     code = packets.text_field(fields, "code", 100)
     message = packets.text_field(fields, "message", 4000)

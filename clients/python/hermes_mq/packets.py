@@ -41,11 +41,25 @@ DELIVER = 34
 CREDIT = 35
 SEEK = 36
 TAIL = 37
+JOIN = 48
+JOINED = 49
+MESSAGES = 50
+DEMAND = 51
+SETTLE = 52
+SETTLED = 53
+ASK = 54
+ANSWER = 55
+UNKEYED = 56
+KEYS = 57
+COMMIT = 58
+COMMITTED = 59
 
 #: A flag of PUBLISH and DELIVER, where both sides have agreed on the feature: the frames are compressed.
 COMPRESSED = 1
 #: The feature's name in HELLO and WELCOME.
 DEFLATE = "deflate"
+#: That of groups and durable subscriptions.
+GROUPS = "groups"
 #: Frames of one compressed packet, in bytes: what its receiver has to make room for, whatever the few bytes that have arrived say.
 MOST_INFLATED_BYTES = 1024 * 1024
 #: Below this many bytes compressing costs more than it saves.
@@ -91,6 +105,12 @@ _FROM_SERVER: Dict[int, _Shape] = {
     SUBSCRIBED: _JSON,
     DELIVER: _Shape(DELIVER_HEAD_BYTES, _ANY, DELIVER_HEAD_BYTES, 8),
     TAIL: _Shape(8, 8),
+    JOINED: _BIG_JSON,
+    MESSAGES: _Shape(DELIVER_HEAD_BYTES, _ANY, DELIVER_HEAD_BYTES, 8),
+    SETTLED: _Shape(8, _ANY, _ANY, 8),
+    ANSWER: _BIG_JSON,
+    UNKEYED: _Shape(DELIVER_HEAD_BYTES, _ANY, DELIVER_HEAD_BYTES, 8),
+    COMMITTED: _Shape(8, 8),
 }
 
 _FROM_CLIENT: Dict[int, _Shape] = {
@@ -105,6 +125,12 @@ _FROM_CLIENT: Dict[int, _Shape] = {
     SUBSCRIBE: _JSON,
     CREDIT: _Shape(4, 4),
     SEEK: _JSON,
+    JOIN: _JSON,
+    DEMAND: _Shape(24, 24),
+    SETTLE: _Shape(48, 16 + 2048 * 32, _ANY, 16),
+    ASK: _JSON,
+    KEYS: _Shape(4, 4 * 256, _ANY, 4),
+    COMMIT: _Shape(8, 8),
 }
 
 PacketHandler = Callable[[int, int, bytes], None]

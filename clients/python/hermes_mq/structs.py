@@ -64,6 +64,16 @@ class StructCodec(Codec[Value]):
         """The size of the fixed part in bytes. A payload has exactly this size, or more if the struct has a trailing part."""
         return self._layout.size
 
+    def place_of(self, field: str) -> "Optional[Tuple[int, int]]":
+        """Where a field is in every payload: offset and bytes. None if it's in the trailing part, or was added later. Raises HermesError INVALID_ARGUMENT."""
+        layout = self._layout
+        for name, offset, kind in layout.placed:
+            if name == field:
+                return None if name in layout.fallbacks else (offset, kind.size)
+        if layout.trailing is not None and layout.trailing[0] == field:
+            return None
+        raise invalid(f"The struct has no field {field!r} to be the key.")
+
     def encode(self, value: Mapping[str, Any]) -> bytes:
         layout = self._layout
         flat: List[Any] = []

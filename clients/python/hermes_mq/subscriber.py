@@ -9,7 +9,8 @@ from typing import Iterator, List, Optional, Type, TypeVar
 from .codecs import Codec
 from .driver import Driver
 from .errors import HermesError
-from .options import check_integer, check_timeout
+from .member import PositionChannel
+from .options import check_durability, check_integer, check_timeout
 from .subscribing import Consumer, SubscriberChannel
 from .surface import SubscriberSurface
 from .types import From, Message, from_to_wire
@@ -24,12 +25,59 @@ class Subscriber(SubscriberSurface[T]):
     ``break``, the next loop goes on behind. After a lost connection it goes on where it was.
     """
 
-    def __init__(self, driver: Driver, channel: SubscriberChannel, codec: Codec[T], skip: bool, verify: bool) -> None:
+    def __init__(
+        self,
+        driver: Driver,
+        channel: SubscriberChannel,
+        codec: Codec[T],
+        skip: bool,
+        verify: bool,
+        position: Optional[PositionChannel] = None,
+        auto: bool = False,
+    ) -> None:
         self._driver = driver
         self._channel = channel
         self._condition = driver.condition_of(channel)
+        if position is not None:
+            position.changed = self._condition.notify_all
+        self._progress = position
+        self._auto = auto
         self._use = threading.Lock()
         self._consumer = Consumer(channel, codec, skip, verify, driver.lock)
+
+    def commit(self, sequence: Optional[int] = None, *, durability: str = "written") -> None:
+        """Of a durable subscription: everything up to ``sequence`` (what was handed out, unless given) is done, and the next subscriber of this name goes on behind it.
+
+        Waits for the broker's answer; with ``durability='synced'`` until the position survives a loss of power, too. Raises HermesError LEASE_LOST if another subscriber has taken the name
+        over, OUT_OF_RANGE for what was not received yet, UNSUPPORTED without a name.
+        """
+        position = self._named()
+        check_durability(durability)
+        upto = self._commit_to(sequence)
+        with self._driver.lock:
+            self._driver.check_process()
+            position.commit(upto)
+            self._driver.rouse()
+            while not position.reached(upto):
+                self._driver.wait(self._condition, 1.0)
+            if durability == "synced":
+                question = position.ask("sync", {})
+                self._driver.rouse()
+                while not question.done:
+                    self._driver.wait(self._condition, 1.0)
+                if question.error is not None:
+                    raise question.error.again()
+
+    def _commit_handed_out(self) -> None:
+        position = self._progress
+        if position is None or not self._auto:
+            return
+        upto = self._consumer.position
+        if upto <= position.committed:
+            return
+        with self._driver.lock:
+            position.commit(upto)
+            self._driver.rouse()
 
     def __iter__(self) -> Iterator[Message[T]]:
         return self
@@ -40,6 +88,7 @@ class Subscriber(SubscriberSurface[T]):
         if self._driver.is_forked or not self._use.acquire(blocking=False):
             raise self._in_use_error()
         try:
+            self._commit_handed_out()
             message = self._consumer.next()
             while message is None:
                 if not self._wait(None):
@@ -54,6 +103,7 @@ class Subscriber(SubscriberSurface[T]):
         check_timeout(timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._in_use():
+            self._commit_handed_out()
             while True:
                 self._check_open()
                 message = self._consumer.next()
@@ -70,6 +120,7 @@ class Subscriber(SubscriberSurface[T]):
         check_timeout(timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._in_use():
+            self._commit_handed_out()
             while True:
                 self._check_open()
                 batch = self._consumer.batch(most)
@@ -144,6 +195,14 @@ class Subscriber(SubscriberSurface[T]):
             return
         with self._driver.lock:
             self._channel.close()
+            position = self._progress
+            if position is not None and not position.left:
+                position.leave()
+                self._driver.rouse()
+                deadline = time.monotonic() + 5.0
+                while not position.left and time.monotonic() < deadline:
+                    self._driver.wait(self._condition, 1.0)
+                position.dismiss()
 
     def __enter__(self) -> "Subscriber[T]":
         return self

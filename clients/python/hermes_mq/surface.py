@@ -7,6 +7,7 @@ from .codecs import Codec, described, no_msgpack
 from .codecs import codec_named as _codec_named
 from .errors import HermesError, invalid, protocol_error
 from .link import Request
+from .member import PositionChannel
 from .options import check_batch
 from .publishing import PublisherChannel, Sync
 from .structs import struct as _struct
@@ -50,6 +51,13 @@ def codec_of(info: TopicInfo) -> Codec[Any]:
 def with_codec(codec: Codec[Any], settings: Dict[str, Any]) -> Dict[str, Any]:
     """The settings of a topic, as the broker is told them."""
     return {"codec": {"name": codec.name, "fingerprint": codec.fingerprint, "schema": codec.schema}, **settings}
+
+
+def check_commit(name: Optional[str], commit: str, lease: Optional[float]) -> None:
+    if commit not in ("manual", "auto"):
+        raise invalid(f"'commit' must be 'manual' or 'auto', not {commit!r}.")
+    if name is None and (commit != "manual" or lease is not None):
+        raise invalid("'commit' and 'lease' are for a durable subscription: give it a 'name', too.")
 
 
 def check_damage(on_damage: str) -> None:
@@ -156,6 +164,38 @@ class SubscriberSurface(Generic[T]):
 
     _channel: SubscriberChannel
     _consumer: Consumer[T]
+    #: Of a durable subscription.
+    _progress: Optional[PositionChannel]
+
+    @property
+    def committed(self) -> int:
+        """Of a durable subscription: the sequence that the next subscriber of this name begins with. Raises HermesError UNSUPPORTED."""
+        return self._named().committed
+
+    def _named(self) -> PositionChannel:
+        if self._progress is None:
+            raise HermesError(
+                "UNSUPPORTED",
+                f"This subscriber of '{self.topic}' has no name to remember its position by: open it with topic.subscriber(name=…).",
+                {"topic": self.topic},
+            )
+        return self._progress
+
+    def _commit_to(self, sequence: Optional[int]) -> int:
+        """The sequence behind what is done. Raises INVALID_ARGUMENT, OUT_OF_RANGE."""
+        if sequence is not None and (type(sequence) is not int or sequence < 1):
+            raise invalid("commit() takes the sequence of the last message that is done.")
+        position = self._consumer.position
+        if sequence is None:
+            return position
+        if sequence >= position:
+            raise HermesError(
+                "OUT_OF_RANGE",
+                f"Message {sequence} of topic '{self.topic}' was not received yet: the subscriber is at {position}.",
+                {"topic": self.topic, "sequence": sequence, "position": position},
+            )
+        return sequence + 1
+
 
     @property
     def topic(self) -> str:

@@ -115,7 +115,7 @@ class Connections(unittest.TestCase):
         link.transport_up(0)
         out = b"".join(link.take_output(0))
         hello = json.loads(out[8 + 16 :])
-        self.assertEqual((hello["versions"], hello["features"], hello["token"]), ([1, 1], [], "secret"))
+        self.assertEqual((hello["versions"], hello["features"], hello["token"]), ([1, 1], ["groups"], "secret"))
 
     def test_pings_when_it_has_said_nothing_and_ends_when_nothing_was_heard(self):
         talk = Conversation().connect()

@@ -3,9 +3,10 @@
 import json
 import random
 import unittest
+from zlib import crc32
 
 from .support import refused, vectors
-from hermes_mq import HermesError, frames, packets
+from hermes_mq import HermesError, frames, member, packets
 from hermes_mq.packets import DeliverHead, PacketReader, Run
 
 #: Types whose packets a client sends.
@@ -19,6 +20,12 @@ FROM_CLIENT = {
     packets.SUBSCRIBE,
     packets.CREDIT,
     packets.SEEK,
+    packets.JOIN,
+    packets.DEMAND,
+    packets.SETTLE,
+    packets.ASK,
+    packets.KEYS,
+    packets.COMMIT,
 }
 
 
@@ -79,6 +86,10 @@ class GoldenPackets(unittest.TestCase):
             self.assertEqual(texts, vector["payloads"])
             self.assertEqual([sequence for _, sequence, _, _ in found], [43, 44, 45])
             self.assertEqual(frames.void_count(body, 32 + 88, 8), 3)
+        elif kind in (packets.MESSAGES, packets.UNKEYED):
+            found = member._messages(body)
+            self.assertEqual([payload.decode() for _, _, payload in found], vector["payloads"])
+            self.assertEqual(list(member._HEAD.unpack_from(body))[:5], [vector[key] for key in ("epoch", "messages", "deliveries", "number", "ordinal")])
         elif kind == packets.CREDIT:
             self.assertEqual(int.from_bytes(body, "little"), int(vector["value"]))
         elif "value" in vector:
@@ -108,6 +119,26 @@ class GoldenPackets(unittest.TestCase):
             # (frames of the log are made by brokers alone)
             body = bytes.fromhex(vector["hex"])[16:]
             return packets.deliver_packet(channel, packets.read_deliver_head(body), body[32:])
+        if kind in (packets.MESSAGES, packets.UNKEYED):
+            # (brokers alone make them)
+            body = bytes.fromhex(vector["hex"])[16:]
+            head = packets.DeliverHead(*packets._DELIVER_HEAD.unpack_from(body))
+            packed = packets._HEAD.pack(len(body), kind, 0, 0, channel)
+            return packed + packets._CRC.pack(crc32(packets._DELIVER_HEAD.pack(*head), crc32(packed))) + body
+        if kind == packets.DEMAND:
+            return packets.packet(kind, channel, member._DEMAND.pack(vector["taken"], vector["limit"], vector["epoch"], 0))
+        if kind == packets.SETTLE:
+            entries = [
+                (first, count, deliveries, number, ("done", "returned", "released").index(outcome), delay % 2**32, 0)
+                for first, count, deliveries, number, outcome, delay in vector["entries"]
+            ]
+            body = member._SETTLE_HEAD.pack(vector["settle"], vector["answered"])
+            return packets.packet(kind, channel, body + b"".join(member._SETTLE_ENTRY.pack(*entry) for entry in entries))
+        if kind == packets.SETTLED:
+            body = packets._U64.pack(vector["settle"]) + b"".join(member._PAIR.pack(*pair) for pair in vector["late"])
+            return packets.packet(kind, channel, body)
+        if kind == packets.KEYS:
+            return packets.packet(kind, channel, b"".join(packets._U32.pack(key) for key in vector["keys"]))
         return packets.packet(kind, channel)
 
     def test_packets_are_cut_out_of_a_stream_at_any_place(self):
@@ -186,7 +217,7 @@ class BytesThatAreNoPackets(unittest.TestCase):
     def test_a_flipped_bit_anywhere_in_what_is_checked_is_refused(self):
         for vector in vectors()["packets"]:
             data = bytes.fromhex(vector["hex"])
-            checked = {packets.PUBLISH: 32, packets.DELIVER: 48}.get(vector["type"], len(data))
+            checked = {packets.PUBLISH: 32, packets.DELIVER: 48, packets.MESSAGES: 48, packets.UNKEYED: 48}.get(vector["type"], len(data))
             from_server = vector["type"] not in FROM_CLIENT
             for at in range(checked):
                 for bit in range(8):

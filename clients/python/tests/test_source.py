@@ -83,7 +83,7 @@ class Source(unittest.TestCase):
             self.assertIn(f'version = "{version}"', file.read())
 
     def test_both_clients_have_the_same_surface(self):
-        for name in ("Client", "Topic", "Publisher", "Subscriber"):
+        for name in ("Client", "Topic", "Publisher", "Subscriber", "Group"):
             public = [
                 {member for member in dir(getattr(module, name)) if not member.startswith("_")} for module in (hermes_mq, hermes_mq.aio)
             ]

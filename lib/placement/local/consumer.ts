@@ -127,6 +127,37 @@ export class LocalConsumer implements ConsumerPort {
     return this.#member.stop
   }
 
+  /** Where the last claim's frames lie in `region`, back to back: 32 bytes of header, then the payload. */
+  frameAt(index: number): number {
+    return this.#member.frameAt(index)
+  }
+
+  /** Of messages whose keys the caller finds and enters later: how many there are, to be read like claimed ones. */
+  nextUnkeyed(limit: number): number {
+    return this.#member.nextUnkeyed(limit)
+  }
+
+  /** The hashes of the keys of the first of them. Nothing may have been claimed in between. */
+  enterHashes(hashes: readonly number[]): void {
+    hashes.forEach((hash, index) => {
+      this.#member.setKey(index, hash)
+    })
+    this.#member.enterKeys(hashes.length)
+  }
+
+  /** Settles consecutive sequences of one claim; calls `late` with those that were this member's no more. */
+  settleRange(
+    first: number,
+    count: number,
+    deliveries: number,
+    number: number,
+    outcome: Outcome,
+    delayMs: number,
+    late: (sequence: number) => void,
+  ): void {
+    this.#member.settleRange(first, count, deliveries, number, outcome, delayMs, late)
+  }
+
   sequenceOf(index: number): number {
     return this.#member.sequenceOf(index)
   }

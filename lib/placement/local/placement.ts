@@ -158,6 +158,7 @@ export class LocalPlacement implements GroupPlacement {
     const letters = (to: string) =>
       new DeadLetters(topic, group, file.codec.name, log, () => this.#lettersTo(to, file.maxPayloadBytes))
     try {
+      await prepareSeek(log, options.from)
       return await LocalConsumer.join(at, group, options, letters)
     } catch (error) {
       log.close()
@@ -174,6 +175,7 @@ export class LocalPlacement implements GroupPlacement {
     const file = await openTopicFile(this.#directory, topic, { ...settings, create: options.create })
     const log = await this.#openLog(file, settings)
     try {
+      await prepareSeek(log, options.from)
       const folder = topicFolder(this.#directory, topic)
       return await LocalPosition.take({ topic, folder, log, fileMode: this.#directory.fileMode }, name, options)
     } catch (error) {

@@ -14,7 +14,7 @@ export const remoteCapabilities: Capabilities = {
   immediacy: 'a message travels to the broker and back before a subscriber finds it.',
   knownPositions: 'only the broker knows the positions, so the next poll reports one that does not exist.',
   batchTimestamps: 'timestamps of a batch count up by one, as they are numbers of messages too.',
-  groups: 'a broker has no groups and durable subscriptions yet. Use them on its host, in its directory.',
+  groups: true,
   administration: true,
   files: 'the files are on the machine of the broker. Run it there, on the directory.',
   health: true,

@@ -7,6 +7,7 @@ import type { Connection, Transport } from '../../transport/connection.js'
 import { ClosedByBroker } from '../../transport/failure.js'
 import { ClientSession } from '../../wire/client-session.js'
 import type { Deflater } from '../../wire/compression.js'
+import { groupsFeature } from '../../wire/group-packets.js'
 import type { Welcome } from '../../wire/messages.js'
 import { packetType } from '../../wire/packet.js'
 import { emptyPacket } from '../../wire/packet-writer.js'
@@ -128,6 +129,17 @@ export class Link {
   /** The largest body of a packet on this connection, in bytes; 0 if there is none. */
   get maxPacketBytes(): number {
     return this.#session?.welcome?.limits.maxPacketBytes ?? 0
+  }
+
+  /** @throws HermesError `UNSUPPORTED` if the broker is too old to have groups. REQUIRES: there is a connection */
+  checkGroups(): void {
+    const welcome = this.#session?.welcome
+    if (welcome === undefined || welcome.features.includes(groupsFeature)) return
+    throw new HermesError(
+      'UNSUPPORTED',
+      `The broker at ${this.settings.url} is ${welcome.server}, which has no groups and durable subscriptions for its clients. Have it upgraded, or use them on its host, in its directory.`,
+      { details: { url: this.settings.url, server: welcome.server } },
+    )
   }
 
   /** How many share it. */

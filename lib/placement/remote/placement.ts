@@ -1,18 +1,21 @@
 import { abortable } from '../../base/abort.js'
 import type { BrokerHealth, TopicInfo, TopicSettings } from '../../model/topic.js'
 import { protocolError } from '../../wire/packet.js'
-import type { Placement, PortOptions, SubscriberPortOptions } from '../port.js'
+import type { ConsumerOptions, PositionOptions } from '../consumer-port.js'
+import type { GroupPlacement, PortOptions, SubscriberPortOptions } from '../port.js'
 import { RemoteAdministration } from './administration.js'
 import { remoteCapabilities } from './capabilities.js'
+import { RemoteConsumer } from './consumer.js'
 import { Link } from './link.js'
 import type { TcpSettings } from './options.js'
+import { RemotePosition } from './position.js'
 import { RemotePublisher } from './publisher.js'
 import { Request } from './request.js'
 import { RemoteSubscriber } from './subscriber.js'
 import { transportOf } from './transports.js'
 
 /** Topics behind a broker. */
-export class RemotePlacement implements Placement {
+export class RemotePlacement implements GroupPlacement {
   readonly capabilities = remoteCapabilities
   readonly administration: RemoteAdministration
   readonly #links: readonly Link[]
@@ -86,6 +89,24 @@ export class RemotePlacement implements Placement {
 
   async subscriber(topic: string, settings: TopicSettings, options: SubscriberPortOptions): Promise<RemoteSubscriber> {
     return RemoteSubscriber.open(this.#link, topic, settings, options)
+  }
+
+  async consumer(
+    topic: string,
+    settings: TopicSettings,
+    group: string,
+    options: ConsumerOptions,
+  ): Promise<RemoteConsumer> {
+    return RemoteConsumer.join(this.#link, topic, settings, group, options)
+  }
+
+  async position(
+    topic: string,
+    settings: TopicSettings,
+    name: string,
+    options: PositionOptions,
+  ): Promise<RemotePosition> {
+    return RemotePosition.take(this.#link, topic, settings, name, options)
   }
 
   async close(): Promise<void> {

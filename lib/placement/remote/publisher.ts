@@ -19,6 +19,7 @@ import { type Batch, type BatchShape, lastNumber, SendBuffer } from '../send-buf
 import { AckTracker } from './ack-tracker.js'
 import type { LinkUser } from './channels.js'
 import { closePacket, type Link } from './link.js'
+import { randomHex } from './random-hex.js'
 
 /** What stands in front of a batch's frames. */
 const headBytes = packetHeaderBytes + publishHeadBytes
@@ -369,9 +370,4 @@ export class RemotePublisher implements PublisherPort, LinkUser {
     this.#ready?.resolve()
     this.#ready = undefined
   }
-}
-
-function randomHex(bytes: number): string {
-  const random = crypto.getRandomValues(new Uint8Array(bytes))
-  return Array.from(random, (byte) => byte.toString(16).padStart(2, '0')).join('')
 }
