@@ -1,5 +1,5 @@
 /**
- * Every failure that Hermes reports, by its stable code. `docs/operations.md` says for each what happened and what to do.
+ * Every failure that Hermes reports, by its stable code. docs/errors.md says for each what happened and what to do.
  * A code is part of the public interface: codes are added, never renamed or given another meaning.
  */
 export const errorCodes = [

@@ -21,7 +21,8 @@ import { registerSub } from './commands/sub.js'
 import { registerTail } from './commands/tail.js'
 import { registerTopics } from './commands/topics.js'
 import { registerVerify } from './commands/verify.js'
-import { type ExitCode, exitCodeOf, stopSignals } from './exit.js'
+import { exitCodeOf, stopSignals } from './exit.js'
+import type { ExitCode } from './exit-codes.js'
 import { Session, type Streams } from './session.js'
 
 /** Every command, in the order of the help page. A new one is one more line here. */

@@ -3,7 +3,7 @@ import type { TopicOptions } from '../../client/topic-options.js'
 import { waits } from '../../client/wait.js'
 import { type Durability, durabilities, type Retention, type TopicInfo } from '../../model/topic.js'
 import { duration, integer, payloadSize, positive, segmentSize, size, timerDuration } from '../arguments.js'
-import { exitTable } from '../exit.js'
+import { exitTable } from '../exit-codes.js'
 import { codecNames, encodings } from '../format.js'
 import { durationText } from '../text-format.js'
 
