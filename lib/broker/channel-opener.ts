@@ -114,20 +114,20 @@ export class ChannelOpener {
     if (!this.#session.rights?.maySubscribe(subscribe.topic)) throw this.denied('subscribe to', subscribe.topic)
     await this.inTopic(subscribe.topic, subscribe.settings, async (topic) => {
       if (this.isGone(channel)) return
-      const { from, credit } = subscribe
+      const { from, credit, upToSynced } = subscribe
       await topic.whenFindable(from, () =>
         // Mapping a segment takes a while as well: in a turn of its own.
-        this.#session.inTurn(() => this.#startSubscriber(channel, topic, from, credit)),
+        this.#session.inTurn(() => this.#startSubscriber(channel, topic, from, credit, upToSynced)),
       )
     })
   }
 
-  #startSubscriber(channel: number, topic: BrokerTopic, from: From, credit: number): void {
+  #startSubscriber(channel: number, topic: BrokerTopic, from: From, credit: number, upToSynced: boolean): void {
     if (this.isGone(channel)) return
     this.#port.subscribed()
     let subscriber: SubscriberChannel
     try {
-      subscriber = new SubscriberChannel(this.#session, channel, topic, credit)
+      subscriber = new SubscriberChannel(this.#session, channel, topic, credit, upToSynced)
     } catch (error) {
       this.#port.unsubscribed()
       throw error

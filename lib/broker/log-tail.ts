@@ -35,7 +35,12 @@ export class LogTail {
   #looksLeft = 0
   #closed = false
 
-  constructor(log: TopicLog, regions: SegmentRegions) {
+  /** Nothing from here on is handed out yet; set where only what is synced is. */
+  #synced: number | undefined
+  #awaitsSync = false
+
+  constructor(log: TopicLog, regions: SegmentRegions, upToSynced = false) {
+    if (upToSynced) this.#synced = 1
     // The client checks: see docs/wire-protocol.md, DELIVER.
     this.#cursor = log.cursor(false, regions)
   }
@@ -47,6 +52,11 @@ export class LogTail {
   unpin(): void {
     this.#pins--
     if (this.#closed) this.#release()
+  }
+
+  /** There was something at the last look, and it is not synced. */
+  get awaitsSync(): boolean {
+    return this.#awaitsSync
   }
 
   /** The segment that is mapped; 0 = none. */
@@ -88,6 +98,7 @@ export class LogTail {
         this.#takePassed()
         return 'some'
       }
+      if (this.#synced !== undefined && this.#end > offset && !this.#cutToSynced()) return 'none'
       while (this.#end - offset > most && this.messages > 1) {
         this.#look(Math.max(1, Math.floor((this.messages * most * 0.9) / (this.#end - offset))))
       }
@@ -110,6 +121,17 @@ export class LogTail {
           this.#entered()
       }
     }
+  }
+
+  /** Leaves of the run what is synced. False if nothing is. */
+  #cutToSynced(): boolean {
+    if (this.endSequence > (this.#synced ?? 0)) this.#synced = this.#cursor.syncedSequence()
+    const synced = this.#synced ?? 0
+    // (voids take sequences, too)
+    while (this.endSequence > synced && this.messages > 1)
+      this.#look(Math.max(1, this.messages - (this.endSequence - synced)))
+    this.#awaitsSync = this.endSequence > synced
+    return !this.#awaitsSync
   }
 
   /** Takes the run as sent. */

@@ -44,6 +44,7 @@ export class SubscriberChannel implements TopicSubscriber, Delivering {
   readonly #host: SubscriberHost
   readonly #channel: number
   readonly #tail: LogTail
+  readonly #upToSynced: boolean
   #credit: number
   #epoch = 0
   /** What to go to once nothing from the old position is being written any more. */
@@ -59,12 +60,13 @@ export class SubscriberChannel implements TopicSubscriber, Delivering {
   #lastSequence = 0
   #movedSince = 0
 
-  constructor(host: SubscriberHost, channel: number, topic: BrokerTopic, credit: number) {
+  constructor(host: SubscriberHost, channel: number, topic: BrokerTopic, credit: number, upToSynced = false) {
     this.#host = host
     this.#channel = channel
     this.topic = topic
     this.#credit = credit
-    this.#tail = topic.tail()
+    this.#upToSynced = upToSynced
+    this.#tail = topic.tail(upToSynced)
   }
 
   /** Goes there, and begins to send. @throws HermesError `BEHIND_RETENTION`, `OUT_OF_RANGE`, … */
@@ -83,8 +85,14 @@ export class SubscriberChannel implements TopicSubscriber, Delivering {
       sequence,
       nextSequence: Math.max(sequence, this.topic.knownTail),
       maxPayloadBytes: this.topic.file.maxPayloadBytes,
+      ...(this.#upToSynced ? { upTo: 'synced' } : {}),
     }
     this.#host.send(jsonPacket(packetType.subscribed, this.#channel, content))
+  }
+
+  /** What is there for it is not synced yet. */
+  get awaitsSync(): boolean {
+    return this.#tail.awaitsSync
   }
 
   addCredit(bytes: number): void {

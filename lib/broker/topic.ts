@@ -315,9 +315,9 @@ export class BrokerTopic {
 
   /* ---- subscribers ---- */
 
-  tail(): LogTail {
+  tail(upToSynced = false): LogTail {
     this.#checkOpen()
-    return new LogTail(this.#log, this.#regions)
+    return new LogTail(this.#log, this.#regions, upToSynced)
   }
 
   /** Calls `seek`, which takes a tail to this position, once that will not take long. */

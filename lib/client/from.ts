@@ -14,3 +14,15 @@ export function checkFrom(where: string, from: unknown): From {
   const given = isDate(from) ? 'a Date without a time, or before 1970' : show(from)
   throw invalid(`${where} takes 'earliest', 'latest', a sequence from 1 on, or a Date since 1970, not ${given}.`)
 }
+
+/** @throws HermesError `INVALID_ARGUMENT` */
+export function checkUntil(until: unknown): 'latest' | number | Date {
+  if (until !== 'earliest') {
+    try {
+      return checkFrom("'until'", until) as 'latest' | number | Date
+    } catch {
+      // what it takes is another thing
+    }
+  }
+  throw invalid("'until' takes 'latest', a sequence from 1 on, or a Date since 1970.")
+}

@@ -8,12 +8,14 @@ import { isOurs } from '../codec/failures.js'
 import { frameBytes, frameHeaderBytes, frameOffset, frameType } from '../frame/frame.js'
 import type { From } from '../model/topic.js'
 import type { SubscriberPort } from '../placement/port.js'
+import type { Boundary } from './boundary.js'
 import { type CloseOptions, checkCloseOptions } from './close-options.js'
 import { checkFrom } from './from.js'
 import { deliver, type Handler } from './handler.js'
 import { Message, MessageCursor } from './message.js'
 import { ofMessage } from './message-error.js'
 import type { CommitOptions, Progress } from './progress.js'
+import { changedError, endError, lateError } from './subscriber-errors.js'
 import { type Wait, type WaitingPort, waitForMessages } from './wait.js'
 
 const defaultLimit = 256
@@ -28,6 +30,7 @@ export interface SubscriberManner {
   readonly onError: ((error: HermesError) => void) | undefined
   readonly onBehind: 'error' | 'earliest'
   readonly progress: Progress | undefined
+  readonly boundary: Boundary | undefined
 }
 
 /**
@@ -55,7 +58,9 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
   #handler: unknown
   #consumer: 'none' | 'poll' | 'iterator' = 'none'
   #isClosed = false
-  readonly #hasClosed = () => this.#isClosed
+  readonly #boundary: Boundary | undefined
+  /** Nothing more will come. */
+  readonly #hasClosed = () => this.#isClosed || this.#boundary?.isReached(this.#port) === true
   /** Made for the first wait: one object serves all. */
   #waiting: WaitingPort | undefined
   #closed = new Deferred<void>()
@@ -74,6 +79,7 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
     this.#onError = how.onError
     this.#skipsRemoved = how.onBehind === 'earliest'
     this.#progress = how.progress
+    this.#boundary = how.boundary
   }
 
   /** The sequence of the next message to come. */
@@ -118,7 +124,7 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
         const { offset, sequence } = port
         const length = data.getUint32(offset + frameOffset.payloadLength, true)
         const next = offset + frameBytes(length)
-        if (next > port.end) throw this.#changed()
+        if (next > port.end) throw changedError(this.topic, port.sequence)
         port.offset = next
         if (data.getUint8(offset + frameOffset.type) === frameType.data) {
           port.sequence = sequence + 1
@@ -154,7 +160,7 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
       await bounded(
         { signal, timeoutMs },
         (either) => this.#found(either),
-        () => this.#late(timeoutMs),
+        () => lateError(this.topic, timeoutMs),
       )
   }
 
@@ -246,6 +252,7 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
   seek(target: From): void {
     this.#checkOpen()
     this.#port.seek(checkFrom('seek()', target))
+    this.#boundary?.reset()
   }
 
   /** Ends iterations and waits, and releases the mapping. Never waits, whatever the options say. Idempotent. */
@@ -268,6 +275,13 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
   }
 
   #fetch(limit: number): number {
+    const boundary = this.#boundary
+    if (boundary?.isReached(this.#port) === true) return 0
+    const found = this.#fetchOn(limit)
+    return found === 0 || boundary === undefined ? found : boundary.cut(this.#port)
+  }
+
+  #fetchOn(limit: number): number {
     try {
       return this.#fetchHere(limit)
     } catch (error) {
@@ -303,7 +317,8 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
 
   async #found(signal: AbortSignal | undefined): Promise<void> {
     const found = await waitForMessages(this.#fetchingPort(), this.wait, 1, signal, this.#hasClosed)
-    if (found === 0) throw this.#closedError()
+    if (found > 0) return
+    throw this.#isClosed ? this.#closedError() : endError(this.topic, this.#port.sequence)
   }
 
   /** Decodes what was fetched, up to `max` messages. */
@@ -316,7 +331,7 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
       const { offset, sequence } = port
       const length = data.getUint32(offset + frameOffset.payloadLength, true)
       const next = offset + frameBytes(length)
-      if (next > port.end) throw this.#changed()
+      if (next > port.end) throw changedError(this.topic, port.sequence)
       if (data.getUint8(offset + frameOffset.type) === frameType.data) {
         // What could not be decoded was not taken by anybody: deliver what came before it first.
         let value: Out
@@ -372,19 +387,6 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
     return new HermesError(
       'CLOSED',
       `The subscriber of '${this.topic}' is closed. Make a new one with topic.subscriber().`,
-    )
-  }
-
-  #late(timeoutMs: number | undefined): HermesError {
-    return new HermesError('TIMED_OUT', `No message of topic '${this.topic}' came within ${timeoutMs} ms.`, {
-      details: { topic: this.topic, timeoutMs },
-    })
-  }
-
-  #changed(): HermesError {
-    return new HermesError(
-      'CORRUPT',
-      `Topic '${this.topic}' changed while it was read, at sequence ${this.#port.sequence}.`,
     )
   }
 }

@@ -24,8 +24,9 @@ import {
 } from '../model/topic.js'
 import { type Ability, type Capabilities, requireAbility } from '../placement/capabilities.js'
 import type { GroupPlacement, Placement, SubscriberPort } from '../placement/port.js'
+import { Boundary } from './boundary.js'
 import type { CloseOptions } from './close-options.js'
-import { checkFrom } from './from.js'
+import { checkFrom, checkUntil } from './from.js'
 import { Group } from './group.js'
 import { checkGroupOptions, type GroupOptions } from './group-options.js'
 import { Progress } from './progress.js'
@@ -84,6 +85,13 @@ export interface SubscriberOptions {
   readonly commit?: 'manual' | 'auto'
   /** With `name`: how long a subscriber whose event loop does not turn keeps the name: 100 to 86,400,000 ms. Default 30,000. */
   readonly leaseMs?: number
+  /** `synced`: hand out only what no loss of power can take back; of use where publishers sync. Default `written`: whatever is there. */
+  readonly upTo?: 'written' | 'synced'
+  /**
+   * Where to end: iterations end there, and `poll` finds nothing more. `latest`: behind what is there when the subscriber is opened. A sequence: behind that message. A Date: in front of the
+   * first message stamped then or later; where that is past, and there is none, as `latest`. Default: never.
+   */
+  readonly until?: 'latest' | number | Date
   /** What to do where retention has removed the next message: `error` (default) throws `BEHIND_RETENTION`, `earliest` goes on with the first one that is left. */
   readonly onBehind?: 'error' | 'earliest'
 }
@@ -173,6 +181,8 @@ export class Topic<In, Out = In, View = Out> {
       'commit',
       'leaseMs',
       'onBehind',
+      'upTo',
+      'until',
     ])
     const {
       from = this.#owner.transport.defaultFrom ?? 'latest',
@@ -184,6 +194,7 @@ export class Topic<In, Out = In, View = Out> {
       onAbort = 'throw',
       onError,
       onBehind = 'error',
+      upTo = 'written',
     } = options
     const start = checkFrom("'from'", from)
     checkChoice('wait', wait, waits)
@@ -194,13 +205,26 @@ export class Topic<In, Out = In, View = Out> {
     checkChoice('onAbort', onAbort, ['throw', 'end'])
     if (onError !== undefined && typeof onError !== 'function') throw invalid("'onError' must be a function.")
     checkChoice('onBehind', onBehind, ['error', 'earliest'])
+    checkChoice('upTo', upTo, ['written', 'synced'])
+    const until = options.until === undefined ? undefined : checkUntil(options.until)
     this.#owner.checkOpen()
-    this.#checkSettings(this.#owner.transport.capabilities)
+    const { capabilities } = this.#owner.transport
+    this.#checkSettings(capabilities)
+    if (upTo === 'synced') this.#require(capabilities.syncing)
     const progress = await this.#progress(options, start)
     try {
       const port = await this.#subscriberPort(progress?.committed ?? start, options, verify, create, progress)
       const codec = guarded(this.codec) as unknown as Codec<never, Out, View>
-      const how = { wait, signal, skipDamage: onDamage === 'skip', onAbort, onError, onBehind, progress }
+      const how = {
+        wait,
+        signal,
+        skipDamage: onDamage === 'skip',
+        onAbort,
+        onError,
+        onBehind,
+        progress,
+        boundary: until === undefined ? undefined : Boundary.of(until, port),
+      }
       return this.#owner.adopt(new Subscriber<Out, View>(this.name, codec, port, how))
     } catch (error) {
       await progress?.close()
@@ -210,13 +234,19 @@ export class Topic<In, Out = In, View = Out> {
 
   async #subscriberPort(
     from: From,
-    { signal, onBehind }: SubscriberOptions,
+    { signal, onBehind, upTo }: SubscriberOptions,
     verify: boolean,
     create: boolean,
     progress: Progress | undefined,
   ): Promise<SubscriberPort> {
     const open = (from: From) =>
-      this.#owner.transport.subscriber(this.name, this.#settings, { from, verify, signal, create })
+      this.#owner.transport.subscriber(this.name, this.#settings, {
+        from,
+        verify,
+        signal,
+        create,
+        upToSynced: upTo === 'synced',
+      })
     try {
       return await open(from)
     } catch (error) {

@@ -170,6 +170,8 @@ export interface NativeLog {
   info(): NativeLogInfo
   /** The sequence that the next message will get. */
   nextSequence(): number
+  /** Everything before is known to be on stable storage. Cheap. */
+  syncedSequence(): number
   /** Checks every frame of a segment, on a thread of its own. Changes nothing. */
   verifySegment(number: number): Promise<SegmentReport>
   /** What the log says of producer slots: see docs/wire-protocol.md. */

@@ -26,6 +26,8 @@ export interface PortOptions {
 export interface SubscriberPortOptions {
   readonly from: From
   readonly verify: boolean
+  /** Hand out only what no loss of power can take back. */
+  readonly upToSynced?: boolean
   /** Make the topic with the settings given if there is none. Else it is waited for, unless the settings say not to create it: then `NOT_FOUND`. */
   readonly create?: boolean
   /** Gives the opening up. */

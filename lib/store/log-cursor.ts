@@ -251,6 +251,11 @@ export class LogCursor {
     return callNative(() => this.#log.nextSequence(), { topic: this.topic })
   }
 
+  /** Everything before is known to be on stable storage. Cheap. */
+  syncedSequence(): number {
+    return callNative(() => this.#log.syncedSequence(), { topic: this.topic })
+  }
+
   /** Gives the mapping back. The log stays open. */
   close(): void {
     if (this.#closed) return

@@ -248,6 +248,8 @@ export interface Subscribe {
   readonly settings: TopicSettings
   readonly from: From
   readonly credit: number
+  /** Nothing is to be sent that is not on stable storage. */
+  readonly upToSynced: boolean
 }
 
 export function parseSubscribe(fields: Fields): Subscribe {
@@ -256,6 +258,7 @@ export function parseSubscribe(fields: Fields): Subscribe {
     settings: parseSettings(fields),
     from: parseFrom(own(fields, 'from')),
     credit: integer(fields, 'credit', 0, 2 ** 31),
+    upToSynced: own(fields, 'upTo') === 'synced',
   }
 }
 
@@ -290,10 +293,13 @@ export interface Subscribed {
   readonly sequence: number
   readonly nextSequence: number
   readonly maxPayloadBytes: number
+  /** Absent from a broker that does not know what was asked for. */
+  readonly upToSynced: boolean
 }
 
 export function parseSubscribed(fields: Fields): Subscribed {
   return {
+    upToSynced: own(fields, 'upTo') === 'synced',
     epoch: integer(fields, 'epoch', 0, 0xffff_ffff),
     sequence: integer(fields, 'sequence', 1),
     nextSequence: integer(fields, 'nextSequence', 1),

@@ -115,10 +115,11 @@ napi_value LogHandle::define(napi_env env) {
       env, "Log",
       {method<&LogHandle::open_appender>("openAppender"), method<&LogHandle::open_reader>("openReader"),
        method<&LogHandle::open_group>("openGroup"), method<&LogHandle::info>("info"),
-       method<&LogHandle::next_sequence>("nextSequence"), method<&LogHandle::verify_segment>("verifySegment"),
-       method<&LogHandle::repair>("repair"), method<&LogHandle::participants>("participants"),
-       method<&LogHandle::set_retention>("setRetention"), method<&LogHandle::prepare_seek>("prepareSeek"),
-       method<&LogHandle::trace_producers>("traceProducers"), method<&LogHandle::close>("close")});
+       method<&LogHandle::next_sequence>("nextSequence"), method<&LogHandle::synced_sequence>("syncedSequence"),
+       method<&LogHandle::verify_segment>("verifySegment"), method<&LogHandle::repair>("repair"),
+       method<&LogHandle::participants>("participants"), method<&LogHandle::set_retention>("setRetention"),
+       method<&LogHandle::prepare_seek>("prepareSeek"), method<&LogHandle::trace_producers>("traceProducers"),
+       method<&LogHandle::close>("close")});
 }
 
 namespace {
@@ -200,6 +201,14 @@ napi_value LogHandle::next_sequence(const Napi::CallbackInfo& info) {
   if (status.code == Code::kNotFound && log_->active() == 0) return to_number(info.Env(), 1.0);
   if (!status.ok()) return throw_status(info.Env(), status);
   return to_number(info.Env(), committed.sequence);
+}
+
+/// syncedSequence() → the sequence before which everything is known to be on stable storage. Looks at one record, and not at the log.
+napi_value LogHandle::synced_sequence(const Napi::CallbackInfo& info) {
+  if (log_ == nullptr) return throw_closed(info.Env(), "topic");
+  Position synced;
+  const bool known = load_position(log_->control().synced, &synced) && log_->is_plausible(synced);
+  return to_number(info.Env(), known ? synced.sequence : 1);
 }
 
 /// verifySegment(number) → Promise of what a look at every frame of the segment found.

@@ -21,6 +21,7 @@ class LogHandle final : public Wrapped<LogHandle> {
   napi_value open_reader(const Napi::CallbackInfo& info);
   napi_value open_group(const Napi::CallbackInfo& info);  // group_handle.cc
   napi_value next_sequence(const Napi::CallbackInfo& info);
+  napi_value synced_sequence(const Napi::CallbackInfo& info);
   napi_value info(const Napi::CallbackInfo& info);
   napi_value verify_segment(const Napi::CallbackInfo& info);
   napi_value repair(const Napi::CallbackInfo& info);

@@ -121,14 +121,19 @@ export class LocalPlacement implements GroupPlacement {
     const awaited = {
       key: topicFolder(this.#directory, topic),
       topic,
-      open: (from: From) => this.#subscribe(topic, wanted, from, options.verify),
+      open: (from: From) => this.#subscribe(topic, wanted, from, options),
       revision: () => topicRevision(this.#directory, topic),
       check: () => checkDefinition(this.#directory, topic, wanted),
     }
     return AwaitedSubscriber.open(awaited, options.from)
   }
 
-  async #subscribe(topic: string, settings: TopicSettings, from: From, verify: boolean): Promise<LocalSubscriber> {
+  async #subscribe(
+    topic: string,
+    settings: TopicSettings,
+    from: From,
+    { verify, upToSynced }: SubscriberPortOptions,
+  ): Promise<LocalSubscriber> {
     const revision = topicRevision(this.#directory, topic)
     let file: TopicFile
     try {
@@ -139,7 +144,7 @@ export class LocalPlacement implements GroupPlacement {
     const log = await this.#openLog(file, settings)
     try {
       await prepareSeek(log, from)
-      return new LocalSubscriber(topic, log, verify, from)
+      return new LocalSubscriber(topic, log, verify, from, upToSynced === true)
     } catch (error) {
       log.close()
       throw fromNative(error, { topic })

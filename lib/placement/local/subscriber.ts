@@ -1,4 +1,6 @@
 import { onAbort } from '../../base/abort.js'
+import { pause } from '../../base/pause.js'
+import { endRunAt } from '../../frame/bounds.js'
 import type { From } from '../../model/topic.js'
 import type { NativeLog } from '../../native/types.js'
 import { LogCursor } from '../../store/log-cursor.js'
@@ -7,16 +9,22 @@ import type { SubscriberPort } from '../port.js'
 /** A mask: one in 256 fetches that find nothing asks whether the control file is still the one of the topic, and the zeros are no page that was lost. */
 const lookEvery = 255
 
+/** How often who waits for a sync looks whether there was one. */
+const syncLookMs = 2
+
 /**
  * Reads the mapped log in place. It is a cursor and has none, because `offset` and `sequence` are moved for each message that is read.
  */
 export class LocalSubscriber extends LogCursor implements SubscriberPort {
   readonly #log: NativeLog
+  /** Nothing from here on is handed out yet; set where only what is synced is. */
+  #synced: number | undefined
   #emptyFetches = 0
 
-  constructor(topic: string, log: NativeLog, verify: boolean, from: From) {
+  constructor(topic: string, log: NativeLog, verify: boolean, from: From, upToSynced = false) {
     super(topic, log, verify)
     this.#log = log
+    if (upToSynced) this.#synced = 1
     try {
       this.seek(from)
     } catch (error) {
@@ -27,6 +35,18 @@ export class LocalSubscriber extends LogCursor implements SubscriberPort {
   }
 
   fetch(limit: number): number {
+    if (this.#synced === undefined) return this.#fetchWritten(limit)
+    if (this.sequence >= this.#synced) this.#synced = this.syncedSequence()
+    if (this.sequence >= this.#synced) {
+      if ((++this.#emptyFetches & lookEvery) === 0) this.check()
+      return 0
+    }
+    const found = this.#fetchWritten(Math.min(limit, this.#synced - this.sequence))
+    // (Voids take sequences, too.)
+    return found === 0 ? 0 : endRunAt(this, { before: this.#synced, beforeNs: undefined })
+  }
+
+  #fetchWritten(limit: number): number {
     if (this.seesNothing) {
       if ((++this.#emptyFetches & lookEvery) !== 0) return 0
       // Who polls and never parks learns this way, too, that nothing more will come.
@@ -49,7 +69,7 @@ export class LocalSubscriber extends LogCursor implements SubscriberPort {
       case 'nothing':
         return 0
       case 'segment-end':
-        return this.enterNext() ? this.fetch(limit) : 0
+        return this.enterNext() ? this.#fetchWritten(limit) : 0
       case 'claim':
         this.lookIntoClaim()
         return 0
@@ -60,6 +80,12 @@ export class LocalSubscriber extends LogCursor implements SubscriberPort {
 
   async park(timeoutMs: number, signal: AbortSignal | undefined): Promise<void> {
     if (this.isClosed) return
+    if (this.#synced !== undefined && this.nextSequence() > this.sequence) {
+      // There is something that is not synced. The one who syncs wakes who waits for messages, and these are there.
+      await pause(Math.min(timeoutMs, syncLookMs), signal)
+      this.#emptyFetches = lookEvery
+      return
+    }
     const forget = signal && onAbort(signal, () => this.cancel())
     try {
       await this.wait(timeoutMs)

@@ -41,6 +41,7 @@ export class RemoteSubscriber implements SubscriberPort, LinkUser {
   readonly #topic: string
   readonly #settings: TopicSettings
   readonly #verify: boolean
+  readonly #upToSynced: boolean
   readonly #opened = new Deferred<void>()
   #channel = 0
   /** Where to begin on the next connection. */
@@ -67,13 +68,19 @@ export class RemoteSubscriber implements SubscriberPort, LinkUser {
   readonly #parking = new Parking()
   #closed = false
 
-  private constructor(link: Link, topic: string, settings: TopicSettings, from: From, verify: boolean) {
+  private constructor(
+    link: Link,
+    topic: string,
+    settings: TopicSettings,
+    { from, verify, upToSynced = false }: SubscriberPortOptions,
+  ) {
     this.#link = link
     this.#topic = topic
     this.#settings = settings
     this.#from = from
     if (from instanceof Date) this.#awaited = from
     this.#verify = verify
+    this.#upToSynced = upToSynced
   }
 
   /**
@@ -90,7 +97,7 @@ export class RemoteSubscriber implements SubscriberPort, LinkUser {
     const create = options.create === true
     // What the topic is, and how much of it is kept, is for its publishers to say.
     const told = create ? { ...settings, create } : { ...settings, create, retention: undefined }
-    const subscriber = new RemoteSubscriber(link, topic, told, options.from, options.verify)
+    const subscriber = new RemoteSubscriber(link, topic, told, options)
     subscriber.#awaits = settings.create && !create
     const isAsked = () => subscriber.#channel !== 0
     await link.open(subscriber, subscriber.#opened, `a subscriber of '${topic}'`, isAsked, options.signal)
@@ -238,7 +245,13 @@ export class RemoteSubscriber implements SubscriberPort, LinkUser {
     const from = this.#isSeeking ? this.#from : this.#tailSequence
     const settings = settingsToWire(this.#settings)
     this.#link.send(
-      jsonPacket(packetType.subscribe, channel, { topic: this.#topic, settings, from: fromToWire(from), credit: 0 }),
+      jsonPacket(packetType.subscribe, channel, {
+        topic: this.#topic,
+        settings,
+        from: fromToWire(from),
+        credit: 0,
+        ...(this.#upToSynced ? { upTo: 'synced' } : {}),
+      }),
     )
   }
 
@@ -305,6 +318,8 @@ export class RemoteSubscriber implements SubscriberPort, LinkUser {
 
   #subscribed(subscribed: Subscribed): void {
     this.#awaits = false
+    if (this.#upToSynced && !subscribed.upToSynced)
+      throw protocolError("The broker does not know upTo: 'synced'. Use a newer one, or leave it out.")
     checkCarried(subscribed.maxPayloadBytes, this.#link.maxPacketBytes)
     if (!this.#isSubscribed) {
       this.#isSubscribed = true
