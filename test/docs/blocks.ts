@@ -101,6 +101,8 @@ export function allBlocks(): Block[] {
   const documents = [
     'README.md',
     'CONTRIBUTING.md',
+    'test/README.md',
+    'scripts/README.md',
     ...['docs', 'clients', 'examples', 'bench', 'native'].flatMap((folder) => filesBelow(folder, '.md')),
   ]
   const read = (file: string) => readFileSync(join(root, file), 'utf8')

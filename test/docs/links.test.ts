@@ -83,7 +83,7 @@ describe('links', () => {
 })
 
 describe('commands', () => {
-  test.each(['README.md', 'CONTRIBUTING.md', 'docs/architecture.md', 'docs/operations.md'])(
+  test.each(['README.md', 'CONTRIBUTING.md', 'scripts/README.md', 'docs/architecture.md', 'docs/operations.md'])(
     '%s names only npm scripts that exist',
     (document) => {
       const named = [...read(document).matchAll(/npm (?:run ([\w:-]+)|(test)\b)/g)].map(
