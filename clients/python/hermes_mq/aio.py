@@ -10,6 +10,7 @@ import ssl
 from types import TracebackType
 from typing import Any, AsyncIterator, Callable, Dict, Generic, List, Optional, Tuple, Type, TypeVar, Union
 
+from .admin import AioAdministration
 from .aio_driver import Driver
 from .aio_group import Group
 from .aio_pending import Closable, Pending
@@ -95,6 +96,8 @@ class Client(Closable):
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
+        #: Makes, alters and deletes topics, and looks after groups.
+        self.admin = AioAdministration(driver)
 
     @property
     def url(self) -> str:

@@ -7,6 +7,7 @@ import ssl
 from types import TracebackType
 from typing import Any, Callable, Dict, Generic, Iterator, List, Optional, Tuple, Type, TypeVar, Union
 
+from .admin import Administration
 from .codecs import Codec, checked_codec
 from .driver import Driver
 from .group import Group
@@ -94,6 +95,8 @@ class Client:
 
     def __init__(self, settings: Settings) -> None:
         self._driver = Driver(settings)
+        #: Makes, alters and deletes topics, and looks after groups.
+        self.admin = Administration(self._driver)
         self._driver.start()
 
     @property

@@ -36,6 +36,7 @@ ERROR_CODES: FrozenSet[str] = frozenset(
         "PEER_DEAD",
         "TIMED_OUT",
         "LEASE_LOST",
+        "TOPIC_DELETED",
         "POSITION_LOST",
         "CONNECTION_FAILED",
         "PROTOCOL",

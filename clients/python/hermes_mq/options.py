@@ -213,10 +213,18 @@ def topic_settings(
     if retention is not None:
         if not isinstance(retention, Retention):
             raise invalid("'retention' must be a hermes_mq.Retention.")
-        limits: Dict[str, int] = {}
-        for name, key, value in (("bytes", "bytes", retention.bytes), ("age_ms", "ageMs", retention.age_ms)):
-            if value is not None:
-                check_integer(f"retention.{name}", value, 1, 2**53 - 1)
-                limits[key] = value
-        settings["retention"] = limits
+        settings["retention"] = retention_to_wire(retention)
     return settings
+
+
+def retention_to_wire(retention: Retention) -> Dict[str, int]:
+    limits: Dict[str, int] = {}
+    for name, key, value in (
+        ("bytes", "bytes", retention.bytes),
+        ("age_ms", "ageMs", retention.age_ms),
+        ("wait_for_groups", "waitForGroups", retention.wait_for_groups),
+    ):
+        if value is not None:
+            check_integer(f"retention.{name}", value, 1, 2**53 - 1)
+            limits[key] = value
+    return limits

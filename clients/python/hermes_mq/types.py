@@ -58,6 +58,8 @@ class Retention:
 
     bytes: Optional[int] = None
     age_ms: Optional[int] = None
+    #: Keep what groups have not settled all the same, as long as the topic takes no more than so many bytes.
+    wait_for_groups: Optional[int] = None
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ def topic_info(fields: Mapping[str, Any]) -> TopicInfo:
             bytes=int(fields["bytes"]),
             segment_bytes=int(fields["segmentBytes"]),
             max_payload_bytes=int(fields["maxPayloadBytes"]),
-            retention=Retention(retention.get("bytes"), retention.get("ageMs")),
+            retention=Retention(retention.get("bytes"), retention.get("ageMs"), retention.get("waitForGroups")),
             publishers=int(fields["publishers"]),
             disk_alarm=bool(fields["diskAlarm"]),
             used_bytes=None if fields.get("usedBytes") is None else int(fields["usedBytes"]),
