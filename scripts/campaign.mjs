@@ -18,7 +18,7 @@ const { values } = parseArgs({
     'power-cuts': { type: 'string', default: '10000' },
     damages: { type: 'string', default: '10000' },
     seed: { type: 'string', default: String(Date.now() % 2 ** 32) },
-    'at-length': { type: 'string', default: 'calls,syncs,topics,containers' },
+    'at-length': { type: 'string', default: 'calls,syncs,topics,containers,members' },
     writers: { type: 'string', default: '3' },
     readers: { type: 'string', default: '2' },
     in: { type: 'string', default: tmpdir() },
@@ -43,6 +43,11 @@ const lengths = {
   ],
   syncs: ['failing syncs, with each errno and on a full disk', native('LogSync*:LogRewrite*'), {}],
   topics: ['10,000 topics in one process', vitest('test/process/tasks.test.ts'), { HERMES_TOPICS: '10000' }],
+  members: [
+    'members of a group are killed, stopped and kept busy: 100 rounds of 10,000 messages',
+    vitest('test/process/group-soak.test.ts'),
+    { HERMES_SOAK_ROUNDS: '100', HERMES_SOAK_MESSAGES: '10000', HERMES_SOAK_SEED: values.seed },
+  ],
   containers: ['PID namespaces, limits of memory and tasks', vitest('test/process/containers.test.ts'), {}],
 }
 const chosen = values['at-length'].split(',').filter((name) => name !== '' && name !== 'none')
