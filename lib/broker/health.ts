@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import type { HermesError } from '../base/errors.js'
+import type { ErrorCode, HermesError } from '../base/errors.js'
 import type { BrokerHealth } from '../model/topic.js'
 import { diskRoom, isShort } from '../store/directory.js'
 import { openRegular } from '../store/regular-file.js'
@@ -12,6 +12,12 @@ const mostFailures = 100
 interface Failure {
   readonly at: number
   readonly error: HermesError
+}
+
+interface Problem {
+  /** Absent if it is one topic's alone: others may be fine. */
+  readonly code?: ErrorCode
+  readonly sentence: string
 }
 
 /** Whether the broker can do its work: serve a directory to publishers. */
@@ -37,24 +43,28 @@ export class Health {
 
   /** Looks at the disk, and whether there are file descriptors left. Never rejects. */
   async report(): Promise<BrokerHealth> {
-    const problems = [...(await this.#room()), ...(await this.#descriptors()), ...this.#recent()]
-    return { canPublish: problems.length === 0, problems }
+    const found = [...(await this.#room()), ...(await this.#descriptors()), ...this.#recent()]
+    const code = found[0]?.code
+    return {
+      canPublish: found.length === 0,
+      problems: found.map(({ sentence }) => sentence),
+      ...(code === undefined ? {} : { code }),
+    }
   }
 
-  async #room(): Promise<string[]> {
+  async #room(): Promise<Problem[]> {
     try {
       const room = await diskRoom(this.#dir)
       if (!isShort(room, false)) return []
       const { freeBytes, lowWaterBytes } = room
-      return [
-        `Publishers are refused (DISK_FULL): ${freeBytes} bytes are free, less than the low-water mark of ${lowWaterBytes}.`,
-      ]
+      const sentence = `Publishers are refused (DISK_FULL): ${freeBytes} bytes are free, less than the low-water mark of ${lowWaterBytes}.`
+      return [{ code: 'DISK_FULL', sentence }]
     } catch (error) {
-      return [`The directory can't be looked at: ${(error as Error).message}.`]
+      return [{ code: 'IO_FAILED', sentence: `The directory can't be looked at: ${(error as Error).message}.` }]
     }
   }
 
-  async #descriptors(): Promise<string[]> {
+  async #descriptors(): Promise<Problem[]> {
     try {
       await (await openRegular(join(this.#dir, 'hermes.json'))).close()
       return []
@@ -63,15 +73,17 @@ export class Health {
       const many = code === 'EMFILE' || code === 'ENFILE'
       return [
         many
-          ? 'No file can be opened: the limit of open files is reached (ulimit -n).'
-          : `The directory can't be read: ${message}.`,
+          ? { code: 'LIMIT', sentence: 'No file can be opened: the limit of open files is reached (ulimit -n).' }
+          : { code: 'IO_FAILED', sentence: `The directory can't be read: ${message}.` },
       ]
     }
   }
 
-  #recent(): string[] {
+  #recent(): Problem[] {
     const since = performance.now() - memoryMs
     for (const [topic, { at }] of this.#failures) if (at < since) this.#failures.delete(topic)
-    return [...this.#failures].map(([topic, { error }]) => `Topic '${topic}' failed: ${error.code}: ${error.message}`)
+    return [...this.#failures].map(([topic, { error }]) => ({
+      sentence: `Topic '${topic}' failed: ${error.code}: ${error.message}`,
+    }))
   }
 }

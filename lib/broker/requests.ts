@@ -76,5 +76,5 @@ function forWhom(report: BrokerHealth, rights: Rights): BrokerHealth {
   if (report.canPublish || rights.administer) return report
   const problem =
     "Publishers are refused, or topics fail. The broker's log says why, and so does `ping` with a token that may administer."
-  return { canPublish: false, problems: [problem] }
+  return { ...report, problems: [problem] }
 }

@@ -105,4 +105,6 @@ export interface BrokerHealth {
   readonly canPublish: boolean
   /** A sentence for each reason; in full only for tokens that may administer. */
   readonly problems: readonly string[]
+  /** What all publishers are refused with: `DISK_FULL` below the low-water mark. Absent if it's only some topics that failed. */
+  readonly code?: string
 }

@@ -72,6 +72,13 @@ export async function createWhole(path: string, text: string, mode: number): Pro
   }
 }
 
+/** What a directory of ours holds without its `hermes.json`, half made or lost: by the names, and those they have while they are written. */
+function isOurs(name: string): boolean {
+  return ['topics', 'broker.lock', marker, 'quotas.json'].some(
+    (own) => name === own || (own.endsWith('.json') && name.startsWith(`${own}.tmp`)),
+  )
+}
+
 /** Reads a small JSON file of ours and checks what it says it is. `undefined` if there is no such file. */
 export async function readMarked(
   path: string,
@@ -150,12 +157,7 @@ export async function openDirectory(
   }
   try {
     const entries = await readdir(path)
-    // A half-made directory of ours holds at most the file under its first name.
-    if (
-      entries.some(
-        (name) => !name.startsWith(`${marker}.tmp`) && name !== marker && name !== 'topics' && name !== 'broker.lock',
-      )
-    ) {
+    if (!entries.every(isOurs)) {
       throw new HermesError(
         'NOT_HERMES',
         `${path} is not empty and not a Hermes directory. Choose a new or an empty one.`,

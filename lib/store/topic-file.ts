@@ -165,12 +165,15 @@ function readHistory(given: unknown): CodecIdentity[] | undefined {
  * Opens the topic's description, or makes it; refuses one that was made with other settings.
  *
  * @param grows false: the codec must be the very one of the topic. True: it may also be one that the topic's has grown from, or that has grown from it
+
+ * @param files as makeTopicFile takes it
  */
 export async function openTopicFile(
   directory: Directory,
   name: string,
   wanted: TopicSettings,
   grows = true,
+  files: 1 | 2 = 2,
 ): Promise<TopicFile> {
   let found = await readTopicFile(directory, name)
   if (found === undefined) {
@@ -179,7 +182,7 @@ export async function openTopicFile(
         details: { topic: name },
       })
     }
-    const made = await makeTopicFile(directory, name, wanted)
+    const made = await makeTopicFile(directory, name, wanted, files)
     // Somebody may have been faster: what stands there now is what counts.
     found = (await readTopicFile(directory, name)) ?? made
   }
@@ -191,7 +194,13 @@ export function topicFileText(file: TopicFile): string {
   return `${JSON.stringify({ format, version: 1, ...file }, undefined, 2)}\n`
 }
 
-export async function makeTopicFile(directory: Directory, name: string, wanted: TopicSettings): Promise<TopicFile> {
+/** @param files  how many files of `segmentBytes` it has from the beginning: two segments, or one ring */
+export async function makeTopicFile(
+  directory: Directory,
+  name: string,
+  wanted: TopicSettings,
+  files: 1 | 2 = 2,
+): Promise<TopicFile> {
   const { defaultSegmentBytes, defaultMaxPayload } = native.constants
   const segmentBytes = wanted.segmentBytes ?? defaultSegmentBytes
   const file: TopicFile = {
@@ -204,10 +213,10 @@ export async function makeTopicFile(directory: Directory, name: string, wanted: 
   const folder = topicFolder(directory, name)
   try {
     const total = await diskBytes(directory.path)
-    if (segmentBytes * 2 > total) {
+    if (segmentBytes * files > total) {
       throw new HermesError(
         'DISK_FULL',
-        `The file system of ${directory.path} has ${total} bytes in all, too few for two segments of ${segmentBytes}. ` +
+        `The file system of ${directory.path} has ${total} bytes in all, too few for ${files === 1 ? 'a ring' : 'two segments'} of ${segmentBytes}. ` +
           'Set a smaller segmentBytes, or enlarge it (in Docker, /dev/shm has 64 MiB unless --shm-size says more).',
         { details: { total, segmentBytes } },
       )

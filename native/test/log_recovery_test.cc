@@ -73,6 +73,16 @@ TEST(LogRecovery, does_nothing_after_an_orderly_close) {
   expect_usable(folder.path());
 }
 
+TEST(LogRecovery, knows_of_no_restart_before_a_topic_was_made) {
+  const Folder folder;
+  RecoveryReport report = recovered(folder.path());
+  EXPECT_FALSE(report.ran);
+  EXPECT_FALSE(report.rebooted);
+  reboot(folder.path());
+  report = recovered(folder.path());
+  EXPECT_TRUE(report.rebooted);
+}
+
 TEST(LogRecovery, checks_only_what_was_written_since_the_checkpoint) {
   const Folder folder;
   const auto before = written(folder.path(), 2000);

@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { HermesError } from '../../base/errors.js'
+import { errorCodes, HermesError } from '../../base/errors.js'
 import { invalid } from '../../base/options.js'
 import type { Hermes } from '../../client/hermes.js'
 import type { BrokerHealth } from '../../model/topic.js'
@@ -44,7 +44,9 @@ export function registerPing(program: Command, session: Session): void {
       else for (const line of linesOf(pong)) session.out.line(line)
       const { health } = pong
       if (health === undefined || health.canPublish) return
-      throw new HermesError('IO_FAILED', `The broker answers, but can't publish: ${health.problems.join(' ')}`, {
+      // (a broker may know codes that this program doesn't)
+      const code = errorCodes.find((one) => one === health.code) ?? 'IO_FAILED'
+      throw new HermesError(code, `The broker answers, but can't publish: ${health.problems.join(' ')}`, {
         details: { problems: health.problems },
       })
     })

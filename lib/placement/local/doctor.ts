@@ -8,6 +8,7 @@ import { readControl } from '../../store/control-file.js'
 import { type Directory, diskRoom, isShort, topicFolder } from '../../store/directory.js'
 import { openLog } from '../../store/native-log.js'
 import { codecRemedy, readTopicFile } from '../../store/topic-file.js'
+import { checkBrokerFiles } from './broker-file-check.js'
 import { checkFiles } from './file-check.js'
 import type { Say } from './findings.js'
 import { limits } from './limits.js'
@@ -44,6 +45,7 @@ export async function examine(directory: Directory, topics: readonly string[]): 
   const mapped = await whoMaps(join(directory.path, 'topics'))
   for (const topic of topics) await examineTopic(directory, topic, mapped.get(topic) ?? [], say)
   await lostDescriptions(directory, topics, say)
+  await checkBrokerFiles(directory, topics, say)
   return findings
 }
 

@@ -67,14 +67,15 @@ export class RemotePlacement implements GroupPlacement {
 
   async health(signal?: AbortSignal): Promise<BrokerHealth> {
     const { health } = await this.#request({ op: 'health' }, 'its health', signal)
-    const { canPublish, problems } = (health ?? {}) as Partial<BrokerHealth>
+    const { canPublish, problems, code } = (health ?? {}) as Partial<BrokerHealth>
     if (
       typeof canPublish !== 'boolean' ||
       !Array.isArray(problems) ||
-      !problems.every((one) => typeof one === 'string')
+      !problems.every((one) => typeof one === 'string') ||
+      (code !== undefined && typeof code !== 'string')
     )
       throw protocolError('The broker sent no description of its health.')
-    return { canPublish, problems }
+    return { canPublish, problems, ...(code === undefined ? {} : { code }) }
   }
 
   async publisher(topic: string, settings: TopicSettings, options: PortOptions): Promise<RemotePublisher> {

@@ -59,13 +59,13 @@ export async function describeRing(directory: Directory, name: string, wanted: T
       )
     }
     try {
-      return await openTopicFile(directory, name, { ...wanted, segmentBytes: capacity, maxPayloadBytes }, false)
+      return await openTopicFile(directory, name, { ...wanted, segmentBytes: capacity, maxPayloadBytes }, false, 1)
     } catch (error) {
       // Somebody was faster, and chose other sizes than our defaults: that is no conflict with what we were asked for.
       if (!(error instanceof HermesError) || error.code !== 'CONFIG_MISMATCH') throw error
     }
   }
-  return openTopicFile(directory, name, wanted, false)
+  return openTopicFile(directory, name, wanted, false, 1)
 }
 
 /** Opens the topic's ring, and makes it if it isn't there. */

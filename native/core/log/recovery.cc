@@ -55,6 +55,8 @@ class Recovery {
     sync_failed_ = load_sync_failure(control_) != 0;
     status = find_bounds();
     if (!status.ok()) return status;
+    if (fresh_)
+      report_.rebooted = false;  // its control file names no boot yet, and there is nothing that one could have lost
     const bool in_order = control_.closed_in_order.load(std::memory_order_acquire) != 0;
     if (sync_failed_ || (!fresh_ && (after_cut_ || everything_ || !in_order))) {
       report_.ran = true;
