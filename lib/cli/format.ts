@@ -7,7 +7,7 @@ import type { StructSchema } from '../codec/struct/schema.js'
 import { structFromSchema } from '../codec/struct/struct.js'
 import { text } from '../codec/text.js'
 import type { TopicInfo } from '../model/topic.js'
-import { jsonText, lineText, oneLine, parseJson, quoteLarge, refuseLarge } from './json-text.js'
+import { exactText, jsonText, lineText, oneLine, parseJson, quoteLarge, refuseLarge } from './json-text.js'
 import { type AnyStruct, base64Bytes, readSchema, recordFromJson } from './schema.js'
 
 /*
@@ -152,20 +152,25 @@ const msgpackFormat: Format = {
   skipsBlank: true,
   parse: (line) => exactJson(lineText(line)),
   parseJson: exactJson,
-  line: (value) => JSON.stringify(value, plain),
-  json: (value) => JSON.stringify(value, plain),
+  line: (value) => exactText(value, plain),
+  json: (value) => exactText(value, plain),
 }
 
 export function structFormat(codec: AnyStruct): Format {
   const convert = recordFromJson(codec.schema)
+  // (Looking at each value costs time: only floats can be -0.)
+  const hasFloats = /"type":"f(32|64)"/.test(JSON.stringify(codec.schema))
+  const written = hasFloats
+    ? (value: unknown) => exactText(value, (_, one) => one)
+    : (value: unknown) => JSON.stringify(value)
   return {
     codec: codec as unknown as Codec<unknown, unknown, unknown>,
     schema: codec.schema,
     skipsBlank: true,
     parse: (line) => convert(parseJson(quoteLarge(lineText(line)))),
-    parseJson: (written) => convert(parseJson(quoteLarge(written))),
-    line: (value) => JSON.stringify(value),
-    json: (value) => JSON.stringify(value),
+    parseJson: (text) => convert(parseJson(quoteLarge(text))),
+    line: written,
+    json: written,
   }
 }
 

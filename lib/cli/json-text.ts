@@ -25,9 +25,10 @@ export function parseJson(written: string): unknown {
 
 const tokens = /"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g
 
-/** Whether a number as it is written would become another one as a number of JavaScript. */
-function changes(number: string): boolean {
+/** Whether a number as it is written would become another one as a number of JavaScript; of a fraction the nearest one is it. */
+export function changes(number: string): boolean {
   const value = Number(number)
+  if (value === 0 && /[1-9]/.test(number.split(/e/i, 1)[0] as string)) return true
   return !Number.isFinite(value) || (/^-?\d+$/.test(number) && !Number.isSafeInteger(value))
 }
 
@@ -48,6 +49,23 @@ export function refuseLarge(written: string): string {
       )
   }
   return written
+}
+
+/** JSON.stringify, with -0 as `-0`: what is printed is what is there. */
+export function exactText(value: unknown, replace: (key: string, value: unknown) => unknown, mark = '\0-0\0'): string {
+  let found = false
+  let isTaken = false
+  const text = JSON.stringify(value, (key, one: unknown) => {
+    const shown = replace(key, one)
+    if (Object.is(shown, -0)) {
+      found = true
+      return mark
+    }
+    isTaken ||= key === mark || shown === mark
+    return shown
+  })
+  if (!found) return text
+  return isTaken ? exactText(value, replace, `${mark}\0`) : text.replaceAll(JSON.stringify(mark), '-0')
 }
 
 /** JSON of one line: a line end can stand only between its parts. */

@@ -2,6 +2,7 @@ import { HermesError } from '../base/errors.js'
 import { invalid } from '../base/options.js'
 import { at } from './feed.js'
 import type { Format } from './format.js'
+import { changes } from './json-text.js'
 import { isNumeric, type RawRecord } from './records.js'
 import { fromCell } from './schema.js'
 
@@ -44,11 +45,8 @@ function plainCell(cell: string): unknown {
   if (cell === '') return null
   if (/^(true|false)$/i.test(cell.trim())) return cell.trim().toLowerCase() === 'true'
   if (!isNumeric(cell)) return cell
-  const value = Number(cell)
-  // 2^53 and more would lose digits without a word.
-  return Number.isFinite(value) && (Math.abs(value) <= Number.MAX_SAFE_INTEGER || !/^-?\d+$/.test(cell.trim()))
-    ? value
-    : cell
+  // 2^53 and more would lose digits without a word, what is too small would become 0; JSON.stringify writes -0 as 0.
+  return changes(cell.trim()) || Object.is(Number(cell), -0) ? cell : Number(cell)
 }
 
 function named(record: RawRecord, make: () => unknown): unknown {
