@@ -1,5 +1,4 @@
-import type { Region } from 'hermes-mq'
-import { messageBytes, Quote, QuotePool } from '../support/quote.js'
+import { messageBytes, Quote, QuotePool, type Region } from '../support/quote.js'
 
 /** What a peer is asked to do. Roles of the file `peers/<name>` play it. */
 export interface PeerArgs {
