@@ -47,7 +47,8 @@ export class ServedDirectory {
   async #hold(name: string): Promise<string> {
     const path = join(this.directory.path, name)
     try {
-      if (name === lockFile) await (await openFile(path, 'a', this.directory.fileMode)).close()
+      // A lock needs a file that is open for writing: whoever may not learns here why.
+      await (await openFile(path, name === lockFile ? 'a' : 'r+', this.directory.fileMode)).close()
     } catch (error) {
       throw fromFs(error, `open ${path}`)
     }

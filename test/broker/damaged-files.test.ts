@@ -1,8 +1,10 @@
+import { spawnSync } from 'node:child_process'
 import { mkdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { serve } from '../../lib/broker/broker.js'
 import { open, text } from '../../lib/index.js'
+import { failure } from '../helpers/failure.js'
 import { makeFolder, removeFolder } from '../helpers/folder.js'
 
 /* The broker's own files, lost or damaged: what is said names the file and the remedy, and the remedy works. */
@@ -95,4 +97,46 @@ test('a place that has counted is a place without its hermes.json too', async ()
     rmSync(join(dir, 'hermes.json'))
     expect(await publishOne()).toBe(2)
   })
+})
+
+test('a place on a file system that is read-only is read, and served and published to once it is not', async ({
+  skip,
+}) => {
+  const disk = makeFolder()
+  const mount = (...args: string[]) => spawnSync('mount', [...args, disk]).status === 0
+  const umount = () => spawnSync('umount', ['-l', disk])
+  if (!mount('-t', 'tmpfs', '-o', 'size=20m', 'tmpfs')) {
+    removeFolder(disk)
+    return skip('this user may not mount a tmpfs')
+  }
+  try {
+    const dir = join(disk, 'data')
+    const publishOne = async () => {
+      await using hermes = await open(dir)
+      await using publisher = await hermes.topic('t', small).publisher()
+      publisher.publish('one more')
+      return publisher.lastSequence
+    }
+    expect(await publishOne()).toBe(1)
+    expect(mount('--bind', disk)).toBe(true)
+    expect(mount('-o', 'remount,ro,bind')).toBe(true)
+    const served = await failure('ACCESS_DENIED', () => serve({ dir, port: 0 }))
+    expect(served.message).toContain('read-only')
+    const published = await failure('ACCESS_DENIED', publishOne)
+    expect(published.message).toContain('read-only')
+    {
+      await using hermes = await open(dir, { create: false })
+      const subscriber = await hermes.topic('t', small).subscriber({ from: 'earliest' })
+      let read = 0
+      while (subscriber.position < 2) read += subscriber.poll(() => {})
+      expect(read).toBe(1)
+    }
+    umount()
+    expect(await publishOne()).toBe(2)
+    await using _ = await serve({ dir, port: 0 })
+  } finally {
+    umount()
+    umount()
+    removeFolder(disk)
+  }
 })
