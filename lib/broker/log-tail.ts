@@ -64,6 +64,11 @@ export class LogTail {
     return this.#cursor.segment
   }
 
+  /** Whether it has come to where nothing more was committed: one atomic load. */
+  get isAtEnd(): boolean {
+    return this.#cursor.seesNothing
+  }
+
   get isPinned(): boolean {
     return this.#pins > 0
   }

@@ -22,6 +22,8 @@ interface Entry extends MappedSegment {
 export class SegmentRegions implements SharedSegments {
   readonly #log: TopicLog
   readonly #entries = new Map<number, Entry>()
+  /** Entries that nobody reads. */
+  #idle = 0
   #closed = false
 
   constructor(log: TopicLog) {
@@ -36,7 +38,7 @@ export class SegmentRegions implements SharedSegments {
   enter(at: NativePosition): MappedSegment | undefined {
     const known = this.#entries.get(at.segment)
     if (known !== undefined) {
-      known.readers++
+      if (known.readers++ === 0) this.#idle--
       return known
     }
     const holder = this.#log.openReader()
@@ -60,6 +62,7 @@ export class SegmentRegions implements SharedSegments {
   leave(mapped: MappedSegment): void {
     const entry = mapped as Entry
     if (--entry.readers > 0) return
+    this.#idle++
     entry.idleSince = performance.now()
     if (this.#closed) this.#forget(entry)
     else this.sweep(entry.idleSince)
@@ -67,6 +70,7 @@ export class SegmentRegions implements SharedSegments {
 
   /** Lets go of what nobody has read for a while. Call about once per second. */
   sweep(now: number): void {
+    if (this.#idle === 0) return
     // Oldest first: a map hands out what it was given first.
     const idle = [...this.#entries.values()].filter((entry) => entry.readers === 0)
     idle.sort((one, other) => one.idleSince - other.idleSince)
@@ -77,6 +81,7 @@ export class SegmentRegions implements SharedSegments {
 
   #forget(entry: Entry): void {
     this.#entries.delete(entry.segment)
+    this.#idle--
     // Detaches the buffer.
     entry.holder.close()
   }

@@ -197,6 +197,8 @@ export class SubscriberChannel implements TopicSubscriber, Delivering {
    * @throws HermesError `BEHIND_RETENTION` if it has held what retention has removed for too long
    */
   tick(now: number): void {
+    // Thousands may be idle.
+    if (this.#tail.isAtEnd) return
     const next = this.topic.nextSequence()
     this.topic.noteTail(next)
     if (next <= this.#tail.sequence) return

@@ -210,12 +210,12 @@ export class TopicPublishers {
     return this.#appender.sync(upto)
   }
 
-  /** Once per second. */
-  tick(): void {
+  /** Once per second. @param isSame as of `close` */
+  tick(isSame: () => boolean): void {
     if (this.#producers?.isDirty !== true) return
     // Without retention the log itself tells everything.
-    const { retentionBytes, retentionAgeMs } = this.#log.info()
-    if (retentionBytes > 0 || retentionAgeMs > 0) this.#saveProducers()
+    const { retentionBytes, retentionAgeMs } = this.#log.control()
+    if ((retentionBytes > 0 || retentionAgeMs > 0) && isSame()) this.#saveProducers()
   }
 
   /**

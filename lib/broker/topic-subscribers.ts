@@ -3,7 +3,7 @@ import type { LogTail } from './log-tail.js'
 
 /** Looking for local publishers' messages: by a timer while messages come, asleep in the kernel once there were none for so long. */
 const quietMs = 2
-const waitMs = 10_000
+const waitMs = 60_000
 /** After a look that failed. */
 const pauseMs = 100
 

@@ -17,8 +17,11 @@ const otherFiles = 64
 /** After a failure, those who used the topic try again by themselves; if it fails again so soon, they are told. */
 const failsAgainMs = 10_000
 const sweepEveryMs = 1000
-/** Of so many topics at once it is looked whether their folder is still there. */
-const mostLooks = 64
+/**
+ * Of so many topics at most it is looked in each round whether their folder is still there: all in turn. (Before an acknowledgement, and when somebody
+ * opens a topic, it is looked in any case.)
+ */
+const mostLooks = 256
 /** What a client did wrong, or can't have; anything else is for whoever looks after the broker. */
 const clientsOwn: ReadonlySet<string> = new Set([
   'NOT_FOUND',
@@ -58,6 +61,8 @@ export class TopicTable {
   readonly #most: number
   #sweptAt = 0
   #looking = false
+  /** Of so many, in the order of the entries, it was looked whether their folder is there. */
+  #looked = 0
   #closed = false
 
   constructor(directory: Directory, settings: BrokerSettings, health: Health, report: Report) {
@@ -303,18 +308,19 @@ export class TopicTable {
 
   async #lookAfter(): Promise<void> {
     this.#looking = true
-    const topics = [...this.#entries.values()].flatMap(({ topic }) => (topic?.hasEnded === false ? [topic] : []))
-    for (let at = 0; at < topics.length; at += mostLooks) {
-      const some = topics.slice(at, at + mostLooks)
-      await Promise.all(some.map((topic) => topic.lookAtFolder()))
-      for (const topic of some) {
-        try {
-          topic.tick()
-        } catch (error) {
-          this.#failed(topic.name, error)
-        }
+    const topics: BrokerTopic[] = []
+    for (const { topic } of this.#entries.values()) if (topic?.hasEnded === false) topics.push(topic)
+    for (const topic of topics) {
+      try {
+        topic.tick()
+      } catch (error) {
+        this.#failed(topic.name, error)
       }
     }
+    const begin = this.#looked < topics.length ? this.#looked : 0
+    const some = topics.slice(begin, begin + mostLooks)
+    this.#looked = begin + some.length
+    await Promise.all(some.map((topic) => topic.lookAtFolder()))
     this.#looking = false
   }
 

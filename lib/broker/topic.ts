@@ -224,8 +224,9 @@ export class BrokerTopic {
 
   /** Where the log begins and ends, if retention has removed the segment; else `undefined`. */
   removedBefore(segment: number): { readonly firstSequence: number; readonly nextSequence: number } | undefined {
-    const { firstSegment, firstSequence, nextSequence } = this.#log.info()
-    return segment < firstSegment ? { firstSequence, nextSequence } : undefined
+    if (segment >= this.#log.control().firstSegment) return undefined
+    const { firstSequence, nextSequence } = this.#log.info()
+    return { firstSequence, nextSequence }
   }
 
   /** In its segments now, in bytes. */
@@ -289,7 +290,7 @@ export class BrokerTopic {
   /** Once per second. */
   tick(): void {
     this.#regions.sweep(performance.now())
-    if (!this.hasEnded) this.#publishers.tick()
+    if (!this.hasEnded) this.#publishers.tick(() => this.checkFolder())
   }
 
   /* ---- publishers ---- */

@@ -23,8 +23,8 @@ const spinsPerLook = 64
 const spinSliceMs = 1
 const adaptiveSpinMs = 0.05
 const adaptiveTurns = 20
-/** A parked subscriber looks up at least this often. */
-const parkMs = 1000
+/** For so long a port sleeps at a time. It looks up by itself, without the event loop, as often as its placement needs. */
+const parkMs = 30_000
 
 function spin(port: WaitingPort, limit: number, forMs: number): number {
   const until = performance.now() + forMs

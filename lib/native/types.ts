@@ -168,6 +168,8 @@ export interface NativeLog {
   /** Opens the group at `path`; makes it if there is none and a plan is given. */
   openGroup(path: string, plan: NativeGroupPlan | null): Promise<NativeGroup>
   info(): NativeLogInfo
+  /** A part of it, without a system call or a look at the log. */
+  control(): NativeControl
   /** The sequence that the next message will get. */
   nextSequence(): number
   /** Everything before is known to be on stable storage. Cheap. */
@@ -192,6 +194,8 @@ export interface NativeProducerTrace {
   readonly last: bigint
   readonly runs: readonly { readonly first: bigint; readonly count: number; readonly sequence: number }[]
 }
+
+export type NativeControl = Pick<NativeLogInfo, 'firstSegment' | 'activeSegment' | 'retentionBytes' | 'retentionAgeMs'>
 
 export interface NativeLogInfo {
   readonly segmentBytes: number

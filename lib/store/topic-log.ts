@@ -1,6 +1,7 @@
 import { callNative, fromNative } from '../native/error.js'
 import type {
   NativeAppender,
+  NativeControl,
   NativeLog,
   NativeLogInfo,
   NativeProducerTrace,
@@ -32,6 +33,11 @@ export class TopicLog {
 
   info(): NativeLogInfo {
     return callNative(() => this.#log.info(), { topic: this.topic })
+  }
+
+  /** Which segments there are, and what retention keeps: for asking often. */
+  control(): NativeControl {
+    return callNative(() => this.#log.control(), { topic: this.topic })
   }
 
   /** What the topic's next message will get. */

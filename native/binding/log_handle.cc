@@ -115,7 +115,8 @@ napi_value LogHandle::define(napi_env env) {
       env, "Log",
       {method<&LogHandle::open_appender>("openAppender"), method<&LogHandle::open_reader>("openReader"),
        method<&LogHandle::open_group>("openGroup"), method<&LogHandle::info>("info"),
-       method<&LogHandle::next_sequence>("nextSequence"), method<&LogHandle::synced_sequence>("syncedSequence"),
+       method<&LogHandle::control>("control"), method<&LogHandle::next_sequence>("nextSequence"),
+       method<&LogHandle::synced_sequence>("syncedSequence"),
        method<&LogHandle::verify_segment>("verifySegment"), method<&LogHandle::repair>("repair"),
        method<&LogHandle::participants>("participants"), method<&LogHandle::set_retention>("setRetention"),
        method<&LogHandle::prepare_seek>("prepareSeek"), method<&LogHandle::trace_producers>("traceProducers"),
@@ -197,7 +198,7 @@ napi_value LogHandle::next_sequence(const Napi::CallbackInfo& info) {
   if (log_ == nullptr) return throw_closed(info.Env(), "topic");
   Position committed;
   Status status = log_->check_control();
-  if (status.ok()) status = log_->committed(&committed);
+  if (status.ok()) status = end_.find(*log_, &committed);
   if (status.code == Code::kNotFound && log_->active() == 0) return to_number(info.Env(), 1.0);
   if (!status.ok()) return throw_status(info.Env(), status);
   return to_number(info.Env(), committed.sequence);
@@ -231,7 +232,20 @@ napi_value LogHandle::participants(const Napi::CallbackInfo& info) {
   return binding::participants(info.Env(), *log_);
 }
 
-/// What the control file and the disk say now. Walks from the checkpoint to the end of the log.
+/// What the control file's words say of segments and retention: no system call, and no look at the log.
+napi_value LogHandle::control(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (log_ == nullptr) return throw_closed(env, "topic");
+  const auto [bytes, age_ns] = load_retention(log_->control());
+  ObjectBuilder result(env);
+  result.set("firstSegment", to_number(env, log_->first()));
+  result.set("activeSegment", to_number(env, log_->active()));
+  result.set("retentionBytes", to_number(env, bytes));
+  result.set("retentionAgeMs", to_number(env, age_ns / 1'000'000));
+  return result.value();
+}
+
+/// What the control file and the disk say now. Walks to the end of the log, from where that was found last.
 napi_value LogHandle::info(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (log_ == nullptr) return throw_closed(env, "topic");
@@ -247,7 +261,7 @@ napi_value LogHandle::info(const Napi::CallbackInfo& info) {
   uint64_t earliest = 0;
   if (active != 0) {
     Status status = log_->check_control();
-    if (status.ok()) status = log_->committed(&committed);
+    if (status.ok()) status = end_.find(*log_, &committed);
     if (status.ok()) status = log_->claimed_from(committed, &claimed);
     if (!status.ok()) return throw_status(env, status);
     uint64_t ignored = 0;

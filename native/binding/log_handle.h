@@ -6,6 +6,7 @@
 
 #include "binding/wrapped.h"
 #include "core/log/log.h"
+#include "core/log/log_end.h"
 
 namespace hermes::binding {
 
@@ -23,6 +24,7 @@ class LogHandle final : public Wrapped<LogHandle> {
   napi_value next_sequence(const Napi::CallbackInfo& info);
   napi_value synced_sequence(const Napi::CallbackInfo& info);
   napi_value info(const Napi::CallbackInfo& info);
+  napi_value control(const Napi::CallbackInfo& info);
   napi_value verify_segment(const Napi::CallbackInfo& info);
   napi_value repair(const Napi::CallbackInfo& info);
   napi_value participants(const Napi::CallbackInfo& info);
@@ -32,6 +34,7 @@ class LogHandle final : public Wrapped<LogHandle> {
   napi_value close(const Napi::CallbackInfo& info);
 
   std::shared_ptr<Log> log_;
+  LogEnd end_;
 };
 
 }  // namespace hermes::binding

@@ -1,3 +1,4 @@
+#include <set>
 #include <thread>
 
 #include "core/log/waiter.h"
@@ -131,6 +132,34 @@ TEST(LogWaiter, gets_a_sleeper_past_a_dead_publishers_claim_within_a_second) {
   read_on(&reader, &messages);
   ASSERT_EQ(messages.size(), 1u);
   EXPECT_EQ(messages[0].sequence, 3u);
+}
+
+TEST(LogWaiter, looks_up_at_the_same_moments_whenever_it_has_parked) {
+  const Folder folder;
+  const auto log = open_log(folder.path());
+  const auto appender = open_appender(log);
+  Reader reader(log, MappedFile::Access::kRead);
+  ASSERT_TRUE(reader.seek_latest().ok());
+  // A thousand that have parked one after the other, within a second: each has the thread look up at one of a few moments, not of a thousand.
+  std::set<uint64_t> moments;
+  for (uint64_t n = 0; n < 1000; ++n) {
+    LogSleeper sleeper(log, reader.segment(), reader.position(), 3600 * kSecond, nullptr);
+    const uint64_t now = monotonic_ns() + n * kSecond / 1000;
+    ASSERT_FALSE(sleeper.is_over(now));
+    const Nap nap = sleeper.lie_down(now);
+    EXPECT_GE(nap.until_ns, now + kSecond / 10);
+    EXPECT_LE(nap.until_ns, now + 3 * kSecond / 10);
+    moments.insert(nap.until_ns);
+  }
+  EXPECT_LE(moments.size(), 8u);
+}
+
+TEST(LogWaiter, has_the_control_file_looked_at_a_thousand_times_per_second_at_most) {
+  for (const uint64_t sleepers : {1, 100, 1000, 10'000, 100'000}) {
+    EXPECT_LE(sleepers * kSecond / control_look_ns(sleepers), 1000u) << sleepers;
+  }
+  // Few of them have it looked at as often as they look up.
+  EXPECT_EQ(control_look_ns(1), kSecond / 5);
 }
 
 }  // namespace

@@ -15,6 +15,8 @@ const defaultWindow = 65_536
 const keyBatch = 256
 /** Another member is claiming: how long until the next try. */
 const busyMs = 1
+/** For so long it sleeps at a time. */
+const restMs = 1000
 
 /** What the group's file keeps for whoever opens it. */
 interface GroupNotes {
@@ -211,7 +213,7 @@ export class LocalConsumer implements ConsumerPort {
     if (this.#closed || signal?.aborted) return
     const forget = signal && onAbort(signal, () => this.#member.cancelWait())
     try {
-      await this.#member.wait(this.stop === 'busy' ? Math.min(busyMs, timeoutMs) : timeoutMs)
+      await this.#member.wait(Math.min(this.stop === 'busy' ? busyMs : restMs, timeoutMs))
     } finally {
       forget?.()
     }

@@ -17,6 +17,8 @@ import {
   unsupported,
 } from './topic.js'
 
+/** A dead publisher wakes nobody: how long until the next look. */
+const deathLookMs = 1000
 const noRegion: Region = { bytes: new Uint8Array(0), data: new DataView(new ArrayBuffer(0)) }
 
 /** Consumes a byte ring in shared memory in place. What was walked over is given back to the publisher. */
@@ -170,7 +172,7 @@ export class RingSubscriber implements SubscriberPort {
     if (this.#closed) return
     const seen = this.#consumed
     const ready = () => this.#closed || Atomics.load(this.#words, word.producerIndex) !== seen || this.#hasNewDeath()
-    await park(this.#memory, false, ready, timeoutMs, signal)
+    await park(this.#memory, false, ready, Math.min(timeoutMs, deathLookMs), signal)
   }
 
   #hasNewDeath(): boolean {

@@ -142,7 +142,9 @@ struct ControlBlock {
   std::atomic<uint64_t> identity_check;
   uint8_t reserved8b[64];
   CutRecord cuts[kCuts];  // where recovery ended the log; groups learn from it what they can't rely on any more
-  uint8_t reserved8c[2880];
+  std::atomic<uint64_t>
+      recoveries;  // so many have changed the log, or might have: who remembers a place in it looks here. See log_end.h
+  uint8_t reserved8c[2872];
   ParticipantSlot slots[kSlots];
   uint8_t reserved9[4096];
 };
@@ -155,7 +157,8 @@ static_assert(offsetof(ControlBlock, deleted) == 788 && offsetof(ControlBlock, r
 static_assert(offsetof(ControlBlock, retention_wait) == 800);
 static_assert(offsetof(ControlBlock, boot_id) == 896 && offsetof(ControlBlock, closed_in_order) == 912);
 static_assert(offsetof(ControlBlock, sync_failure) == 680 && offsetof(ControlBlock, identity) == 920);
-static_assert(offsetof(ControlBlock, cuts) == 1024 && sizeof(CutRecord) == 24);
+static_assert(offsetof(ControlBlock, cuts) == 1024 && sizeof(CutRecord) == 24 &&
+              offsetof(ControlBlock, recoveries) == 1216);
 static_assert(offsetof(ControlBlock, slots) == 4096 && sizeof(ControlBlock) == kControlBytes);
 
 }  // namespace hermes

@@ -60,6 +60,7 @@ class Recovery {
     const bool in_order = control_.closed_in_order.load(std::memory_order_acquire) != 0;
     if (sync_failed_ || (!fresh_ && (after_cut_ || everything_ || !in_order))) {
       report_.ran = true;
+      count();
       // Whoever is killed from here on has not left the topic in order.
       control_.closed_in_order.store(0, std::memory_order_release);
       status = check_everything();
@@ -77,6 +78,10 @@ class Recovery {
   }
 
  private:
+  /// To be called before anything is changed that was committed. Acquire and release: the changes come after it, and whoever sees what is published
+  /// when they are made sees it, since recovery's locks are handed on in between.
+  void count() noexcept { control_.recoveries.fetch_add(1, std::memory_order_acq_rel); }
+
   /// Memory is as the publishers left it only in the same boot, and only in the very files that they had open, on the same mounting of the
   /// same disk: what these files held at any other time is on any other one.
   void find_out_where() {
@@ -229,6 +234,8 @@ class Recovery {
                            "the segments of " + log_.folder() + " are missing or have lost their headers");
     }
     fresh_ = true;
+    // Its segments were taken away while somebody may have it open.
+    if (log_.active() != 0) count();
     Status status = Segment::create(log_.folder(), 1, control_, log_.file_mode());
     std::shared_ptr<Segment> segment;
     if (status.ok()) status = log_.segment(1, &segment);

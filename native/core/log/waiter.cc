@@ -13,11 +13,21 @@ namespace {
 
 // A dead publisher's claim rings no bell, so sleepers look up now and then.
 constexpr uint64_t kLookUpNs = 200'000'000;
+constexpr uint64_t kControlLooksPerSecond = 1000;
 // Where sleepers can't be woken (no right to write, no membarrier): a millisecond's delay at most.
 constexpr uint64_t kPollNs = 1'000'000;
 constexpr uint64_t kLongestNs = uint64_t{1} << 60;
 
+/// LogSleepers of this process.
+std::atomic<uint64_t> sleepers{0};
+
 }  // namespace
+
+uint64_t next_look_up(uint64_t now_ns) noexcept { return ((now_ns + kLookUpNs / 2) / kLookUpNs + 1) * kLookUpNs; }
+
+uint64_t control_look_ns(uint64_t sleepers) noexcept {
+  return std::max(kLookUpNs, sleepers * 1'000'000'000 / kControlLooksPerSecond);
+}
 
 void wake_sleepers(const Log& log) noexcept {
   if (!log.writable()) return;
@@ -54,10 +64,18 @@ LogSleeper::LogSleeper(std::shared_ptr<Log> log, std::shared_ptr<Segment> segmen
       segment_(std::move(segment)),
       at_(at),
       deadline_ns_(monotonic_ns() + std::min(timeout_ns, kLongestNs)),
-      done_(std::move(done)) {}
+      done_(std::move(done)) {
+  sleepers.fetch_add(1, std::memory_order_relaxed);
+}
+
+LogSleeper::~LogSleeper() { sleepers.fetch_sub(1, std::memory_order_relaxed); }
 
 bool LogSleeper::is_over(uint64_t now_ns) {
-  news_ = has_news(*log_, segment_.get(), at_) || !log_->check_control().ok();
+  news_ = has_news(*log_, segment_.get(), at_);
+  if (!news_ && now_ns >= look_at_control_ns_) {
+    look_at_control_ns_ = now_ns + control_look_ns(sleepers.load(std::memory_order_relaxed));
+    news_ = !log_->check_control().ok();
+  }
   return news_ || now_ns >= deadline_ns_;
 }
 
@@ -74,7 +92,7 @@ Nap LogSleeper::lie_down(uint64_t now_ns) {
   // See Appender::commit.
   std::atomic<uint32_t>& parked = log_->control().parked;
   const uint32_t ticket = parked.fetch_or(1, std::memory_order_acq_rel) | 1;
-  return {&parked, ticket, std::min(now_ns + kLookUpNs, deadline_ns_), true};
+  return {&parked, ticket, std::min(next_look_up(now_ns), deadline_ns_), true};
 }
 
 void LogSleeper::nudge() { wake_sleepers(*log_); }

@@ -13,6 +13,13 @@ namespace hermes {
 /// topic has one.
 [[nodiscard]] bool has_news(const Log& log, const Segment* segment, const Position& at) noexcept;
 
+/// When who lies down at `now_ns` looks up: in 100 to 300 ms, and at the same moments as all others. So one thread looks after all its sleepers at
+/// once, a few times per second, and not after each of them at another time.
+[[nodiscard]] uint64_t next_look_up(uint64_t now_ns) noexcept;
+
+/// How long one of `sleepers` in a process leaves the name of its topic's control file alone: all together look at a thousand per second at most.
+[[nodiscard]] uint64_t control_look_ns(uint64_t sleepers) noexcept;
+
 /// Wakes all who sleep for news of the topic, in all processes.
 void wake_sleepers(const Log& log) noexcept;
 
@@ -25,6 +32,7 @@ class LogSleeper final : public Sleeper {
   /// `done` is told whether there is news, or `timeout_ns` went by, or the wait was cancelled.
   LogSleeper(std::shared_ptr<Log> log, std::shared_ptr<Segment> segment, const Position& at, uint64_t timeout_ns,
              Done done);
+  ~LogSleeper() override;
 
   bool is_over(uint64_t now_ns) override;
   Nap lie_down(uint64_t now_ns) override;
@@ -38,6 +46,7 @@ class LogSleeper final : public Sleeper {
   const Position at_;
   const uint64_t deadline_ns_;
   const Done done_;
+  uint64_t look_at_control_ns_ = 0;
   uint64_t claim_ = 0;  // seen at the position when we last looked
   bool news_ = false;
 };

@@ -16,8 +16,8 @@ namespace {
 constexpr uint32_t kThreads = 8;
 /// Between two looks at sleepers whom nobody can wake, or for whom there is no room in the system call.
 constexpr uint64_t kLookNs = 1'000'000;
-/// Looking must not take more than this part of a processor.
-constexpr uint64_t kLookShare = 10;
+/// Looking takes one part in so many of a processor at most.
+constexpr uint64_t kLookShare = 40;
 constexpr uint64_t kForeverNs = 3'600'000'000'000;
 
 }  // namespace
@@ -29,9 +29,11 @@ struct SleeperPool::Crew {
   // The pool's mutex guards these:
   std::vector<std::shared_ptr<Sleeper>> newcomers;
   uint32_t load = 0;
-  std::shared_ptr<Sleeper> lone;  // the thread sleeps on this one's word, and not on the bell
-  // The thread's own:
+  std::shared_ptr<Sleeper> lone;     // the thread sleeps on this one's word, and not on the bell
+  std::atomic<bool> cancels{false};  // some of them were cancelled
+  // The thread's own, and of the same length. What is looked at in each pass lies together: a look at thousands must not take long.
   std::vector<std::shared_ptr<Sleeper>> sleepers;
+  std::vector<Nap> naps;
   std::vector<Watched> watched;
 };
 
@@ -108,7 +110,9 @@ void SleeperPool::cancel(Sleeper& sleeper) {
   const std::lock_guard<std::mutex> guard(mutex_);
   if (sleeper.finished_ || sleeper.crew_ == nullptr) return;
   sleeper.cancelled_.store(true, std::memory_order_release);
-  wake(*static_cast<Crew*>(sleeper.crew_));
+  Crew& crew = *static_cast<Crew*>(sleeper.crew_);
+  crew.cancels.store(true, std::memory_order_release);
+  wake(crew);
 }
 
 void SleeperPool::remove(Sleeper& sleeper) {
@@ -122,7 +126,7 @@ void SleeperPool::main(void* crew) { static_cast<Crew*>(crew)->pool->work(*stati
 
 void SleeperPool::work(Crew& crew) {
   std::vector<std::shared_ptr<Sleeper>> over;
-  std::vector<std::shared_ptr<Sleeper>*> lying;  // in crew.sleepers
+  std::vector<size_t> lying;  // in crew.sleepers
   for (;;) {
     // Acquire, and before anything is looked at: a ring of the bell from now on keeps this thread from sleeping.
     const uint32_t seen = crew.bell.load(std::memory_order_acquire);
@@ -136,38 +140,43 @@ void SleeperPool::work(Crew& crew) {
         return;
       }
     }
+    // A newcomer's nap is over.
+    crew.naps.resize(crew.sleepers.size());
+    // Acquire: who sees it sees who was cancelled. Whoever sets it from now on rings the bell after that.
+    const bool cancels = crew.cancels.exchange(false, std::memory_order_acquire);
     const uint64_t now = monotonic_ns();
     lying.clear();
     bool barrier = false;
-    for (auto& sleeper : crew.sleepers) {
-      const Nap& nap = sleeper->nap_;
-      const bool cancelled = sleeper->cancelled_.load(std::memory_order_acquire);
+    for (size_t i = 0; i < crew.naps.size(); ++i) {
+      const Nap& nap = crew.naps[i];
       const bool woken = nap.word != nullptr && nap.word->load(std::memory_order_acquire) != nap.expected;
-      if (!cancelled && !woken && !sleeper->fresh_ && now < nap.until_ns) continue;
+      if (!cancels && !woken && now < nap.until_ns) continue;
+      auto& sleeper = crew.sleepers[i];
+      const bool cancelled = sleeper->cancelled_.load(std::memory_order_acquire);
+      if (!cancelled && !woken && now < nap.until_ns) continue;
       if (cancelled || sleeper->is_over(now)) {
         over.push_back(std::move(sleeper));
         continue;
       }
-      sleeper->fresh_ = false;
-      sleeper->nap_ = sleeper->lie_down(now);
-      barrier = barrier || sleeper->nap_.needs_barrier;
-      lying.push_back(&sleeper);
+      crew.naps[i] = sleeper->lie_down(now);
+      barrier = barrier || crew.naps[i].needs_barrier;
+      lying.push_back(i);
     }
     // One barrier for all who lie down: after it either we see what a waker did, or it sees what they announced.
     const bool ordered = !barrier || heavy_barrier();
     if (!ordered) {
-      for (const auto* sleeper : lying) {
-        Nap& nap = (*sleeper)->nap_;
+      for (const size_t i : lying) {
+        Nap& nap = crew.naps[i];
         if (nap.needs_barrier) nap = {nullptr, 0, std::min(nap.until_ns, now + kLookNs), false};
       }
     }
     if (!lying.empty()) {
       const uint64_t later = monotonic_ns();
-      for (auto* sleeper : lying) {
-        if ((*sleeper)->is_over(later)) over.push_back(std::move(*sleeper));
+      for (const size_t i : lying) {
+        if (crew.sleepers[i]->is_over(later)) over.push_back(std::move(crew.sleepers[i]));
       }
     }
-    std::erase(crew.sleepers, nullptr);
+    if (!over.empty()) close_ranks(crew);
     for (auto& sleeper : over) {
       sleeper->finish();
       const std::lock_guard<std::mutex> guard(mutex_);
@@ -178,18 +187,32 @@ void SleeperPool::work(Crew& crew) {
       finished_.notify_all();
     }
     over.clear();
-    sleep(crew, seen, monotonic_ns() - now);
+    sleep(crew, seen, now);
   }
 }
 
-void SleeperPool::sleep(Crew& crew, uint32_t seen, uint64_t pass_ns) {
-  const uint64_t now = monotonic_ns();
-  uint64_t until = now + kForeverNs;
+/// Those who have finished leave their places to those behind them.
+void SleeperPool::close_ranks(Crew& crew) {
+  size_t left = 0;
+  for (size_t i = 0; i < crew.sleepers.size(); ++i) {
+    if (crew.sleepers[i] == nullptr) continue;
+    if (left != i) {
+      crew.sleepers[left] = std::move(crew.sleepers[i]);
+      crew.naps[left] = crew.naps[i];
+    }
+    ++left;
+  }
+  crew.sleepers.resize(left);
+  crew.naps.resize(left);
+}
+
+/// `begun_ns`: when the pass began that comes before this sleep.
+void SleeperPool::sleep(Crew& crew, uint32_t seen, uint64_t begun_ns) {
+  uint64_t until = begun_ns + kForeverNs;
   crew.watched.clear();
   crew.watched.push_back({&crew.bell, seen});
   bool all = true;
-  for (const auto& sleeper : crew.sleepers) {
-    const Nap& nap = sleeper->nap_;
+  for (const Nap& nap : crew.naps) {
     until = std::min(until, nap.until_ns);
     if (nap.word == nullptr) continue;
     if (crew.watched.size() <= capacity_) {
@@ -198,7 +221,8 @@ void SleeperPool::sleep(Crew& crew, uint32_t seen, uint64_t pass_ns) {
       all = false;
     }
   }
-  const uint64_t look_ns = std::max(kLookNs, pass_ns * kLookShare);
+  const uint64_t now = monotonic_ns();
+  const uint64_t look_ns = std::max(kLookNs, (now - begun_ns) * kLookShare);
   if (!all) until = std::min(until, now + look_ns);
   if (until <= now) return;
   if (capacity_ > 1) {

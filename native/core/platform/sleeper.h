@@ -42,8 +42,6 @@ class Sleeper {
   virtual void finish() = 0;
 
  private:
-  Nap nap_;
-  bool fresh_ = true;
   bool finished_ = false;  // guarded by the pool's mutex
   std::atomic<bool> cancelled_{false};
   void* crew_ = nullptr;
@@ -78,7 +76,8 @@ class SleeperPool {
   struct Crew;
   static void main(void* crew);
   void work(Crew& crew);
-  void sleep(Crew& crew, uint32_t seen, uint64_t pass_ns);
+  void sleep(Crew& crew, uint32_t seen, uint64_t begun_ns);
+  static void close_ranks(Crew& crew);
   Crew* choose(Status* status);
   void wake(Crew& crew);
 

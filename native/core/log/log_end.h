@@ -1,0 +1,20 @@
+#pragma once
+
+#include "core/log/log.h"
+
+namespace hermes {
+
+/// Where a topic's chain of committed frames ends, for somebody who asks again and again: each search begins where the last one ended.
+///
+/// Thread safety: one thread at a time.
+class LogEnd {
+ public:
+  /// As Log::committed().
+  Status find(Log& log, Position* out);
+
+ private:
+  Position seen_;
+  uint64_t recoveries_ = 0;
+};
+
+}  // namespace hermes
