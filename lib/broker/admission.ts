@@ -2,8 +2,13 @@ import { HermesError } from '../base/errors.js'
 import type { Rights } from './access.js'
 import type { BrokerLimits } from './options.js'
 
-/** What one identity may have of what is for all: room for unfinished packets, subscribers. */
+/** What one identity may have of what is for all: room for unfinished packets and for what is not taken, subscribers. */
 const identityShare = 1 / 4
+
+/** Above this, no more is read from a client, and no more is delivered to it: bytes that wait to be written. */
+const mostUnreadOfOne = 1024 * 1024
+/** The same where its identity, or all together, have more than their share. (Streams tell when less than that is written, but not when less than half.) */
+const leastUnreadOfOne = 64 * 1024
 
 /** One socket, from the moment that it is accepted until it is closed. */
 export interface Guest {
@@ -17,6 +22,7 @@ interface Entry extends Guest {
   state: 'new' | 'known' | 'gone'
   administers: boolean
   buffered: number
+  unread: number
   subscribers: number
   readonly drop: () => void
 }
@@ -34,6 +40,7 @@ export class Admission {
   readonly #byAddress = new Map<string, number>()
   readonly #byIdentity = new Map<string, number>()
   readonly #bufferedByIdentity = new Map<string, number>()
+  readonly #unreadByIdentity = new Map<string, number>()
   /** Without a HELLO, by address, oldest first. */
   readonly #strangers = new Map<string, Set<Entry>>()
   readonly #subscribersByIdentity = new Map<string, number>()
@@ -42,6 +49,7 @@ export class Admission {
   #held = 0
   #ordinary = 0
   #buffered = 0
+  #unread = 0
 
   /** @param files how many files may be open: each subscriber needs one, and half of them are for others */
   constructor(
@@ -89,6 +97,7 @@ export class Admission {
       state: 'new',
       administers: false,
       buffered: 0,
+      unread: 0,
       subscribers: 0,
       drop,
     }
@@ -140,7 +149,8 @@ export class Admission {
         )
       entry.identity = rights.name
       this.#byIdentity.set(rights.name, has + 1)
-      this.#bufferedByIdentity.set(rights.name, (this.#bufferedByIdentity.get(rights.name) ?? 0) + entry.buffered)
+      add(this.#bufferedByIdentity, rights.name, entry.buffered)
+      add(this.#unreadByIdentity, rights.name, entry.unread)
     }
     entry.administers = rights.administer
     if (!rights.administer) this.#ordinary++
@@ -163,6 +173,39 @@ export class Admission {
         )
     }
     this.#count(entry, bytes)
+  }
+
+  /** Bytes that were written for clients and not taken yet. */
+  get unreadBytes(): number {
+    return this.#unread
+  }
+
+  /** So many bytes wait now that were written for the guest. */
+  noteUnread(guest: Guest, bytes: number): void {
+    const entry = guest as Entry
+    if (entry.state === 'gone' || bytes === entry.unread) return
+    const wasMuch = this.#isMuch(entry)
+    this.#countUnread(entry, bytes - entry.unread)
+    if (wasMuch || !this.#isMuch(entry)) return
+    const { identity, address } = entry
+    this.#report('too-much-unread', { address, identity, limit: this.#limits.maxUnreadBytes, bytes: this.#unread })
+  }
+
+  /** How much may wait for the guest before it is served no further. */
+  mostUnread(guest: Guest): number {
+    return this.#isMuch(guest as Entry) ? leastUnreadOfOne : mostUnreadOfOne
+  }
+
+  #isMuch({ identity }: Entry): boolean {
+    const { maxUnreadBytes } = this.#limits
+    if (this.#unread > maxUnreadBytes) return true
+    return identity !== undefined && (this.#unreadByIdentity.get(identity) ?? 0) > maxUnreadBytes * identityShare
+  }
+
+  #countUnread(entry: Entry, by: number): void {
+    entry.unread += by
+    this.#unread += by
+    if (entry.identity !== undefined) add(this.#unreadByIdentity, entry.identity, by)
   }
 
   /** The guest opens a subscriber. @throws HermesError `LIMIT` */
@@ -200,6 +243,7 @@ export class Admission {
     const entry = guest as Entry
     if (entry.state === 'gone') return
     this.#count(entry, -entry.buffered)
+    this.#countUnread(entry, -entry.unread)
     this.#countSubscribers(entry, -entry.subscribers)
     if (entry.state === 'known' && !entry.administers) this.#ordinary--
     entry.state = 'gone'

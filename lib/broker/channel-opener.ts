@@ -46,7 +46,8 @@ export class ChannelOpener {
     await this.inTopic(open.topic, { ...open.settings, growth }, async (topic) => {
       if (this.isGone(channel)) return
       const shown = (holder: Holder) => this.#shownHolder(holder)
-      const publisher = await topic.enter(open.producer, open.exclusive, shown, (producer) => {
+      const owner = this.#host.settings.access.isOpen ? undefined : this.#session.identity
+      const publisher = await topic.enter(open.producer, open.exclusive, owner, shown, (producer) => {
         const quota = this.#host.quota(topic, this.#session.rights as Rights)
         return new PublisherChannel(this.#session, channel, topic, producer, open.durability, quota)
       })
@@ -166,7 +167,7 @@ export class ChannelOpener {
       else if (!topic.hasRetention(settings)) this.#report('change the retention of', name)
       await work(topic)
     } catch (error) {
-      if (error instanceof HermesError) this.#host.opening(name, error)
+      if (error instanceof HermesError && !isOwnLimit(error)) this.#host.opening(name, error)
       throw error
     } finally {
       topic.release()
@@ -191,4 +192,9 @@ export class ChannelOpener {
     this.#report(doing, topic)
     return new HermesError('UNAUTHORIZED', `'${name}' may not ${doing} '${topic}'.`, { details: { topic } })
   }
+}
+
+/** What a client can't have because it, or all together, have as much as the broker gives: no failure of the topic. (It has a line in the log.) */
+function isOwnLimit({ code, details }: HermesError): boolean {
+  return code === 'LIMIT' && typeof details['limit'] === 'string'
 }

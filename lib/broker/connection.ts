@@ -8,8 +8,8 @@ import type { Scheduler, Worker } from './scheduler.js'
 import { Session } from './session.js'
 import type { SessionHost, SessionPort } from './session-port.js'
 
-/** Above this, no more is read from a client, and no more frames are put before it. */
-const mostWaitingBytes = 1024 * 1024
+/** What waits to be written is counted in steps of this size: most writes are taken at once, and are to cost nothing. */
+const unreadStepBytes = 16 * 1024
 
 /** So many bytes of frames are rather copied behind their head than written in two pieces, which takes Node 4 µs more. */
 const mostCopiedBytes = 2048
@@ -48,8 +48,11 @@ export class Connection implements SessionPort, SocketHandler, Worker {
   #chunk: Buffer | undefined
   /** Nothing is read until its next turn. */
   #rests = false
+  /** What waited to be written, as it was counted last. */
+  #unread = 0
   readonly #written = () => {
     this.#progressed = performance.now()
+    this.#countUnread()
   }
 
   constructor(host: ConnectionHost, guest: Guest, socket: EngineSocket) {
@@ -171,7 +174,7 @@ export class Connection implements SessionPort, SocketHandler, Worker {
   }
 
   #mayTake(): boolean {
-    return this.#socket.waitingBytes <= mostWaitingBytes && this.#session?.takes !== false
+    return this.#mayWrite && this.#session?.takes !== false
   }
 
   /** Reads on if all was worked on that has arrived, and if the client takes what it asked for. */
@@ -189,7 +192,7 @@ export class Connection implements SessionPort, SocketHandler, Worker {
   }
 
   drained(): void {
-    this.#progressed = performance.now()
+    this.#written()
     if (!this.#ended) this.#host.scheduler.offer(this)
   }
 
@@ -213,7 +216,21 @@ export class Connection implements SessionPort, SocketHandler, Worker {
   /* ---- what goes out ---- */
 
   get hasRoom(): boolean {
-    return this.#socket.waitingBytes < mostWaitingBytes && !this.#socket.isDestroyed
+    return this.#mayWrite && !this.#socket.isDestroyed
+  }
+
+  /** Whether so little waits that more may be written. */
+  get #mayWrite(): boolean {
+    const { waitingBytes } = this.#socket
+    return waitingBytes < unreadStepBytes || waitingBytes < this.#host.admission.mostUnread(this.#guest)
+  }
+
+  #countUnread(): void {
+    const { waitingBytes } = this.#socket
+    const change = waitingBytes - this.#unread
+    if (change < unreadStepBytes && change > -unreadStepBytes && (waitingBytes > 0 || change === 0)) return
+    this.#unread = waitingBytes
+    this.#host.admission.noteUnread(this.#guest, waitingBytes)
   }
 
   write(packet: Buffer): void {
@@ -221,6 +238,7 @@ export class Connection implements SessionPort, SocketHandler, Worker {
     this.#sent = performance.now()
     if (this.#socket.waitingBytes === 0) this.#progressed = this.#sent
     this.#socket.write(packet, this.#written)
+    this.#countUnread()
   }
 
   writeFrames(head: Buffer, frames: Uint8Array, written: () => void): void {
@@ -237,9 +255,10 @@ export class Connection implements SessionPort, SocketHandler, Worker {
     this.#socket.cork()
     this.#socket.write(head)
     this.#socket.write(frames, () => {
-      this.#progressed = performance.now()
+      this.#written()
       written()
     })
+    this.#countUnread()
     this.#socket.uncork()
   }
 

@@ -28,6 +28,8 @@ export interface BrokerLimits {
   readonly maxGroups: number
   /** A member whose connection is lost keeps what it holds for so long, and for its lease at most. */
   readonly memberGraceMs: number
+  /** Remote publishers of one topic, connected and remembered; 65,535 at most, a quarter of it for one access entry. */
+  readonly maxProducers: number
   /** Topics that are open at the same time. Fewer, if the system allows too few open files. */
   readonly maxTopics: number
   /** A topic that nobody uses is closed after so long. */
@@ -38,6 +40,8 @@ export interface BrokerLimits {
   readonly maxBatchBytes: number
   /** Set aside for packets that are not whole or wait for their turn, for all clients; a quarter of it for one access entry. */
   readonly maxBufferedBytes: number
+  /** Written for clients that do not take it, for all clients; a quarter of it for one access entry. Beyond, each connection gets little more. */
+  readonly maxUnreadBytes: number
   /** What a topic's publishers may store through the broker, until retention makes room. Without a limit by default. */
   readonly maxTopicBytes: number
   readonly handshakeTimeoutMs: number
@@ -62,11 +66,13 @@ export const defaultLimits: BrokerLimits = {
   maxMembers: 4096,
   maxGroups: 1024,
   memberGraceMs: 5000,
+  maxProducers: 65_535,
   maxTopics: 10_000,
   idleTopicMs: 30_000,
   producerMemoryMs: 86_400_000,
   maxBatchBytes: 262_144,
   maxBufferedBytes: 256 * 1024 * 1024,
+  maxUnreadBytes: 256 * 1024 * 1024,
   maxTopicBytes: Number.MAX_SAFE_INTEGER,
   handshakeTimeoutMs: 5_000,
   packetTimeoutMs: 30_000,
@@ -205,8 +211,9 @@ function checkPem({ key, cert, ca }: BrokerTls): void {
 function checkLimits(given: Partial<BrokerLimits>): BrokerLimits {
   checkOptions("'limits'", given, Object.keys(defaultLimits))
   for (const [name, value] of Object.entries(given)) {
-    const bytes = name === 'maxTopicBytes' || name === 'maxBufferedBytes'
-    const least = name === 'reservedConnections' ? 0 : name === 'maxBufferedBytes' ? 1024 * 1024 : 1
+    const isShared = name === 'maxBufferedBytes' || name === 'maxUnreadBytes'
+    const bytes = name === 'maxTopicBytes' || isShared
+    const least = name === 'reservedConnections' ? 0 : isShared ? 1024 * 1024 : 1
     checkInteger(`limits.${name}`, value, least, bytes ? Number.MAX_SAFE_INTEGER : 2 ** 30)
   }
   const limits = { ...defaultLimits, ...given }

@@ -9,6 +9,8 @@ import type { Run } from '../wire/packet.js'
 const fileName = 'producers.json'
 const format = 'hermes-producers'
 const mostSlots = 65_535
+/** What one identity may have of a topic's producers, connected and remembered. */
+const identityShare = 1 / 4
 /** While the broker was not there, nobody could come back: so long after its start everybody is remembered. */
 const graceMs = 3_600_000
 /** How often it is looked for producers that may be forgotten. */
@@ -26,6 +28,8 @@ const mostSavedRuns = 64
 export class Producer {
   readonly id: string
   readonly slot: number
+  /** The name of the access entry of whoever has opened it last; `undefined` where authentication is not configured. */
+  identity: string | undefined
   /** What the file says, or is to say when it is written next. */
   since: number
   last: bigint
@@ -81,6 +85,8 @@ export class Producer {
 }
 
 export interface ProducersOptions {
+  /** That a topic may have, connected and remembered. */
+  readonly most: number
   /** For how long a producer without a connection is remembered. */
   readonly memoryMs: number
   /** When the broker was started, in wall-clock time. */
@@ -96,6 +102,7 @@ export class Producers {
   readonly #options: ProducersOptions
   readonly #byId = new Map<string, Producer>()
   readonly #slots = new Set<number>()
+  readonly #byIdentity = new Map<string, number>()
   /** Those that are not connected and of whose batches it is remembered where they are, in the order in which they have left. */
   readonly #resting = new Set<Producer>()
   #restingRuns = 0
@@ -125,8 +132,7 @@ export class Producers {
       if (parsed === undefined || all.#byId.has(parsed.producer.id) || all.#slots.has(parsed.producer.slot))
         throw damaged(folder)
       const { producer, claim } = parsed
-      all.#byId.set(producer.id, producer)
-      all.#slots.add(producer.slot)
+      all.#keep(producer)
       claims.set(producer, claim)
     }
     const producers = [...all.#byId.values()]
@@ -155,18 +161,51 @@ export class Producers {
    *
    * @throws HermesError `LIMIT`
    */
-  enter(id: string, next: number): Producer {
+  enter(id: string, next: number, identity?: string): Producer {
     const known = this.#byId.get(id)
     if (known !== undefined) {
       known.connected = true
       this.#wake(known)
+      if (known.identity !== identity) {
+        this.#count(known, -1)
+        known.identity = identity
+        this.#count(known, 1)
+      }
       return known
     }
-    if (Date.now() - this.#lookedAt >= forgetEveryMs || this.#slots.size >= mostSlots) this.#forgetOld()
+    if (Date.now() - this.#lookedAt >= forgetEveryMs || this.#slots.size >= this.#most) this.#forgetOld()
+    this.#checkShare(identity)
     const producer = new Producer(id, this.#freeSlot(), next, 0n)
-    this.#byId.set(id, producer)
-    this.#slots.add(producer.slot)
+    producer.identity = identity
+    this.#keep(producer)
     return producer
+  }
+
+  #keep(producer: Producer): void {
+    this.#byId.set(producer.id, producer)
+    this.#slots.add(producer.slot)
+    this.#count(producer, 1)
+  }
+
+  #count({ identity }: Producer, by: number): void {
+    if (identity === undefined) return
+    const count = (this.#byIdentity.get(identity) ?? 0) + by
+    if (count === 0) this.#byIdentity.delete(identity)
+    else this.#byIdentity.set(identity, count)
+  }
+
+  get #most(): number {
+    return Math.min(this.#options.most, mostSlots)
+  }
+
+  /** Who leaves publishers behind, and never comes back for them, must leave room for others. */
+  #checkShare(identity: string | undefined): void {
+    if (identity === undefined) return
+    const share = Math.max(1, Math.floor(this.#most * identityShare))
+    if ((this.#byIdentity.get(identity) ?? 0) < share) return
+    this.#forgetOld()
+    if ((this.#byIdentity.get(identity) ?? 0) < share) return
+    throw this.#tooMany(`'${identity}' has ${share} remote publishers in the topic, its part of ${this.#most},`)
   }
 
   /** Resolves once the file says whose the producer's slot is. Many that come at once share one write. */
@@ -210,6 +249,7 @@ export class Producers {
     this.#wake(producer)
     this.#byId.delete(producer.id)
     this.#slots.delete(producer.slot)
+    this.#count(producer, -1)
   }
 
   get size(): number {
@@ -294,16 +334,20 @@ export class Producers {
   }
 
   #freeSlot(): number {
-    for (let tried = 0; tried < mostSlots; tried++) {
+    for (let tried = 0; tried < mostSlots && this.#slots.size < this.#most; tried++) {
       const slot = this.#nextSlot
       this.#nextSlot = slot === mostSlots ? 1 : slot + 1
       if (!this.#slots.has(slot)) return slot
     }
-    throw new HermesError(
+    throw this.#tooMany(`The topic has ${this.#most} remote publishers, as many as it can have,`)
+  }
+
+  #tooMany(what: string): HermesError {
+    return new HermesError(
       'LIMIT',
-      `The topic has ${mostSlots} remote publishers that are connected or may come back, as many as it can have. Those that were ` +
-        `killed are forgotten after ${Math.round(this.#options.memoryMs / 1000)} s; close publishers in order, or share some.`,
-      { details: { limit: mostSlots } },
+      `${what} that are connected or may come back. Those that were killed are forgotten after ` +
+        `${Math.round(this.#options.memoryMs / 1000)} s; close publishers in order, or share some.`,
+      { details: { limit: 'maxProducers', most: this.#most } },
     )
   }
 
@@ -324,11 +368,12 @@ interface Claim {
 }
 
 function entryOf(one: Producer, now: number): Record<string, unknown> {
-  const { id, slot, since, last, stored, at, runs, connected, idleSinceMs } = one
+  const { id, slot, identity, since, last, stored, at, runs, connected, idleSinceMs } = one
   const known = runs.filter((run) => run.sequence + run.count <= since).slice(-mostSavedRuns)
   return {
     id,
     slot,
+    ...(identity === undefined ? {} : { identity }),
     since,
     last: String(last),
     stored: String(stored),
@@ -347,12 +392,13 @@ function parseEntry(
   entry: Record<string, unknown>,
   next: number,
 ): { readonly producer: Producer; readonly claim: Claim } | undefined {
-  const { id, slot, since, last, stored = last, at = 0, idleSinceMs = Date.now(), runs = [] } = entry
+  const { id, slot, identity, since, last, stored = last, at = 0, idleSinceMs = Date.now(), runs = [] } = entry
   if (typeof id !== 'string' || !isCount(slot, 1) || slot > mostSlots || !isCount(since, 1)) return undefined
   if (!isNumber(last) || !isNumber(stored) || !isCount(at, 0) || !isCount(idleSinceMs, 0)) return undefined
-  if (!Array.isArray(runs)) return undefined
+  if (!Array.isArray(runs) || (identity !== undefined && typeof identity !== 'string')) return undefined
   // What a power cut took away is given out again, to whomever.
   const producer = new Producer(id, slot, Math.min(since, next), BigInt(last))
+  producer.identity = identity
   producer.connected = false
   producer.isSaved = true
   producer.hasLost = since > next

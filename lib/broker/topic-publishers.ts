@@ -72,12 +72,14 @@ export class TopicPublishers {
   /**
    * Lets a remote publisher in. A publisher of the same id that is still there is ended: its connection is dead or will be.
    *
+   * @param identity the name of its access entry; `undefined` where authentication is not configured
    * @param shown what it may know of those who hold the topic, if it can't be let in
    * @throws HermesError `EXCLUSIVE_HELD`, `TOO_MANY_PUBLISHERS`, `CORRUPT`, `LIMIT`, …
    */
   async enter<One extends TopicPublisher>(
     id: string,
     exclusive: boolean,
+    identity: string | undefined,
     shown: (holder: Holder) => string,
     make: (producer: Producer) => One,
   ): Promise<One> {
@@ -97,7 +99,7 @@ export class TopicPublishers {
         this.#producers ??= await Producers.load(this.#folder, this.#log, this.#options)
         // (the topic may have been retired meanwhile)
         this.#topic.checkOpen()
-        const made = make(this.#producers.enter(id, this.#log.nextSequence()))
+        const made = make(this.#producers.enter(id, this.#log.nextSequence(), identity))
         this.#all.add(made)
         return made
       } catch (error) {

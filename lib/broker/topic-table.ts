@@ -76,7 +76,7 @@ export class TopicTable {
       directory,
       maxBatchBytes: limits.maxBatchBytes,
       spins: idle === 'spin',
-      producers: { memoryMs: limits.producerMemoryMs, startedMs: Date.now() },
+      producers: { most: limits.maxProducers, memoryMs: limits.producerMemoryMs, startedMs: Date.now() },
       report: (topic, error) => this.#failed(topic, error),
       retired: (topic, error) => this.#retired(topic, error),
       mayRetry: (topic) => this.#mayRetry(topic),

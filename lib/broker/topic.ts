@@ -299,10 +299,11 @@ export class BrokerTopic {
   enter<One extends TopicPublisher>(
     id: string,
     exclusive: boolean,
+    identity: string | undefined,
     shown: (holder: Holder) => string,
     make: (producer: Producer) => One,
   ): Promise<One> {
-    return this.#publishers.enter(id, exclusive, shown, make)
+    return this.#publishers.enter(id, exclusive, identity, shown, make)
   }
 
   leave(publisher: TopicPublisher, forGood: boolean): Promise<void> {

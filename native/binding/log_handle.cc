@@ -116,11 +116,10 @@ napi_value LogHandle::define(napi_env env) {
       {method<&LogHandle::open_appender>("openAppender"), method<&LogHandle::open_reader>("openReader"),
        method<&LogHandle::open_group>("openGroup"), method<&LogHandle::info>("info"),
        method<&LogHandle::control>("control"), method<&LogHandle::next_sequence>("nextSequence"),
-       method<&LogHandle::synced_sequence>("syncedSequence"),
-       method<&LogHandle::verify_segment>("verifySegment"), method<&LogHandle::repair>("repair"),
-       method<&LogHandle::participants>("participants"), method<&LogHandle::set_retention>("setRetention"),
-       method<&LogHandle::prepare_seek>("prepareSeek"), method<&LogHandle::trace_producers>("traceProducers"),
-       method<&LogHandle::close>("close")});
+       method<&LogHandle::synced_sequence>("syncedSequence"), method<&LogHandle::verify_segment>("verifySegment"),
+       method<&LogHandle::repair>("repair"), method<&LogHandle::participants>("participants"),
+       method<&LogHandle::set_retention>("setRetention"), method<&LogHandle::prepare_seek>("prepareSeek"),
+       method<&LogHandle::trace_producers>("traceProducers"), method<&LogHandle::close>("close")});
 }
 
 namespace {
@@ -236,12 +235,12 @@ napi_value LogHandle::participants(const Napi::CallbackInfo& info) {
 napi_value LogHandle::control(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (log_ == nullptr) return throw_closed(env, "topic");
-  const auto [bytes, age_ns] = load_retention(log_->control());
+  const Retention retention = load_retention(log_->control());
   ObjectBuilder result(env);
   result.set("firstSegment", to_number(env, log_->first()));
   result.set("activeSegment", to_number(env, log_->active()));
-  result.set("retentionBytes", to_number(env, bytes));
-  result.set("retentionAgeMs", to_number(env, age_ns / 1'000'000));
+  result.set("retentionBytes", to_number(env, retention.bytes));
+  result.set("retentionAgeMs", to_number(env, retention.age_ns / 1'000'000));
   return result.value();
 }
 

@@ -4,9 +4,14 @@ import { mkdirSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { serve } from '../../lib/broker/broker.js'
+import { Broker, serve } from '../../lib/broker/broker.js'
+import type { EngineSocket } from '../../lib/broker/engine/engine.js'
+import { NodeEngine } from '../../lib/broker/engine/node.js'
+import { checkBrokerOptions } from '../../lib/broker/options.js'
 import { Producers } from '../../lib/broker/producers.js'
+import { ServedDirectory } from '../../lib/broker/served-directory.js'
 import { open, text } from '../../lib/index.js'
+import { openDirectory } from '../../lib/store/directory.js'
 import type { TopicLog } from '../../lib/store/topic-log.js'
 import { packetType } from '../../lib/wire/packet.js'
 import { readAck } from '../../lib/wire/packet-bodies.js'
@@ -147,14 +152,135 @@ describe('too few descriptors', () => {
   })
 })
 
+describe('what is written and not taken', () => {
+  it('is bounded for all connections of one identity together; all of it comes when they read on', async () => {
+    const connections = 10
+    const messages = 4000
+    {
+      await using local = await open(dir)
+      const publisher = await local.topic('t', { ...small, segmentBytes: 32 * 1024 * 1024 }).publisher()
+      const value = 'x'.repeat(4000)
+      for (let n = 0; n < messages; n++) if (!publisher.publish(value)) await publisher.ready()
+    }
+    const lines: { readonly event: string; readonly [fact: string]: unknown }[] = []
+    const checked = checkBrokerOptions({
+      dir,
+      port: 0,
+      access: [
+        { name: 'boss', token: boss, administer: true },
+        { name: 'tenant', token: tenant, subscribe: ['*'] },
+      ],
+      limits: { maxUnreadBytes: 1024 * 1024 },
+      log: (line) => lines.push(line),
+    })
+    const sockets: EngineSocket[] = []
+    const served = await ServedDirectory.hold(await openDirectory(dir, true, undefined))
+    await using broker = new Broker(checked, served, (host, tls) => {
+      const serveOne: typeof host.serve = (socket, guest) => {
+        sockets.push(socket)
+        return host.serve(socket, guest)
+      }
+      return new NodeEngine({ ...host, serve: serveOne }, tls)
+    })
+    await broker.listen()
+    const strangers = await Promise.all(
+      Array.from({ length: connections }, () => Stranger.greeted(broker.port, { token: tenant })),
+    )
+    const wanted = { codec: settings.codec, create: false }
+    for (const one of strangers) {
+      one.say(jsonPacket(packetType.subscribe, 1, { topic: 't', settings: wanted, from: 'earliest', credit: 2 ** 30 }))
+      await one.hear(packetType.subscribed)
+      one.socket.pause()
+    }
+    const waiting = () => sockets.reduce((sum, socket) => sum + socket.waitingBytes, 0)
+    // The kernel keeps some megabytes for each of them.
+    await until(() => lines.some(({ event }) => event === 'too-much-unread'))
+    let before = -1
+    for (let same = 0; same < 20; same = waiting() === before ? same + 1 : 0) {
+      before = waiting()
+      await pause(10)
+    }
+    expect(before).toBeGreaterThan(256 * 1024)
+    // Each may go on until 64 KiB wait, and then has one run more.
+    expect(before).toBeLessThan(256 * 1024 + connections * (64 + 320) * 1024)
+    expect(lines.find(({ event }) => event === 'too-much-unread')).toMatchObject({ identity: 'tenant' })
+    // Others are served as ever.
+    await using admin = await open(broker.url, { token: boss })
+    await (await admin.topic('mine', small).publisher()).publishAsync('x')
+    for (const one of strangers) one.socket.resume()
+    const count = ({ packets }: Stranger) =>
+      packets.reduce((sum, { type, body }) => sum + (type === packetType.deliver ? body.readUInt32LE(4) : 0), 0)
+    await until(() => strangers.every((one) => count(one) === messages))
+    await until(() => waiting() === 0)
+    for (const { socket } of strangers) socket.destroy()
+  }, 120_000)
+})
+
 describe('what is remembered of publishers that have gone', () => {
+  it('does not fill the topic with those of one identity, also after a restart', async () => {
+    const lines: { readonly event: string; readonly [fact: string]: unknown }[] = []
+    const options = {
+      dir,
+      port: 0,
+      access: [
+        { name: 'boss', token: boss, administer: true },
+        { name: 'tenant', token: tenant, publish: ['*'] },
+      ],
+      limits: { maxProducers: 16 },
+      log: (line: { readonly event: string }) => lines.push(line),
+    }
+    const id = (n: number) => n.toString(16).padStart(16, '0')
+    const wanted = { codec: settings.codec, create: false }
+    const openOne = (one: Stranger, channel: number, n: number) =>
+      one.say(
+        jsonPacket(packetType.openPublisher, channel, {
+          topic: 't',
+          settings: wanted,
+          durability: 'written',
+          producer: id(n),
+          acked: '0',
+        }),
+      )
+    {
+      await using broker = await serve(options)
+      await using admin = await open(broker.url, { token: boss })
+      await admin.topic('t', small).publisher()
+      for (let n = 1; n <= 4; n++) {
+        // Each is left behind, as by a process that was killed.
+        const one = await Stranger.greeted(broker.port, { token: tenant })
+        openOne(one, 1, n)
+        await one.hear(packetType.publisherOpened)
+        one.socket.destroy()
+      }
+    }
+    await using broker = await serve(options)
+    const one = await Stranger.greeted(broker.port, { token: tenant })
+    openOne(one, 1, 5)
+    const { body } = await one.hear(packetType.error)
+    expect(JSON.parse(String(body))).toMatchObject({ code: 'LIMIT', details: { limit: 'maxProducers' } })
+    expect(lines.some(({ event, identity }) => event === 'limited' && identity === 'tenant')).toBe(true)
+    // That is no failure of the topic's.
+    expect(lines.filter(({ event }) => event === 'topic-failed')).toEqual([])
+    // Who comes back has its place, and one that is closed in order makes room for another one.
+    openOne(one, 2, 4)
+    await one.hear(packetType.publisherOpened)
+    one.say(emptyPacket(packetType.close, 2))
+    await one.hear(packetType.closed)
+    openOne(one, 3, 6)
+    await one.hear(packetType.publisherOpened)
+    // Others have theirs.
+    await using admin = await open(broker.url, { token: boss })
+    for (let n = 0; n < 4; n++) await (await admin.topic('t', small).publisher()).publishAsync('x')
+    one.socket.destroy()
+  })
+
   it('is bounded, however much each of them has left unacknowledged', async () => {
     const log = {
       info: () => ({ firstSequence: 1, nextSequence: 1 }),
       traceProducers: async () => [],
     } as unknown as TopicLog
     mkdirSync(dir, { recursive: true })
-    const producers = await Producers.load(dir, log, { memoryMs: 86_400_000, startedMs: Date.now() })
+    const producers = await Producers.load(dir, log, { most: 65_535, memoryMs: 86_400_000, startedMs: Date.now() })
     const all = Array.from({ length: 100 }, (_, n) => {
       const producer = producers.enter(n.toString(16).padStart(16, '0'), 1)
       for (let run = 1; run <= 1500; run++)
@@ -175,7 +301,7 @@ describe('what is remembered of publishers that have gone', () => {
     expect(all.at(-2)?.runs).toHaveLength(1500)
     // All of them are in the file, though it is written in parts.
     await producers.save()
-    const again = await Producers.load(dir, log, { memoryMs: 86_400_000, startedMs: Date.now() })
+    const again = await Producers.load(dir, log, { most: 65_535, memoryMs: 86_400_000, startedMs: Date.now() })
     expect(again.size).toBe(100)
   })
 })
