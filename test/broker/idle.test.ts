@@ -7,7 +7,7 @@ import { take } from '../helpers/receive.js'
 import { pause } from './harness.js'
 
 const folder = foldersPerTest()
-const topics = 200
+const topics = 40
 const small = { codec: text, segmentBytes: 65_536, maxPayloadBytes: 1024 }
 
 /** How often the broker asks its logs while `work` lasts. */
