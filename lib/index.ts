@@ -10,6 +10,7 @@ export type {
   CreateTopicOptions,
   ForceOptions,
 } from './client/administration.js'
+export type { CallOptions } from './client/call-options.js'
 export type { CloseOptions } from './client/close-options.js'
 export type { Group } from './client/group.js'
 export type { GroupOptions } from './client/group-options.js'
@@ -23,6 +24,8 @@ export { type OpenOptions, open } from './client/open.js'
 export type { CommitOptions } from './client/progress.js'
 export type { Publisher, PublishOptions } from './client/publisher.js'
 export type { Receipt } from './client/receipt.js'
+export type { Requester, RequesterOptions } from './client/requester.js'
+export type { RequestContext, RequestHandler, Responder, ResponderOptions } from './client/responder.js'
 export type { Subscriber } from './client/subscriber.js'
 export type { PublisherOptions, SubscriberOptions, Topic } from './client/topic.js'
 export type { TopicOptions } from './client/topic-options.js'

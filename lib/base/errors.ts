@@ -41,6 +41,8 @@ export const errorCodes = [
   // groups
   'LEASE_LOST', // acknowledged or committed too late: another member has it
   'POSITION_LOST', // the log has lost what a group or a subscription had come to
+  // requests
+  'REQUEST_FAILED', // the handler of a request failed; details say how
   // the network
   'CONNECTION_FAILED', // no connection to the broker, or it was lost and retrying was given up
   'PROTOCOL', // the other side sent what the protocol does not know

@@ -190,6 +190,12 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorEntry>> = {
       'Go on: nothing that is there was skipped. Messages with these sequences are new ones. If the topic was made anew, delete the group.',
     exit: 10,
   },
+  REQUEST_FAILED: {
+    happened:
+      'The handler of a [request](request-reply.md) failed; `details` has the name, code and message of its error.',
+    remedy: 'Look at what the responder says; ask again if that is sensible.',
+    exit: 1,
+  },
   CONNECTION_FAILED: {
     happened: 'There is no connection to the broker, or it was lost and retrying was given up.',
     remedy:

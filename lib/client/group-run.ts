@@ -1,3 +1,4 @@
+import { onAbort } from '../base/abort.js'
 import { HermesError } from '../base/errors.js'
 import { checkInteger, checkOptions, invalid, isSignal, show } from '../base/options.js'
 import type { Job } from './job.js'
@@ -98,7 +99,8 @@ async function handleOne<Out>(
     )
   const timer = timeoutMs === undefined ? undefined : setTimeout(tooLong, timeoutMs)
   if (giveUp.aborted) stopped()
-  giveUp.addEventListener('abort', stopped, { once: true })
+  // (one listener for all handlers: Node warns of a leak beyond ten)
+  const forget = giveUp.aborted ? undefined : onAbort(giveUp, stopped)
   try {
     await Promise.race([(async () => handler(job, { signal: context.signal }))(), late])
     if (!job.isSettled) await job.ack()
@@ -107,7 +109,7 @@ async function handleOne<Out>(
     if (!job.isSettled) await job.nack().catch((second: unknown) => tell(onError, second, job))
   } finally {
     clearTimeout(timer)
-    giveUp.removeEventListener('abort', stopped)
+    forget?.()
   }
 }
 

@@ -22,6 +22,8 @@ import { type Capabilities, requireAbility } from '../placement/capabilities.js'
 import type { Placement } from '../placement/port.js'
 import { Administration } from './administration.js'
 import { type CloseOptions, checkCloseOptions } from './close-options.js'
+import { Requester, type RequesterOptions } from './requester.js'
+import { type RequestHandler, Responder, type ResponderOptions } from './responder.js'
 import { Topic, type TopicOwner } from './topic.js'
 import { checkCodec, checkTopicOptions, type TopicOptions } from './topic-options.js'
 
@@ -68,6 +70,39 @@ export class Hermes implements AsyncDisposable {
     checkCodec(codec)
     const { name: codecName, fingerprint, schema } = codec
     return new Topic(name, codec, { ...settings, codec: { name: codecName, fingerprint, schema } }, this.#owner)
+  }
+
+  /**
+   * Opens what asks the responders of a service. The two topics that carry requests and replies are made if they are not there.
+   *
+   * @param name of the service: its topics are `<name>.requests` and `<name>.replies`
+   * @throws HermesError `INVALID_NAME`, `UNKNOWN_OPTION`, `CODEC_MISMATCH`, `CONFIG_MISMATCH`, `UNSUPPORTED` (`ring:`), `CLOSED`, …
+   */
+  async requester<Request = unknown, Reply = unknown>(
+    name: string,
+    options: RequesterOptions<Request, Reply> = {},
+  ): Promise<Requester<Request, Reply>> {
+    this.#checkServices(name)
+    return this.#owner.adopt(await Requester.open(this, name, options))
+  }
+
+  /**
+   * Answers the requests of a service. Responders of all processes share them: each request goes to one, and to another one if that dies with it.
+   *
+   * @throws HermesError as `requester`
+   */
+  async responder<Request = unknown, Reply = unknown>(
+    name: string,
+    handler: RequestHandler<Request, Reply>,
+    options: ResponderOptions<Request, Reply> = {},
+  ): Promise<Responder<Request, Reply>> {
+    this.#checkServices(name)
+    return this.#owner.adopt(await Responder.open(this, name, handler, options))
+  }
+
+  #checkServices(name: string): void {
+    this.#owner.checkOpen()
+    requireAbility(`Requests to '${name}'`, this.#owner.transport.capabilities.groups)
   }
 
   /** The names of all topics, sorted. @throws HermesError `CLOSED`, `ABORTED`, `TIMED_OUT`, … */

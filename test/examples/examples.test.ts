@@ -64,7 +64,8 @@ passed over 12 bytes: there is no frame here
 received 1000 prices, 50499.50 on average
 `,
   'request-reply': `2 + 3 = 5
-at once: 2, 60, 0, 4
+at once: 2, 60, 4
+REQUEST_FAILED: there is nothing to add
 both sides have ended
 `,
   quickstart: new RegExp(

@@ -38,7 +38,7 @@ ERROR_CODES: FrozenSet[str] = frozenset(
         "LEASE_LOST",
         "TOPIC_DELETED",
         "POSITION_LOST",
-        "TOPIC_DELETED",
+        "REQUEST_FAILED",
         "CONNECTION_FAILED",
         "PROTOCOL",
         "UNAUTHORIZED",
