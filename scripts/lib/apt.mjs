@@ -24,9 +24,27 @@ export const tools = {
     package: 'python3-yaml',
     present: () => spawnSync('python3', ['-c', 'import yaml'], { stdio: 'ignore' }).status === 0,
   },
+  'python3-build': {
+    package: 'python3-build',
+    present: () => systemPythonHas('build, setuptools, wheel'),
+    more: ['python3-setuptools', 'python3-wheel'],
+  },
+  'python3-venv': {
+    package: 'python3-venv',
+    present: () => systemPythonHas('ensurepip, venv'),
+    more: ['python3-pip'],
+  },
   'g++-aarch64': { package: 'g++-aarch64-linux-gnu', present: () => which('aarch64-linux-gnu-g++') !== undefined },
   'qemu-aarch64': { package: 'qemu-user-static', present: () => which('qemu-aarch64-static') !== undefined },
   'gtest-sources': { package: 'googletest', present: () => existsSync('/usr/src/googletest/CMakeLists.txt') },
+}
+
+/** The Python that Debian's packages are for: another one may come first on the PATH. */
+export const systemPython = '/usr/bin/python3'
+
+function systemPythonHas(modules) {
+  // Not from the clone: its folder build/ would do for the module build.
+  return spawnSync(systemPython, ['-c', `import ${modules}`], { stdio: 'ignore', cwd: '/' }).status === 0
 }
 
 /** Whether clang links a fuzz target. */
@@ -47,7 +65,7 @@ let updated = false
 export async function need(...names) {
   const missing = () => names.filter((name) => !tools[name].present())
   if (missing().length === 0) return undefined
-  const packages = missing().map((name) => tools[name].package)
+  const packages = missing().flatMap((name) => [tools[name].package, ...(tools[name].more ?? [])])
   const command = `apt-get install -y ${packages.join(' ')}`
   if (!canInstall()) {
     const how = which('apt-get') === undefined ? 'install them with your package manager' : `run: sudo ${command}`
