@@ -4,6 +4,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { workload as cold } from './cold.js'
 import { workload as cost } from './cost.js'
 import { workload as endToEnd } from './end-to-end.js'
 import { workload as network } from './network.js'
@@ -29,6 +30,7 @@ const workloads: readonly Workload[] = [
   paced,
   rotation,
   reopen,
+  cold,
   sync,
   cost,
   peers,

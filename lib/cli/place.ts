@@ -4,7 +4,6 @@ import type { WaitOptions } from '../base/abort.js'
 import { HermesError } from '../base/errors.js'
 import { likely } from '../base/options.js'
 import type { Hermes } from '../client/hermes.js'
-import { open } from '../client/open.js'
 import type { TopicInfo } from '../model/topic.js'
 import type { ClientTls, TcpOptions } from '../placement/remote/options.js'
 import { fromFile } from './file.js'
@@ -25,11 +24,14 @@ export async function openPlace(place: string, create: boolean, options: TcpOpti
   if (!isBroker(place)) return openLocal(place, create)
   const token = process.env['HERMES_TOKEN']
   const tls = /^tls:/i.test(place) ? tlsFiles() : {}
+  // (Loaded when it is needed: pages of help and completion need nothing of it.)
+  const { open } = await import('../client/open.js')
   return open(place, { ...(token ? { token } : {}), ...(Object.keys(tls).length > 0 ? { tls } : {}), ...options })
 }
 
 async function openLocal(place: string, create: boolean): Promise<Hermes> {
   try {
+    const { open } = await import('../client/open.js')
     return await open(place, { create })
   } catch (error) {
     if (!(error instanceof HermesError) || error.code !== 'NOT_FOUND' || error.details['path'] === undefined)

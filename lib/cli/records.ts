@@ -1,7 +1,7 @@
 import { createReadStream } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { type Readable, Transform } from 'node:stream'
-import { CsvError, parse } from 'csv-parse'
+import type { CsvError } from 'csv-parse'
 import { HermesError } from '../base/errors.js'
 import { invalid } from '../base/options.js'
 import { at } from './feed.js'
@@ -111,6 +111,7 @@ interface CsvRow {
 
 async function csvRecords(source: Readable, options: RecordsOptions): Promise<Omit<Records, 'bytesRead'>> {
   const { delimiter, signal } = options
+  const { parse } = await import('csv-parse')
   const parser = parse({ delimiter, bom: true, info: true, skip_empty_lines: true, relax_column_count: false })
   source.on('error', (error) => parser.destroy(error))
   signal.addEventListener('abort', () => source.destroy(), { once: true })
@@ -170,6 +171,7 @@ async function* csvRows(parser: AsyncIterable<CsvRow>, signal: AbortSignal): Asy
       yield { cells: record, value: undefined, text: undefined, line: info.lines }
   } catch (error) {
     if (signal.aborted) return
+    const { CsvError } = await import('csv-parse')
     if (!(error instanceof CsvError)) throw error
     const { lines } = error as CsvError & { lines?: number }
     throw new HermesError('ENCODE_FAILED', `${lines === undefined ? '' : `line ${lines}: `}${error.message}.`, {

@@ -3,7 +3,7 @@ import { HermesError } from '../../base/errors.js'
 import type { Hermes } from '../../client/hermes.js'
 import { payloadSize, segmentSize } from '../arguments.js'
 import { type ConversionOptions, conversionOf } from '../migrate/conversion.js'
-import { type Copied, copyTopic } from '../migrate/copy.js'
+import type { Copied } from '../migrate/copy.js'
 import { markFile } from '../migrate/mark.js'
 import { needTopic, withPlace } from '../place.js'
 import { Progress } from '../progress.js'
@@ -95,6 +95,7 @@ async function migrate(
   const begun = performance.now()
   let done: Copied
   try {
+    const { copyTopic } = await import('../migrate/copy.js')
     done = await copyTopic({
       from: { hermes: old, info },
       to: {
@@ -103,7 +104,7 @@ async function migrate(
         settings: topicSettings({ durability: 'written', segmentBytes, maxPayload }, undefined),
       },
       conversion,
-      markPath: markFile(now.place, to),
+      markPath: await markFile(now.place, to),
       skipDamage: options.skipDamage === true,
       signal: session.signal,
       onProgress: (read, messages, total) => {

@@ -3,7 +3,6 @@ import { dirname, resolve } from 'node:path'
 import { type Command, Option } from 'commander'
 import { HermesError } from '../../base/errors.js'
 import { checkOptions, invalid } from '../../base/options.js'
-import { serve } from '../../broker/broker.js'
 import type { BrokerOptions, BrokerTls, defaultLimits } from '../../broker/options.js'
 import { integer, timerDuration } from '../arguments.js'
 import { fromFile } from '../file.js'
@@ -50,6 +49,7 @@ export function registerServe(program: Command, session: Session): void {
     .option('-t, --duration <time>', 'stop after a time', timerDuration)
     .action(async (options: ServeOptions) => {
       const wanted = await wantedOf(globalsOf(command).dir, options, session.streams.env)
+      const { serve } = await import('../../broker/broker.js')
       await using broker = await serve({ ...wanted, log: (line) => report(session, line) })
       const { settings, url } = broker
       session.out.line(

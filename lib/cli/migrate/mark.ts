@@ -2,7 +2,6 @@ import { open, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { HermesError } from '../../base/errors.js'
 import { systemAdvice } from '../../base/system-advice.js'
-import { sharedMemoryPath } from '../../store/open-place.js'
 import { fromFile } from '../file.js'
 
 const format = 'hermes-migration'
@@ -21,9 +20,10 @@ export interface Mark {
 }
 
 /** The file, in the folder of the new topic. */
-export function markFile(place: string, topic: string): string {
+export async function markFile(place: string, topic: string): Promise<string> {
   const [, name] = /^shm:(.*)$/i.exec(place) ?? []
-  const folder = name === undefined ? place : sharedMemoryPath(name, 'shared-memory')
+  const folder =
+    name === undefined ? place : (await import('../../store/open-place.js')).sharedMemoryPath(name, 'shared-memory')
   return join(folder, 'topics', topic, 'migration.json')
 }
 
