@@ -11,9 +11,12 @@ export class BrokerProcess {
   readonly port: number
   readonly #child: ChildProcess
   readonly #errors: string[]
+  /** What it has printed after its URL, line by line. */
+  readonly said: string[] = []
 
   private constructor(child: ChildProcess, url: string, errors: string[]) {
     this.#child = child
+    child.stdout?.on('data', (data) => this.said.push(...String(data).trim().split('\n')))
     this.url = url
     this.port = Number(new URL(url).port)
     this.#errors = errors
