@@ -81,6 +81,18 @@ export { type ValidatedOptions, validated } from './codec/validated.js'
 export { crc32 } from './frame/crc32.js'
 export type { DescribedGroup, DescribedMember, GroupSummary, Lag } from './model/administration.js'
 export type { GroupKind, GroupMemberReport, GroupReport, GroupRules } from './model/group.js'
+export type {
+  BrokerMetrics,
+  GroupMetrics,
+  LatencyMetrics,
+  MetricsReport,
+  ProcessMetrics,
+  PublishedMetrics,
+  PublisherMetrics,
+  ReceivedMetrics,
+  SubscriberMetrics,
+  TopicMetrics,
+} from './model/metrics.js'
 export type { Damage, RecoveryReport } from './model/recovery.js'
 export type {
   BackupOptions,

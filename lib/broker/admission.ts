@@ -69,6 +69,11 @@ export class Admission {
     return this.#held
   }
 
+  /** Subscribers that are open. */
+  get subscribers(): number {
+    return this.#subscribers
+  }
+
   /** Bytes that are set aside for what has arrived and could not be worked on yet. */
   get bufferedBytes(): number {
     return this.#buffered

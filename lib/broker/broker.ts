@@ -6,6 +6,7 @@ import { pathOfPlace } from '../placement/local/open.js'
 import { LocalPlacement } from '../placement/local/placement.js'
 import { openDirectory, topicFolder } from '../store/directory.js'
 import { listGroups } from '../store/group.js'
+import { PlaceMetrics } from '../store/place-metrics.js'
 import { deliverHeadBytes, publishHeadBytes } from '../wire/packet.js'
 import type { Rights } from './access.js'
 import { BrokerAdministration } from './administration.js'
@@ -17,6 +18,7 @@ import { NodeEngine } from './engine/node.js'
 import { Health } from './health.js'
 import { Journal } from './journal.js'
 import { Memberships } from './memberships.js'
+import { Meter } from './meter.js'
 import { type BrokerOptions, type BrokerSettings, checkBrokerOptions } from './options.js'
 import { Quota, Quotas } from './quotas.js'
 import { Scheduler } from './scheduler.js'
@@ -72,6 +74,8 @@ export class Broker implements AsyncDisposable {
   readonly #infos = new Map<string, Promise<TopicInfo>>()
   readonly #host: ConnectionHost
   readonly #journal: Journal
+  readonly #metrics: PlaceMetrics
+  readonly #meter = new Meter()
   readonly #admission: Admission
   readonly #memberships: Memberships
   #quotas: Quotas | undefined
@@ -97,7 +101,8 @@ export class Broker implements AsyncDisposable {
     this.#mostDescriptor = files - Math.min(keptDescriptors, Math.floor(files / 4))
     this.#memberships = new Memberships(limits, files, report)
     const health = new Health(served.directory.path)
-    this.#topics = new TopicTable(served.directory, settings, health, (level, event, facts) =>
+    this.#metrics = new PlaceMetrics(served.directory)
+    this.#topics = new TopicTable(served.directory, settings, health, this.#metrics, (level, event, facts) =>
       this.#report(level, event, facts),
     )
     const broker = this
@@ -105,6 +110,7 @@ export class Broker implements AsyncDisposable {
       settings,
       scheduler: new Scheduler(),
       admission: this.#admission,
+      meter: this.#meter,
       instance: randomBytes(16).toString('hex'),
       get draining() {
         return broker.#draining
@@ -158,6 +164,7 @@ export class Broker implements AsyncDisposable {
   /** @internal */
   async listen(): Promise<void> {
     const { host, port, limits } = this.settings
+    await this.#meter.open(this.#metrics)
     this.#quotas = await Quotas.load(this.#served.directory, (name) => this.#topics.find(name))
     try {
       await this.#engine.listen(host, port)
@@ -207,6 +214,7 @@ export class Broker implements AsyncDisposable {
     await this.#memberships.close()
     await this.#topics.close()
     await this.#saveQuotas()
+    this.#meter.close()
     this.#served.release()
     this.#report('info', 'closed', {})
   }
@@ -227,7 +235,9 @@ export class Broker implements AsyncDisposable {
       })
       return undefined
     }
-    return this.#draining ? undefined : this.#admission.admit(address, drop)
+    const guest = this.#draining ? undefined : this.#admission.admit(address, drop)
+    if (guest !== undefined) this.#meter.count('accepted')
+    return guest
   }
 
   /** All who ask for the same topic at the same time get the same answer. */
@@ -292,9 +302,15 @@ export class Broker implements AsyncDisposable {
     for (const connection of [...this.#connections]) connection.tick(now)
     this.#topics.sweep(now)
     this.#journal.sweep(now)
+    this.#meter.set('connections', this.#connections.size)
+    this.#meter.set('subscribers', this.#admission.subscribers)
+    this.#meter.set('bufferedBytes', this.#admission.bufferedBytes)
+    this.#meter.set('topics', this.#topics.size)
+    this.#meter.set('beatMs', Date.now())
   }
 
   #report(level: 'info' | 'warn' | 'error', event: string, facts: Readonly<Record<string, unknown>>): void {
+    this.#meter.noted(event, facts)
     this.#journal.write(level, event, facts)
   }
 }

@@ -4,6 +4,7 @@ import { u64Packet } from '../wire/packet-writer.js'
 import type { Rights } from './access.js'
 import type { Admission, Guest } from './admission.js'
 import { type EngineSocket, readBytes, type SocketHandler } from './engine/engine.js'
+import type { Meter } from './meter.js'
 import type { Scheduler, Worker } from './scheduler.js'
 import { Session } from './session.js'
 import type { SessionHost, SessionPort } from './session-port.js'
@@ -21,6 +22,7 @@ const lastWordsMs = 1000
 export interface ConnectionHost extends SessionHost {
   readonly scheduler: Scheduler
   readonly admission: Admission
+  readonly meter: Meter
   /** It serves no more. */
   ended(connection: Connection): void
 }
@@ -108,6 +110,7 @@ export class Connection implements SessionPort, SocketHandler, Worker {
 
   received(chunk: Buffer): void {
     this.#received = performance.now()
+    this.#host.meter.received(chunk.length)
     if (this.#ended) return
     if (this.#backlog !== undefined) {
       // (TLS may still hand out what it has decrypted)
@@ -237,6 +240,7 @@ export class Connection implements SessionPort, SocketHandler, Worker {
     if (this.#socket.isDestroyed) return
     this.#sent = performance.now()
     if (this.#socket.waitingBytes === 0) this.#progressed = this.#sent
+    this.#host.meter.sent(packet.length)
     this.#socket.write(packet, this.#written)
     this.#countUnread()
   }
@@ -252,6 +256,7 @@ export class Connection implements SessionPort, SocketHandler, Worker {
     }
     this.#sent = performance.now()
     if (this.#socket.waitingBytes === 0) this.#progressed = this.#sent
+    this.#host.meter.sent(head.length + frames.length)
     this.#socket.cork()
     this.#socket.write(head)
     this.#socket.write(frames, () => {

@@ -2,6 +2,7 @@ import { Deferred } from '../base/deferred.js'
 import { HermesError } from '../base/errors.js'
 import type { TopicSettings } from '../model/topic.js'
 import type { Directory } from '../store/directory.js'
+import type { PlaceMetrics } from '../store/place-metrics.js'
 import { RetryError } from '../wire/retry.js'
 import { openFilesLimit } from './descriptors.js'
 import type { Health } from './health.js'
@@ -65,7 +66,7 @@ export class TopicTable {
   #looked = 0
   #closed = false
 
-  constructor(directory: Directory, settings: BrokerSettings, health: Health, report: Report) {
+  constructor(directory: Directory, settings: BrokerSettings, health: Health, metrics: PlaceMetrics, report: Report) {
     this.#settings = settings
     this.#health = health
     this.#report = report
@@ -74,6 +75,7 @@ export class TopicTable {
     this.#most = Math.min(limits.maxTopics, Math.max(fit, 16))
     this.#host = {
       directory,
+      metrics,
       maxBatchBytes: limits.maxBatchBytes,
       spins: idle === 'spin',
       producers: { most: limits.maxProducers, memoryMs: limits.producerMemoryMs, startedMs: Date.now() },

@@ -3,6 +3,7 @@ import { type From, retentionLimits, type TopicSettings } from '../model/topic.j
 import { fromNative } from '../native/error.js'
 import { defineTopic, grownTopic } from '../store/definition.js'
 import { type Directory, topicFolder } from '../store/directory.js'
+import type { PlaceMetrics } from '../store/place-metrics.js'
 import { type Synced, SyncQueue } from '../store/sync-queue.js'
 import type { TopicFile } from '../store/topic-file.js'
 import { TopicLog } from '../store/topic-log.js'
@@ -20,6 +21,8 @@ import { type TopicSubscriber, TopicSubscribers } from './topic-subscribers.js'
 /** What a topic needs of its broker. */
 export interface TopicHost {
   readonly directory: Directory
+  /** Where its publishers are counted. */
+  readonly metrics: PlaceMetrics
   readonly maxBatchBytes: number
   /** The broker's own loop looks for local publishers' messages. */
   readonly spins: boolean
@@ -96,7 +99,7 @@ export class BrokerTopic {
     const { segmentBytes, maxPayloadBytes } = file
     const create = { segmentBytes, maxPayloadBytes, fileMode: directory.fileMode }
     const folder = topicFolder(directory, name)
-    const log = await TopicLog.open(folder, name, create)
+    const log = await TopicLog.open(folder, name, create, host.metrics)
     return new BrokerTopic(host, file, log, folder)
   }
 

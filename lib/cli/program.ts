@@ -2,6 +2,7 @@ import { Command, CommanderError, Option } from 'commander'
 import { HermesError } from '../base/errors.js'
 import { version } from '../base/version.js'
 import { brokerUrl } from './arguments.js'
+import { registerAdmin } from './commands/admin.js'
 import { registerBackup } from './commands/backup.js'
 import { registerBattle } from './commands/battle.js'
 import { registerBench } from './commands/bench.js'
@@ -11,6 +12,7 @@ import { registerDoctor } from './commands/doctor.js'
 import { registerGroups } from './commands/groups.js'
 import { registerHelp } from './commands/help.js'
 import { registerInfo } from './commands/info.js'
+import { registerMetrics } from './commands/metrics.js'
 import { registerPing } from './commands/ping.js'
 import { registerPub } from './commands/pub.js'
 import { registerRepair } from './commands/repair.js'
@@ -19,6 +21,7 @@ import { registerSchema } from './commands/schema.js'
 import { registerServe } from './commands/serve.js'
 import { registerSub } from './commands/sub.js'
 import { registerTail } from './commands/tail.js'
+import { registerTop } from './commands/top.js'
 import { registerTopics } from './commands/topics.js'
 import { registerVerify } from './commands/verify.js'
 import { exitCodeOf, stopSignals } from './exit.js'
@@ -34,12 +37,15 @@ const commands = [
   registerGroups,
   registerInfo,
   registerSchema,
+  registerTop,
+  registerMetrics,
   registerReplay,
   registerVerify,
   registerRepair,
   registerDoctor,
   registerBackup,
   registerServe,
+  registerAdmin,
   registerPing,
   registerBench,
   registerBattle,

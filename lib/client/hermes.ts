@@ -5,6 +5,7 @@ import { checkBoolean, checkInteger, checkOptions, checkSignal, invalid } from '
 import { checkTopicName } from '../base/topic-name.js'
 import type { Codec } from '../codec/codec.js'
 import { json } from '../codec/json.js'
+import type { MetricsReport } from '../model/metrics.js'
 import {
   type BackupOptions,
   type BackupReport,
@@ -130,6 +131,24 @@ export class Hermes implements AsyncDisposable {
       options,
       async (signal) => transport.health?.(signal) as Promise<BrokerHealth>,
       () => timedOut('health()', options),
+    )
+  }
+
+  /**
+   * All that is counted in this place, by all processes, living and dead: totals, lags, latencies. Read from files, without asking any process, and
+   * off the event loop. `docs/metrics.md` says what each number means.
+   *
+   * @throws HermesError `UNSUPPORTED` (a broker, rings), `CORRUPT` (the metrics file), `CLOSED`, `ABORTED`, `TIMED_OUT`, …
+   */
+  async metrics(options: WaitOptions = {}): Promise<MetricsReport> {
+    checkWaitOptions('metrics()', options)
+    this.#owner.checkOpen()
+    const { transport } = this.#owner
+    requireAbility(`metrics() of ${this.place}`, transport.capabilities.metrics)
+    return bounded(
+      options,
+      async (signal) => transport.metrics?.(signal) as Promise<MetricsReport>,
+      () => timedOut('metrics()', options),
     )
   }
 

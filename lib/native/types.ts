@@ -1,5 +1,6 @@
 import type { RecoveryReport, SegmentReport } from '../model/recovery.js'
 import type { NativeGroup, NativeGroupPlan } from './group-types.js'
+import type { NativeMetrics, NativeMetricsCell } from './metrics-types.js'
 import type { ScratchLayouts } from './scratch.js'
 
 /** What the addon exports. Types only: `addon.ts` loads it, and native/binding/ is the other side. */
@@ -27,6 +28,10 @@ export interface NativeAddon {
     path: string,
     shape: NativeRingShape | null,
   ) => NativeRingFile
+  /** The metrics of a place: see docs/metrics-format.md. */
+  readonly Metrics: new (
+    root: string,
+  ) => NativeMetrics
   /** Maps a stretch of an open file, for mmap.ts. */
   readonly FileMapping: new (
     fd: number,
@@ -226,6 +231,8 @@ export interface NativeAppender {
   attach(scratch: ArrayBuffer): { append: () => void; appendBatch: () => void }
   /** Checks and appends a batch from a network, through an `IngestScratch`: see native/binding/ingest.cc. */
   ingestFunction(scratch: ArrayBuffer): (bytes: Uint8Array) => void
+  /** From now on counts there. Before the first append; once. */
+  countIn(cell: NativeMetricsCell): void
   /** Throws what made the last append fail. */
   lastError(): void
   hasRoom(): boolean
@@ -249,6 +256,8 @@ export interface NativePosition {
 export interface NativeReader {
   /** The function works through a `ScanScratch`. */
   scanFunction(scratch: ArrayBuffer): () => void
+  /** From now on counts there. Once. */
+  countIn(cell: NativeMetricsCell): void
   region(): ArrayBuffer | null
   seek(target: 'earliest' | 'latest' | number | bigint): NativePosition | null
   nextSegment(): NativePosition | null

@@ -36,6 +36,8 @@ export interface Capabilities {
   readonly administration: Ability
   /** The files of topics are at hand: `verify`, `repair`, `backup`, `doctor`, and the options of `open()` for new ones. */
   readonly files: Ability
+  /** `metrics()`. */
+  readonly metrics: Ability
   /** `health()`. */
   readonly health: Ability
 }

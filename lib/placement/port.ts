@@ -1,4 +1,5 @@
 import type { Region } from '../codec/codec.js'
+import type { MetricsReport } from '../model/metrics.js'
 import type { RecoveryReport } from '../model/recovery.js'
 import type { Maintenance } from '../model/reports.js'
 import type { BrokerHealth, Durability, From, Overflow, TopicInfo, TopicSettings } from '../model/topic.js'
@@ -46,6 +47,8 @@ export interface Placement {
   topics(signal?: AbortSignal): Promise<string[]>
   /** What is known of a topic. Rejects with `NOT_FOUND` if there is none of this name. */
   info(name: string, signal?: AbortSignal): Promise<TopicInfo>
+  /** There if it has `metrics`. */
+  metrics?(signal?: AbortSignal): Promise<MetricsReport>
   /** There if it has `health`. */
   health?(signal?: AbortSignal): Promise<BrokerHealth>
   publisher(topic: string, settings: TopicSettings, options: PortOptions): Promise<PublisherPort>

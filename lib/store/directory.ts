@@ -74,8 +74,8 @@ export async function createWhole(path: string, text: string, mode: number): Pro
 
 /** What a directory of ours holds without its `hermes.json`, half made or lost: by the names, and those they have while they are written. */
 function isOurs(name: string): boolean {
-  return ['topics', 'broker.lock', marker, 'quotas.json'].some(
-    (own) => name === own || (own.endsWith('.json') && name.startsWith(`${own}.tmp`)),
+  return ['topics', 'broker.lock', marker, 'quotas.json', 'metrics'].some(
+    (own) => name === own || ((own.endsWith('.json') || own === 'metrics') && name.startsWith(`${own}.tmp`)),
   )
 }
 

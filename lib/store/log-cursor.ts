@@ -5,6 +5,7 @@ import { frameBytes, frameOffset, frameType } from '../frame/frame.js'
 import type { From } from '../model/topic.js'
 import { native } from '../native/addon.js'
 import { callNative, fromNative } from '../native/error.js'
+import type { NativeMetricsCell } from '../native/metrics-types.js'
 import { parked } from '../native/parked.js'
 import { ScanScratch } from '../native/scratch.js'
 import type { NativeLog, NativePosition, NativeReader } from '../native/types.js'
@@ -71,6 +72,11 @@ export class LogCursor {
     this.#log = log
     this.#reader = callNative(() => log.openReader(verify), { topic })
     this.#scan = this.#reader.scanFunction(this.#scratch.buffer)
+  }
+
+  /** Has what it finds counted. */
+  countIn(cell: NativeMetricsCell): void {
+    callNative(() => this.#reader.countIn(cell), { topic: this.topic })
   }
 
   get isClosed(): boolean {

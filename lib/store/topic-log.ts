@@ -11,24 +11,33 @@ import type {
 import { fromHeld } from './holders.js'
 import { LogCursor, type SharedSegments } from './log-cursor.js'
 import { openAppender, openLog } from './native-log.js'
+import type { PlaceMetrics } from './place-metrics.js'
 
 /** A topic's log, open. Its failures are HermesErrors that name the topic. */
 export class TopicLog {
   readonly topic: string
   readonly #log: NativeLog
+  readonly #metrics: PlaceMetrics | undefined
 
-  private constructor(topic: string, log: NativeLog) {
+  private constructor(topic: string, log: NativeLog, metrics: PlaceMetrics | undefined) {
     this.topic = topic
     this.#log = log
+    this.#metrics = metrics
   }
 
   /**
    * @param folder   the topic's
    * @param settings what the log is to be if there is none; `null`: then it's an error
+   * @param metrics  where what it publishes is counted
    * @throws HermesError `NOT_FOUND`, `CORRUPT`, `DISK_FULL`, `TIMED_OUT`, …
    */
-  static async open(folder: string, topic: string, settings: NativeSettings | null): Promise<TopicLog> {
-    return new TopicLog(topic, await openLog(folder, topic, settings))
+  static async open(
+    folder: string,
+    topic: string,
+    settings: NativeSettings | null,
+    metrics?: PlaceMetrics,
+  ): Promise<TopicLog> {
+    return new TopicLog(topic, await openLog(folder, topic, settings), metrics)
   }
 
   info(): NativeLogInfo {
@@ -57,7 +66,9 @@ export class TopicLog {
   /** @throws HermesError `EXCLUSIVE_HELD`, `TOO_MANY_PUBLISHERS`, `DISK_FULL`, … */
   async openAppender(exclusive: boolean): Promise<NativeAppender> {
     try {
-      return await openAppender(this.#log, exclusive)
+      const appender = await openAppender(this.#log, exclusive)
+      await this.#metrics?.count(appender, 'publisher', this.topic)
+      return appender
     } catch (error) {
       throw fromHeld(error, this.topic, this.#log)
     }

@@ -11,6 +11,7 @@
 #include "binding/log_handle.h"
 #include "binding/maintenance.h"
 #include "binding/member_handle.h"
+#include "binding/metrics_handle.h"
 #include "binding/reader_handle.h"
 #include "binding/ring_file_handle.h"
 #include "core/crc32/crc32.h"
@@ -72,6 +73,8 @@ Addon::Addon(Napi::Env env, Napi::Object exports) : dispatcher_(Dispatcher::crea
   object.set("removeGroup", to_function(env, "removeGroup", remove_group));
   (void)group_class.keep(env, GroupHandle::define(env));
   (void)member_class.keep(env, MemberHandle::define(env));
+  object.set("Metrics", MetricsHandle::define(env));
+  (void)metrics_cell_class.keep(env, MetricsCellHandle::define(env));
 }
 
 }  // namespace hermes::binding

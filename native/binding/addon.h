@@ -25,6 +25,7 @@ class Addon final : public Napi::Addon<Addon> {
   Kept reader_class;
   Kept group_class;
   Kept member_class;
+  Kept metrics_cell_class;
 
  private:
   std::shared_ptr<Dispatcher> dispatcher_;

@@ -2,6 +2,7 @@
 
 #include "binding/addon.h"
 #include "binding/errors.h"
+#include "binding/metrics_handle.h"
 #include "binding/scratch_layout.h"
 #include "core/log/closing_sync.h"
 #include "core/log/syncer.h"
@@ -14,9 +15,9 @@ napi_value AppenderHandle::define(napi_env env) {
   return define_class(
       env, "Appender",
       {method<&AppenderHandle::attach>("attach"), method<&AppenderHandle::ingest_function>("ingestFunction"),
-       method<&AppenderHandle::last_error>("lastError"), method<&AppenderHandle::has_room>("hasRoom"),
-       method<&AppenderHandle::sync>("sync"), method<&AppenderHandle::close_sync>("closeSync"),
-       method<&AppenderHandle::check_interval>("checkInterval"),
+       method<&AppenderHandle::count_in>("countIn"), method<&AppenderHandle::last_error>("lastError"),
+       method<&AppenderHandle::has_room>("hasRoom"), method<&AppenderHandle::sync>("sync"),
+       method<&AppenderHandle::close_sync>("closeSync"), method<&AppenderHandle::check_interval>("checkInterval"),
        method<&AppenderHandle::prepare_to_close>("prepareToClose"), method<&AppenderHandle::close>("close")});
 }
 
@@ -43,6 +44,18 @@ napi_value AppenderHandle::attach(const Napi::CallbackInfo& info) {
   result.set("append", to_function(env, "append", &AppenderHandle::append, this));
   result.set("appendBatch", to_function(env, "appendBatch", &AppenderHandle::append_batch, this));
   return result.value();
+}
+
+/// countIn(cell): before the first append.
+napi_value AppenderHandle::count_in(const Napi::CallbackInfo& info) {
+  MetricsCellHandle* const handle = MetricsCellHandle::of(info.Env(), info[0]);
+  if (appender_ == nullptr || appender_->is_closed()) return throw_closed(info.Env(), "publisher");
+  if (cell_ != nullptr || handle == nullptr || handle->cell() == nullptr || handle->cell()->is_wide()) {
+    return throw_usage(info.Env(), "countIn(cell of a publisher), once");
+  }
+  cell_ = handle->cell();
+  appender_->count_in(cell_->narrow());
+  return nullptr;
 }
 
 void AppenderHandle::finish(Code code) noexcept {
@@ -175,6 +188,8 @@ napi_value AppenderHandle::close(const Napi::CallbackInfo& info) {
   if (appender_ != nullptr) {
     const Status status = appender_->close(0);
     if (!status.ok()) return throw_status(info.Env(), status);
+    appender_->count_in(nullptr);
+    cell_.reset();
   }
   return nullptr;
 }

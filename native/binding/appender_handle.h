@@ -9,6 +9,7 @@
 #include "binding/wrapped.h"
 #include "core/log/appender.h"
 #include "core/log/interval_sync.h"
+#include "core/metrics/metrics_file.h"
 
 namespace hermes::binding {
 
@@ -27,6 +28,7 @@ class AppenderHandle final : public Wrapped<AppenderHandle> {
   static napi_value ingest(napi_env env, napi_callback_info info);  // this and the next one: ingest.cc
   napi_value ingest_function(const Napi::CallbackInfo& info);
   napi_value attach(const Napi::CallbackInfo& info);
+  napi_value count_in(const Napi::CallbackInfo& info);
   napi_value last_error(const Napi::CallbackInfo& info);
   napi_value has_room(const Napi::CallbackInfo& info);
   napi_value sync(const Napi::CallbackInfo& info);
@@ -46,6 +48,7 @@ class AppenderHandle final : public Wrapped<AppenderHandle> {
     Status status;  // set once, before `failed`
   };
 
+  std::shared_ptr<MetricsCell> cell_;  // outlives the appender, which counts in it
   std::unique_ptr<Appender> appender_;
   std::shared_ptr<Interval> interval_;  // null without interval syncing
   std::unique_ptr<IntervalSync> interval_sync_;

@@ -9,6 +9,7 @@
 #include "binding/scratch.h"
 #include "binding/wrapped.h"
 #include "core/log/stream_reader.h"
+#include "core/metrics/metrics_file.h"
 
 namespace hermes::binding {
 
@@ -35,7 +36,9 @@ class ReaderHandle final : public Wrapped<ReaderHandle> {
   napi_value check(const Napi::CallbackInfo& info);
   napi_value nothing_yet(napi_env env);
   napi_value scan_awaiting(napi_env env);
-  void report(const Scan& result) noexcept;
+  napi_value count_in(const Napi::CallbackInfo& info);
+  void report(const Scan& result, uint64_t from) noexcept;
+  void count(const Scan& result, uint64_t from) noexcept;
   napi_value position(napi_env env);
   void take_position();
 
@@ -47,6 +50,9 @@ class ReaderHandle final : public Wrapped<ReaderHandle> {
   Kept region_;
   Scratch scratch_;
   StreamReader stream_;
+  std::shared_ptr<MetricsCell> cell_;
+  WideCell* counted_ = nullptr;  // in cell_
+  uint64_t sampled_ns_ = 0;      // the stamp of the message whose age was looked at last
   uint32_t max_payload_ = 0;
   bool verify_ = true;
 };

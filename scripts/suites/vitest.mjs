@@ -15,7 +15,8 @@ export const suite = {
     // Tests of what can't be had say that they are skipped, and why.
     const tryTo = (work) => work.then((missing) => missing && note(missing)).catch((error) => note(error.message))
     const note = (text) => appendFileSync(log, `${text}\n`)
-    for (const name of ['python3', 'openssl', 'strace', 'python3-yaml', 'systemd-analyze']) await tryTo(need(name))
+    for (const name of ['python3', 'openssl', 'strace', 'promtool', 'python3-yaml', 'systemd-analyze'])
+      await tryTo(need(name))
     await tryTo(ensureCrashAddon().then(() => undefined))
     const env = { HERMES_TYPE_TESTS: '1', NO_COLOR: '1' }
     const { code } = await run('node_modules/.bin/vitest', args, { env, log, timeoutMs })

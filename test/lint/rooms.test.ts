@@ -26,12 +26,13 @@ const floors: readonly (readonly string[])[] = [
   ['frame'],
   ['codec'],
   ['model'],
-  ['native'],
+  ['metrics', 'native'],
   ['ring', 'store', 'transport', 'wire'],
   ['placement'],
   ['placement/local', 'placement/remote', 'placement/ring'],
   ['client', 'broker/engine'],
   ['broker', 'testkit', '.'],
+  ['admin'],
   ['cli'],
 ]
 

@@ -89,7 +89,7 @@ async function judge(place: string, oracle: Oracle, level: 'written' | 'synced' 
 }
 
 describe.skipIf(missing)('a publisher that is killed', () => {
-  const points = namesInTheCore().filter((name) => !/^(recover|rewrite|group|remove):/.test(name))
+  const points = namesInTheCore().filter((name) => !/^(recover|rewrite|group|remove|metrics):/.test(name))
 
   beforeAll(() => {
     expect(crashPoints(addon)).toEqual(namesInTheCore())

@@ -1,17 +1,19 @@
 import { readFile } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { type Command, Option } from 'commander'
+import type { AdminThread } from '../../admin/beside.js'
 import { HermesError } from '../../base/errors.js'
 import { checkOptions, invalid } from '../../base/options.js'
 import type { BrokerOptions, BrokerTls, defaultLimits } from '../../broker/options.js'
 import { integer, timerDuration } from '../arguments.js'
 import { fromFile } from '../file.js'
 import type { Session } from '../session.js'
+import { untilStopped } from '../until-stopped.js'
 import { globalsOf, withHelp } from './common.js'
 
 const defaultGraceMs = 5000
 
-interface ServeOptions {
+export interface ServeOptions {
   readonly host?: string
   readonly port?: number
   readonly config?: string
@@ -21,6 +23,7 @@ interface ServeOptions {
   readonly tlsCert?: string
   readonly tlsCa?: string
   readonly grace?: number
+  readonly admin?: string
   readonly duration?: number
 }
 
@@ -45,43 +48,60 @@ export function registerServe(program: Command, session: Session): void {
     .option('--tls-key <file>', 'the private key, PEM; with --tls-cert')
     .option('--tls-cert <file>', 'the certificate, PEM')
     .option('--tls-ca <file>', 'ask clients for a certificate that this authority has signed, PEM')
+    .option('--admin <address>', 'tell of the directory over HTTP at host:port, as 127.0.0.1:9464; HERMES_ADMIN')
     .option('--grace <time>', 'how long clients may take to leave when it is stopped (default: 5s)', timerDuration)
     .option('-t, --duration <time>', 'stop after a time', timerDuration)
     .action(async (options: ServeOptions) => {
       const wanted = await wantedOf(globalsOf(command).dir, options, session.streams.env)
       const { serve } = await import('../../broker/broker.js')
+      const { listenAddress } = await import('../../admin/options.js')
+      const at = options.admin ?? session.streams.env['HERMES_ADMIN']
+      const listen = at ? listenAddress(at) : undefined
       await using broker = await serve({ ...wanted, log: (line) => report(session, line) })
+      await using admin = listen && (await adminOf(session, wanted, listen))
       const { settings, url } = broker
       session.out.line(
-        session.json ? JSON.stringify({ url, ...shown(wanted, settings.limits) }) : `Serving ${settings.dir} at ${url}`,
+        session.json
+          ? JSON.stringify({ url, ...(admin && { admin: admin.url }), ...shown(wanted, settings.limits) })
+          : `Serving ${settings.dir} at ${url}${admin === undefined ? '' : `, and telling of it at ${admin.url}`}`,
       )
       await session.out.flush()
       session.note(`with ${JSON.stringify(shown(wanted, settings.limits))}`)
-      await stopped(session, options.duration)
+      await untilStopped(session, options.duration)
       await broker.drain(options.grace ?? defaultGraceMs)
     })
   withHelp(
     command,
     `
 hermes serve --dir ./hermes-data
+hermes serve --dir ./hermes-data --admin 127.0.0.1:9464
 hermes serve --dir /var/lib/hermes --host 0.0.0.0 --config /etc/hermes.json
 HERMES_TOKEN=… hermes serve --host 10.0.0.5 --tls-key key.pem --tls-cert cert.pem`,
   )
 }
 
-function stopped(session: Session, duration: number | undefined): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = duration === undefined ? undefined : setTimeout(resolve, duration)
-    const stop = () => {
-      clearTimeout(timer)
-      resolve()
-    }
-    if (session.stopping) stop()
-    else session.signal.addEventListener('abort', stop, { once: true })
-  })
+/** The broker's admin server, in a thread of its own: what is asked there holds up no client. */
+async function adminOf(
+  session: Session,
+  { dir, access, tls, insecure }: BrokerOptions,
+  listen: { readonly host: string; readonly port: number },
+): Promise<AdminThread> {
+  const options = {
+    dir,
+    ...listen,
+    expectsBroker: true,
+    ...(access !== undefined && { access }),
+    ...(tls !== undefined && { tls }),
+    ...(insecure !== undefined && { insecure }),
+  }
+  const { serveAdminBeside } = await import('../../admin/beside.js')
+  return serveAdminBeside(options, (error) =>
+    report(session, { level: 'error', event: 'admin-failed', error: String(error) }),
+  )
 }
 
-async function wantedOf(dir: string, options: ServeOptions, env: NodeJS.ProcessEnv): Promise<BrokerOptions> {
+/** What the options, the environment and the file of --config say, in this order. */
+export async function wantedOf(dir: string, options: ServeOptions, env: NodeJS.ProcessEnv): Promise<BrokerOptions> {
   const config = options.config === undefined ? {} : await readConfig(options.config)
   const { HERMES_HOST: host, HERMES_PORT: port, HERMES_TOKEN: token } = env
   const tls = await tlsOf(options, config['tls'])

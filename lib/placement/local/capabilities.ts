@@ -16,5 +16,6 @@ export const localCapabilities: Capabilities = {
   groups: true,
   administration: true,
   files: true,
+  metrics: true,
   health: 'there is no broker here. Ask doctor() how the place is.',
 }

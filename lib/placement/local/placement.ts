@@ -4,6 +4,7 @@ import { HermesError } from '../../base/errors.js'
 import { msgpack } from '../../codec/msgpack.js'
 import { defaultMaxPayloadBytes } from '../../frame/frame.js'
 import { defaultSegmentBytes } from '../../model/limits.js'
+import type { MetricsReport } from '../../model/metrics.js'
 import { type From, type Retention, retentionLimits, type TopicInfo, type TopicSettings } from '../../model/topic.js'
 import { callNative, fromNative } from '../../native/error.js'
 import type { NativeLog } from '../../native/types.js'
@@ -11,6 +12,7 @@ import { checkDefinition, defineTopic, topicRevision } from '../../store/definit
 import { type Directory, diskRoom, isShort, topicFolder } from '../../store/directory.js'
 import { fromHeld } from '../../store/holders.js'
 import { openAppender, openLog, prepareSeek } from '../../store/native-log.js'
+import { PlaceMetrics } from '../../store/place-metrics.js'
 import { listTopics, openTopicFile, readTopicFile, type TopicFile } from '../../store/topic-file.js'
 import { AwaitedSubscriber, topicDefined } from '../awaited-subscriber.js'
 import type { ConsumerOptions, PositionOptions } from '../consumer-port.js'
@@ -20,6 +22,7 @@ import { localCapabilities } from './capabilities.js'
 import { LocalConsumer } from './consumer.js'
 import { DeadLetters, letterBytes } from './dead-letters.js'
 import { LogMaintenance } from './maintenance.js'
+import { collectMetrics } from './metrics.js'
 import { LocalPosition } from './position.js'
 import { LocalPublisher } from './publisher.js'
 import { LocalSubscriber } from './subscriber.js'
@@ -30,9 +33,11 @@ export class LocalPlacement implements GroupPlacement {
   readonly maintenance: LogMaintenance
   readonly administration: LocalAdministration
   readonly #directory: Directory
+  readonly #metrics: PlaceMetrics
 
   constructor(directory: Directory) {
     this.#directory = directory
+    this.#metrics = new PlaceMetrics(directory)
     this.maintenance = new LogMaintenance(directory)
     this.administration = new LocalAdministration(directory, (topic) => this.info(topic))
   }
@@ -77,6 +82,10 @@ export class LocalPlacement implements GroupPlacement {
     }
   }
 
+  metrics(): Promise<MetricsReport> {
+    return collectMetrics(this.#directory, this.#metrics)
+  }
+
   async publisher(
     topic: string,
     settings: TopicSettings,
@@ -92,6 +101,7 @@ export class LocalPlacement implements GroupPlacement {
         checkDefinition(this.#directory, topic, settings)
         await this.#retain(log, settings)
         await topicDefined(topicFolder(this.#directory, topic))
+        await this.#metrics.count(appender, 'publisher', topic)
       } catch (error) {
         appender.close()
         throw error
@@ -144,7 +154,9 @@ export class LocalPlacement implements GroupPlacement {
     const log = await this.#openLog(file, settings)
     try {
       await prepareSeek(log, from)
-      return new LocalSubscriber(topic, log, verify, from, upToSynced === true)
+      const subscriber = new LocalSubscriber(topic, log, verify, from, upToSynced === true)
+      await this.#metrics.count(subscriber, 'subscriber', topic)
+      return subscriber
     } catch (error) {
       log.close()
       throw fromNative(error, { topic })

@@ -17,5 +17,7 @@ export const remoteCapabilities: Capabilities = {
   groups: true,
   administration: true,
   files: 'the files are on the machine of the broker. Run it there, on the directory.',
+  metrics:
+    "a broker's metrics are at its admin address: start it with `hermes serve --admin 127.0.0.1:9464`, and look there.",
   health: true,
 }

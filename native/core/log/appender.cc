@@ -52,6 +52,7 @@ Status Appender::join(const Options& options, RecoveryReport* report) {
 Code Appender::fail(Status status) noexcept {
   if (claiming_ != nullptr)
     claiming_->store(0, std::memory_order_relaxed);  // what was noted last was another's, or is committed
+  count_up(cell_->failures);
   last_error_ = std::move(status);
   return last_error_.code;
 }
@@ -90,7 +91,23 @@ Code Appender::claim(uint64_t span, uint32_t count) noexcept {
   }
 }
 
+/// Counts what is about to be committed at offset_: after the claim and before the commit, with its place, so that whoever finds this process dead
+/// can look whether the last of what is counted was committed. See docs/metrics-format.md.
+void Appender::count(uint64_t span, uint32_t count) noexcept {
+  messages_ += count;
+  bytes_ += span;
+  // In turns, so that the record before stays whole.
+  record_ ^= 1;
+  PublisherRecord& record = cell_->records[record_];
+  record.bytes.store(bytes_, std::memory_order_relaxed);
+  record.place.store(segment_note_ | offset_ / kFrameAlign, std::memory_order_relaxed);
+  crash_point("append:counting");
+  // Release: who sees this number sees the two that go with it. The commit, a release as well, comes after all three.
+  record.messages.store(messages_, std::memory_order_release);
+}
+
 Code Appender::commit(std::byte* frame, uint64_t word, uint64_t span, uint32_t count, uint64_t timestamp) noexcept {
+  this->count(span, count);
   crash_point("append:filled");
   // Release: publishes header and payload to every reader that acquires this word.
   std::atomic_ref<uint64_t>(*reinterpret_cast<uint64_t*>(frame)).store(word, std::memory_order_release);
@@ -98,8 +115,6 @@ Code Appender::commit(std::byte* frame, uint64_t word, uint64_t span, uint32_t c
   // Release: who sees the note gone sees the commit.
   claiming_->store(0, std::memory_order_release);
   const uint64_t before = offset_;
-  messages_ += count;
-  bytes_ += span;
   offset_ += span;
   next_sequence_ += count;
   last_sequence_ = next_sequence_ - 1;

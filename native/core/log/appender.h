@@ -6,6 +6,7 @@
 
 #include "core/log/log.h"
 #include "core/log/membership.h"
+#include "core/metrics/layout.h"
 #include "core/platform/clock.h"
 
 namespace hermes {
@@ -71,6 +72,10 @@ class Appender {
   Log& log() const noexcept { return *log_; }  ///< REQUIRES: not closed
   uint32_t max_payload() const noexcept { return max_payload_; }
 
+  /// From now on counts in this cell of the place's metrics file, which must be there until the next call. Null: in one of its own.
+  /// REQUIRES: nothing was published yet, or nothing more will be.
+  void count_in(NarrowCell* cell) noexcept { cell_ = cell != nullptr ? cell : &uncounted_; }
+
   /// Takes what closing needs to note that the topic was left in order, without waiting. False if another participant has it for a moment, or
   /// was stopped while it had.
   bool prepare_to_close();
@@ -95,6 +100,7 @@ class Appender {
   [[nodiscard]] Code commit(std::byte* frame, uint64_t word, uint64_t span, uint32_t count,
                             uint64_t timestamp) noexcept;
   [[nodiscard]] Code wake(uint32_t parked) noexcept;
+  void count(uint64_t span, uint32_t count) noexcept;
   void note_progress() noexcept;
   void enter(std::shared_ptr<Segment> segment, uint64_t offset, uint64_t sequence) noexcept;
 
@@ -108,8 +114,10 @@ class Appender {
   ControlBlock* control_ = nullptr;
   uint64_t last_sequence_ = 0;
   uint64_t last_timestamp_ns_ = 0;
-  uint64_t messages_ = 0;  // committed by this appender
+  uint64_t messages_ = 0;  // counted by this appender: the last of them may not be committed yet
   uint64_t bytes_ = 0;
+  NarrowCell* cell_ = &uncounted_;
+  uint32_t record_ = 0;  // of the cell: which one was written last
   uint32_t max_payload_ = 0;
   uint32_t slot_ = kSlots;
   bool exclusive_ = false;
@@ -122,6 +130,7 @@ class Appender {
   std::shared_ptr<Segment> segment_;
   Membership membership_;
   Status last_error_;
+  NarrowCell uncounted_ = {};
 };
 
 }  // namespace hermes

@@ -150,6 +150,7 @@ Code Appender::make_room(uint64_t span) noexcept {
         span > left ? offset_ + kFrameHeaderBytes : std::min(offset_ + span + kFrameAlign, segment_->bytes());
     log_->preparer().want(segment_, offset_, need, next_sequence_, slot_);
     if (need > segment_->ready()) {
+      count_up(cell_->waits);
       Status status = log_->preparer().wait_ready(*segment_, need);
       // Others have filled the segment meanwhile, and retention may have removed its successor: the chain tells where to go.
       if (status.code == Code::kBehindRetention && segment_->step(offset_).kind != Step::Kind::kEmpty) continue;

@@ -1,0 +1,140 @@
+import type { IncomingMessage } from 'node:http'
+import { HermesError } from '../base/errors.js'
+import type { Rights } from '../broker/access.js'
+import { contentTypes, metricsText } from '../metrics/text.js'
+import type { MetricsReport } from '../model/metrics.js'
+import type { AdminSettings } from './options.js'
+import type { Snapshots } from './snapshots.js'
+
+export interface Answer {
+  readonly status: number
+  readonly type: string
+  readonly body: string
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+const text = 'text/plain; charset=utf-8'
+const mostTargetBytes = 1024
+
+/** What a request is answered. Everything here only reads. */
+export async function answer(
+  settings: AdminSettings,
+  snapshots: Snapshots,
+  request: IncomingMessage,
+  certificate: string | undefined,
+): Promise<Answer> {
+  const { method = '', url = '', headers } = request
+  if (method !== 'GET' && method !== 'HEAD')
+    return {
+      status: 405,
+      type: text,
+      body: 'Only GET and HEAD.\n',
+      headers: { Allow: 'GET, HEAD', Connection: 'close' },
+    }
+  // A body would be read as the next request's beginning if nobody reads it.
+  if (headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) !== 0)
+    return { status: 413, type: text, body: 'No body is taken.\n', headers: { Connection: 'close' } }
+  if (url.length > mostTargetBytes || !url.startsWith('/')) return notFound
+  const path = url.split('?', 1)[0] as string
+  // These two say nothing of what is in the place: who looks after processes asks without a token.
+  if (path === '/healthz') return { status: 200, type: text, body: 'ok\n' }
+  if (path === '/readyz') return ready(settings, snapshots)
+  let rights: Rights
+  try {
+    rights = settings.access.identify(tokenOf(headers.authorization), certificate)
+  } catch (error) {
+    if (!(error instanceof HermesError) || error.code !== 'UNAUTHORIZED') throw error
+    return {
+      status: 401,
+      type: text,
+      body: 'A token is needed.\n',
+      headers: { 'WWW-Authenticate': 'Bearer realm="hermes", Basic realm="hermes"' },
+    }
+  }
+  if (path === '/metrics') {
+    const format = /\bapplication\/openmetrics-text\b/.test(headers.accept ?? '') ? 'openmetrics' : 'prometheus'
+    const report = visible(await snapshots.take(), rights)
+    return { status: 200, type: contentTypes[format], body: metricsText(report, format), headers: { Vary: 'Accept' } }
+  }
+  if (path === '/api/metrics') return toJson(visible(await snapshots.take(), rights))
+  if (path === '/api/topics') return toJson(visible(await snapshots.take(), rights).topics)
+  if (path === '/api/groups') return toJson(visible(await snapshots.take(), rights).groups)
+  const [, name] = /^\/api\/topics\/([A-Za-z0-9._-]{1,128})$/.exec(path) ?? []
+  if (name !== undefined) {
+    const { topics, groups, publishers, subscribers } = visible(await snapshots.take(), rights)
+    const topic = topics.find((one) => one.name === name)
+    if (topic === undefined) return notFound
+    const ofTopic = (one: { readonly topic: string }) => one.topic === name
+    return toJson({
+      ...topic,
+      groups: groups.filter(ofTopic),
+      openPublishers: publishers.filter(ofTopic),
+      openSubscribers: subscribers.filter(ofTopic),
+    })
+  }
+  return notFound
+}
+
+const notFound: Answer = {
+  status: 404,
+  type: text,
+  body: 'There is /metrics, /healthz, /readyz, /api/metrics, /api/topics, /api/topics/<name> and /api/groups.\n',
+}
+
+function toJson(value: unknown): Answer {
+  return { status: 200, type: 'application/json; charset=utf-8', body: `${JSON.stringify(value)}\n` }
+}
+
+/** `Bearer token`, or `Basic` with the token as the password, as some that ask know no other way. */
+function tokenOf(authorization: string | undefined): string | undefined {
+  const [, scheme = '', value = ''] = /^(Bearer|Basic) +(\S+)$/i.exec(authorization ?? '') ?? []
+  if (scheme === '') return undefined
+  if (scheme.toLowerCase() === 'bearer') return value
+  const pair = Buffer.from(value, 'base64').toString('utf8')
+  const colon = pair.indexOf(':')
+  return colon < 0 ? undefined : pair.slice(colon + 1)
+}
+
+async function ready({ expectsBroker }: AdminSettings, snapshots: Snapshots): Promise<Answer> {
+  const no = (why: string): Answer => ({ status: 503, type: text, body: `not ready: ${why}\n` })
+  let report: MetricsReport
+  try {
+    report = await snapshots.take()
+  } catch (error) {
+    return no(error instanceof HermesError ? error.code : 'FAILED')
+  }
+  if (expectsBroker && !report.broker.isUp) return no('the broker does not answer')
+  if (report.topics.some(({ diskAlarm }) => diskAlarm)) return no('the disk is full')
+  return { status: 200, type: text, body: 'ready\n' }
+}
+
+/** What of a report somebody may see: the topics that he may publish to or subscribe to; the rest is for administrators. */
+function visible(report: MetricsReport, rights: Rights): MetricsReport {
+  if (rights.administer) return report
+  const maySee = (topic: string) => topic !== '' && (rights.mayPublish(topic) || rights.maySubscribe(topic))
+  const ofTopic = ({ topic }: { readonly topic: string }) => maySee(topic)
+  const none = {
+    count: 0,
+    sumSeconds: 0,
+    p50: undefined,
+    p90: undefined,
+    p99: undefined,
+    p999: undefined,
+    max: undefined,
+    buckets: [],
+  }
+  return {
+    ...report,
+    place: '',
+    topics: report.topics.filter(({ name }) => maySee(name)),
+    other: {
+      published: { messages: 0, bytes: 0, waits: 0, failures: 0 },
+      received: { messages: 0, bytes: 0, batches: 0, voids: 0, damageStops: 0, latency: none },
+    },
+    publishers: report.publishers.filter(ofTopic),
+    subscribers: report.subscribers.filter(ofTopic),
+    groups: report.groups.filter(ofTopic),
+    broker: { isUp: report.broker.isUp, counters: {}, states: {}, loopDelay: none },
+    processes: [],
+  }
+}

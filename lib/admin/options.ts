@@ -1,0 +1,60 @@
+import { isIP } from 'node:net'
+import { HermesError } from '../base/errors.js'
+import { checkBoolean, checkInteger, checkOptions, invalid } from '../base/options.js'
+import { Access, type AccessEntry } from '../broker/access.js'
+import { type BrokerTls, isLoopback } from '../broker/options.js'
+
+export interface AdminOptions {
+  /** The directory that is looked at. It has to be there. */
+  readonly dir: string
+  /** Default 127.0.0.1. */
+  readonly host?: string
+  /** Default 9464; 0 = any that is free. */
+  readonly port?: number
+  /** As the broker's. Nobody is asked without it. */
+  readonly access?: readonly AccessEntry[]
+  readonly tls?: BrokerTls
+  /** Serve a public address without authentication. */
+  readonly insecure?: boolean
+  /** Ready only while a broker serves the directory. */
+  readonly expectsBroker?: boolean
+}
+
+export interface AdminSettings {
+  readonly dir: string
+  readonly host: string
+  readonly port: number
+  readonly access: Access
+  readonly tls: BrokerTls | undefined
+  readonly expectsBroker: boolean
+}
+
+export const defaultAdminPort = 9464
+
+/** @throws HermesError `INVALID_ARGUMENT`, `UNKNOWN_OPTION`, `UNAUTHORIZED` for a public address that asks nobody who he is */
+export function checkAdminOptions(options: AdminOptions): AdminSettings {
+  checkOptions('the admin server', options, ['dir', 'host', 'port', 'access', 'tls', 'insecure', 'expectsBroker'])
+  const { dir, host = '127.0.0.1', port = defaultAdminPort, access = [], tls, insecure = false } = options
+  const { expectsBroker = false } = options
+  if (typeof dir !== 'string' || dir === '') throw invalid("The admin server needs the 'dir' that it is to look at.")
+  checkInteger('port', port, 0, 65_535)
+  checkBoolean('insecure', insecure)
+  const known = new Access(access)
+  if (known.isOpen && tls?.ca === undefined && !insecure && !isLoopback(host)) {
+    throw new HermesError(
+      'UNAUTHORIZED',
+      `${host} can be reached from other machines, and authentication is not configured. Give 'access' entries or a client CA, or say 'insecure'.`,
+      { details: { host } },
+    )
+  }
+  return { dir, host, port, access: known, tls, expectsBroker }
+}
+
+/** `127.0.0.1:9464`, `[::1]:9464`, `9464`. @throws HermesError `INVALID_ARGUMENT` */
+export function listenAddress(text: string): { host: string; port: number } {
+  const [, bracketed, plain, port = ''] = /^(?:\[([^\]]*)\]:|([^:]*):)?(\d{1,5})$/.exec(text) ?? []
+  const host = bracketed ?? plain ?? '127.0.0.1'
+  if (port === '' || Number(port) > 65_535 || host === '' || (bracketed !== undefined && isIP(bracketed) !== 6))
+    throw invalid(`'${text}' is no address to listen on: write host:port, as 127.0.0.1:${defaultAdminPort}.`)
+  return { host, port: Number(port) }
+}

@@ -1,0 +1,252 @@
+import type { LatencyMetrics, MetricsReport, TopicMetrics } from '../model/metrics.js'
+import { brokerHelp, brokerStates, type Column, groupColumns, refusals, topicColumns } from './columns.js'
+import { exportedBounds } from './histogram.js'
+
+/** Of each name, so many series are told apart; the rest is added up as one, `(other)`, and counted. */
+export const mostSeries = 1000
+/** What stands for all that are not told apart. No topic and no group can have this name. */
+export const otherName = '(other)'
+
+export interface Sample {
+  /** `topic="quotes",group="risk"`; empty without labels. */
+  readonly labels: string
+  readonly value: number
+}
+
+export interface HistogramSample {
+  readonly labels: string
+  readonly latency: LatencyMetrics
+}
+
+/** A metric by its name without `_total`. */
+export interface Family {
+  readonly name: string
+  readonly type: 'counter' | 'gauge' | 'histogram'
+  readonly help: string
+  readonly samples: readonly Sample[]
+  readonly histograms?: readonly HistogramSample[]
+}
+
+const escaped = (text: string): string => text.replace(/[\\"\n]/g, (c) => (c === '\n' ? '\\n' : `\\${c}`))
+
+/** What a report says, by name: see docs/metrics.md. */
+export function toFamilies(report: MetricsReport): Family[] {
+  const families: Family[] = []
+  const overflow: Sample[] = []
+  const add = (name: string, type: Family['type'], help: string, samples: readonly Sample[]) => {
+    if (samples.length > 0) families.push({ name: `hermes_${name}`, type, help, samples })
+  }
+  /** One family for each column, of a row each, with what is beyond the limit as one row more. */
+  const table = <T>(
+    rows: readonly T[],
+    columns: readonly Column<T>[],
+    labelsOf: (row: T) => string,
+    otherLabels: string,
+    before: readonly ((column: Column<T>) => number | undefined)[] = [],
+  ) => {
+    const shown = rows.length > mostSeries ? rows.slice(0, mostSeries) : rows
+    const rest = rows.slice(shown.length)
+    const labels = shown.map(labelsOf)
+    for (const column of columns) {
+      const samples: Sample[] = []
+      for (let i = 0; i < shown.length; i++) {
+        const value = column.of(shown[i] as T)
+        if (value !== undefined) samples.push({ labels: labels[i] as string, value })
+      }
+      if (column.adds !== false) {
+        let sum = 0
+        let isThere = rest.length > 0
+        for (const row of rest) sum += column.of(row) ?? 0
+        for (const extra of before) {
+          const value = extra(column)
+          if (value === undefined || value === 0) continue
+          sum += value
+          isThere = true
+        }
+        if (isThere) samples.push({ labels: otherLabels, value: sum })
+      }
+      add(column.name, column.type, column.help, samples)
+    }
+    if (rest.length > 0 && columns[0] !== undefined)
+      overflow.push({ labels: `name="hermes_${columns[0].name.split('_')[0] ?? ''}"`, value: rest.length })
+  }
+
+  const topicLabels = ({ name }: TopicMetrics) => `topic="${escaped(name)}"`
+  const { published, received } = report.other
+  const other = { ...emptyTopic, published, received }
+  table(report.topics, topicColumns, topicLabels, `topic="${otherName}"`, [
+    (column) => (column.type === 'counter' ? column.of(other) : undefined),
+  ])
+  const measured = report.topics.filter(({ received: { latency } }) => latency.count > 0).slice(0, mostSeries)
+  if (measured.length > 0) {
+    families.push({
+      name: 'hermes_topic_latency_seconds',
+      type: 'histogram',
+      help: 'From the time stamp of a message to the look of a local subscriber that found it: a sample.',
+      samples: [],
+      histograms: measured.map((topic) => ({ labels: topicLabels(topic), latency: topic.received.latency })),
+    })
+  }
+  const participant = (one: { topic: string; pid: number; sinceMs: number }) =>
+    `topic="${escaped(one.topic === '' ? otherName : one.topic)}",pid="${one.pid}",since="${Math.round(one.sinceMs * 1000)}"`
+  table(
+    report.publishers,
+    [
+      {
+        name: 'publisher_messages',
+        type: 'counter',
+        help: 'Messages of a publisher that is open.',
+        of: (p) => p.messages,
+      },
+      {
+        name: 'publisher_bytes',
+        type: 'counter',
+        help: 'Bytes of frames of a publisher that is open.',
+        of: (p) => p.bytes,
+      },
+    ],
+    participant,
+    `topic="${otherName}",pid="",since=""`,
+  )
+  table(
+    report.subscribers,
+    [
+      {
+        name: 'subscriber_messages',
+        type: 'counter',
+        help: 'Messages fetched by a local subscriber that is open.',
+        of: (s) => s.messages,
+      },
+      {
+        name: 'subscriber_bytes',
+        type: 'counter',
+        help: 'Bytes of frames fetched by a local subscriber that is open.',
+        of: (s) => s.bytes,
+      },
+      {
+        name: 'subscriber_lag_messages',
+        type: 'gauge',
+        help: 'Sequences that a local subscriber has not fetched.',
+        of: (s) => s.lag,
+      },
+    ],
+    participant,
+    `topic="${otherName}",pid="",since=""`,
+  )
+  table(
+    report.groups,
+    groupColumns,
+    (g) => `topic="${escaped(g.topic)}",group="${escaped(g.name)}",kind="${g.kind}"`,
+    `topic="${otherName}",group="${otherName}",kind=""`,
+  )
+  const { broker } = report
+  add('broker_up', 'gauge', '1 if a broker serves the place and its event loop turns.', one(broker.isUp ? 1 : 0))
+  for (const [key, [name, help]] of Object.entries(brokerHelp))
+    add(name, 'counter', help, one(broker.counters[key] ?? 0))
+  add(
+    'broker_refusals',
+    'counter',
+    'Connections and requests that a limit, or the protocol, refused.',
+    Object.entries(refusals).map(([key, limit]) => ({ labels: `limit="${limit}"`, value: broker.counters[key] ?? 0 })),
+  )
+  if (broker.isUp) {
+    for (const [key, [name, help]] of Object.entries(brokerStates))
+      add(name, 'gauge', help, one(broker.states[key] ?? 0))
+  }
+  if (broker.loopDelay.count > 0) {
+    families.push({
+      name: 'hermes_broker_loop_delay_seconds',
+      type: 'histogram',
+      help: 'By how much a timer of the broker was late.',
+      samples: [],
+      histograms: [{ labels: '', latency: broker.loopDelay }],
+    })
+  }
+  const pid = ({ pid: number }: { pid: number }) => `pid="${number}"`
+  table(
+    report.processes,
+    [
+      {
+        name: 'process_cpu_seconds',
+        type: 'counter',
+        help: 'Processor time of a process that counts here.',
+        of: (p) => p.cpuSeconds,
+      },
+      {
+        name: 'process_resident_bytes',
+        type: 'gauge',
+        help: 'Memory of a process that counts here.',
+        of: (p) => p.residentBytes,
+      },
+    ],
+    pid,
+    'pid=""',
+  )
+  add('place_disk_free_bytes', 'gauge', 'Bytes that are free on the disk of the place.', one(report.disk.freeBytes))
+  add('place_disk_size_bytes', 'gauge', 'Size of the disk of the place.', one(report.disk.totalBytes))
+  add(
+    'metrics_unmeasured_participants',
+    'counter',
+    'Publishers and subscribers that got no cell.',
+    one(report.unmeasured),
+  )
+  add(
+    'metrics_unnamed_participants',
+    'counter',
+    'Publishers and subscribers whose topic is counted in (other).',
+    one(report.unnamed),
+  )
+  add('metrics_overflow_series', 'gauge', 'Rows beyond the limit of 1,000, which are added up as (other).', overflow)
+  return families
+}
+
+const one = (value: number): Sample[] => [{ labels: '', value }]
+
+const emptyTopic: TopicMetrics = {
+  name: '',
+  isReadable: false,
+  firstSequence: 0,
+  claimedSequence: 0,
+  writtenSequence: 0,
+  syncedSequence: 0,
+  segments: 0,
+  diskBytes: 0,
+  usedBytes: 0,
+  quarantined: 0,
+  diskAlarm: false,
+  syncFailed: false,
+  publishers: 0,
+  subscribers: 0,
+  published: { messages: 0, bytes: 0, waits: 0, failures: 0 },
+  received: {
+    messages: 0,
+    bytes: 0,
+    batches: 0,
+    voids: 0,
+    damageStops: 0,
+    latency: {
+      count: 0,
+      sumSeconds: 0,
+      p50: undefined,
+      p90: undefined,
+      p99: undefined,
+      p999: undefined,
+      max: undefined,
+      buckets: [],
+    },
+  },
+}
+
+/** How many samples lie at or below each of the exported bounds, and in all. */
+export function cumulative({ buckets }: LatencyMetrics): { bounds: number[]; total: number } {
+  const bounds = exportedBounds.map(() => 0)
+  let total = 0
+  for (const [bound, count] of buckets) {
+    total += count
+    // A hair's breadth for the rounding of doubles.
+    const at = exportedBounds.findIndex((exported) => bound <= exported * (1 + 1e-9))
+    if (at >= 0) bounds[at] = (bounds[at] as number) + count
+  }
+  for (let i = 1; i < bounds.length; i++) bounds[i] = (bounds[i] as number) + (bounds[i - 1] as number)
+  return { bounds, total }
+}

@@ -1,0 +1,54 @@
+import { native } from '../native/addon.js'
+import { fromNative } from '../native/error.js'
+import { cellKind, type NativeCollected, type NativeMetrics, type NativeMetricsCell } from '../native/metrics-types.js'
+import type { Directory } from './directory.js'
+
+/** The metrics file of a directory: see docs/metrics-format.md. Opened, and made, when the first participant comes. */
+export class PlaceMetrics {
+  readonly #native: NativeMetrics
+  readonly #fileMode: number
+
+  constructor(directory: Directory) {
+    this.#native = new native.Metrics(directory.path)
+    this.#fileMode = directory.fileMode
+  }
+
+  /**
+   * A participant's cell. `undefined`: it is not counted, as there is no room in the file, or the file can't be written or used. The file counts
+   * those itself, and who asks for metrics is told what is wrong with it: nobody is kept from publishing or reading by that.
+   */
+  async cell(kind: keyof typeof cellKind, topic: string): Promise<NativeMetricsCell | undefined> {
+    try {
+      return await this.#native.take(cellKind[kind], topic, this.#fileMode)
+    } catch (error) {
+      // (any other error is a mistake of ours)
+      if ((error as { code?: unknown }).code === undefined) throw error
+      return undefined
+    }
+  }
+
+  /** Has a publisher's or a subscriber's native half count in a cell of its own, until it is closed. */
+  async count(
+    who: { countIn(cell: NativeMetricsCell): void },
+    kind: 'publisher' | 'subscriber',
+    topic: string,
+  ): Promise<void> {
+    const cell = await this.cell(kind, topic)
+    if (cell === undefined) return
+    try {
+      who.countIn(cell)
+    } finally {
+      // (it keeps the cell for itself)
+      cell.release()
+    }
+  }
+
+  /** All that is counted, and what the files of topics and groups say: off the event loop. @throws HermesError `CORRUPT`, `VERSION_MISMATCH` */
+  async collect(): Promise<NativeCollected> {
+    try {
+      return await this.#native.collect()
+    } catch (error) {
+      throw fromNative(error)
+    }
+  }
+}
