@@ -3,10 +3,18 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { deflateRawSync } from 'node:zlib'
+import { frameType, sealFrame } from '../../dist/frame/frame.js'
 import { text } from '../../dist/index.js'
 import { packetType, preamble } from '../../dist/wire/packet.js'
 import { PacketReader } from '../../dist/wire/packet-reader.js'
-import { compressedPacket, creditPacket, emptyPacket, jsonPacket, u64Packet } from '../../dist/wire/packet-writer.js'
+import {
+  compressedPacket,
+  creditPacket,
+  emptyPacket,
+  jsonPacket,
+  sealPublish,
+  u64Packet,
+} from '../../dist/wire/packet-writer.js'
 
 const [port, kind, durationMs] = process.argv.slice(2)
 const end = performance.now() + Number(durationMs)
@@ -75,6 +83,30 @@ class Client {
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 const many = (count, packet) => Buffer.concat(Array.from({ length: count }, () => packet))
+
+/** A PUBLISH of one message with this number. */
+function publishPacket(channel, number) {
+  const frame = Buffer.alloc(40)
+  frame.write('message!', 32)
+  const data = new DataView(frame.buffer, frame.byteOffset, frame.length)
+  sealFrame(frame, data, 0, frameType.data, 0, 0, Number(number & 0xffff_ffffn), Number(number >> 32n), 8)
+  const packet = Buffer.concat([Buffer.alloc(32), frame])
+  sealPublish(packet, 0, channel, 0n, 1, frame.length)
+  return packet
+}
+
+async function eachType(client, hello) {
+  const types = Object.values(packetType)
+  for (let n = 0; performance.now() < end; n++) {
+    const one = await Client.open(hello)
+    if (!hello) one.say(preamble)
+    const packet = u64Packet(types[n % types.length], 1, 1n)
+    client.sent += packet.length
+    one.say(many(50, packet))
+    for (let waited = 0; waited < 5 && !one.closed; waited++) await pause(1)
+    one.socket.destroy()
+  }
+}
 
 /** The same for each connection. */
 const floods = {
@@ -173,6 +205,51 @@ const floods = {
     const packet = jsonPacket(packetType.request, 1, { op: 'topics', filler: 'x'.repeat(60_000) })
     let at = 0
     await client.repeat(() => packet.subarray(at, ++at))
+  },
+  /** Messages as they should be, in batches of one. */
+  async publish(client) {
+    await client.publisher(1)
+    let number = 0n
+    await client.repeat(() => {
+      const packets = []
+      for (let n = 0; n < 500; n++) packets.push(publishPacket(1, ++number))
+      return Buffer.concat(packets)
+    })
+  },
+  /** What was stored already. */
+  async resend(client) {
+    await client.publisher(1)
+    const packets = many(500, publishPacket(1, 1n))
+    await client.repeat(() => packets)
+  },
+  async pong(client) {
+    const pongs = many(5000, u64Packet(packetType.pong, 0, 1n))
+    await client.repeat(() => pongs)
+  },
+  /** Of channels that there are not. */
+  async close(client) {
+    const closes = many(5000, emptyPacket(packetType.close, 7))
+    await client.repeat(() => closes)
+  },
+  /** Joins of groups that may not be made, and what only a member may say. */
+  async join(client) {
+    let channel = 0
+    await client.repeat(() => {
+      const packets = []
+      for (let n = 0; n < 100; n++)
+        packets.push(jsonPacket(packetType.join, ++channel, { topic: 'secret', name: `g${n}` }))
+      return Buffer.concat(packets)
+    })
+  },
+  /** Each type that there is, one per connection: those that clients do not send, or not here, end it. */
+  async misplaced(client) {
+    client.socket.destroy()
+    await eachType(client, true)
+  },
+  /** The same without a HELLO. */
+  async unauthenticated(client) {
+    client.socket.destroy()
+    await eachType(client, false)
   },
   /** Without a HELLO. */
   async strangers(client) {
