@@ -39,7 +39,7 @@ export interface VerifyReport {
    * follows one in its segment was not looked at.
    */
   readonly unfinished: number
-  /** What is not as it should be, in order. Nothing was copied, so `file` is empty. Segment 0 stands for the control file. */
+  /** What is not as it should be, in order. Nothing was copied, so `file` is empty. Segment 0 stands for the control file, or the file of a group. */
   readonly damage: readonly Damage[]
   readonly seconds: number
 }
@@ -91,6 +91,8 @@ export interface TopicBackup {
   readonly firstSequence: number
   readonly nextSequence: number
   readonly segments: number
+  /** Groups and durable subscriptions: each is at most as far as it was, and never further than the messages. */
+  readonly groups: number
   /** Messages that a dead or stopped publisher had begun and not finished: they are void in the backup. */
   readonly unfinished: number
   /** What was damaged in the place already. It is set aside in the backup, and as it was in the place. */

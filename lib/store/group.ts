@@ -31,7 +31,7 @@ const extension = '.grp'
 const openTimeoutsMs = { TIMED_OUT: 10_000 }
 
 /** Where the groups of a topic are. */
-function groupsFolder(topicFolder: string): string {
+export function groupsFolder(topicFolder: string): string {
   return join(topicFolder, 'groups')
 }
 

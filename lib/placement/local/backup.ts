@@ -11,6 +11,7 @@ import { openLog } from '../../store/native-log.js'
 import { readRegular } from '../../store/regular-file.js'
 import { readTopicFile } from '../../store/topic-file.js'
 import { copyFile, modeOf, writeFile } from './copied-files.js'
+import { copyGroups } from './group-files.js'
 import { HeldSegments } from './held-segments.js'
 import { type CopyWork, TopicCopy } from './topic-copy.js'
 
@@ -78,6 +79,7 @@ async function copyTopic(directory: Directory, topic: string, to: string, work: 
     throw new HermesError('NOT_FOUND', `There is no topic '${topic}' in ${directory.path}.`, { details: { topic } })
   const from = topicFolder(directory, topic)
   await copyFile(join(from, 'topic.json'), join(to, 'topic.json'))
+  const groups = await copyGroups(from, to)
   for (let beginning = 1; ; beginning++) {
     // Before the messages: a number that it names and the copy lacks would be taken for one that is there.
     const producers = await readRegular(join(from, 'producers.json')).catch(() => undefined)
@@ -104,7 +106,7 @@ async function copyTopic(directory: Directory, topic: string, to: string, work: 
       const after = await readRegular(join(from, 'producers.json')).catch(() => undefined)
       if (producers !== undefined && after !== undefined && owners(producers) === owners(after))
         await writeFile(join(to, 'producers.json'), producers, await modeOf(join(from, 'producers.json')))
-      return report
+      return { ...report, groups }
     } catch (error) {
       throw fromNative(error, { topic })
     } finally {

@@ -11,6 +11,7 @@ import { codecRemedy, readTopicFile } from '../../store/topic-file.js'
 import { checkBrokerFiles } from './broker-file-check.js'
 import { checkFiles } from './file-check.js'
 import type { Say } from './findings.js'
+import { damagedGroups } from './group-files.js'
 import { limits } from './limits.js'
 
 const MiB = 1 << 20
@@ -192,6 +193,13 @@ async function examineTopic(directory: Directory, topic: string, mappedBy: reado
   try {
     const file = await readTopicFile(directory, topic)
     if (file !== undefined && (await examineFiles(folder, topic, file.segmentBytes, say))) return
+    for (const { name, path, reason } of await damagedGroups(folder)) {
+      say('problem', 'groups', `${reason.charAt(0).toUpperCase()}${reason.slice(1)}: nobody can join it.`, {
+        topic,
+        advice: `\`hermes repair ${topic}\` sets the file aside; whoever joins the group makes it anew. \`hermes groups reset ${topic} ${name} <where>\` then has it go on where it was.`,
+        details: { group: name, path },
+      })
+    }
     const log = await openLog(folder, topic, null)
     try {
       if (!existsSync(join(folder, 'locks'))) {

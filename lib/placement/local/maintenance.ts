@@ -28,6 +28,7 @@ import { backUp } from './backup.js'
 import { examine } from './doctor.js'
 import { checkFiles } from './file-check.js'
 import { mendFiles } from './file-mend.js'
+import { groupDamage, setGroupsAside } from './group-files.js'
 
 /** A publisher that lives commits what it has claimed within moments. */
 const claimLooks = 20
@@ -95,7 +96,7 @@ export class LogMaintenance implements Maintenance {
         firstSequence: used[0]?.report.firstSequence ?? 1,
         nextSequence: used.at(-1)?.report.nextSequence ?? 1,
         unfinished,
-        damage,
+        damage: [...damage, ...(await groupDamage(folder))],
         seconds: (performance.now() - begun) / 1000,
       }
     } finally {
@@ -113,6 +114,7 @@ export class LogMaintenance implements Maintenance {
     const remade = await this.#remakeDescription(topic, options.codec)
     const { segmentBytes, maxPayloadBytes } = await this.#describe(topic)
     const mended = await mendFiles(folder, topic, segmentBytes, this.#directory.fileMode)
+    mended.push(...(await setGroupsAside(folder, this.#directory.fileMode)))
     const create = { segmentBytes, maxPayloadBytes, fileMode: this.#directory.fileMode }
     const log = await openLog(folder, topic, create)
     try {

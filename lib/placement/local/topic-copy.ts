@@ -54,7 +54,7 @@ export class TopicCopy {
     this.#work = work
   }
 
-  async run(): Promise<TopicBackup> {
+  async run(): Promise<Omit<TopicBackup, 'groups'>> {
     const { name, segmentBytes } = this.#file
     const { active } = this.#control
     this.#fileMode = await modeOf(join(this.#from, 'topic.json'))
