@@ -59,7 +59,7 @@ with hermes_mq.connect(sys.argv[1]) as client:
     with topic.publisher() as publisher, topic.subscriber() as subscriber:
         publisher.publish("hello")
         print(publisher.publish_acked("world").result().sequence)
-        print([message.value for message, _ in zip(subscriber, range(2))], hermes_mq.__file__)
+        print([message.value for _, message in zip(range(2), subscriber)], hermes_mq.__file__)
 `
 
 /** Installs one file into a virtual environment without network, and runs the quickstart of the client's page against a broker. */
