@@ -24,5 +24,6 @@ export function checkUntil(until: unknown): 'latest' | number | Date {
       // what it takes is another thing
     }
   }
-  throw invalid("'until' takes 'latest', a sequence from 1 on, or a Date since 1970.")
+  const given = isDate(until) ? 'a Date without a time, or before 1970' : show(until)
+  throw invalid(`'until' takes 'latest', a sequence from 1 on, or a Date since 1970, not ${given}.`)
 }

@@ -36,6 +36,11 @@ const cases: [work: (things: Things) => unknown, code: HermesError['code'], says
     'INVALID_ARGUMENT',
     `'from' ${from} 'start'.`,
   ],
+  [
+    ({ hermes }) => hermes.topic('t').subscriber({ until: 'earliest' as never }),
+    'INVALID_ARGUMENT',
+    "'until' takes 'latest', a sequence from 1 on, or a Date since 1970, not 'earliest'.",
+  ],
   [({ subscriber }) => subscriber.seek(-1), 'INVALID_ARGUMENT', `seek() ${from} -1.`],
   [
     ({ subscriber }) => subscriber.seek(new Date('x')),

@@ -175,7 +175,7 @@ def check_topic_name(name: str) -> None:
     """Raises HermesError INVALID_NAME."""
     if isinstance(name, str) and _TOPIC_NAME.match(name):
         return
-    shown = described(name)[:200]
+    shown = repr(str(name))[:200] if type(name) is str else described(name)
     raise HermesError(
         "INVALID_NAME",
         f"{shown} is no valid topic name: use 1 to 128 of the characters A-Z a-z 0-9 . _ - and do not begin with '.' or '-'.",
