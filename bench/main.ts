@@ -7,6 +7,7 @@ import { parseArgs } from 'node:util'
 import { workload as cold } from './cold.js'
 import { workload as cost } from './cost.js'
 import { workload as endToEnd } from './end-to-end.js'
+import { workload as groups } from './groups.js'
 import { workload as network } from './network.js'
 import { workload as paced } from './paced.js'
 import { hasAllPeers, peersFolder } from './peers/installed.js'
@@ -35,6 +36,7 @@ const workloads: readonly Workload[] = [
   cost,
   peers,
   network,
+  groups,
 ]
 
 const help = `npm run bench -- [workload …] [options]

@@ -1,8 +1,9 @@
 // A server in a process of its own: the broker, or a peer's.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { type AddressInfo, connect, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { track } from '../support/children.js'
@@ -48,6 +49,16 @@ export class Server {
     const port = await freePort()
     const program = spawn(peerProgram('nats-server'), ['-a', '127.0.0.1', '-p', String(port)], { stdio: 'ignore' })
     return Server.#listening(program, 'nats', port)
+  }
+
+  /** With streams in files, in a folder of the system's that goes with the machine's temporary files. */
+  static async jetStream(): Promise<Server> {
+    const port = await freePort()
+    const folder = mkdtempSync(join(tmpdir(), 'hermes-jetstream-'))
+    const args = ['-a', '127.0.0.1', '-p', String(port), '-js', '-sd', folder]
+    const child = spawn(peerProgram('nats-server'), args, { stdio: 'ignore' })
+    child.once('exit', () => rmSync(folder, { recursive: true, force: true }))
+    return Server.#listening(child, 'nats', port)
   }
 
   static async redis(): Promise<Server> {

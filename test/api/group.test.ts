@@ -95,6 +95,35 @@ describe('a group', () => {
     await failure('UNSUPPORTED', () => ring.topic('jobs', { codec: count }).group('g'))
     await hermes.close()
   })
+
+  it('has one listener for all handlers that are under way', async () => {
+    const { hermes, topic } = await counts(40)
+    const group = await topic.group('many')
+    const warnings: string[] = []
+    const heard = ({ name }: Error) => void warnings.push(name)
+    process.on('warning', heard)
+    const stop = new AbortController()
+    let now = 0
+    let open = () => {}
+    const all = new Promise<void>((resolve) => {
+      open = resolve
+    })
+    await group.run(
+      async () => {
+        if (++now === 40) {
+          stop.abort()
+          open()
+        }
+        await all
+      },
+      { concurrency: 40, signal: stop.signal },
+    )
+    // (a warning is told in a turn of its own)
+    await new Promise((resolve) => setImmediate(resolve))
+    process.off('warning', heard)
+    expect(warnings).toEqual([])
+    await hermes.close()
+  })
 })
 
 async function jobsOf<T>(group: AsyncIterable<Job<T>>, many: number): Promise<Job<T>[]> {
