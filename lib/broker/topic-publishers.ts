@@ -5,7 +5,8 @@ import { fromNative } from '../native/error.js'
 import type { TopicLog } from '../store/topic-log.js'
 import { packetHeaderBytes, protocolError, publishHeadBytes, type Run } from '../wire/packet.js'
 import type { Holder } from './holder.js'
-import { type Producer, Producers, type ProducersOptions } from './producers.js'
+import type { Producer } from './producer.js'
+import { Producers, type ProducersOptions } from './producers.js'
 import { TopicAppender } from './topic-appender.js'
 
 /** After so many bytes from the network the producers' file is brought up to date, which bounds the walk after a crash. */
