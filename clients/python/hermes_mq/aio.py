@@ -187,11 +187,13 @@ class Topic(Generic[T]):
         name: Optional[str] = None,
         commit: str = "manual",
         lease: Optional[float] = None,
+        up_to: str = "written",
     ) -> "Pending[Subscriber[T]]":
         """Opens a subscriber, as ``hermes_mq.Topic.subscriber``."""
         check_damage(on_damage)
         check_flag("verify", verify)
         check_flag("create", create)
+        check_durability(up_to, "up_to")
         check_commit(name, commit, lease)
         wire = from_to_wire("'from_'", from_)
 
@@ -206,7 +208,7 @@ class Topic(Generic[T]):
                 await driver.open(position)
                 begin = position.committed
             try:
-                channel = SubscriberChannel(driver.link, self.name, settings, begin, create)
+                channel = SubscriberChannel(driver.link, self.name, settings, begin, create, up_to)
                 await driver.open(channel)
             except BaseException:
                 if position is not None:

@@ -188,6 +188,7 @@ class Topic(Generic[T]):
         name: Optional[str] = None,
         commit: str = "manual",
         lease: Optional[float] = None,
+        up_to: str = "written",
     ) -> "Subscriber[T]":
         """Opens a subscriber, which begins at ``'earliest'``, ``'latest'``, a sequence, or a datetime (the first message stamped then or later).
 
@@ -197,12 +198,15 @@ class Topic(Generic[T]):
         ``name`` makes it a durable subscription: it goes on where it has committed, and ``from_`` only says where a new name begins. One subscriber at a time holds a name
         (EXCLUSIVE_HELD); one that isn't heard of for ``lease`` seconds (30) loses it. ``commit='auto'`` commits what was handed out when more is asked for.
 
+        With ``up_to='synced'`` nothing is handed out that a loss of power could take back; of use where publishers sync.
+
         ``on_damage='skip'`` passes over damaged messages in place of CORRUPT. Without ``verify``, checksums are not looked at.
         Raises HermesError BEHIND_RETENTION, OUT_OF_RANGE, CODEC_MISMATCH, NOT_FOUND, UNAUTHORIZED, CONNECTION_FAILED, …
         """
         check_damage(on_damage)
         check_flag("verify", verify)
         check_flag("create", create)
+        check_durability(up_to, "up_to")
         check_commit(name, commit, lease)
         driver = self._driver
         begin = from_to_wire("'from_'", from_)
@@ -213,7 +217,7 @@ class Topic(Generic[T]):
             driver.open(position)
             begin = position.committed
         try:
-            channel = SubscriberChannel(driver.link, self.name, self._settings, begin, create)
+            channel = SubscriberChannel(driver.link, self.name, self._settings, begin, create, up_to)
             driver.open(channel)
         except BaseException:
             if position is not None:

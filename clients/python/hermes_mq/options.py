@@ -183,9 +183,9 @@ def check_topic_name(name: str) -> None:
     )
 
 
-def check_durability(durability: str) -> None:
+def check_durability(durability: str, name: str = "durability") -> None:
     if durability not in ("written", "synced"):
-        raise invalid(f"'durability' must be 'written' or 'synced', not {described(durability)}.")
+        raise invalid(f"'{name}' must be 'written' or 'synced', not {described(durability)}.")
 
 
 def check_batch(values: Any) -> None:

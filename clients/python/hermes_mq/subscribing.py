@@ -34,8 +34,9 @@ _MOST_LOOK = 0.5
 class SubscriberChannel(User):
     """Without ``create``, a topic that nobody has made is waited for: the subscriber is open, and asks again now and then."""
 
-    def __init__(self, link: Link, topic: str, settings: Dict[str, Any], from_: Any, create: bool = False) -> None:
+    def __init__(self, link: Link, topic: str, settings: Dict[str, Any], from_: Any, create: bool = False, up_to: str = "written") -> None:
         super().__init__()
+        self._up_to = up_to
         self._link = link
         self.topic = topic
         # What the topic is, and how much of it is kept, is for its publishers to say.
@@ -173,6 +174,7 @@ class SubscriberChannel(User):
                     "settings": self._settings,
                     "from": self._tail_sequence if self.settled else self._from,
                     "credit": 0,
+                    **({} if self._up_to == "written" else {"upTo": self._up_to}),
                 },
             )
         )
@@ -241,6 +243,8 @@ class SubscriberChannel(User):
         max_payload = packets.integer_field(fields, "maxPayloadBytes", 1, 2**30)
         if max_payload > self._link.max_packet:
             raise protocol_error("The broker has a topic with messages that are larger than its packets.")
+        if self._up_to == "synced" and fields.get("upTo") != "synced":
+            raise protocol_error("The broker does not know up_to='synced'. Use a newer one, or leave it out.")
         self._awaits = False
         self._is_absent = False
         if not self._is_subscribed:

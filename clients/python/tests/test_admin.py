@@ -67,6 +67,16 @@ class Administration(BrokerCase):
         admin.delete_group(self.name, "engine")
         self.fails("NOT_FOUND", admin.describe_group, self.name, "engine")
 
+    def test_what_is_not_synced_is_not_handed_out(self):
+        topic = self.client.topic(self.name, "text", segment_bytes=1024 * 1024)
+        self.fails("INVALID_ARGUMENT", topic.subscriber, up_to="later")
+        with topic.publisher() as publisher:
+            publisher.publish_acked("a").result(PATIENCE)
+            with topic.subscriber(from_="earliest", up_to="synced") as subscriber:
+                self.assertIsNone(subscriber.receive(0.3))
+                publisher.flush(durability="synced")
+                self.assertEqual(subscriber.receive(PATIENCE).value, "a")
+
     def test_asyncio_has_the_same(self):
         async def work():
             async with await aio.connect(self.broker.url) as client:
