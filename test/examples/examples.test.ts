@@ -44,6 +44,7 @@ desk: 2: ETH at 2500.5
 desk may not publish: UNAUTHORIZED
 `,
   'worker-threads': '10000 results of 2 workers, each in order\n',
+  'worker-pool': '2000 jobs done, though one of 3 workers died\n',
   rings: '10000 results of 2 workers, each in order\n',
   durable: new RegExp(
     [
