@@ -5,11 +5,13 @@ import type { Region } from '../codec/codec.js'
 import type { From } from '../model/topic.js'
 import type { SubscriberPort } from './port.js'
 
-/** Between two looks for the topic: at first, and at most. */
+/** Between two looks for the topic: at first, and at most while few are awaited. */
 const firstLookMs = 5
 const mostLookMs = 100
 /** While the topic is empty, its description is looked at so often: an empty topic may still get another codec. */
 const recheckMs = 100
+/** All who wait in this process look so often together: a look costs some system calls, and thousands may wait. */
+const looksPerSecond = 500
 
 const noRegion: Region = { bytes: new Uint8Array(0), data: new DataView(new ArrayBuffer(0)) }
 
@@ -28,6 +30,11 @@ export interface Awaited {
 
 /** Subscribers of this process that wait, by topic: a publisher that makes the topic tells them, so that they miss nothing of what it does next. */
 const waiting = new Map<string, Set<AwaitedSubscriber>>()
+
+/** How long one of them leaves the files alone, if he would do so for `ms` alone. Who publishes in this process tells him in any case. */
+function restMs(ms: number): number {
+  return Math.max(ms, (waiting.size * 1000) / looksPerSecond)
+}
 
 /** Has all who wait for the topic in this process look for it, and waits until they have. */
 export async function topicDefined(key: string): Promise<void> {
@@ -134,7 +141,7 @@ export class AwaitedSubscriber implements SubscriberPort {
         this.#timer = setTimeout(() => void this.look(), this.#delayMs)
         // Whoever waits holds the process by a timer of his own.
         this.#timer.unref()
-        this.#delayMs = Math.min(this.#delayMs * 1.5, mostLookMs)
+        this.#delayMs = Math.min(this.#delayMs * 1.5, restMs(mostLookMs))
       } else {
         this.#failure = error
         this.#forget()
@@ -168,7 +175,7 @@ export class AwaitedSubscriber implements SubscriberPort {
       return found
     }
     const now = performance.now()
-    if (now - this.#checked > recheckMs) {
+    if (now - this.#checked > restMs(recheckMs)) {
       this.#checked = now
       void this.look()
     }
@@ -191,7 +198,7 @@ export class AwaitedSubscriber implements SubscriberPort {
   async park(timeoutMs: number, signal: AbortSignal | undefined): Promise<void> {
     if (this.opened !== undefined) return this.opened.park(timeoutMs, signal)
     if (this.#candidate !== undefined) {
-      await this.#candidate.park(Math.min(timeoutMs, recheckMs), signal).catch((error: unknown) => {
+      await this.#candidate.park(Math.min(timeoutMs, restMs(recheckMs)), signal).catch((error: unknown) => {
         if (!isDeleted(error)) throw error
       })
       return
