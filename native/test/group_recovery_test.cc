@@ -1,6 +1,7 @@
 // What is made of a group's file by whoever opens it first: after a crash of all members, another boot, a copy, a log that was cut, or any damage.
 
 #include <random>
+#include <set>
 
 #include "core/group/group_file.h"
 #include "core/log/cuts.h"
@@ -315,6 +316,60 @@ TEST_F(GroupRecovery, pages_that_did_not_reach_the_disk_lose_no_message) {
 }
 
 /// Whatever stands in the file: opening it says what is wrong, or the group works; nothing crashes and nothing goes on for ever.
+/// Each bit of the words that say what is settled, one at a time: what was not settled comes again, whatever else does.
+TEST_F(GroupRecovery, one_wrong_bit_loses_no_message) {
+  append_numbered(appender.get(), 1, 150);
+  const std::string file = group_path(folder.path());
+  std::set<uint64_t> settled;
+  {
+    const auto group = open_group(log, plan_of(GroupKind::kShared, 64));
+    TestMember member(group);
+    const auto first = member.claim(50);
+    EXPECT_EQ(member.settle(first), 50u);
+    const auto second = member.claim(60);
+    // Held, settled, returned and delayed, in turn.
+    for (size_t i = 0; i < second.size(); ++i) {
+      if (i % 4 == 1) {
+        EXPECT_EQ(member.settle({second[i]}), 1u);
+      }
+      if (i % 4 == 2) {
+        EXPECT_EQ(member.settle({second[i]}, Outcome::kReturned, 1), 1u);
+      }
+      if (i % 4 == 3) {
+        EXPECT_EQ(member.settle({second[i]}, Outcome::kReturned), 1u);
+      }
+      if (i % 4 == 1) settled.insert(second[i].sequence);
+    }
+    for (const auto& one : first) settled.insert(one.sequence);
+  }
+  const Bytes sound = read_file(file);
+  std::vector<size_t> words = {offsetof(GroupBlock, next), offsetof(GroupBlock, floor)};
+  for (size_t entry = 1; entry < 64; entry += 3) words.push_back(sizeof(GroupBlock) + entry * sizeof(GroupEntry));
+  for (const size_t word : words) {
+    for (unsigned bit = 0; bit < 64; ++bit) {
+      uint64_t was = 0;
+      std::memcpy(&was, sound.data() + word, 8);
+      // A wrong time has a delayed message come later, by weeks at worst.
+      if (word > sizeof(GroupBlock) && state_of(was) == EntryState::kDelayed && bit >= 35) continue;
+      Bytes bytes = sound;
+      bytes[word + bit / 8] = static_cast<char>(bytes[word + bit / 8] ^ (1 << bit % 8));
+      overwrite(file, 0, bytes.data(), bytes.size());
+      std::shared_ptr<Group> group;
+      GroupOpening opening;
+      ASSERT_TRUE(Group::open(file, log, &group, &opening).ok());
+      TestMember member(group);
+      std::set<uint64_t> seen = settled;
+      ASSERT_TRUE(eventually([&] {
+        const auto some = member.claim(64);
+        for (const auto& one : some) seen.insert(one.sequence);
+        member.settle(some);
+        return seen.size() == 150 || opening.lost_from != 0;
+      })) << "word "
+          << word << " bit " << bit << ": only " << seen.size() << " of 150 came";
+    }
+  }
+}
+
 TEST_F(GroupRecovery, any_bytes_in_the_file_are_told_or_set_right) {
   append_numbered(appender.get(), 1, 150);
   for (const GroupKind kind : {GroupKind::kShared, GroupKind::kExclusive, GroupKind::kKeyed, GroupKind::kDurable}) {

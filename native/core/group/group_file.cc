@@ -273,6 +273,14 @@ Status Group::recover(bool as_left, uint64_t end, GroupOpening* opening) {
     sound_next = end;
     sound_floor = std::min(sound_floor, end);
   }
+  // What is not settled stands in its entry, of a file that is as it was left: a `floor` beyond it is a damaged one. (After a power cut the
+  // entries may be older than it.) Beyond `next` it is damaged in any case.
+  if (kind_ != GroupKind::kDurable && (as_left || floor > next)) {
+    for (uint64_t s = sound_next > window_ ? sound_next - window_ : 1; s < sound_floor; ++s) {
+      const uint64_t seen = entry(s).word.load(std::memory_order_relaxed);
+      if (belongs(seen, lap(s)) && seen != settled_word(lap(s))) sound_floor = s;
+    }
+  }
   opening->mended = sound_floor != floor || (sound_next != next && opening->lost_from == 0);
   floor = sound_floor;
   next = sound_next;
@@ -290,12 +298,13 @@ Status Group::recover(bool as_left, uint64_t end, GroupOpening* opening) {
     const EntryWord e = unpack(seen);
     const bool is_ours = belongs(seen, lap(s));
     if (s >= next) {
-      // `next` may have reached the disk before the entries did, or after: what was settled stays so, as long as the message is there.
+      // After a power cut `next` may be older than the entries: what was settled stays so, as long as the message is there. In a file that is
+      // as it was left nothing beyond `next` was handed out.
       const bool keep =
-          is_ours ? e.state == EntryState::kSettled && s < end : seen == settled_word((lap(s) - 1) & kLapMask);
+          is_ours ? !as_left && seen == settled_word(lap(s)) && s < end : seen == settled_word((lap(s) - 1) & kLapMask);
       if (!keep) word.store(0, std::memory_order_relaxed);
-    } else if (is_ours && e.state == EntryState::kSettled) {
-      word.store(settled_word(lap(s)), std::memory_order_relaxed);
+    } else if (seen == settled_word(lap(s))) {
+      // With anything else in the word it is another state with a wrong bit.
     } else if (is_ours && e.state == EntryState::kDelayed && as_left) {
       (void)note_due(e.number);
     } else {
