@@ -6,7 +6,19 @@ import { Program } from '../helpers/program.js'
 const folder = foldersPerTest()
 
 /** Each kind of worker makes the calls of one part of the addon; 'load' is terminated while it loads it. */
-const kinds = ['load', 'map', 'rings', 'shared', 'park', 'topics', 'publish', 'subscribe', 'maintain', 'frames']
+const kinds = [
+  'load',
+  'map',
+  'rings',
+  'shared',
+  'park',
+  'topics',
+  'publish',
+  'subscribe',
+  'group',
+  'maintain',
+  'frames',
+]
 const each = 16
 
 test.each([1, 2, 3])(

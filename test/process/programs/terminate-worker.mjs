@@ -17,6 +17,7 @@ const shape = (ringKind) => ({
   parking: true,
   fileMode: 0o600,
 })
+const rules = { maxDeliveries: 5, leaseMs: 1000, backoffMs: 0, maxBackoffMs: 0, keyOffset: 0, keyBytes: 0 }
 const turn = () => new Promise((resolve) => setImmediate(resolve))
 
 /** A topic's folder of this worker's own, so that a terminated one leaves nothing that the next has to wait for. */
@@ -103,7 +104,7 @@ const rounds = {
       log.info()
       log.participants()
       log.nextSequence()
-      await log.setRetention(1 << 30, 0)
+      await log.setRetention(1 << 30, 0, 0)
       native.kernelFeatures()
       tolerate(() => new native.openLog(join(place, 'absent'), {}))
       log.close()
@@ -132,7 +133,7 @@ const rounds = {
       }
     }
     await appender.sync(1)
-    await Promise.all([appender.sync(2), appender.settle(), tolerate(() => log.openAppender(true, 0))?.catch(() => {})])
+    await Promise.all([appender.sync(2), appender.closeSync(), tolerate(() => log.openAppender(true, 0))?.catch(() => {})])
     appender.close()
     log.close()
   },
@@ -161,6 +162,68 @@ const rounds = {
       reader.close()
     }
     await turn()
+    appender.close()
+    log.close()
+  },
+  async group() {
+    const log = await made('group')
+    const appender = await log.openAppender(false, 0)
+    const words = new ArrayBuffer(4096)
+    new Int32Array(words)[0] = 100
+    const { append } = appender.attach(words)
+    for (let i = 0; i < 100; i++) append()
+    mkdirSync(join(place, `group-${id}`, 'groups'), { recursive: true })
+    for (const kind of [0, 1, 2, 3]) {
+      const path = join(place, `group-${id}`, 'groups', `g${kind}.grp`)
+      const plan = {
+        ...rules,
+        kind,
+        window: kind === 3 ? 0 : 64,
+        start: 1,
+        upToSynced: false,
+        settings: '{}',
+        fileMode: 0o600,
+      }
+      const group = await log.openGroup(path, kind === 2 ? { ...plan, keyOffset: 0, keyBytes: 4 } : plan)
+      const member = await group.join(`w${id}`, 1000)
+      const other = await group.join('other', 1000)
+      const scratch = new ArrayBuffer(131_072)
+      const { claim, settle, peek } = member.attach(scratch)
+      const view = new Int32Array(scratch)
+      for (let i = 0; i < 20; i++) {
+        if (kind === 3) {
+          tolerate(() => member.activate())
+          tolerate(() => member.commit(1 + i))
+          member.committed()
+        } else {
+          view[0] = 8
+          claim()
+          // As the records of a claim are laid out, so are those of settling.
+          view.copyWithin(6208 / 4, 64 / 4, 64 / 4 + 8 * 6)
+          view[0] = view[1]
+          settle()
+          view[0] = 4
+          peek()
+          tolerate(() => member.lastError())
+        }
+        tolerate(() => member.enter(1))
+        member.renew()
+        member.isLate()
+        tolerate(() => member.skip(1))
+        group.describe()
+      }
+      const waits = [member.wait(2), other.wait(1)]
+      tolerate(() => member.wait(1))
+      if (kind % 2 === 0) member.cancel()
+      await Promise.all([...waits, group.sync(), group.configure(rules, '{}').catch(() => {})])
+      other.close()
+      member.close()
+      tolerate(() => member.slot())
+      await group.reset(1, true)
+      group.close()
+      tolerate(() => group.describe())
+      await native.removeGroup(path, true)
+    }
     appender.close()
     log.close()
   },
