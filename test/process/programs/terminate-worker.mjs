@@ -133,7 +133,11 @@ const rounds = {
       }
     }
     await appender.sync(1)
-    await Promise.all([appender.sync(2), appender.closeSync(), tolerate(() => log.openAppender(true, 0))?.catch(() => {})])
+    await Promise.all([
+      appender.sync(2),
+      appender.closeSync(),
+      tolerate(() => log.openAppender(true, 0))?.catch(() => {}),
+    ])
     appender.close()
     log.close()
   },
