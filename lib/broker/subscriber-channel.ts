@@ -18,6 +18,8 @@ const deflateWork = 8
 /** A run that is to be compressed, in bytes: more would take too long at once. */
 const deflatedRunBytes = 65_536
 
+/** Between two looks for a sync. */
+const syncLookMs = 2
 /** How often a channel looks whether retention has removed what it reads. */
 const removedLookMs = 1000
 
@@ -45,6 +47,7 @@ export class SubscriberChannel implements TopicSubscriber, Delivering {
   readonly #channel: number
   readonly #tail: LogTail
   readonly #upToSynced: boolean
+  #look: NodeJS.Timeout | undefined
   #credit: number
   #epoch = 0
   /** What to go to once nothing from the old position is being written any more. */
@@ -88,11 +91,6 @@ export class SubscriberChannel implements TopicSubscriber, Delivering {
       ...(this.#upToSynced ? { upTo: 'synced' } : {}),
     }
     this.#host.send(jsonPacket(packetType.subscribed, this.#channel, content))
-  }
-
-  /** What is there for it is not synced yet. */
-  get awaitsSync(): boolean {
-    return this.#tail.awaitsSync
   }
 
   addCredit(bytes: number): void {
@@ -160,6 +158,14 @@ export class SubscriberChannel implements TopicSubscriber, Delivering {
     this.pump()
   }
 
+  /** There is something that is not synced: whoever syncs it, in this process or in another one, tells nobody here. */
+  #lookAgain(): void {
+    this.#look ??= setTimeout(() => {
+      this.#look = undefined
+      if (!this.#ended) this.pump()
+    }, syncLookMs).unref()
+  }
+
   #sendRun(): number {
     if (this.#credit <= 0) return 0
     const tail = this.#tail
@@ -167,7 +173,10 @@ export class SubscriberChannel implements TopicSubscriber, Delivering {
     const most = this.#host.deflater === undefined ? runBytes : deflatedRunBytes
     let found = tail.read(Math.min(most, this.#credit))
     if (found === 'none' && this.#credit > most) found = tail.read(this.#credit)
-    if (found !== 'some') return 0
+    if (found !== 'some') {
+      if (tail.awaitsSync) this.#lookAgain()
+      return 0
+    }
     const { bytes, messages, sequence, endSequence } = tail
     this.topic.noteTail(endSequence)
     const head = deliverPacketHead(
@@ -246,6 +255,7 @@ export class SubscriberChannel implements TopicSubscriber, Delivering {
   async end(): Promise<void> {
     if (this.#ended) return
     this.#ended = true
+    clearTimeout(this.#look)
     this.topic.removeSubscriber(this)
     this.#host.subscriberEnded()
     // The mapping goes once the last run is written.

@@ -17,8 +17,6 @@ export interface SubscriberSender {
 export interface TopicSubscriber {
   /** There may be something for it. Returns who sends it. */
   note(): SubscriberSender
-  /** There is something that it may get once it is synced. */
-  readonly awaitsSync: boolean
   /** The topic can't serve it any more. */
   fail(error: HermesError): void
 }
@@ -89,19 +87,13 @@ export class TopicSubscribers<One extends TopicSubscriber> {
   /** Looks for what local publishers append. */
   #look(): void {
     if (this.#closed || this.#all.size === 0 || this.#spins) return
-    if (this.pump() || performance.now() - this.#lastNews < quietMs || this.#awaitsSync()) {
+    if (this.pump() || performance.now() - this.#lastNews < quietMs) {
       this.#watch = 'timer'
       this.#timer = setTimeout(() => this.#look(), 1)
       this.#timer.unref()
       return
     }
     void this.#sleep()
-  }
-
-  /** Another process may sync: its sync wakes who waits for messages, and these are there. */
-  #awaitsSync(): boolean {
-    for (const subscriber of this.#all) if (subscriber.awaitsSync) return true
-    return false
   }
 
   async #sleep(): Promise<void> {
