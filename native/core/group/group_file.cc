@@ -316,21 +316,6 @@ Status Group::recover(bool as_left, uint64_t end, GroupOpening* opening) {
   return Status::success();
 }
 
-Status Group::remove(const std::string& path, bool force) {
-  LockFile locks;
-  Status status = LockFile::open(path, &locks);
-  if (!status.ok()) return status;
-  status = locks.lock(kMembershipByte, LockFile::Mode::kExclusive, kOpenTimeoutMs);
-  if (!status.ok() && !force) return status;
-  status = locks.try_lock(kGroupInUseByte, LockFile::Mode::kExclusive);
-  if (status.code == Code::kBusy && !force) {
-    return Status::error(Code::kBusy,
-                         "the group has members, or is being looked at; close them first, or delete it by force");
-  }
-  if (std::remove(path.c_str()) != 0) return Status::from_errno(errno, "remove " + path);
-  return sync_directory(path.substr(0, path.rfind('/')));
-}
-
 Status Group::configure(const GroupRules& rules, const std::string& settings) {
   if (settings.size() > kGroupSettingsBytes)
     return Status::error(Code::kInvalidArgument, "the settings of a group take 3064 bytes at most");

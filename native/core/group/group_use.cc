@@ -1,8 +1,13 @@
 #include "core/group/group_file.h"
 
+#include <cerrno>
+#include <cstdio>
+
 namespace hermes {
 namespace {
 
+/// Who is refused comes again, and not on a thread that others need.
+constexpr uint32_t kRemoveTimeoutMs = 20;
 constexpr uint64_t kSalt = 0x48524D5350415245;
 
 }  // namespace
@@ -30,6 +35,21 @@ void store_use(GroupBlock& block, const GroupUse& use) noexcept {
   for (int i = 0; i < 4; ++i) block.identity[i].store(words[i], std::memory_order_relaxed);
   block.cut.store(use.cut, std::memory_order_relaxed);
   block.use_check.store(check_of(use), std::memory_order_release);
+}
+
+Status Group::remove(const std::string& path, bool force) {
+  LockFile locks;
+  Status status = LockFile::open(path, &locks);
+  if (!status.ok()) return status;
+  status = locks.lock(kMembershipByte, LockFile::Mode::kExclusive, kRemoveTimeoutMs);
+  if (!status.ok() && !force) return status;
+  status = locks.try_lock(kGroupInUseByte, LockFile::Mode::kExclusive);
+  if (status.code == Code::kBusy && !force) {
+    return Status::error(Code::kBusy,
+                         "the group has members, or is being looked at; close them first, or delete it by force");
+  }
+  if (std::remove(path.c_str()) != 0) return Status::from_errno(errno, "remove " + path);
+  return sync_directory(path.substr(0, path.rfind('/')));
 }
 
 }  // namespace hermes
