@@ -41,7 +41,8 @@ class Client {
   }
 
   static async open(hello = true) {
-    const socket = connect({ port: Number(port), host: '127.0.0.1', noDelay: true })
+    // From an address of its own: what one address may do is limited, and the victim is not to be refused for it.
+    const socket = connect({ port: Number(port), host: '127.0.0.1', localAddress: '127.0.0.2', noDelay: true })
     const client = new Client(socket)
     await once(socket, 'connect').catch(() => {})
     if (hello) {
