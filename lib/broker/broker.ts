@@ -7,6 +7,7 @@ import { LocalPlacement } from '../placement/local/placement.js'
 import { openDirectory, topicFolder } from '../store/directory.js'
 import { listGroups } from '../store/group.js'
 import { PlaceMetrics } from '../store/place-metrics.js'
+import { sweepRemoved } from '../store/removal.js'
 import { deliverHeadBytes, publishHeadBytes } from '../wire/packet.js'
 import type { Rights } from './access.js'
 import { BrokerAdministration } from './administration.js'
@@ -165,6 +166,7 @@ export class Broker implements AsyncDisposable {
   async listen(): Promise<void> {
     const { host, port, limits } = this.settings
     await this.#meter.open(this.#metrics)
+    await sweepRemoved(this.#served.directory)
     this.#quotas = await Quotas.load(this.#served.directory, (name) => this.#topics.find(name))
     try {
       await this.#engine.listen(host, port)

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readlinkSync, rmSync } from 'node:fs'
+import { existsSync, readdirSync, readlinkSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { type Broker, serve } from '../../lib/broker/broker.js'
@@ -161,3 +161,19 @@ describe('topics that nobody uses', () => {
 function numbersTo(count: number): number[] {
   return Array.from({ length: count }, (_, n) => n)
 }
+
+it('tidies up after a deletion that was cut short, when it begins to serve', async () => {
+  const dir = join(folder(), 'data')
+  {
+    await using local = await open(dir)
+    await (await local.topic('gone', { codec: text }).publisher()).publishAsync('a')
+    await local.topic('kept', { codec: text }).publisher()
+  }
+  renameSync(join(dir, 'topics', 'gone'), join(dir, 'topics', '.deleted-gone-0123456789ab'))
+  const broker = await serve({ dir, port: 0 })
+  try {
+    expect(readdirSync(join(dir, 'topics'))).toEqual(['kept'])
+  } finally {
+    await broker.close()
+  }
+})
