@@ -70,9 +70,11 @@ async function works(dir: string): Promise<number> {
   }
   expect(subscriber.position).toBe(last + 1)
   expect(await hermes.verify('t')).toMatchObject({ damage: [] })
-  expect(
-    (await hermes.doctor()).findings.filter(({ severity, topic }) => severity === 'problem' && topic === 't'),
-  ).toEqual([])
+  // (what a broker alone needs is told, and keeps nobody here away)
+  const problems = (await hermes.doctor()).findings.filter(
+    ({ severity, topic }) => severity === 'problem' && topic === 't',
+  )
+  expect(problems.filter(({ check }) => check !== 'broker-files')).toEqual([])
   await hermes.close()
   return read - 1
 }

@@ -161,7 +161,7 @@ test('bash completes commands, options, their values, topics and files', async (
   await hermes(['pub', 'elsewhere', 'x', '--dir', 'other'])
   place.file('quotes.csv', '')
   const { stdout } = await hermes(['completion', 'bash'])
-  expect(completed(stdout, ['hermes', 'to'])).toEqual(['topics'])
+  expect(completed(stdout, ['hermes', 'to'])).toEqual(['topics', 'top'])
   expect(completed(stdout, ['hermes', 'sub', 'q'])).toEqual(['quotes'])
   expect(completed(stdout, ['hermes', '--dir', 'other', 'sub', ''])).toEqual(['elsewhere'])
   expect(completed(stdout, ['hermes', 'sub', 'quotes', '--du'])).toEqual(['--duration'])

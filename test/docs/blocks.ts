@@ -63,7 +63,8 @@ const lineOf = (text: string, index: number) => text.slice(0, index).split('\n')
 
 /** The blocks of a Markdown text. */
 export function blocksOf(file: string, text: string): Block[] {
-  const pattern = /((?:<!-- example (?:(?!-->)[\s\S])*-->\n+)*)^([ \t]*)(```|~~~)([^\n]*)\n([\s\S]*?)^[ \t]*\3[ \t]*$/gm
+  const pattern =
+    /((?:<!-- example (?:(?!-->|<!--)[\s\S])*-->\n+)*)^([ \t]*)(```|~~~)([^\n]*)\n([\s\S]*?)^[ \t]*\3[ \t]*$/gm
   return [...text.matchAll(pattern)].map((match) => {
     const [, comments = '', indent = '', , language = '', code = ''] = match
     const place = `${file}:${lineOf(text, match.index + comments.length)}`
