@@ -217,6 +217,7 @@ export class Broker implements AsyncDisposable {
     await this.#topics.close()
     await this.#saveQuotas()
     this.#meter.close()
+    this.#metrics.close()
     this.#served.release()
     this.#report('info', 'closed', {})
   }

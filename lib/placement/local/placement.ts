@@ -224,7 +224,9 @@ export class LocalPlacement implements GroupPlacement {
     })
   }
 
-  async close(): Promise<void> {}
+  async close(): Promise<void> {
+    this.#metrics.close()
+  }
 
   /**
    * A topic of another codec that is empty, without a publisher, is as good as none: who comes to publish says what it will be.
