@@ -306,7 +306,7 @@ class Places(WithClient):
             next(topic.replay(until="latest"))
         with self.assertRaises(HermesError) as caught:
             topic.subscriber("begin")
-        self.assertIn("or a datetime since 1970, not 'begin'.", str(caught.exception))
+        self.assertIn("or a datetime since 1970, not 'begin' (str).", str(caught.exception))
 
     def test_times_and_flags_that_are_none_are_refused(self):
         topic = self.topic()
