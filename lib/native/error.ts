@@ -4,7 +4,7 @@ import { systemAdvice } from '../base/system-advice.js'
 const known: ReadonlySet<string> = new Set(errorCodes)
 
 /** What to do about a native failure, where that does not follow from its text. */
-const advice: Partial<Record<ErrorCode, string>> = {
+export const advice: Partial<Record<ErrorCode, string>> = {
   ACCESS_DENIED:
     'Run as the owner of the directory, or have it made with a wider `mode`; if its file system is read-only, mount it for writing.',
   DISK_FULL: 'Make room or move the directory; nothing was half-written, and publishing works again once room is back.',

@@ -1,7 +1,10 @@
 import { native } from '../native/addon.js'
-import { fromNative } from '../native/error.js'
+import { advice, fromNative } from '../native/error.js'
 import { cellKind, type NativeCollected, type NativeMetrics, type NativeMetricsCell } from '../native/metrics-types.js'
 import type { Directory } from './directory.js'
+
+/** A damaged metrics file says itself what to do; `hermes repair` is for topics. */
+const { CORRUPT: _, ...metricsAdvice } = advice
 
 /** The metrics file of a directory: see docs/metrics-format.md. Opened, and made, when the first participant comes. */
 export class PlaceMetrics {
@@ -53,7 +56,7 @@ export class PlaceMetrics {
     try {
       return await this.#native.collect()
     } catch (error) {
-      throw fromNative(error)
+      throw fromNative(error, {}, metricsAdvice)
     }
   }
 }
