@@ -13,6 +13,9 @@ const recheckMs = 100
 /** All who wait in this process look so often together: a look costs some system calls, and thousands may wait. */
 const looksPerSecond = 500
 
+/** A mask: one in 256 fetches that find nothing reads the clock. */
+const lookEvery = 255
+
 const noRegion: Region = { bytes: new Uint8Array(0), data: new DataView(new ArrayBuffer(0)) }
 
 /** How an awaited topic is opened. */
@@ -22,6 +25,11 @@ export interface Awaited {
   readonly topic: string
   /** Opens the subscriber. Rejects with `NOT_FOUND` while there is nothing to open. */
   open(from: From): Promise<SubscriberPort>
+  /**
+   * Opens the subscriber at once: who polls without a pause leaves the event loop no turn in which `open` could come to its end. `undefined` while there
+   * is nothing to open, or no message in it.
+   */
+  openNow(from: From): SubscriberPort | undefined
   /** Changes whenever the topic is defined anew. */
   revision(): string
   /** Whether the subscriber reads what the topic holds by now. @throws HermesError `CODEC_MISMATCH` */
@@ -58,6 +66,7 @@ export class AwaitedSubscriber implements SubscriberPort {
   #revision = ''
   #checked = 0
   #failure: unknown
+  #emptyFetches = 0
   #looking: Promise<void> | undefined
   #timer: NodeJS.Timeout | undefined
   #delayMs = firstLookMs
@@ -104,6 +113,11 @@ export class AwaitedSubscriber implements SubscriberPort {
     this.#from = from === 'latest' ? 'earliest' : from
   }
 
+  /** A look that is under way may find out that another one was faster. */
+  get #isFound(): boolean {
+    return this.opened !== undefined || this.#failure !== undefined
+  }
+
   /** Looks for the topic now. Never rejects. */
   look(): Promise<void> {
     this.#looking ??= this.#look().finally(() => {
@@ -113,7 +127,7 @@ export class AwaitedSubscriber implements SubscriberPort {
   }
 
   async #look(): Promise<void> {
-    if (this.#closed || this.opened !== undefined || this.#failure !== undefined) return
+    if (this.#closed || this.#isFound) return
     clearTimeout(this.#timer)
     this.#dropIfRedefined()
     if (this.#candidate !== undefined) return
@@ -121,7 +135,7 @@ export class AwaitedSubscriber implements SubscriberPort {
     try {
       const revision = this.#awaited.revision()
       const port = await this.#awaited.open(this.#from)
-      if (this.#closed) {
+      if (this.#closed || this.#isFound) {
         port.close()
         return
       }
@@ -135,7 +149,7 @@ export class AwaitedSubscriber implements SubscriberPort {
       }
       this.#rouse()
     } catch (error) {
-      if (this.#closed) return
+      if (this.#closed || this.#isFound) return
       if (error instanceof HermesError && error.code === 'NOT_FOUND') {
         this.#note(key)
         this.#timer = setTimeout(() => void this.look(), this.#delayMs)
@@ -167,7 +181,7 @@ export class AwaitedSubscriber implements SubscriberPort {
     if (this.opened !== undefined) return this.opened.fetch(limit)
     if (this.#failure !== undefined) throw this.#failure
     const candidate = this.#candidate
-    if (candidate === undefined) return 0
+    if (candidate === undefined) return (++this.#emptyFetches & lookEvery) === 0 ? this.#openNow(limit) : 0
     const found = this.#fetchFrom(candidate, limit)
     if (found > 0) {
       this.#awaited.check()
@@ -180,6 +194,26 @@ export class AwaitedSubscriber implements SubscriberPort {
       void this.look()
     }
     return 0
+  }
+
+  /** What `look` does in turns of the event loop, for who polls and gives it none. */
+  #openNow(limit: number): number {
+    const now = performance.now()
+    if (now - this.#checked < restMs(firstLookMs)) return 0
+    this.#checked = now
+    let port: SubscriberPort | undefined
+    try {
+      port = this.#awaited.openNow(this.#from)
+    } catch (error) {
+      this.#failure = error
+      this.#forget()
+      this.#rouse()
+      throw error
+    }
+    if (port === undefined) return 0
+    this.#become(port)
+    this.#rouse()
+    return port.fetch(limit)
   }
 
   /** Who has seen nothing of a topic that is deleted waits for the next one of its name. */

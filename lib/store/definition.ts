@@ -11,7 +11,7 @@ import type { NativeLog } from '../native/types.js'
 import { type Directory, fromFs, topicFolder } from './directory.js'
 import { inheritOwnership, syncFolder } from './folder.js'
 import { closeAppender, openAppender, openLog } from './native-log.js'
-import { openTopicFile, readTopicFile, type TopicFile, topicFileText } from './topic-file.js'
+import { checkSame, openTopicFile, readTopicFile, type TopicFile, topicFileText } from './topic-file.js'
 
 /*
  * What a topic is, its codec and its sizes, is said by its first publisher. While no message is there and no publisher is open, another publisher may
@@ -168,13 +168,20 @@ export function topicRevision(directory: Directory, name: string): string {
   return found === undefined ? '' : `${found.ino}/${found.mtimeNs}`
 }
 
-/** Whether the topic's codec is the wanted one by now. Synchronous: between this look and the next step nothing of this process happens. */
-export function checkDefinition(directory: Directory, name: string, wanted: TopicSettings): void {
-  let content: unknown
+/**
+ * The topic's description, which must be there, and must be as wanted. Synchronous: between this look and the next step nothing of this process happens.
+ *
+ * @param grows as openTopicFile takes it
+ * @throws HermesError `CODEC_MISMATCH`, `CONFIG_MISMATCH`
+ */
+export function definitionNow(directory: Directory, name: string, wanted: TopicSettings, grows = true): TopicFile {
+  let content: TopicFile
   try {
     content = JSON.parse(readFileSync(join(topicFolder(directory, name), 'topic.json'), 'utf8'))
   } catch (error) {
     throw fromFs(error, `read the description of topic '${name}'`)
   }
-  checkCodec(name, content as Pick<TopicFile, 'codec' | 'history'>, wanted)
+  const file = { ...content, name }
+  checkSame(file, wanted, grows)
+  return file
 }

@@ -68,6 +68,20 @@ export async function openLog(
   }
 }
 
+/**
+ * Opens a topic's log at once. `undefined` if it is not there, or is only just being made, mended or deleted: ask again.
+ *
+ * @throws HermesError `CORRUPT`, `ACCESS_DENIED`, …
+ */
+export function openLogNow(folder: string, topic: string): NativeLog | undefined {
+  try {
+    return new native.openLog(folder, { toMake: false })
+  } catch (error) {
+    if (['NOT_FOUND', 'TOPIC_DELETED', 'TIMED_OUT', 'BUSY'].includes(codeOf(error))) return undefined
+    throw fromNative(error, { topic })
+  }
+}
+
 /** Opens a publisher's native half. What it throws is the addon's. */
 export function openAppender(log: NativeLog, exclusive: boolean, syncIntervalMs = 0): Promise<NativeAppender> {
   return retried({ TIMED_OUT: recoveryTimeoutMs }, () => log.openAppender(exclusive, syncIntervalMs))

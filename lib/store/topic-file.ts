@@ -229,7 +229,8 @@ export async function makeTopicFile(
   return file
 }
 
-function checkSame(found: TopicFile, wanted: TopicSettings, grows: boolean): void {
+/** @throws HermesError `CODEC_MISMATCH`, `CONFIG_MISMATCH` */
+export function checkSame(found: TopicFile, wanted: TopicSettings, grows: boolean): void {
   const { name } = found
   checkCodec(name, found, wanted, grows)
   for (const setting of ['segmentBytes', 'maxPayloadBytes'] as const) {

@@ -17,6 +17,7 @@ async function awaiting(count: number, work: (looks: () => number) => Promise<vo
           looks++
           throw new HermesError('NOT_FOUND', 'There is no such topic.')
         },
+        openNow: () => undefined,
         revision: () => '',
         check: () => {},
       }

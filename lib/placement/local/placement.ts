@@ -8,10 +8,10 @@ import type { MetricsReport } from '../../model/metrics.js'
 import { type From, type Retention, retentionLimits, type TopicInfo, type TopicSettings } from '../../model/topic.js'
 import { callNative, fromNative } from '../../native/error.js'
 import type { NativeLog } from '../../native/types.js'
-import { checkDefinition, defineTopic, topicRevision } from '../../store/definition.js'
+import { defineTopic, definitionNow, topicRevision } from '../../store/definition.js'
 import { type Directory, diskRoom, isShort, topicFolder } from '../../store/directory.js'
 import { fromHeld } from '../../store/holders.js'
-import { openAppender, openLog, prepareSeek } from '../../store/native-log.js'
+import { openAppender, openLog, openLogNow, prepareSeek } from '../../store/native-log.js'
 import { PlaceMetrics } from '../../store/place-metrics.js'
 import { listTopics, openTopicFile, readTopicFile, type TopicFile } from '../../store/topic-file.js'
 import { AwaitedSubscriber, topicDefined } from '../awaited-subscriber.js'
@@ -98,7 +98,7 @@ export class LocalPlacement implements GroupPlacement {
       const appender = await openAppender(log, exclusive, syncIntervalMs)
       try {
         // From here on nobody gives the topic another codec; until here somebody could.
-        checkDefinition(this.#directory, topic, settings)
+        definitionNow(this.#directory, topic, settings)
         await this.#retain(log, settings)
         await topicDefined(topicFolder(this.#directory, topic))
         await this.#metrics.count(appender, 'publisher', topic)
@@ -133,7 +133,8 @@ export class LocalPlacement implements GroupPlacement {
       topic,
       open: (from: From) => this.#subscribe(topic, wanted, from, options),
       revision: () => topicRevision(this.#directory, topic),
-      check: () => checkDefinition(this.#directory, topic, wanted),
+      check: () => void definitionNow(this.#directory, topic, wanted),
+      openNow: (from: From) => this.#subscribeNow(topic, wanted, from, options),
     }
     return AwaitedSubscriber.open(awaited, options.from)
   }
@@ -156,6 +157,33 @@ export class LocalPlacement implements GroupPlacement {
       await prepareSeek(log, from)
       const subscriber = new LocalSubscriber(topic, log, verify, from, upToSynced === true)
       await this.#metrics.count(subscriber, 'subscriber', topic)
+      return subscriber
+    } catch (error) {
+      log.close()
+      throw fromNative(error, { topic })
+    }
+  }
+
+  /** As #subscribe, at once. `undefined` while there is nothing to open, or somebody may still define it anew. */
+  #subscribeNow(
+    topic: string,
+    settings: TopicSettings,
+    from: From,
+    { verify, upToSynced }: SubscriberPortOptions,
+  ): LocalSubscriber | undefined {
+    if (topicRevision(this.#directory, topic) === '') return undefined
+    const log = openLogNow(topicFolder(this.#directory, topic), topic)
+    if (log === undefined) return undefined
+    try {
+      // What it holds counts, once it holds something.
+      if (callNative(() => log.info(), { topic }).nextSequence === 1) {
+        log.close()
+        return undefined
+      }
+      definitionNow(this.#directory, topic, settings)
+      const subscriber = new LocalSubscriber(topic, log, verify, from, upToSynced === true)
+      // (it may be closed before it has its cell)
+      this.#metrics.count(subscriber, 'subscriber', topic).catch(() => undefined)
       return subscriber
     } catch (error) {
       log.close()

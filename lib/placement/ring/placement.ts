@@ -2,6 +2,7 @@ import { HermesError } from '../../base/errors.js'
 import type { From, TopicInfo, TopicSettings } from '../../model/topic.js'
 import { word } from '../../ring/layout.js'
 import { participantStates, stateOf } from '../../ring/participant.js'
+import { definitionNow, topicRevision } from '../../store/definition.js'
 import { type Directory, topicFolder } from '../../store/directory.js'
 import { listTopics, readTopicFile, type TopicFile } from '../../store/topic-file.js'
 import { AwaitedSubscriber, topicDefined } from '../awaited-subscriber.js'
@@ -100,8 +101,12 @@ export class RingPlacement implements Placement {
       if (file === undefined) throw this.#missing(topic)
       return this.#subscribe(topic, file, from)
     }
+    const openNow = (from: From) => {
+      if (topicRevision(this.#directory, topic) === '') return undefined
+      return this.#subscribe(topic, definitionNow(this.#directory, topic, settings, false), from)
+    }
     const key = topicFolder(this.#directory, topic)
-    return AwaitedSubscriber.open({ key, topic, open, revision: () => '', check: () => {} }, options.from)
+    return AwaitedSubscriber.open({ key, topic, open, openNow, revision: () => '', check: () => {} }, options.from)
   }
 
   #subscribe(topic: string, file: TopicFile, from: From): RingSubscriber {
