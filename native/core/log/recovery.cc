@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "core/log/base_sequence.h"
 #include "core/log/claim_check.h"
 #include "core/log/crash_point.h"
 #include "core/log/cuts.h"
@@ -138,7 +139,8 @@ class Recovery {
     status = log_.segment(newest, &segment);
     uint64_t base = 0;
     // Nobody who publishes may start from a wrong number.
-    if (status.ok() && has_first_frame(*segment, &base) && base != segment->header().base_sequence.load())
+    if (status.ok() && has_first_frame(*segment, &base, control_.max_payload) &&
+        base != segment->header().base_sequence.load())
       everything_ = true;
     return status;
   }
@@ -198,34 +200,6 @@ class Recovery {
     status = quarantine_segment(log_, &damage);
     if (status.ok()) report_.damage.push_back(std::move(damage));
     return status;
-  }
-
-  /// The sequence of the segment's first frame, if that is whole: it equals the base sequence.
-  bool has_first_frame(const Segment& segment, uint64_t* sequence) const {
-    const Step step = segment.step(kSegmentHeaderBytes);
-    if (step.span == 0 || step.kind == Step::Kind::kClaim) return false;
-    *sequence = segment.frame(kSegmentHeaderBytes)->sequence;
-    return is_whole(segment, {segment.number(), kSegmentHeaderBytes, *sequence}, step);
-  }
-
-  /// Makes sure that a segment's base sequence is right; `expected` is 0 if the segments before were not looked at.
-  Status mend_base(Segment& segment, uint64_t expected) {
-    std::atomic<uint64_t>& base = segment.header().base_sequence;
-    const uint64_t stored = base.load(std::memory_order_acquire);
-    uint64_t first = 0;
-    const bool known = has_first_frame(segment, &first);
-    uint64_t right = known ? first : expected;
-    if (right == 0) right = stored;
-    const bool plausible = expected == 0 || right == expected;
-    // Without a whole first frame, a base that says otherwise than the segment before is only wrong if nothing is there.
-    const bool blank = segment.step(kSegmentHeaderBytes).kind == Step::Kind::kEmpty || stored == 0;
-    if (right == 0 || !plausible || (right != stored && !known && !blank)) {
-      return Status::error(Code::kCorrupt, Segment::path(log_.folder(), segment.number()) + " begins with sequence " +
-                                               std::to_string(known ? first : stored) + ", not " +
-                                               std::to_string(expected));
-    }
-    if (right != stored) base.store(right, std::memory_order_release);
-    return Status::success();
   }
 
   Status make_first(const std::vector<uint64_t>& numbers) {
@@ -291,7 +265,8 @@ class Recovery {
       std::shared_ptr<Segment> segment;
       Status status = log_.segment(at.segment, &segment);
       if (status.code == Code::kNotFound) return missing(at.segment);
-      if (status.ok() && at.offset == kSegmentHeaderBytes) status = mend_base(*segment, at.sequence);
+      if (status.ok() && at.offset == kSegmentHeaderBytes)
+        status = mend_base(log_.folder(), *segment, at.sequence, control_.max_payload);
       if (!status.ok()) return status;
       if (at.sequence == 0) at.sequence = segment->header().base_sequence.load(std::memory_order_acquire);
       const Position begin = {at.segment, kSegmentHeaderBytes,
@@ -404,8 +379,8 @@ class Recovery {
   Status begin_of(uint64_t number, uint64_t* sequence) {
     std::shared_ptr<Segment> segment;
     Status status = log_.segment(number, &segment);
-    if (!status.ok() || has_first_frame(*segment, sequence)) return status;
-    *sequence = segment->header().base_sequence.load(std::memory_order_acquire);
+    if (!status.ok()) return status;
+    *sequence = judge_base(*segment, control_.max_payload);
     if (*sequence == 0) *sequence = ~uint64_t{0};
     return status;
   }

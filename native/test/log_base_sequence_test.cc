@@ -1,0 +1,90 @@
+#include <algorithm>
+#include <filesystem>
+
+#include "core/log/base_sequence.h"
+#include "log_fixture.h"
+
+namespace hermes {
+namespace {
+
+using namespace test;
+
+/// 800 messages in three segments, all closed in order.
+std::vector<Message> three_segments(const std::string& folder) {
+  const auto log = open_log(folder);
+  const auto appender = open_appender(log);
+  for (uint64_t i = 1; i <= 800; ++i) append(appender.get(), message(1, i, 200));
+  return read_all(log);
+}
+
+/// Puts a whole frame of the same length in the place of a segment's first one: it is what it says to be, only not the one that belongs there.
+void replace_first_frame(const std::string& folder, uint64_t segment, uint64_t sequence) {
+  Bytes bytes = read_file(segment_path(folder, segment));
+  auto* const at = reinterpret_cast<FrameHeader*>(bytes.data() + kSegmentHeaderBytes);
+  at->sequence = sequence;
+  at->crc32 = frame_crc(reinterpret_cast<const std::byte*>(at), at->payload_len);
+  overwrite(segment_path(folder, segment), kSegmentHeaderBytes, at, kFrameHeaderBytes);
+}
+
+TEST(LogBaseSequence, is_not_taken_from_a_stray_frame_which_the_rest_of_the_segment_does_not_follow) {
+  for (const uint64_t number : {1, 2, 3}) {
+    for (const uint64_t stray : {63, 5'000}) {
+      const Folder folder;
+      const auto before = three_segments(folder.path());
+      const auto replaced =
+          std::find_if(before.begin(), before.end(), [&](const Message& m) { return m.at.segment == number; });
+      replace_first_frame(folder.path(), number, stray);
+      reboot(folder.path());
+      RecoveryReport report;
+      {
+        const auto log = open_log(folder.path());
+        const Status status = recover(*log, true, &report);
+        ASSERT_TRUE(status.ok()) << status.context;
+      }
+      EXPECT_EQ(report.damage.size(), 1u) << number;
+      const auto left = read_all(open_log(folder.path()));
+      ASSERT_EQ(left.size(), before.size() - 1) << number << " " << stray;
+      for (const Message& m : left) {
+        ASSERT_NE(m.sequence, replaced->sequence);
+        ASSERT_EQ(m.payload, before[m.sequence - 1].payload);
+      }
+      const auto log = open_log(folder.path());
+      const auto appender = open_appender(log);
+      append(appender.get(), message(9, 1, 200));
+      EXPECT_EQ(appender->last_sequence(), before.back().sequence + 1);
+    }
+  }
+}
+
+TEST(LogBaseSequence, is_what_the_segment_before_says_where_word_and_first_frame_differ) {
+  const Folder folder;
+  const auto before = three_segments(folder.path());
+  // Only the padding that follows them knows how many messages the first segment had: the second begins wrongly both ways.
+  replace_first_frame(folder.path(), 2, 7);
+  flip_bit(segment_path(folder.path(), 2), offsetof(SegmentHeader, base_sequence), 5);
+  reboot(folder.path());
+  const auto log = open_log(folder.path());
+  RecoveryReport report;
+  const Status status = recover(*log, true, &report);
+  EXPECT_EQ(status.code, Code::kCorrupt);
+  EXPECT_NE(status.context.find("begins with sequence"), std::string::npos) << status.context;
+}
+
+TEST(LogBaseSequence, is_that_of_the_first_frame_where_as_much_can_be_read_either_way) {
+  const Folder folder;
+  {
+    const auto log = open_log(folder.path());
+    const auto appender = open_appender(log);
+    append(appender.get(), message(1, 1, 200));
+  }
+  flip_bit(segment_path(folder.path(), 1), offsetof(SegmentHeader, base_sequence), 5);
+  const auto log = open_log(folder.path());
+  std::shared_ptr<Segment> segment;
+  ASSERT_TRUE(log->segment(1, &segment).ok());
+  EXPECT_EQ(judge_base(*segment, log->control().max_payload), 1u);
+  segment->header().base_sequence.store(0);
+  EXPECT_EQ(judge_base(*segment, log->control().max_payload), 1u);
+}
+
+}  // namespace
+}  // namespace hermes
