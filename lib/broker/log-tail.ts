@@ -66,7 +66,7 @@ export class LogTail {
 
   /** Whether it has come to where nothing more was committed: one atomic load. */
   get isAtEnd(): boolean {
-    return this.#cursor.seesNothing
+    return this.#cursor.word === 0
   }
 
   get isPinned(): boolean {
@@ -96,7 +96,7 @@ export class LogTail {
     for (;;) {
       const { offset } = cursor
       // Now and then the core is asked all the same: zeros may be a page that was lost.
-      if (cursor.seesNothing && --this.#looksLeft > 0) return 'none'
+      if (cursor.word === 0 && --this.#looksLeft > 0) return 'none'
       this.#looksLeft = emptyLooks
       this.#look(Math.min(mostMessages, Math.max(1, Math.floor(most / this.#averageBytes))))
       if (cursor.begin !== offset) {

@@ -20,6 +20,8 @@ import { type Wait, type WaitingPort, waitForMessages } from './wait.js'
 
 const defaultLimit = 256
 const maxLimit = 65_535
+/** Damage may follow what retention has removed, and the other way round. */
+const mostPassed = 3
 
 /** How a subscriber reads, waits and fails. */
 export interface SubscriberManner {
@@ -277,31 +279,35 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
   #fetch(limit: number): number {
     const boundary = this.#boundary
     if (boundary?.isReached(this.#port) === true) return 0
-    const found = this.#fetchOn(limit)
+    let found: number
+    try {
+      found = this.#port.fetch(limit)
+    } catch (error) {
+      found = this.#fetchBehind(error, limit)
+    }
+    if (this.#port.opened !== undefined) this.#port = this.#port.opened
     return found === 0 || boundary === undefined ? found : boundary.cut(this.#port)
   }
 
-  #fetchOn(limit: number): number {
-    try {
-      return this.#fetchHere(limit)
-    } catch (error) {
-      if (!this.#skipsRemoved || !(error instanceof HermesError) || error.code !== 'BEHIND_RETENTION') throw error
-      const { sequence } = this.#port
-      this.#port.seek('earliest')
-      this.#progress?.noteLost(sequence, this.#port.sequence)
-      return this.#fetchHere(limit)
-    }
-  }
-
-  #fetchHere(limit: number): number {
-    try {
-      const found = this.#port.fetch(limit)
-      if (this.#port.opened !== undefined) this.#port = this.#port.opened
-      return found
-    } catch (error) {
-      if (!this.#skipDamage || !(error instanceof HermesError) || error.code !== 'CORRUPT') throw error
-      if (this.#port.skipDamage() === 0) throw error
-      return this.#port.fetch(limit)
+  /** Goes on behind what the subscriber was told to go on behind: damage, or what retention has removed. @throws what it can't pass */
+  #fetchBehind(failure: unknown, limit: number): number {
+    let error = failure
+    for (let passed = 0; ; passed++) {
+      if (!(error instanceof HermesError) || passed === mostPassed) throw error
+      if (this.#skipDamage && error.code === 'CORRUPT') {
+        if (this.#port.skipDamage() === 0) throw error
+      } else if (this.#skipsRemoved && error.code === 'BEHIND_RETENTION') {
+        const { sequence } = this.#port
+        this.#port.seek('earliest')
+        this.#progress?.noteLost(sequence, this.#port.sequence)
+      } else {
+        throw error
+      }
+      try {
+        return this.#port.fetch(limit)
+      } catch (next) {
+        error = next
+      }
     }
   }
 

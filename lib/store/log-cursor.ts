@@ -88,10 +88,13 @@ export class LogCursor {
     return this.#segment
   }
 
-  /** Whether nothing is committed at the position: one atomic load says so, without a native call. Zeros may be a page that was lost. */
-  get seesNothing(): boolean {
+  /**
+   * Half the word at the position, by one atomic load without a native call: 0 while nothing is there (or in a page that was lost), a claim's
+   * in the lowest byte, `undefined` at the segment's end.
+   */
+  get word(): number | undefined {
     const { offset } = this
-    return offset + frameHeaderBytes <= this.region.bytes.length && Atomics.load(this.#commits, offset >> 2) === 0
+    return offset + frameHeaderBytes <= this.region.bytes.length ? Atomics.load(this.#commits, offset >> 2) : undefined
   }
 
   /**

@@ -50,27 +50,33 @@ napi_value ReaderHandle::scan(napi_env env, napi_callback_info info) {
   auto* self = static_cast<ReaderHandle*>(data);
   Scratch& scratch = self->scratch_;
   const uint32_t offset = scratch.get<uint32_t>(kOffsetAt);
-  Scan result;
+  const auto sequence = static_cast<uint64_t>(scratch.get<double>(kSequenceAt));
   const Segment* segment = self->reader_ != nullptr ? self->reader_->segment().get() : nullptr;
-  if (segment != nullptr && offset >= kSegmentHeaderBytes && offset <= segment->bytes() && offset % kFrameAlign == 0) {
-    const Status readable = self->reader_->read_ahead(offset);
-    if (!readable.ok()) [[unlikely]] {
-      throw_status(env, readable);
+  if (segment == nullptr || offset < kSegmentHeaderBytes || offset > segment->bytes() || offset % kFrameAlign != 0)
+      [[unlikely]] {
+    Scan nothing;
+    nothing.end = offset;
+    nothing.sequence = sequence;
+    self->report(nothing, sequence);
+    return nullptr;
+  }
+  if (!self->reader_->is_read(offset)) [[unlikely]] {
+    const Status status = self->reader_->read_ahead(offset);
+    if (!status.ok()) {
+      throw_status(env, status);
       return nullptr;
     }
-    if (self->reader_->awaits_time()) [[unlikely]]
-      return self->scan_awaiting(env);
-    result = self->stream_.scan(*segment, offset, static_cast<uint64_t>(scratch.get<double>(kSequenceAt)),
-                                scratch.get<uint32_t>(kLimitAt), self->max_payload_, self->verify_);
-    if (result.stop == ScanStop::kEmpty && result.messages == 0 && self->log_->is_hole(*segment, result.end))
-        [[unlikely]] {
-      result.stop = ScanStop::kDamage;
-    }
-  } else {
-    result.end = offset;
-    result.sequence = static_cast<uint64_t>(scratch.get<double>(kSequenceAt));
   }
-  self->report(result, static_cast<uint64_t>(scratch.get<double>(kSequenceAt)));
+  if (self->reader_->awaits_time()) [[unlikely]]
+    return self->scan_awaiting(env);
+  // Made in place: a copy would read at once, in wider words, what was just stored.
+  Scan result = self->stream_.scan(*segment, offset, sequence, scratch.get<uint32_t>(kLimitAt), self->max_payload_,
+                                   self->verify_);
+  if (result.stop == ScanStop::kEmpty && result.messages == 0 && self->log_->is_hole(*segment, result.end))
+      [[unlikely]] {
+    result.stop = ScanStop::kDamage;
+  }
+  self->report(result, sequence);
   return nullptr;
 }
 

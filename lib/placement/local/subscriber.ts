@@ -2,12 +2,18 @@ import { onAbort } from '../../base/abort.js'
 import { pause } from '../../base/pause.js'
 import { endRunAt } from '../../frame/bounds.js'
 import type { From } from '../../model/topic.js'
+import { native } from '../../native/addon.js'
 import type { NativeLog } from '../../native/types.js'
 import { LogCursor } from '../../store/log-cursor.js'
 import type { SubscriberPort } from '../port.js'
 
 /** A mask: one in 256 fetches that find nothing asks whether the control file is still the one of the topic, and the zeros are no page that was lost. */
 const lookEvery = 255
+
+const { claimTag } = native.constants
+
+/** So many fetches in a row leave a claim alone: longer than a living publisher that has its processor takes to write, as a rule. */
+const mostClaimLooks = 16
 
 /** How often who waits for a sync looks whether there was one. */
 const syncLookMs = 2
@@ -20,6 +26,7 @@ export class LocalSubscriber extends LogCursor implements SubscriberPort {
   /** Nothing from here on is handed out yet; set where only what is synced is. */
   #synced: number | undefined
   #emptyFetches = 0
+  #claimLooks = 0
 
   constructor(topic: string, log: NativeLog, verify: boolean, from: From, upToSynced = false) {
     super(topic, log, verify)
@@ -47,11 +54,16 @@ export class LocalSubscriber extends LogCursor implements SubscriberPort {
   }
 
   #fetchWritten(limit: number): number {
-    if (this.seesNothing) {
+    const { word = -1 } = this
+    if (word === 0) {
       if ((++this.#emptyFetches & lookEvery) !== 0) return 0
       // Who polls and never parks learns this way, too, that nothing more will come.
       this.check()
+    } else if ((word & 0xff) === claimTag && ++this.#claimLooks < mostClaimLooks) {
+      // It will be there in some ten nanoseconds. A scan would find no more, and take its line from the publisher in the middle of its write.
+      return 0
     }
+    this.#claimLooks = 0
     const messages = this.scan(limit)
     if (this.begin !== this.offset) {
       // A message from a time on is awaited, and earlier ones were passed over.
@@ -91,7 +103,9 @@ export class LocalSubscriber extends LogCursor implements SubscriberPort {
       await this.wait(timeoutMs)
     } finally {
       forget?.()
-      this.#emptyFetches = lookEvery // the next one looks closely
+      // The next one looks closely.
+      this.#emptyFetches = lookEvery
+      this.#claimLooks = mostClaimLooks
     }
   }
 

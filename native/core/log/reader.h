@@ -62,7 +62,9 @@ class Reader {
   Status next_segment();
   /// Reads in what lies from `offset` on and was written a while ago, a few megabytes at a time: so that a disk that can't be read is
   /// kIoFailed here, and not a SIGBUS in scan. At the end of the log it does nothing: what is just being written is in memory.
-  Status read_ahead(uint64_t offset) { return offset < next_read_ahead_ ? Status::success() : read_ahead_now(offset); }
+  Status read_ahead(uint64_t offset) { return is_read(offset) ? Status::success() : read_ahead_now(offset); }
+  /// Whether read_ahead() would do nothing.
+  bool is_read(uint64_t offset) const noexcept { return offset < next_read_ahead_; }
   /// Goes behind damage at the position, to the next message that's whole, in this segment or the next. kNotFound if there's none yet.
   Status skip_damage();
 
@@ -90,8 +92,8 @@ class Reader {
   std::shared_ptr<Segment> segment_;
   Position position_;
   uint64_t next_read_ahead_ = 0;
-  uint64_t awaited_ns_ =
-      0;  // messages stamped earlier are passed over until one comes that is not; 0 = none is awaited
+  /// Messages stamped earlier are passed over until one comes that is not; 0 = none is awaited.
+  uint64_t awaited_ns_ = 0;
 };
 
 }  // namespace hermes
