@@ -6,7 +6,7 @@ from .aio_driver import Driver as AioDriver
 from .codecs import checked_codec
 from .driver import Driver
 from .errors import invalid, protocol_error
-from .link import Request
+from .request import Request
 from .options import check_flag, check_topic_name, retention_to_wire, topic_settings
 from .packets import Fields
 from .surface import description, with_codec

@@ -18,7 +18,7 @@ from .aio_publisher import Publisher
 from .aio_subscriber import Subscriber
 from .codecs import Codec, checked_codec
 from .jobs import Key, group_join, position_join
-from .member import MemberChannel, PositionChannel
+from .member import MemberChannel
 from .options import (
     PathOrPem,
     check_durability,
@@ -28,6 +28,7 @@ from .options import (
     check_topic_name,
     topic_settings,
 )
+from .position import PositionChannel
 from .publishing import PublisherChannel
 from .subscribing import SubscriberChannel
 from .surface import (

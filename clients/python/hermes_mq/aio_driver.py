@@ -7,8 +7,10 @@ import ssl
 from typing import Any, Dict, Optional, Set, cast
 
 from .errors import HermesError
-from .link import ENDED, WANTED, Link, Opening, Request, User
+from .link import ENDED, WANTED, Link
 from .options import Settings
+from .request import Opening, Request
+from .user import User
 
 #: How long the transport may take to write its last words when a connection is ended, in seconds.
 _LAST_WORDS = 1.0

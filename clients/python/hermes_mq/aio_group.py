@@ -11,8 +11,10 @@ from .aio_pending import Closable
 from .codecs import Codec
 from .errors import HermesError, invalid
 from .jobs import MOST_BATCH, Ahead, GroupSurface, JobBase, delay_ms, report_of
-from .member import DONE, RETURNED, MemberChannel, Question, Settling
+from .member import MemberChannel
 from .options import check_integer, check_timeout
+from .questions import Question
+from .settlements import DONE, RETURNED, Settling
 
 T = TypeVar("T")
 

@@ -8,9 +8,10 @@ from .aio_driver import Driver
 from .aio_pending import Closable
 from .codecs import Codec
 from .errors import HermesError
-from .member import PositionChannel
+from .message_reader import MessageReader
 from .options import check_durability, check_integer, check_timeout
-from .subscribing import Consumer, SubscriberChannel
+from .position import PositionChannel
+from .subscribing import SubscriberChannel
 from .surface import SubscriberSurface
 from .types import From, Message, from_to_wire
 
@@ -37,7 +38,7 @@ class Subscriber(Closable, SubscriberSurface[T]):
             position.changed = self._signal.notify
         self._progress = position
         self._auto = auto
-        self._consumer = Consumer(channel, codec, skip, verify, contextlib.nullcontext())
+        self._reader = MessageReader(channel, codec, skip, verify, contextlib.nullcontext())
         self._is_used = False
 
     def __aiter__(self) -> AsyncIterator[Message[T]]:
@@ -60,18 +61,18 @@ class Subscriber(Closable, SubscriberSurface[T]):
 
     def _commit_handed_out(self) -> None:
         position = self._progress
-        if position is not None and self._auto and self._consumer.position > position.committed:
-            position.commit(self._consumer.position)
+        if position is not None and self._auto and self._reader.position > position.committed:
+            position.commit(self._reader.position)
 
     async def __anext__(self) -> Message[T]:
         if self._auto:
             self._commit_handed_out()
-        message = None if self._is_used else self._consumer.next()
+        message = None if self._is_used else self._reader.next()
         if message is not None:
             return message
         with self._in_use():
             while True:
-                message = self._consumer.next()
+                message = self._reader.next()
                 if message is not None:
                     return message
                 if not await self._wait(None):
@@ -84,7 +85,7 @@ class Subscriber(Closable, SubscriberSurface[T]):
             deadline = self._deadline(timeout)
             while True:
                 self._check_open()
-                message = self._consumer.next()
+                message = self._reader.next()
                 if message is not None or not await self._wait(deadline):
                     self._check_open()
                     return message
@@ -97,7 +98,7 @@ class Subscriber(Closable, SubscriberSurface[T]):
             deadline = self._deadline(timeout)
             while True:
                 self._check_open()
-                batch = self._consumer.batch(most)
+                batch = self._reader.batch(most)
                 if batch or not await self._wait(deadline):
                     self._check_open()
                     return batch
@@ -123,12 +124,12 @@ class Subscriber(Closable, SubscriberSurface[T]):
             if link.failure is not None:
                 raise link.failure.again()
             channel.move(wire)
-            self._consumer.restart()
+            self._reader.restart()
             deadline = self._deadline(link.settings.request_timeout)
             while not self._is_placed():
                 if not await self._signal.wait(deadline):
                     raise self._unplaced_error()
-            self._consumer.start()
+            self._reader.start()
 
     async def close(self) -> None:
         """Ends iterations and waits, also those of other tasks. Idempotent."""
@@ -144,8 +145,8 @@ class Subscriber(Closable, SubscriberSurface[T]):
     async def _step(self, most: int, end: int) -> Optional[List[Message[T]]]:
         with self._in_use():
             while True:
-                batch = self._consumer.batch(most)
-                if batch or self._consumer.position >= end:
+                batch = self._reader.batch(most)
+                if batch or self._reader.position >= end:
                     return batch
                 if not await self._wait(None):
                     return None

@@ -12,7 +12,7 @@ from .codecs import Codec, checked_codec
 from .driver import Driver
 from .group import Group
 from .jobs import Key, group_join, position_join
-from .member import MemberChannel, PositionChannel
+from .member import MemberChannel
 from .options import (
     PathOrPem,
     Settings,
@@ -23,6 +23,7 @@ from .options import (
     check_topic_name,
     topic_settings,
 )
+from .position import PositionChannel
 from .publisher import Publisher
 from .publishing import PublisherChannel
 from .subscriber import Subscriber
@@ -39,6 +40,7 @@ from .surface import (
 from .types import From, Message, Retention, Status, TopicInfo, from_to_wire
 
 T = TypeVar("T")
+
 
 def connect(
     url: str,

@@ -14,8 +14,10 @@ import weakref
 from typing import Any, Dict, List, Optional
 
 from .errors import HermesError
-from .link import ENDED, WANTED, Link, Opening, Request, User
+from .link import ENDED, WANTED, Link
 from .options import Settings
+from .request import Opening, Request
+from .user import User
 
 _READ_BYTES = 256 * 1024
 #: Small buffers are joined up to so many bytes before they're written.

@@ -12,8 +12,10 @@ from .codecs import Codec
 from .driver import Driver
 from .errors import HermesError, invalid
 from .jobs import MOST_BATCH, Ahead, GroupSurface, JobBase, delay_ms, report_of
-from .member import DONE, RETURNED, MemberChannel, Question, Settling
+from .member import MemberChannel
 from .options import check_integer, check_timeout
+from .questions import Question
+from .settlements import DONE, RETURNED, Settling
 
 T = TypeVar("T")
 

@@ -6,11 +6,13 @@ import time
 from typing import Any, Callable, Dict, Generic, List, NamedTuple, Optional, Sequence, Tuple, TypeVar, Union
 from zlib import crc32
 
+from .claims import Claim
 from .codecs import Codec
 from .errors import HermesError, invalid
-from .member import BACK_OFF, DONE, RETURNED, Claim, MemberChannel, Settling
+from .member import MemberChannel
 from .options import check_flag, check_integer, check_topic_name
 from .packets import Fields
+from .settlements import BACK_OFF, DONE, RETURNED, Settling
 from .structs import StructCodec
 from .types import From, from_to_wire
 

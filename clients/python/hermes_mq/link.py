@@ -5,16 +5,19 @@ it when ``hang_up`` is set, and call ``tick`` at ``deadline``. Nothing here wait
 threads holds one around every call.
 """
 
-import platform
-from typing import Any, Callable, Dict, List, Optional, Set, Tuple
+from typing import Any, Callable, List, Optional, Set
 
 from . import packets
+from .channels import Channels
+from .compression import Deflater
 from .connect_failure import ClosedByBroker, connect_failure
-from .errors import ERROR_CODES, HermesError, protocol_error
+from .errors import HermesError, protocol_error
+from .greeting import hello, read_welcome
 from .options import Settings
 from .packets import Fields, PacketReader
+from .reconnection import Reconnection
 from .types import Status
-from .version import __version__
+from .user import NEVER, User, nothing
 
 #: Phases: a transport is wanted at ``retry_at``; the driver is opening it; it's there; none will follow.
 WANTED = "wanted"
@@ -22,78 +25,14 @@ DIALING = "dialing"
 UP = "up"
 ENDED = "ended"
 
-#: After these there is no sense in trying again.
-_FINAL_CODES = ("UNAUTHORIZED", "VERSION_MISMATCH")
 #: The broker, or the topic there, is just going away: the same question may be answered a moment later, by a successor.
 _PASSING_CODES = ("CLOSED",)
 #: Before a channel that the broker has put off is opened anew, in seconds.
 _PUT_OFF = 0.05
-#: How often in a row one side may find fault with what the other one says.
-_MOST_FAULTS = 3
 #: Answers to pings that wait to be written.
 _MOST_PONGS = 1000
-#: A connection that has lasted so long, in seconds, was a good one.
-_STABLE = 1.0
-_NEVER = float("inf")
 #: How long the broker is given for what it owes when it's going away, in seconds.
 _MOST_GRACE = 2.0
-
-
-class User:
-    """A publisher, a subscriber or a request: whoever has a channel. It gets a new one with every connection."""
-
-    #: 0 = no channel.
-    channel = 0
-    #: Why there is no channel, and won't be by itself.
-    failure: Optional[HermesError] = None
-    #: When ``tick`` wants to be called, in the driver's time.
-    due = _NEVER
-
-    def __init__(self) -> None:
-        #: Told of every change that somebody may wait for.
-        self.changed: Callable[[], None] = _nothing
-
-    @property
-    def opened(self) -> bool:
-        raise NotImplementedError
-
-    @property
-    def idle(self) -> bool:
-        """Whether it waits for nothing that it has sent."""
-        return True
-
-    def connected(self, channel: int) -> None:
-        """There is a connection: open the channel."""
-        raise NotImplementedError
-
-    def disconnected(self) -> None:
-        """The connection is lost; another one will follow."""
-        raise NotImplementedError
-
-    def interrupted(self, reason: HermesError) -> None:
-        """The broker opens the topic anew, as it has failed there; the user gets another channel."""
-        self.disconnected()
-
-    def packet(self, kind: int, body: bytes) -> None:
-        """Raises HermesError PROTOCOL: then the connection ends."""
-        raise NotImplementedError
-
-    def failed(self, error: HermesError) -> None:
-        """The broker has ended the channel, or no connection will follow."""
-        raise NotImplementedError
-
-    def flush(self) -> None:
-        """The link asks for what is ready to be sent."""
-
-    def tick(self, now: float) -> None:
-        """It's ``due``."""
-
-    def topic_made(self, topic: str) -> None:
-        """There is a topic of this name from now on."""
-
-
-def _nothing() -> None:
-    pass
 
 
 class Link:
@@ -104,17 +43,14 @@ class Link:
         #: The driver is to close the transport, once it has written what there is, and then to call ``transport_down``.
         self.hang_up = False
         #: Told when there is something to be written that was not before.
-        self.on_output: Callable[[], None] = _nothing
+        self.on_output: Callable[[], None] = nothing
         #: What the driver is to call once it holds no lock: status events, and results for callers.
         self.calls: List[Callable[[], None]] = []
         #: The first connection was made.
         self.connected_once = False
         self.failure: Optional[HermesError] = None
-        self._users: Dict[User, None] = {}
-        self._channels: Dict[int, User] = {}
+        self._channels = Channels()
         self._dirty: Set[User] = set()
-        #: Who is to get another channel, and when.
-        self._again: List[Tuple[float, User]] = []
         self._out: List[bytes] = []
         #: Answers among them: whoever asks without listening is not to fill our memory.
         self._pongs = 0
@@ -122,13 +58,11 @@ class Link:
         self._welcomed = False
         #: The largest body of a packet on this connection, in bytes.
         self.max_packet = 0
-        self._deflater: Optional[packets.Deflater] = None
+        self._deflater: Optional[Deflater] = None
         #: Whether the broker has groups for its clients.
         self.has_groups = False
         self._server = ""
-        self._next_channel = 1
-        self._attempt = 0
-        self._faults = 0
+        self._reconnection = Reconnection(settings)
         self._reason: Optional[BaseException] = None
         self._heartbeat = 0.0
         self._dialed_at = 0.0
@@ -153,39 +87,28 @@ class Link:
         """Gives the user a channel, now or as soon as there is a connection. Raises HermesError CLOSED, CONNECTION_FAILED, …"""
         if self.failure is not None:
             raise self.failure.again()
-        self._users[user] = None
+        self._channels.add(user)
         if self.ready:
-            self._assign(user)
+            self._channels.assign(user)
 
     def remove(self, user: User) -> None:
-        self._users.pop(user, None)
         self._dirty.discard(user)
-        self._forget_channels(user)
+        self._channels.remove(user)
 
     def renew(self, user: User) -> None:
         """Takes a new channel for a user whose channel has ended."""
-        self._forget_channels(user)
-        if user in self._users and self.ready:
-            self._assign(user)
+        self._channels.forget(user)
+        if user in self._channels.users and self.ready:
+            self._channels.assign(user)
 
     def renew_soon(self, user: User, delay: float = _PUT_OFF) -> None:
         """Gives the user a channel anew, ``delay`` seconds later."""
-        self._again.append((self._now + delay, user))
+        self._channels.put_off(user, self._now + delay)
 
     def topic_made(self, topic: str) -> None:
         """A publisher of this connection has opened the topic: it exists."""
-        for user in list(self._users):
+        for user in list(self._channels.users):
             user.topic_made(topic)
-
-    def _forget_channels(self, user: User) -> None:
-        for channel in [channel for channel, one in self._channels.items() if one is user]:
-            del self._channels[channel]
-
-    def _assign(self, user: User) -> None:
-        channel = self._next_channel
-        self._next_channel += 1
-        self._channels[channel] = user
-        user.connected(channel)
 
     def send(self, packet: bytes, *more: bytes) -> None:
         if not self._welcomed or self.hang_up:
@@ -211,8 +134,8 @@ class Link:
     def _end(self, error: HermesError) -> None:
         self.phase = ENDED
         self.failure = error
-        users = list(self._users)
-        self._users.clear()
+        users = list(self._channels.users)
+        self._channels.users.clear()
         self._channels.clear()
         self._dirty.clear()
         for user in users:
@@ -240,19 +163,8 @@ class Link:
             return
         self.phase = UP
         self._reader = PacketReader(self._packet)
-        hello: Dict[str, Any] = {
-            "versions": [packets.PROTOCOL_VERSION, packets.PROTOCOL_VERSION],
-            "features": self._offered,
-            "client": f"hermes-mq/{__version__} python/{platform.python_version()}",
-        }
-        if self.settings.token is not None:
-            hello["token"] = self.settings.token
-        self._out = [packets.PREAMBLE, packets.json_packet(packets.HELLO, 0, hello)]
+        self._out = [packets.PREAMBLE, packets.json_packet(packets.HELLO, 0, hello(self.settings))]
         self.on_output()
-
-    @property
-    def _offered(self) -> List[str]:
-        return [packets.DEFLATE, packets.GROUPS] if self.settings.compression == "deflate" else [packets.GROUPS]
 
     def no_groups(self) -> HermesError:
         return HermesError(
@@ -279,7 +191,7 @@ class Link:
             self._reader.push(data)
         except HermesError as error:
             if error.code in ("PROTOCOL", "LIMIT"):
-                self._faults += 1
+                self._reconnection.fault()
             self._break_off(error)
 
     def take_output(self, now: float) -> List[bytes]:
@@ -310,34 +222,22 @@ class Link:
         self._out = []
         self._dirty.clear()
         self._channels.clear()
-        self._again.clear()
         self._drain_until = None
         self.hang_up = False
         if self.phase == ENDED:
             return
         cause = self._reason or reason or ClosedByBroker()
-        settings = self.settings
         if had:
             self._tell("disconnected", reason=cause)
-        stable = had and now - self._since > _STABLE
-        # Bytes may be damaged on the way; who is misunderstood time and again says something wrong, and would for ever.
-        if stable:
-            self._faults = 0
-        final = self._faults >= _MOST_FAULTS or (isinstance(cause, HermesError) and cause.code in _FINAL_CODES)
+        self._reconnection.lost(now - self._since if had else 0)
         # The first connection is made once: whoever connects learns at once that there is nobody.
-        if final or settings.reconnect_min is None or not self.connected_once:
+        if self._reconnection.is_over(cause) or not self.connected_once:
             self._end(self._as_failure(cause))
             return
-        for user in list(self._users):
+        for user in list(self._channels.users):
             user.disconnected()
-        # One that is lost again at once counts as a failed attempt.
-        if stable:
-            self._attempt = 0
-        ceiling = min(settings.reconnect_max, settings.reconnect_min * 2.0 ** min(self._attempt, 20))
-        # At least half of it, so that nobody hammers; the rest at random, so that not all come at once.
-        delay = ceiling * (0.5 + settings.random() / 2)
-        self._attempt += 1
-        self._tell("reconnecting", attempt=self._attempt, delay=delay)
+        delay = self._reconnection.next_delay()
+        self._tell("reconnecting", attempt=self._reconnection.attempt, delay=delay)
         self.phase = WANTED
         self.retry_at = now + delay
 
@@ -352,13 +252,13 @@ class Link:
         times = [self._received_at + 2.5 * self._heartbeat, self._sent_at + self._heartbeat]
         if self._drain_until is not None:
             times.append(self._drain_until)
-        times.extend(at for at, _ in self._again)
-        times.extend(user.due for user in self._users if user.due != _NEVER)
+        times.extend(self._channels.due_times())
+        times.extend(user.due for user in self._channels.users if user.due != NEVER)
         return min(times)
 
     def tick(self, now: float) -> None:
         self._now = now
-        for user in [user for user in self._users if user.due <= now]:
+        for user in [user for user in self._channels.users if user.due <= now]:
             user.tick(now)
         if self.phase != UP or self.hang_up:
             return
@@ -373,11 +273,9 @@ class Link:
         if now - self._sent_at >= self._heartbeat:
             self._sent_at = now
             self.send(packets.u64_packet(packets.PING, 0, 0))
-        due = [user for at, user in self._again if at <= now]
-        self._again = [(at, user) for at, user in self._again if at > now]
-        for user in due:
+        for user in self._channels.take_due(now):
             # (it may have been given one meanwhile)
-            if user not in self._channels.values():
+            if not self._channels.has_channel(user):
                 self.renew(user)
         self._leave_if_drained(now)
 
@@ -399,9 +297,9 @@ class Link:
                 raise HermesError("LIMIT", "The broker asks for more signs of life than it takes.")
             self.send(packets.packet(packets.PONG, 0, body))
         elif kind == packets.ERROR:
-            error = parse_error(packets.parse_json(body))
+            error = packets.parse_error(packets.parse_json(body))
             if error.code == "PROTOCOL":
-                self._faults += 1
+                self._reconnection.fault()
             self._break_off(error)
         elif kind == packets.DRAIN:
             self._drain(packets.integer_field(packets.parse_json(body), "graceMs", 0, 3_600_000) / 1000)
@@ -411,16 +309,16 @@ class Link:
     def _channel_packet(self, kind: int, channel: int, body: bytes) -> None:
         if not self._welcomed:
             raise protocol_error("The first packet of a broker has to be WELCOME.")
-        user = self._channels.get(channel)
+        user = self._channels.user_of(channel)
         if kind == packets.ERROR:
-            self._channels.pop(channel, None)
+            self._channels.end(channel)
             fields = packets.parse_json(body)
-            error = parse_error(fields)
+            error = packets.parse_error(fields)
             if user is not None:
                 self._refused(user, error, fields.get("retry") is True)
         else:
             if kind in (packets.CLOSED, packets.REPLY):
-                self._channels.pop(channel, None)
+                self._channels.end(channel)
             if user is not None:
                 user.packet(kind, body)
         if self._drain_until is not None:
@@ -441,34 +339,21 @@ class Link:
     def _welcome(self, fields: Fields) -> None:
         if self._welcomed:
             raise protocol_error("WELCOME came twice.")
-        features = fields.get("features")
-        if not isinstance(features, list) or not all(one in self._offered for one in features):
-            offered = ", ".join(self._offered) or "none"
-            raise protocol_error(f"The field 'features' should be some of those that were offered: {offered}.")
-        packets.integer_field(fields, "version", 1, 1)
-        server = packets.text_field(fields, "server", 200)
-        heartbeat = packets.integer_field(fields, "heartbeatMs", 10, 3_600_000) / 1000
-        limits = packets.object_field(fields, "limits")
-        max_packet = packets.integer_field(limits, "maxPacketBytes", 1024, packets.MOST_PACKET_BYTES)
-        packets.integer_field(limits, "maxBatchBytes", 64, 2**30)
-        packets.integer_field(limits, "maxChannels", 1)
-        compresses = packets.DEFLATE in features
-        self.has_groups = packets.GROUPS in features
-        self._server = server
-        self._deflater = packets.Deflater() if compresses else None
+        welcome = read_welcome(fields, self.settings)
+        self.has_groups = welcome.has_groups
+        self._server = welcome.server
+        self._deflater = Deflater() if welcome.compresses else None
         if self._reader is not None:
-            self._reader.max_body = max_packet
-            self._reader.compression = compresses
-        self.max_packet = max_packet
+            self._reader.max_body = welcome.max_packet
+            self._reader.compression = welcome.compresses
+        self.max_packet = welcome.max_packet
         self._welcomed = True
-        self._heartbeat = heartbeat
+        self._heartbeat = welcome.heartbeat
         self._since = self._now
         self._drain_until = None
-        self._next_channel = 1
         self.connected_once = True
-        self._tell("connected", server=server)
-        for user in list(self._users):
-            self._assign(user)
+        self._tell("connected", server=welcome.server)
+        self._channels.assign_all()
 
     def _drain(self, grace: float) -> None:
         """The broker is going away: wait for what it owes, then leave."""
@@ -479,7 +364,7 @@ class Link:
     def _leave_if_drained(self, now: float) -> None:
         if self._drain_until is None:
             return
-        if now >= self._drain_until or all(user.idle for user in self._users):
+        if now >= self._drain_until or all(user.idle for user in self._channels.users):
             self._break_off(ConnectionError("the broker is going away"))
 
     def _break_off(self, reason: BaseException) -> None:
@@ -501,80 +386,3 @@ class Link:
         if on_status is not None:
             status = Status(type_, self.settings.url, details)
             self.calls.append(lambda: on_status(status))
-
-
-class Request(User):
-    """A question to the broker. Asked again if the connection is lost before the answer."""
-
-    def __init__(self, link: Link, content: Fields) -> None:
-        super().__init__()
-        self._link = link
-        self._content = content
-        self.reply: Optional[Fields] = None
-
-    @property
-    def opened(self) -> bool:
-        return self.reply is not None
-
-    @property
-    def idle(self) -> bool:
-        return False
-
-    def connected(self, channel: int) -> None:
-        self.channel = channel
-        self._link.send(packets.json_packet(packets.REQUEST, channel, self._content))
-
-    def disconnected(self) -> None:
-        self.channel = 0
-
-    def failed(self, error: HermesError) -> None:
-        self.channel = 0
-        self.failure = error
-        self.changed()
-
-    def packet(self, kind: int, body: bytes) -> None:
-        if kind != packets.REPLY:
-            raise protocol_error(f"A packet of type {kind} came in place of a reply.")
-        self.reply = packets.parse_json(body)
-        self._link.remove(self)
-        self.changed()
-
-
-class Opening:
-    """How long a caller waits for a user to be open: not long without a connection, longer for the broker's answer."""
-
-    def __init__(self, link: Link, user: User, now: float) -> None:
-        self._link = link
-        self._user = user
-        self._started = now
-
-    def remaining(self, now: float) -> float:
-        """Seconds until ``check`` may say otherwise."""
-        settings = self._link.settings
-        timeout = settings.request_timeout if self._user.channel else settings.connect_timeout
-        return max(0.0, self._started + timeout - now)
-
-    def check(self, now: float) -> bool:
-        """Whether it's open. Raises the failure, CONNECTION_FAILED or TIMED_OUT."""
-        user = self._user
-        if user.opened:
-            return True
-        if user.failure is not None:
-            raise user.failure.again()
-        if self.remaining(now) > 0:
-            return False
-        settings = self._link.settings
-        url = settings.url
-        if user.channel:
-            raise HermesError("TIMED_OUT", f"{url} did not answer within {settings.request_timeout} s.", {"url": url})
-        raise HermesError("CONNECTION_FAILED", f"There was no connection to {url} for {settings.connect_timeout} s.", {"url": url})
-
-
-def parse_error(fields: Fields) -> HermesError:
-    """Makes the broker's error one of this process."""
-    code = packets.text_field(fields, "code", 100)
-    message = packets.text_field(fields, "message", 4000)
-    details = fields.get("details")
-    return HermesError(code if code in ERROR_CODES else "PROTOCOL", message, details if isinstance(details, dict) else {})
-
-

@@ -2,10 +2,11 @@
 
 import json
 from struct import Struct
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional
-from zlib import DEFLATED, MAX_WBITS, Z_BEST_SPEED, compressobj, crc32, decompressobj, error as ZlibError
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple
+from zlib import crc32
 
-from .errors import HermesError, protocol_error
+from .compression import inflated
+from .errors import ERROR_CODES, HermesError, protocol_error
 
 #: What a client sends first.
 PREAMBLE = b"HERMESW1"
@@ -60,13 +61,6 @@ COMPRESSED = 1
 DEFLATE = "deflate"
 #: That of groups and durable subscriptions.
 GROUPS = "groups"
-#: Frames of one compressed packet, in bytes: what its receiver has to make room for, whatever the few bytes that have arrived say.
-MOST_INFLATED_BYTES = 1024 * 1024
-#: Below this many bytes compressing costs more than it saves.
-_LEAST_DEFLATED_BYTES = 1024
-#: After frames that did not get smaller, this many packets go as they are: such data seldom comes alone.
-_REST_PACKETS = 15
-
 _HEAD = Struct("<IBBHI")
 _CRC = Struct("<I")
 _U32 = Struct("<I")
@@ -195,53 +189,10 @@ class PacketReader:
                     raise protocol_error(f"A packet of type {kind} has a wrong checksum.")
                 at = end
                 whole = bytes(view[body:end])
-                self._handler(kind, channel, _inflated(whole, shape.checked) if compressed else whole)
+                self._handler(kind, channel, inflated(whole, shape.checked) if compressed else whole)
         finally:
             view.release()
         del pending[:at]
-
-
-def _inflated(body: bytes, head: int) -> bytes:
-    """The body of a packet with compressed frames, as it is without."""
-    length: int = _U32.unpack_from(body, head)[0]
-    if length > MOST_INFLATED_BYTES:
-        raise HermesError(
-            "LIMIT",
-            f"A packet holds {length} bytes of compressed frames; {MOST_INFLATED_BYTES} are allowed.",
-            {"most": MOST_INFLATED_BYTES},
-        )
-    if length == 0 or length % 8 != 0:
-        raise protocol_error(f"Frames can't have {length} bytes.")
-    inflater = decompressobj(-MAX_WBITS)
-    try:
-        # One byte more than there should be, so that too many are seen.
-        frames = inflater.decompress(body[head + 4 :], length + 1)
-    except ZlibError as cause:
-        raise protocol_error("The compressed frames of a packet can't be read.") from cause
-    if len(frames) != length or not inflater.eof or inflater.unused_data:
-        raise protocol_error(f"A packet holds other frames than the {length} bytes that it says.")
-    return body[:head] + frames
-
-
-class Deflater:
-    """Decides what of one connection's output is compressed, and does it."""
-
-    def __init__(self) -> None:
-        self._rest = 0
-
-    def deflate(self, frames: bytes) -> Optional[bytes]:
-        """The compressed frames; None if they should travel as they are."""
-        if not _LEAST_DEFLATED_BYTES <= len(frames) <= MOST_INFLATED_BYTES:
-            return None
-        if self._rest > 0:
-            self._rest -= 1
-            return None
-        deflater = compressobj(Z_BEST_SPEED, DEFLATED, -MAX_WBITS)
-        stream = deflater.compress(frames) + deflater.flush()
-        if len(stream) + 4 < len(frames) - len(frames) // 8:
-            return stream
-        self._rest = _REST_PACKETS
-        return None
 
 
 def compressed_packet(kind: int, channel: int, head: bytes, frame_bytes: int, stream: bytes) -> bytes:
@@ -374,6 +325,14 @@ def object_field(fields: Fields, name: str) -> Fields:
     raise _bad(name, "an object")
 
 
+def parse_error(fields: Fields) -> HermesError:
+    """Makes the broker's error one of this process."""
+    code = text_field(fields, "code", 100)
+    message = text_field(fields, "message", 4000)
+    details = fields.get("details")
+    return HermesError(code if code in ERROR_CODES else "PROTOCOL", message, details if isinstance(details, dict) else {})
+
+
 def runs_field(fields: Fields, name: str) -> List[Run]:
     value = fields.get(name)
     if not isinstance(value, list):
@@ -398,5 +357,3 @@ def _decimal(name: str, value: Any) -> int:
 
 def _bad(name: str, wanted: str) -> HermesError:
     return protocol_error(f"The field '{name}' should be {wanted}.")
-
-

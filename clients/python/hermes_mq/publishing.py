@@ -7,36 +7,17 @@ from typing import Any, Callable, Deque, Dict, List, NamedTuple, Optional, Seque
 
 from . import packets
 from .errors import HermesError, protocol_error
-from .frames import HEADER_BYTES, data_frame, frame_bytes
-from .link import Link, User
+from .link import Link
 from .packets import Run
+from .send_buffer import Batch, SendBuffer
 from .types import Receipt
-
-#: Frames of one batch, in bytes, unless one message is larger.
-_BATCH_BYTES = 128 * 1024
-_MOST_FRAMES = 65_535
-#: The broker remembers where 1,024 batches of a publisher stand: with no more under way, it can always tell the sequences.
-_MOST_BATCHES = 1000
+from .user import User
 
 #: Failures of one publisher whose messages are remembered, for those who wait for them.
 _MOST_DROPS = 64
 
 #: Told what a message got, or why nobody knows.
 Settled = Callable[[Optional[Receipt], Optional[HermesError]], None]
-
-
-class _Batch(NamedTuple):
-    """Frames that were sent, or would be if there were a connection, and are not acknowledged."""
-
-    frames: bytes
-    messages: int
-    first: int
-    #: How many messages of this publisher came before.
-    before: int
-
-    @property
-    def last(self) -> int:
-        return self.first + self.messages - 1
 
 
 class _Waiter(NamedTuple):
@@ -84,14 +65,7 @@ class PublisherChannel(User):
         self._failure_stays = False
         self._dropped = 0
         self._drops: Deque[_Drop] = deque(maxlen=_MOST_DROPS)
-        self._capacity = 0
-        # The batch that is being filled.
-        self._parts: List[bytes] = []
-        self._filled = 0
-        self._first = 0
-        self._number = 0
-        self._batches: Deque[_Batch] = deque()
-        self._used = 0
+        self._buffer = SendBuffer(link.settings.publish_buffer, link.settings.clock_ns, self._sealed)
         self._sent = 0
         #: The highest number that any connection was given.
         self._sent_number = 0
@@ -161,37 +135,14 @@ class PublisherChannel(User):
     @property
     def has_room(self) -> bool:
         """Whether ``append`` may be called. It may go beyond the bound by what one call appends."""
-        if self._used + self._filled >= self._link.settings.publish_buffer:
-            return False
-        return len(self._batches) < _MOST_BATCHES or self._filled < self._capacity // 2
+        return self._buffer.has_room
 
     def append(self, payloads: Sequence[bytes]) -> None:
         """Accepts them. REQUIRES: ``check``, ``check_size``, ``has_room``."""
-        # (at most: what fills the frames up is guessed, as this is done for each message)
-        size = sum(map(len, payloads)) + (HEADER_BYTES + 7) * len(payloads)
-        # Together in one batch, if that is possible: a subscriber sees a batch as a whole or not at all.
-        if self._parts and (self._filled + size > self._capacity or len(self._parts) + len(payloads) > _MOST_FRAMES):
-            self._seal()
-        parts = self._parts
-        number = self._number
-        if not parts:
-            number = self._first = max(self._link.settings.clock_ns(), number + 1)
-        else:
-            number += 1
-        for payload in payloads:
-            if parts and size > self._capacity and self._filled + frame_bytes(len(payload)) > self._capacity:
-                self._number = number - 1
-                self._seal()
-                parts = self._parts
-                number = self._first = max(self._link.settings.clock_ns(), number)
-            frame = data_frame(payload, number)
-            parts.append(frame)
-            self._filled += len(frame)
-            number += 1
-        self._number = number - 1
+        self._buffer.append(payloads)
         self.accepted += len(payloads)
-        if self._filled >= self._capacity:
-            self._seal()
+        if self._buffer.is_full:
+            self._buffer.seal()
         elif self.channel:
             self._link.wants_flush(self)
 
@@ -294,10 +245,7 @@ class PublisherChannel(User):
         self._failure_stays = error.code != "DISK_FULL" or not self._is_opened or self.closed
         self._drops.append(_Drop(max(self.acknowledged, self._dropped), self.accepted, error))
         self._dropped = self.accepted
-        self._batches.clear()
-        self._parts = []
-        self._filled = 0
-        self._used = 0
+        self._buffer.drop()
         self._sent = 0
         self.left = self.left or self.closed
         self._settle_all(error)
@@ -307,7 +255,7 @@ class PublisherChannel(User):
         if kind == packets.ACK:
             for run in packets.read_ack(body):
                 self._acknowledge(run)
-            if self._parts:
+            if self._buffer.is_filling:
                 self._link.wants_flush(self)
         elif kind == packets.PUBLISHER_OPENED:
             self._reopened(packets.parse_json(body))
@@ -325,8 +273,8 @@ class PublisherChannel(User):
         self.changed()
 
     def flush(self) -> None:
-        if self._parts and self.channel and self._is_opened and len(self._batches) < _MOST_BATCHES:
-            self._seal()
+        if self._buffer.may_seal and self.channel and self._is_opened:
+            self._buffer.seal()
 
     # ---- within ----
 
@@ -344,7 +292,7 @@ class PublisherChannel(User):
         if not self._is_opened:
             self._is_opened = True
             self.max_payload_bytes = max_payload
-            self._capacity = max(min(_BATCH_BYTES, max_batch - max_batch % 8), frame_bytes(max_payload))
+            self._buffer.limit(max_batch, max_payload)
             self._link.topic_made(self.topic)
         if stored < self._acked_number:
             lost = HermesError(
@@ -359,35 +307,22 @@ class PublisherChannel(User):
         for run in runs:
             self._acknowledge(run)
         # Stored, and the broker can't tell any more where.
-        while self._batches and self._batches[0].last <= stored:
-            head = self._batches[0]
+        batches = self._buffer.batches
+        while batches and batches[0].last <= stored:
+            head = batches[0]
             self._acknowledge(Run(head.first, head.messages, 0))
-        for batch in self._batches:
+        for batch in batches:
             self._transmit(batch)
         for sync in self._syncs:
             self._link.send(packets.u64_packet(packets.SYNC, self.channel, sync.number))
-        if self._parts:
+        if self._buffer.is_filling:
             self._link.wants_flush(self)
 
-    def _seal(self) -> None:
-        """Completes the batch that is being filled, and sends it."""
-        count = len(self._parts)
-        batch = _Batch(b"".join(self._parts), count, self._first, self._first_index())
-        self._parts = []
-        self._filled = 0
-        self._batches.append(batch)
-        self._used += len(batch.frames)
+    def _sealed(self, batch: Batch) -> None:
         if self.channel and self._is_opened and self._link.ready:
             self._transmit(batch)
 
-    def _first_index(self) -> int:
-        """How many messages came before the batch that is being filled."""
-        if not self._batches:
-            return max(self.acknowledged, self._dropped)
-        newest = self._batches[-1]
-        return newest.before + newest.messages
-
-    def _transmit(self, batch: _Batch) -> None:
+    def _transmit(self, batch: Batch) -> None:
         head = packets.publish_head(self._acked_number, batch.messages)
         size = len(batch.frames)
         stream = self._link.deflate(batch.frames)
@@ -403,9 +338,9 @@ class PublisherChannel(User):
         last = run.first + run.messages - 1
         if last > self._sent_number:
             raise protocol_error("The broker acknowledged what it was never sent.")
-        while self._batches and self._batches[0].last <= last:
-            batch = self._batches.popleft()
-            self._used -= len(batch.frames)
+        batches = self._buffer.batches
+        while batches and batches[0].last <= last:
+            batch = self._buffer.take()
             self.acknowledged = batch.before + batch.messages
             self._acked_number = batch.last
             known = run.sequence > 0 and batch.first >= run.first
@@ -429,5 +364,3 @@ class PublisherChannel(User):
 
     def _later(self, settled: Settled, receipt: Optional[Receipt], error: Optional[HermesError]) -> None:
         self._link.calls.append(lambda: settled(receipt, error))
-
-

@@ -9,25 +9,9 @@ from typing import Any, List, Mapping, Optional, Tuple, Union
 
 from .codecs import Codec, described, fingerprint_of
 from .errors import HermesError, invalid
-from .struct_types import (
-    INTEGERS,
-    MAX_STRUCT_BYTES,
-    MISSING,
-    Array,
-    Bool,
-    Bytes,
-    Entry,
-    Enum,
-    Float,
-    Integer,
-    Record,
-    Refused,
-    Text,
-    Trailing,
-    Type,
-    Value,
-    no_schema,
-)
+from .struct_arrays import Array, Trailing
+from .struct_record import MAX_STRUCT_BYTES, Entry, Record
+from .struct_types import INTEGERS, MISSING, Bool, Bytes, Enum, Float, Integer, Refused, Text, Type, Value, no_schema
 
 SchemaSource = Union[str, "PathLike[str]", Mapping[str, Any]]
 

@@ -9,9 +9,10 @@ from typing import Iterator, List, Optional, Type, TypeVar
 from .codecs import Codec
 from .driver import Driver
 from .errors import HermesError
-from .member import PositionChannel
+from .message_reader import MessageReader
 from .options import check_durability, check_integer, check_timeout
-from .subscribing import Consumer, SubscriberChannel
+from .position import PositionChannel
+from .subscribing import SubscriberChannel
 from .surface import SubscriberSurface
 from .types import From, Message, from_to_wire
 
@@ -43,7 +44,7 @@ class Subscriber(SubscriberSurface[T]):
         self._progress = position
         self._auto = auto
         self._use = threading.Lock()
-        self._consumer = Consumer(channel, codec, skip, verify, driver.lock)
+        self._reader = MessageReader(channel, codec, skip, verify, driver.lock)
 
     def commit(self, sequence: Optional[int] = None, *, durability: str = "written") -> None:
         """Of a durable subscription: everything up to ``sequence`` (what was handed out, unless given) is done, and the next subscriber of this name goes on behind it.
@@ -72,7 +73,7 @@ class Subscriber(SubscriberSurface[T]):
         position = self._progress
         if position is None or not self._auto:
             return
-        upto = self._consumer.position
+        upto = self._reader.position
         if upto <= position.committed:
             return
         with self._driver.lock:
@@ -89,11 +90,11 @@ class Subscriber(SubscriberSurface[T]):
             raise self._in_use_error()
         try:
             self._commit_handed_out()
-            message = self._consumer.next()
+            message = self._reader.next()
             while message is None:
                 if not self._wait(None):
                     raise StopIteration
-                message = self._consumer.next()
+                message = self._reader.next()
             return message
         finally:
             self._use.release()
@@ -106,7 +107,7 @@ class Subscriber(SubscriberSurface[T]):
             self._commit_handed_out()
             while True:
                 self._check_open()
-                message = self._consumer.next()
+                message = self._reader.next()
                 if message is not None or not self._wait(deadline):
                     self._check_open()
                     return message
@@ -123,7 +124,7 @@ class Subscriber(SubscriberSurface[T]):
             self._commit_handed_out()
             while True:
                 self._check_open()
-                batch = self._consumer.batch(most)
+                batch = self._reader.batch(most)
                 if batch or not self._wait(deadline):
                     self._check_open()
                     return batch
@@ -147,21 +148,21 @@ class Subscriber(SubscriberSurface[T]):
             self._check_open()
             self._driver.check_link()
             channel.move(wire)
-            self._consumer.restart()
+            self._reader.restart()
             deadline = time.monotonic() + self._driver.link.settings.request_timeout
             while not self._is_placed():
                 left = deadline - time.monotonic()
                 if left <= 0:
                     raise self._unplaced_error()
                 self._driver.wait(self._condition, left)
-            self._consumer.start()
+            self._reader.start()
 
     def _step(self, most: int, end: int) -> Optional[List[Message[T]]]:
         """As ``next_batch``, but also comes back, with nothing, once the position has passed ``end`` over sequences without messages. None: closed."""
         with self._in_use():
             while True:
-                batch = self._consumer.batch(most)
-                if batch or self._consumer.position >= end:
+                batch = self._reader.batch(most)
+                if batch or self._reader.position >= end:
                     return batch
                 if not self._wait(None):
                     return None

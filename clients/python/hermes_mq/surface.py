@@ -6,12 +6,13 @@ from typing import Any, Callable, Dict, Generic, Iterable, Iterator, List, Optio
 from .codecs import Codec, described, no_msgpack
 from .codecs import codec_named as _codec_named
 from .errors import HermesError, invalid, protocol_error
-from .link import Request
-from .member import PositionChannel
+from .message_reader import MessageReader
 from .options import check_batch
+from .position import PositionChannel
 from .publishing import PublisherChannel, Sync
+from .request import Request
 from .structs import struct as _struct
-from .subscribing import Consumer, SubscriberChannel
+from .subscribing import SubscriberChannel
 from .types import From, Message, Receipt, TopicInfo, from_to_wire, topic_info
 
 T = TypeVar("T")
@@ -163,7 +164,7 @@ class SubscriberSurface(Generic[T]):
     """A subscriber, but for what waits."""
 
     _channel: SubscriberChannel
-    _consumer: Consumer[T]
+    _reader: MessageReader[T]
     #: Of a durable subscription.
     _progress: Optional[PositionChannel]
 
@@ -185,7 +186,7 @@ class SubscriberSurface(Generic[T]):
         """The sequence behind what is done. Raises INVALID_ARGUMENT, OUT_OF_RANGE."""
         if sequence is not None and (type(sequence) is not int or sequence < 1):
             raise invalid("commit() takes the sequence of the last message that is done.")
-        position = self._consumer.position
+        position = self._reader.position
         if sequence is None:
             return position
         if sequence >= position:
@@ -195,7 +196,6 @@ class SubscriberSurface(Generic[T]):
                 {"topic": self.topic, "sequence": sequence, "position": position},
             )
         return sequence + 1
-
 
     @property
     def topic(self) -> str:
@@ -208,12 +208,12 @@ class SubscriberSurface(Generic[T]):
     @property
     def position(self) -> int:
         """The sequence of the next message to come."""
-        return self._consumer.position
+        return self._reader.position
 
     @property
     def lag(self) -> int:
         """How many sequences are still to come, as far as the broker has told: 0 means caught up."""
-        return max(0, self._channel.next_sequence() - self._consumer.position)
+        return max(0, self._channel.next_sequence() - self._reader.position)
 
     def _check_open(self) -> None:
         if self._channel.closed:

@@ -5,11 +5,13 @@ import unittest
 
 from .support import refused, welcome
 from hermes_mq import HermesError, frames, packets, raw
-from hermes_mq.link import ENDED, UP, WANTED, Link, Request
+from hermes_mq.link import ENDED, UP, WANTED, Link
+from hermes_mq.message_reader import MessageReader
 from hermes_mq.options import check_settings
 from hermes_mq.packets import DeliverHead, Run
 from hermes_mq.publishing import PublisherChannel
-from hermes_mq.subscribing import Consumer, SubscriberChannel
+from hermes_mq.request import Request
+from hermes_mq.subscribing import SubscriberChannel
 
 SETTINGS = {"create": True}
 
@@ -493,7 +495,7 @@ class Publishing(unittest.TestCase):
         while publisher.has_room:
             publisher.append([bytes(1000)])
             talk.heard()
-        self.assertLessEqual(publisher._used + publisher._filled, 64 * 1024 + 1032)
+        self.assertLessEqual(publisher._buffer.held_bytes, 64 * 1024 + 1032)
         talk = Conversation(publish_buffer=2**26).connect()
         publisher = talk.publisher()
         batches = 0
@@ -547,7 +549,7 @@ class Subscribing(unittest.TestCase):
         talk.say(subscribed(channel.channel, sequence))
         import contextlib
 
-        return channel, Consumer(channel, raw, skip, True, contextlib.nullcontext())
+        return channel, MessageReader(channel, raw, skip, True, contextlib.nullcontext())
 
     def values(self, consumer, most=1000):
         return [(message.sequence, message.value) for message in consumer.batch(most)]

@@ -6,7 +6,8 @@ import unittest
 from zlib import crc32
 
 from .support import refused, vectors
-from hermes_mq import HermesError, frames, member, packets
+from hermes_mq import HermesError, claims, frames, member, membership, packets, settlements
+from hermes_mq.compression import Deflater
 from hermes_mq.packets import DeliverHead, PacketReader, Run
 
 #: Types whose packets a client sends.
@@ -87,7 +88,7 @@ class GoldenPackets(unittest.TestCase):
             self.assertEqual([sequence for _, sequence, _, _ in found], [43, 44, 45])
             self.assertEqual(frames.void_count(body, 32 + 88, 8), 3)
         elif kind in (packets.MESSAGES, packets.UNKEYED):
-            found = member._messages(body)
+            found = claims.read_messages(body)
             self.assertEqual([payload.decode() for _, _, payload in found], vector["payloads"])
             self.assertEqual(list(member._HEAD.unpack_from(body))[:5], [vector[key] for key in ("epoch", "messages", "deliveries", "number", "ordinal")])
         elif kind == packets.CREDIT:
@@ -126,16 +127,16 @@ class GoldenPackets(unittest.TestCase):
             packed = packets._HEAD.pack(len(body), kind, 0, 0, channel)
             return packed + packets._CRC.pack(crc32(packets._DELIVER_HEAD.pack(*head), crc32(packed))) + body
         if kind == packets.DEMAND:
-            return packets.packet(kind, channel, member._DEMAND.pack(vector["taken"], vector["limit"], vector["epoch"], 0))
+            return packets.packet(kind, channel, membership._DEMAND.pack(vector["taken"], vector["limit"], vector["epoch"], 0))
         if kind == packets.SETTLE:
             entries = [
                 (first, count, deliveries, number, ("done", "returned", "released").index(outcome), delay % 2**32, 0)
                 for first, count, deliveries, number, outcome, delay in vector["entries"]
             ]
-            body = member._SETTLE_HEAD.pack(vector["settle"], vector["answered"])
-            return packets.packet(kind, channel, body + b"".join(member._SETTLE_ENTRY.pack(*entry) for entry in entries))
+            body = settlements._SETTLE_HEAD.pack(vector["settle"], vector["answered"])
+            return packets.packet(kind, channel, body + b"".join(settlements._SETTLE_ENTRY.pack(*entry) for entry in entries))
         if kind == packets.SETTLED:
-            body = packets._U64.pack(vector["settle"]) + b"".join(member._PAIR.pack(*pair) for pair in vector["late"])
+            body = packets._U64.pack(vector["settle"]) + b"".join(settlements._PAIR.pack(*pair) for pair in vector["late"])
             return packets.packet(kind, channel, body)
         if kind == packets.KEYS:
             return packets.packet(kind, channel, b"".join(packets._U32.pack(key) for key in vector["keys"]))
@@ -181,13 +182,13 @@ class CompressedPackets(unittest.TestCase):
     def test_what_is_compressed_comes_back(self):
         body = self.plain["PUBLISH"][16:]
         frames_ = body[16:] * 50
-        stream = packets.Deflater().deflate(frames_)
+        stream = Deflater().deflate(frames_)
         made = packets.compressed_packet(packets.PUBLISH, 3, body[:16], len(frames_), stream)
         self.assertLess(len(made), len(frames_) // 4)
         self.assertEqual(read(made, False, compression=True)[0], [(packets.PUBLISH, 3, body[:16] + frames_)])
 
     def test_what_does_not_shrink_goes_as_it_is_for_a_while(self):
-        deflater = packets.Deflater()
+        deflater = Deflater()
         noise = random.Random(1).getrandbits(8 * 4096).to_bytes(4096, "little")
         self.assertIsNone(deflater.deflate(bytes(1000)))
         self.assertIsNone(deflater.deflate(noise))
@@ -195,7 +196,7 @@ class CompressedPackets(unittest.TestCase):
 
     def test_streams_that_lie_are_refused(self):
         head = bytes(16)
-        sound = packets.Deflater().deflate(bytes(4096))
+        sound = Deflater().deflate(bytes(4096))
         for length, stream, code in (
             (4088, sound, "PROTOCOL"),
             (4104, sound, "PROTOCOL"),
@@ -207,7 +208,7 @@ class CompressedPackets(unittest.TestCase):
             (4096, sound + b"x", "PROTOCOL"),
             (4096, b"\xff" * 20, "PROTOCOL"),
             # A bomb: a mebibyte of zeros, said to be little.
-            (4096, packets.Deflater().deflate(bytes(2**20)), "PROTOCOL"),
+            (4096, Deflater().deflate(bytes(2**20)), "PROTOCOL"),
         ):
             with self.subTest(length=length, stream=stream[:8]), refused(self, code):
                 read(packets.compressed_packet(packets.PUBLISH, 1, head, length, stream), False, compression=True)
