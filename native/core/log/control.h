@@ -77,6 +77,13 @@ inline void raise_to(std::atomic<uint64_t>& word, uint64_t value) noexcept {
   }
 }
 
+/// Tells all who remember a place in the log (log_end.h) that it may be wrong from now on. To be called before anything is changed that was
+/// committed. Acquire and release: the changes come after it, and whoever sees what is published when they are made sees it, since recovery's
+/// locks are handed on in between.
+inline void count_recovery(ControlBlock& control) noexcept {
+  control.recoveries.fetch_add(1, std::memory_order_acq_rel);
+}
+
 /// The kernel's id of this boot; zeros if it does not tell.
 void read_boot_id(uint64_t (&id)[2]) noexcept;
 

@@ -1,9 +1,6 @@
 #include "core/log/recovery.h"
 
-#include <dirent.h>
-
 #include <algorithm>
-#include <cstdio>
 #include <cstring>
 
 #include "core/log/base_sequence.h"
@@ -14,26 +11,13 @@
 #include "core/log/repair.h"
 #include "core/log/resync.h"
 #include "core/log/rewrite.h"
+#include "core/log/segment_bounds.h"
 
 namespace hermes {
 namespace {
 
 /// Neither empty, nor a claim, nor committed.
 constexpr uint64_t kDamageMark = 0xDDDDDDDDDDDDDDDD;
-
-/// Removes the temporary files of segments whose maker died.
-void remove_half_made(const Log& log) {
-  // A publisher that has just closed may still have its next segment made.
-  LockFile locks;
-  if (!log.open_lock(&locks).ok() || !locks.try_lock(kPrepareByte, LockFile::Mode::kExclusive).ok()) return;
-  const std::string& folder = log.folder();
-  DIR* directory = ::opendir(folder.c_str());
-  if (directory == nullptr) return;
-  while (const dirent* entry = ::readdir(directory)) {
-    if (std::strstr(entry->d_name, ".seg.tmp-") != nullptr) std::remove((folder + "/" + entry->d_name).c_str());
-  }
-  ::closedir(directory);
-}
 
 class Recovery {
  public:
@@ -54,21 +38,23 @@ class Recovery {
     status = syncing.acquire(timeout_ms);
     if (!status.ok()) return status;
     sync_failed_ = load_sync_failure(control_) != 0;
-    status = find_bounds();
+    SegmentBounds bounds;
+    status = find_bounds(log_, origin_, &report_.damage, &bounds);
     if (!status.ok()) return status;
-    if (fresh_)
+    if (bounds.doubtful) everything_ = true;
+    if (bounds.fresh)
       report_.rebooted = false;  // its control file names no boot yet, and there is nothing that one could have lost
     const bool in_order = control_.closed_in_order.load(std::memory_order_acquire) != 0;
-    if (sync_failed_ || (!fresh_ && (after_cut_ || everything_ || !in_order))) {
+    if (sync_failed_ || (!bounds.fresh && (origin_.after_cut || everything_ || !in_order))) {
       report_.ran = true;
-      count();
+      count_recovery(control_);
       // Whoever is killed from here on has not left the topic in order.
       control_.closed_in_order.store(0, std::memory_order_release);
       status = check_everything();
       if (status.ok()) status = make_durable();
       if (!status.ok()) return status;
       // What did not reach the disk may have been read and noted, and its sequences are given out again.
-      if (after_cut_ || sync_failed_) note_end(end_.sequence);
+      if (origin_.after_cut || sync_failed_) note_end(end_.sequence);
     }
     // Nobody publishes: who is marked in a slot has died, and has left nothing any more.
     for (ParticipantSlot& slot : control_.slots) slot.state.store(0, std::memory_order_relaxed);
@@ -79,158 +65,23 @@ class Recovery {
   }
 
  private:
-  /// To be called before anything is changed that was committed. Acquire and release: the changes come after it, and whoever sees what is published
-  /// when they are made sees it, since recovery's locks are handed on in between.
-  void count() noexcept { control_.recoveries.fetch_add(1, std::memory_order_acq_rel); }
-
   /// Memory is as the publishers left it only in the same boot, and only in the very files that they had open, on the same mounting of the
   /// same disk: what these files held at any other time is on any other one.
   void find_out_where() {
     const FileIdentity& now = log_.identity();
     FileIdentity then;
     // Copied file by file, and so each at another time: even what was synced long ago may be missing in what was copied before it was written.
-    copied_ = !load_identity(control_, &then) || then.inode != now.inode || then.born_ns != now.born_ns;
-    moved_ = copied_ || !(then == now);
-    after_cut_ = report_.rebooted || moved_;
-    if (copied_) everything_ = true;
-  }
-
-  /// Learns from the files which segments there are: the words in the control file may be older, or lost.
-  Status find_bounds() {
-    std::vector<uint64_t> numbers;
-    Status listed = list_segments(log_.folder(), &numbers);
-    if (!listed.ok()) return listed;
-    remove_half_made(log_);
-    uint64_t newest = 0;
-    for (const uint64_t number : numbers) {
-      uint64_t base = 0;
-      uint64_t timestamp = 0;
-      Status status = Segment::peek(log_.folder(), number, &base, &timestamp);
-      if (status.code == Code::kCorrupt) continue;  // truncated: opening it says so, if it is needed
-      if (!status.ok()) return status;
-      if (base != 0) newest = number;
-    }
-    const uint64_t believed = log_.active();
-    // In use by all that we know, and yet without a base sequence: it is found again from the segment before. After a power
-    // cut, though, a segment whose base never reached the disk holds nothing that was promised to be there.
-    if (!after_cut_ && believed > newest && std::binary_search(numbers.begin(), numbers.end(), believed) &&
-        newest != 0) {
-      newest = believed;
-      everything_ = true;
-    }
-    if (newest == 0) return make_first(numbers);
-    Position synced;
-    if (!copied_ && believed > newest && load_position(control_.synced, &synced) && synced.segment > newest &&
-        synced.segment <= believed) {
-      return missing(newest + 1);
-    }
-    Status status = find_first(numbers, newest);
-    if (!status.ok()) return status;
-    for (const uint64_t number : numbers) {
-      if (number <= newest) continue;
-      status = set_aside_unless_blank(number);
-      if (!status.ok()) return status;
-    }
-    if (after_cut_ && believed > newest) control_.active.store(newest, std::memory_order_release);
-    raise_to(control_.active, newest);
-    if (log_.active() != newest) return missing(newest + 1);
-    if (believed != newest) control_.closed_in_order.store(0, std::memory_order_release);
-    std::shared_ptr<Segment> segment;
-    status = log_.segment(newest, &segment);
-    uint64_t base = 0;
-    // Nobody who publishes may start from a wrong number.
-    if (status.ok() && has_first_frame(*segment, &base, control_.max_payload) &&
-        base != segment->header().base_sequence.load())
-      everything_ = true;
-    return status;
-  }
-
-  Status missing(uint64_t number) const {
-    return Status::error(
-        Code::kCorrupt,
-        Segment::path(log_.folder(), number) +
-            " is missing. Bring it back; or, to go on without it, move all older segments of the topic away "
-            "(or all newer ones, with the control file)");
-  }
-
-  /// The oldest segment is where the unbroken row of files begins that ends with the newest. A crash may have left some that
-  /// retention had given up, or `first` is damaged: nothing is removed on its word, retention comes again.
-  Status find_first(const std::vector<uint64_t>& numbers, uint64_t newest) {
-    uint64_t oldest = newest;
-    for (auto at = std::lower_bound(numbers.begin(), numbers.end(), newest);
-         at != numbers.begin() && *(at - 1) == oldest - 1; --at) {
-      uint64_t base = 0;
-      uint64_t timestamp = 0;
-      Status status = Segment::peek(log_.folder(), *(at - 1), &base, &timestamp);
-      // Made by one who was overtaken, after retention had removed the segment of that number, and who died before it took it away again.
-      if (status.ok() && base == 0 && timestamp == 0 && *(at - 1) < log_.first()) {
-        status = set_aside_if_blank(*(at - 1));
-        if (!status.ok()) return status;
-        break;
-      }
-      --oldest;
-    }
-    const uint64_t believed = log_.first();
-    if (believed != 0 && believed < oldest && numbers.front() < oldest) return missing(oldest - 1);
-    control_.first.store(oldest, std::memory_order_release);
-    return Status::success();
-  }
-
-  Status set_aside_if_blank(uint64_t number) {
-    std::shared_ptr<Segment> segment;
-    Status status = log_.segment(number, &segment);
-    if (!status.ok() || !segment->is_zero(kSegmentHeaderBytes, segment->bytes())) return status;
-    segment.reset();
-    Damage damage = {number, 0, control_.segment_bytes, 0, 0, "an empty segment before the oldest one", ""};
-    status = quarantine_segment(log_, &damage);
-    if (status.ok()) report_.damage.push_back(std::move(damage));
-    return status;
-  }
-
-  /// A segment that is not in use yet must be empty behind its header: publishers take what's not zero for claims and frames.
-  Status set_aside_unless_blank(uint64_t number) {
-    std::shared_ptr<Segment> segment;
-    Status status = log_.segment(number, &segment);
-    if (status.ok() && segment->is_zero(kSegmentHeaderBytes, segment->bytes())) return status;
-    if (!status.ok() && status.code != Code::kCorrupt) return status;
-    Damage damage = {number, 0, control_.segment_bytes,
-                     0,      0, status.ok() ? "a segment whose beginning never reached the disk" : status.context,
-                     ""};
-    segment.reset();
-    status = quarantine_segment(log_, &damage);
-    if (status.ok()) report_.damage.push_back(std::move(damage));
-    return status;
-  }
-
-  Status make_first(const std::vector<uint64_t>& numbers) {
-    if (log_.active() > 1 || (!numbers.empty() && numbers.front() != 1)) {
-      return Status::error(Code::kCorrupt,
-                           "the segments of " + log_.folder() + " are missing or have lost their headers");
-    }
-    fresh_ = true;
-    // Its segments were taken away while somebody may have it open.
-    if (log_.active() != 0) count();
-    Status status = Segment::create(log_.folder(), 1, control_, log_.file_mode());
-    std::shared_ptr<Segment> segment;
-    if (status.ok()) status = log_.segment(1, &segment);
-    if (!status.ok()) return status;
-    segment->header().base_sequence.store(1, std::memory_order_release);
-    // A file that was there, with something in it, has lost its base sequence: it has to be checked like any other.
-    if (!segment->is_zero(kSegmentHeaderBytes, segment->bytes())) {
-      fresh_ = false;
-      everything_ = true;
-    }
-    raise_to(control_.first, 1);
-    raise_to(control_.active, 1);
-    store_position(control_.checkpoint, {1, kSegmentHeaderBytes, 1});
-    return status;
+    origin_.copied = !load_identity(control_, &then) || then.inode != now.inode || then.born_ns != now.born_ns;
+    origin_.moved = origin_.copied || !(then == now);
+    origin_.after_cut = report_.rebooted || origin_.moved;
+    if (origin_.copied) everything_ = true;
   }
 
   /// What is known to be whole. After a power cut only what was synced is: memory that looked committed may not have reached the disk. After a
   /// failed sync, too: what was not written may be gone from memory any moment.
   Position trusted() {
     Position at;
-    const PositionRecord& record = after_cut_ || sync_failed_ ? control_.synced : control_.checkpoint;
+    const PositionRecord& record = origin_.after_cut || sync_failed_ ? control_.synced : control_.checkpoint;
     if (everything_ || !load_position(record, &at) || !log_.is_plausible(at))
       return {log_.first(), kSegmentHeaderBytes, 0};
     // The way there, without a look at the contents: a page of zeros in it would be taken for the log's end by everybody who comes that way.
@@ -257,14 +108,14 @@ class Recovery {
   Status check_everything() {
     Position at = trusted();
     // The end can't lie before this. (In a copy it can: the control file may have been copied last.)
-    if (!copied_ && !after_cut_ && !sync_failed_) known_end_ = log_.known();
+    if (!origin_.copied && !origin_.after_cut && !sync_failed_) known_end_ = log_.known();
     Position synced;
-    if (!copied_ && load_position(control_.synced, &synced) && log_.is_plausible(synced) && known_end_ < synced)
+    if (!origin_.copied && load_position(control_.synced, &synced) && log_.is_plausible(synced) && known_end_ < synced)
       known_end_ = synced;
     for (;;) {
       std::shared_ptr<Segment> segment;
       Status status = log_.segment(at.segment, &segment);
-      if (status.code == Code::kNotFound) return missing(at.segment);
+      if (status.code == Code::kNotFound) return missing_segment(log_, at.segment);
       if (status.ok() && at.offset == kSegmentHeaderBytes)
         status = mend_base(log_.folder(), *segment, at.sequence, control_.max_payload);
       if (!status.ok()) return status;
@@ -312,7 +163,7 @@ class Recovery {
   /// Makes good a sync that failed: only what is written anew from here on is known to be on the disk, and until then nothing counts as synced. A
   /// place that was brought here from elsewhere is synced, too, so that it need not be checked as a whole each time that it goes to and fro.
   Status make_durable() {
-    if (!sync_failed_ && (!moved_ || report_.rebooted)) return Status::success();
+    if (!sync_failed_ && (!origin_.moved || report_.rebooted)) return Status::success();
     Position from;
     if (!load_position(control_.synced, &from) || !log_.is_plausible(from))
       from = {log_.first(), kSegmentHeaderBytes, 0};
@@ -347,7 +198,7 @@ class Recovery {
           continue;
         case Step::Kind::kClaim: {
           // Nobody publishes now, so its owner is dead, if it ever had one.
-          const ClaimVerdict verdict = judge_claim(segment, *at, step, control_, !after_cut_ && !sync_failed_);
+          const ClaimVerdict verdict = judge_claim(segment, *at, step, control_, !origin_.after_cut && !sync_failed_);
           if (verdict == ClaimVerdict::kDamage) break;
           Status status;
           if (verdict == ClaimVerdict::kUncertain) status = copy_uncertain_claim(log_, segment, *at, step, &report_);
@@ -360,7 +211,8 @@ class Recovery {
         case Step::Kind::kEmpty:
           // After a mere crash of processes memory is as they left it, and the chain ends at the first empty word, unless that lies before
           // what is known (then a page was lost) or something follows (Appender::find_end looks, and has everything checked).
-          if (newest && !after_cut_ && !sync_failed_ && !everything_ && !(*at < known_end_)) return Status::success();
+          if (newest && !origin_.after_cut && !sync_failed_ && !everything_ && !(*at < known_end_))
+            return Status::success();
           break;
         case Step::Kind::kDamage:
           break;
@@ -481,10 +333,7 @@ class Recovery {
   ControlBlock& control_;
   RecoveryReport& report_;
   bool everything_;
-  bool fresh_ = false;
-  bool copied_ = false;     // not the files that the publishers had open
-  bool moved_ = false;      // or these, but brought here from another mounting, or another disk
-  bool after_cut_ = false;  // the files may hold any state since the last sync
+  LogOrigin origin_;
   bool sync_failed_ = false;
   Position known_end_;  // the log was so long at least
   Position end_;
