@@ -17,3 +17,18 @@ export function endError(topic: string, sequence: number): HermesError {
     { details: { topic, sequence } },
   )
 }
+
+export const closedError = (topic: string): HermesError =>
+  new HermesError('CLOSED', `The subscriber of '${topic}' is closed. Make a new one with topic.subscriber().`)
+
+/** @param how it is in use */
+export const busyError = (topic: string, how: string): HermesError =>
+  new HermesError('BUSY', `The subscriber of '${topic}' is in use: ${how}. Make another subscriber.`)
+
+/** It is not a durable subscription. */
+export const unnamedError = (topic: string): HermesError =>
+  new HermesError(
+    'UNSUPPORTED',
+    `This subscriber of '${topic}' has no name to remember its position by: open it with topic.subscriber({ name: … }).`,
+    { details: { topic } },
+  )

@@ -15,7 +15,7 @@ import { deliver, type Handler } from './handler.js'
 import { Message, MessageCursor } from './message.js'
 import { ofMessage } from './message-error.js'
 import type { CommitOptions, Progress } from './progress.js'
-import { changedError, endError, lateError } from './subscriber-errors.js'
+import { busyError, changedError, closedError, endError, lateError, unnamedError } from './subscriber-errors.js'
 import { type Wait, type WaitingPort, waitForMessages } from './wait.js'
 
 const defaultLimit = 256
@@ -36,7 +36,7 @@ export interface SubscriberManner {
 }
 
 /**
- * Reads one topic from a position on. Made by `topic.subscriber()`. Each subscriber sees every message, in sequence; it holds nobody up and needs no publisher to be there.
+ * Reads one topic from a position on. Made by `topic.subscriber()`. Each subscriber sees every message, in sequence; it never blocks others, and needs no publisher.
  *
  * @typeParam Out  what iterators yield: owned values
  * @typeParam View what `poll` hands out: valid until the handler returns
@@ -236,11 +236,7 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
 
   #named(): Progress {
     if (this.#progress !== undefined) return this.#progress
-    throw new HermesError(
-      'UNSUPPORTED',
-      `This subscriber of '${this.topic}' has no name to remember its position by: open it with topic.subscriber({ name: … }).`,
-      { details: { topic: this.topic } },
-    )
+    throw unnamedError(this.topic)
   }
 
   /**
@@ -324,7 +320,7 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
   async #found(signal: AbortSignal | undefined): Promise<void> {
     const found = await waitForMessages(this.#fetchingPort(), this.wait, 1, signal, this.#hasClosed)
     if (found > 0) return
-    throw this.#isClosed ? this.#closedError() : endError(this.topic, this.#port.sequence)
+    throw this.#isClosed ? closedError(this.topic) : endError(this.topic, this.#port.sequence)
   }
 
   /** Decodes what was fetched, up to `max` messages. */
@@ -381,19 +377,12 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
   }
 
   #checkOpen(): void {
-    if (this.#isClosed) throw this.#closedError()
+    if (this.#isClosed) throw closedError(this.topic)
   }
 
   #busyError(): HermesError {
     const how = this.#consumer === 'poll' ? 'poll() was called from within a handler' : 'an iterator is in use'
-    return new HermesError('BUSY', `The subscriber of '${this.topic}' is in use: ${how}. Make another subscriber.`)
-  }
-
-  #closedError(): HermesError {
-    return new HermesError(
-      'CLOSED',
-      `The subscriber of '${this.topic}' is closed. Make a new one with topic.subscriber().`,
-    )
+    return busyError(this.topic, how)
   }
 }
 
