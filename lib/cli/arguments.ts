@@ -84,6 +84,15 @@ export function from(text: string): From {
   )
 }
 
+/** Where to stop. */
+export function until(text: string): 'latest' | number | Date {
+  if (text === 'latest') return text
+  if (/^\d+$/.test(text)) return integer(1)(text)
+  const time = isoTime(text)
+  if (time >= 0) return new Date(time)
+  throw new InvalidArgumentError("Give 'latest', a sequence such as 1200, or a date such as 2026-01-31T09:30:00Z.")
+}
+
 /** `max`, or a factor above 0. */
 export function speed(text: string): number {
   if (text === 'max') return Number.POSITIVE_INFINITY

@@ -56,6 +56,7 @@ function valueKind(option: Option): Kind | undefined {
   const { long = '' } = option
   if (long === '--topic') return 'topic'
   if (long === '--from') return ['earliest', 'latest']
+  if (long === '--until') return ['latest']
   if (long === '--dir' || long === '--in' || long === '--to') return 'folder'
   return long === '--schema' || long === '--config' || long.startsWith('--tls-') ? 'file' : 'none'
 }

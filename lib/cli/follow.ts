@@ -41,9 +41,13 @@ export async function follow<View>(
       continue
     }
     await out.flush()
-    if (until === Number.POSITIVE_INFINITY) await readyOrStopped(subscriber, signal)
-    else if (subscriber.lag > 0) await readyWithin(subscriber, signal, glanceMs)
-    else break
+    if (until === Number.POSITIVE_INFINITY) {
+      if (!(await readyOrEnded(subscriber, signal))) break
+    } else if (subscriber.lag > 0) {
+      await readyWithin(subscriber, signal, glanceMs)
+    } else {
+      break
+    }
     turned = performance.now()
   }
   return handled
@@ -75,6 +79,17 @@ async function readyWithin(subscriber: Subscriber<unknown, unknown>, signal: Abo
   } finally {
     clearTimeout(timer)
     signal.removeEventListener('abort', stop)
+  }
+}
+
+/** False if the subscriber has come to where it was to end. */
+async function readyOrEnded(subscriber: Subscriber<unknown, unknown>, signal: AbortSignal): Promise<boolean> {
+  try {
+    await readyOrStopped(subscriber, signal)
+    return true
+  } catch (error) {
+    if (error instanceof HermesError && error.code === 'OUT_OF_RANGE') return false
+    throw error
   }
 }
 

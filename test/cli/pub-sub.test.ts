@@ -243,3 +243,30 @@ test('settings of a new topic are taken, and retention can be changed later', as
   await hermes(['pub', 'small', 'x', '--retain-age', '3h'])
   expect((await info()).retention).toEqual({ bytes: 1_048_576, ageMs: 10_800_000 })
 })
+
+test('ends behind the sequence of --until, which it waits for, and in front of the messages of a date', async () => {
+  await hermes(['pub', 'beat', 'a', 'b', 'c'])
+  expect((await hermes(['sub', 'beat', '--from', 'earliest', '--until', '2'])).lines).toEqual(['a', 'b'])
+  expect((await hermes(['sub', 'beat', '--from', 'earliest', '--until', 'latest'])).lines).toEqual(['a', 'b', 'c'])
+  const past = await hermes(['sub', 'beat', '--from', 'earliest', '--until', '2020-01-01T00:00:00Z'])
+  expect([past.code, past.lines]).toEqual([0, []])
+  const waiting = start(['sub', 'beat', '--from', 'earliest', '--until', '5'])
+  await waiting.until('c')
+  await hermes(['pub', 'beat', 'd', 'e', 'f'])
+  expect(await waiting.ended).toMatchObject({ code: 0, stdout: 'a\nb\nc\nd\ne\n' })
+  const both = await hermes(['sub', 'beat', '--until', '5', '--end'])
+  expect([both.code, both.stderr]).toEqual([2, expect.stringContaining("'--until <where>' cannot be used with")])
+  const early = await hermes(['sub', 'beat', '--until', 'earliest'])
+  expect([early.code, early.stderr]).toEqual([2, expect.stringContaining("Give 'latest', a sequence such as 1200")])
+})
+
+test('prints with --synced what is synced, and no more', async () => {
+  await hermes(['pub', 'ledger', 'a', 'b', '--durability', 'synced'])
+  const held = start(['pub', 'ledger'])
+  held.child.stdin?.write('c\n')
+  await expect.poll(async () => (await hermes(['info', 'ledger', '--json'])).stdout).toContain('"nextSequence":4')
+  expect((await hermes(['sub', 'ledger', '--from', 'earliest', '--synced', '--end'])).lines).toEqual(['a', 'b'])
+  expect((await hermes(['sub', 'ledger', '--from', 'earliest', '--end'])).lines).toEqual(['a', 'b', 'c'])
+  held.child.stdin?.end()
+  await held.ended
+})

@@ -1,8 +1,8 @@
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import { HermesError } from '../../base/errors.js'
 import type { Wait } from '../../client/wait.js'
 import type { From } from '../../model/topic.js'
-import { from, integer, timerDuration } from '../arguments.js'
+import { from, integer, timerDuration, until } from '../arguments.js'
 import { follow } from '../follow.js'
 import { type FormatOptions, readFormat } from '../format.js'
 import { awaitTopic, findTopic, needTopic, withPlace } from '../place.js'
@@ -16,6 +16,8 @@ interface SubOptions extends FormatOptions {
   readonly count?: number
   readonly duration?: number
   readonly end?: boolean
+  readonly until?: 'latest' | number | Date
+  readonly synced?: boolean
   readonly meta?: boolean
   readonly skipDamage?: boolean
   readonly await?: boolean
@@ -39,6 +41,15 @@ export function registerSub(program: Command, session: Session): void {
     .option('-n, --count <n>', 'stop after so many messages', integer(1))
     .option('-t, --duration <time>', 'stop after a time: 30s, 500ms, 2m', timerDuration)
     .option('-e, --end', 'stop at what is the end of the topic now')
+    .addOption(
+      new Option(
+        '--until <where>',
+        'stop behind a sequence, or in front of the first message of a date or later; what is to come is waited for',
+      )
+        .argParser(until)
+        .conflicts('end'),
+    )
+    .option('--synced', 'print only what no loss of power can take back')
     .option('-m, --meta', 'print sequence and time before each value, with tabs between')
     .option('--await', 'wait for a topic that nobody has made yet, and read it from its beginning')
     .option('--skip-damage', 'go on behind damage in the log, with the next message that is whole')
@@ -60,15 +71,23 @@ export function registerSub(program: Command, session: Session): void {
           from: options.from ?? (awaited ? 'earliest' : 'latest'),
           wait: options.wait,
           onDamage: options.skipDamage === true ? 'skip' : 'error',
+          ...(options.until === undefined ? {} : { until: options.until }),
+          ...(options.synced === true ? { upTo: 'synced' } : {}),
         })
-        if (options.end !== true && subscriber.lag === 0 && !session.json && session.streams.stderr.isTTY)
+        if (
+          options.end !== true &&
+          options.until !== 'latest' &&
+          subscriber.lag === 0 &&
+          !session.json &&
+          session.streams.stderr.isTTY
+        )
           session.note(`Waiting for messages of ${topic}. Ctrl-C ends it.`)
         const handled = await follow(subscriber, {
           handler: printer(session, format, options.meta === true),
           out: session.out,
           signal,
           count: options.count,
-          until: options.end === true ? info.nextSequence : undefined,
+          until: options.end !== true ? undefined : options.synced === true ? info.syncedSequence : info.nextSequence,
         })
         await session.out.flush()
         if (session.streams.stderr.isTTY && !session.json) session.note(rateText(handled, performance.now() - begun))
@@ -80,7 +99,8 @@ export function registerSub(program: Command, session: Session): void {
     `
 hermes sub quotes
 hermes sub quotes --from earliest --end > quotes.ndjson
-hermes sub quotes --from 2026-01-31T09:30:00Z --count 100 --meta
+hermes sub quotes --from 2026-01-31T09:30:00Z --until 2026-01-31T16:00:00Z --meta
+hermes sub orders --from earliest --until 1200 --synced
 hermes sub quotes --json | jq .value.price
 hermes sub quotes --await --duration 30s --dir shm:market`,
   )
