@@ -23,7 +23,7 @@ export interface Awaited {
   /** The topic, the same for all subscribers of this process that wait for it. */
   readonly key: string
   readonly topic: string
-  /** Opens the subscriber. Rejects with `NOT_FOUND` while there is nothing to open. */
+  /** Opens the subscriber. Rejects with `NOT_FOUND`, or `TOPIC_DELETED`, while there is nothing to open. */
   open(from: From): Promise<SubscriberPort>
   /**
    * Opens the subscriber at once: who polls without a pause leaves the event loop no turn in which `open` could come to its end. `undefined` while there
@@ -134,15 +134,20 @@ export class AwaitedSubscriber implements SubscriberPort {
     const { key } = this.#awaited
     try {
       const revision = this.#awaited.revision()
-      const port = await this.#awaited.open(this.#from)
+      const from = this.#from
+      const port = await this.#awaited.open(from)
       if (this.#closed || this.#isFound) {
         port.close()
         return
       }
+      // Whoever sought meanwhile had no port to seek with.
+      if (from !== this.#from) this.#seekIn(port)
       if (!isEmpty(port)) {
         this.#become(port)
       } else {
         this.#candidate = port
+        // All that any topic of this name gets from now on is later than now.
+        if (this.#from === 'latest') this.#from = 'earliest'
         this.#revision = revision
         this.#checked = performance.now()
         this.#note(key)
@@ -150,7 +155,7 @@ export class AwaitedSubscriber implements SubscriberPort {
       this.#rouse()
     } catch (error) {
       if (this.#closed || this.#isFound) return
-      if (error instanceof HermesError && error.code === 'NOT_FOUND') {
+      if (isAbsent(error)) {
         this.#note(key)
         this.#timer = setTimeout(() => void this.look(), this.#delayMs)
         // Whoever waits holds the process by a timer of his own.
@@ -161,6 +166,15 @@ export class AwaitedSubscriber implements SubscriberPort {
         this.#forget()
         this.#rouse()
       }
+    }
+  }
+
+  #seekIn(port: SubscriberPort): void {
+    try {
+      port.seek(this.#from)
+    } catch (error) {
+      port.close()
+      throw error
     }
   }
 
@@ -184,7 +198,6 @@ export class AwaitedSubscriber implements SubscriberPort {
     if (candidate === undefined) return (++this.#emptyFetches & lookEvery) === 0 ? this.#openNow(limit) : 0
     const found = this.#fetchFrom(candidate, limit)
     if (found > 0) {
-      this.#awaited.check()
       this.#become(candidate)
       return found
     }
@@ -205,6 +218,7 @@ export class AwaitedSubscriber implements SubscriberPort {
     try {
       port = this.#awaited.openNow(this.#from)
     } catch (error) {
+      if (isAbsent(error)) return 0
       this.#failure = error
       this.#forget()
       this.#rouse()
@@ -219,9 +233,11 @@ export class AwaitedSubscriber implements SubscriberPort {
   /** Who has seen nothing of a topic that is deleted waits for the next one of its name. */
   #fetchFrom(candidate: SubscriberPort, limit: number): number {
     try {
-      return candidate.fetch(limit)
+      const found = candidate.fetch(limit)
+      if (found > 0) this.#awaited.check()
+      return found
     } catch (error) {
-      if (!isDeleted(error)) throw error
+      if (!isAbsent(error)) throw error
       candidate.close()
       this.#candidate = undefined
       void this.look()
@@ -249,8 +265,11 @@ export class AwaitedSubscriber implements SubscriberPort {
 
   seek(target: From): void {
     if (this.opened !== undefined) this.opened.seek(target)
-    else if (this.#candidate !== undefined) this.#candidate.seek(target)
-    else this.#startAt(target)
+    else if (this.#candidate !== undefined) {
+      this.#candidate.seek(target)
+      // (it may give way to one of a topic that is made anew)
+      this.#from = target === 'latest' ? 'earliest' : target
+    } else this.#startAt(target)
   }
 
   skipDamage(): number {
@@ -287,6 +306,11 @@ export class AwaitedSubscriber implements SubscriberPort {
     const all = waiting.get(key)
     if (all?.delete(this) && all.size === 0) waiting.delete(key)
   }
+}
+
+/** Whether there is nothing to open; in a topic that is being deleted there is not for long. */
+function isAbsent(error: unknown): boolean {
+  return isDeleted(error) || (error instanceof HermesError && error.code === 'NOT_FOUND')
 }
 
 function isDeleted(error: unknown): boolean {

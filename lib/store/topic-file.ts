@@ -104,6 +104,19 @@ async function hasSegments(directory: Directory, name: string): Promise<boolean>
   }
 }
 
+/** Of topics that are deleted and made again all the time. */
+const mostLooks = 10
+
+/** '' while there is none. */
+async function folderIdentity(directory: Directory, name: string): Promise<string> {
+  try {
+    const { ino, birthtimeNs } = await stat(topicFolder(directory, name), { bigint: true })
+    return `${ino}/${birthtimeNs}`
+  } catch {
+    return ''
+  }
+}
+
 /**
  * `undefined` if the directory has no such topic.
  *
@@ -112,17 +125,20 @@ async function hasSegments(directory: Directory, name: string): Promise<boolean>
 export async function readTopicFile(directory: Directory, name: string): Promise<TopicFile | undefined> {
   const path = join(topicFolder(directory, name), 'topic.json')
   const remedy = ` ${codecRemedy(name)}`
-  let content = await readMarked(path, format, remedy)
-  if (content === undefined && (await hasSegments(directory, name))) {
-    // Somebody may have made the topic between the two looks: the description comes before the first segment.
+  let content: Record<string, unknown> | undefined
+  for (let looks = 0; looks < mostLooks; looks++) {
+    const before = await folderIdentity(directory, name)
     content = await readMarked(path, format, remedy)
-    if (content === undefined) {
-      throw new HermesError(
-        'CORRUPT',
-        `topic.json is lost in ${topicFolder(directory, name)}, and with it the codec of its messages. ${codecRemedy(name)}`,
-        { details: { topic: name } },
-      )
-    }
+    if (content !== undefined || !(await hasSegments(directory, name))) break
+    // Somebody may have made the topic between the two looks: the description comes before the first segment. Or deleted it, and made another one.
+    content = await readMarked(path, format, remedy)
+    if (content !== undefined) break
+    if ((await folderIdentity(directory, name)) !== before) continue
+    throw new HermesError(
+      'CORRUPT',
+      `topic.json is lost in ${topicFolder(directory, name)}, and with it the codec of its messages. ${codecRemedy(name)}`,
+      { details: { topic: name } },
+    )
   }
   if (content === undefined) {
     await checkLink(topicFolder(directory, name))
