@@ -11,6 +11,7 @@ import { Deliveries, type Delivering } from './deliveries.js'
 import { type DispatchTarget, dispatch } from './dispatch.js'
 import { checkHello, Preamble, welcomePacket } from './greeting.js'
 import type { Holder } from './holder.js'
+import { Lagging } from './lagging.js'
 import { Pace } from './pace.js'
 import type { PublisherChannel } from './publisher-channel.js'
 import { Requests } from './requests.js'
@@ -52,6 +53,7 @@ export class Session implements MembersSession {
   /** The answer to the PINGs that have come in this turn. */
   #pong: Buffer | undefined
   readonly #jobs: TurnJobs
+  readonly #lagging: Lagging
   readonly #pace = new Pace()
   /** A channel of whose batches too many wait for a sync: nothing is taken meanwhile. */
   #full: PublisherChannel | undefined
@@ -65,6 +67,7 @@ export class Session implements MembersSession {
     const later = () => port.later()
     this.#channels = new ChannelTable(host.settings.limits.maxChannels, later)
     this.#jobs = new TurnJobs(() => this.isOpen, later)
+    this.#lagging = new Lagging(this.#channels, later)
     this.#requests = new Requests(host)
     this.#opener = new ChannelOpener(host, port, this.#channels, this)
     this.#members = new SessionMembers(host, port, this.#channels, this.#opener, this, this.#touched)
@@ -173,7 +176,8 @@ export class Session implements MembersSession {
       if (performance.now() >= until) break
     }
     if (this.#state === 'open') this.#deliveries.run()
-    return !this.#jobs.isEmpty || this.#channels.hasNext
+    if (this.#state === 'open') this.#lagging.run(until)
+    return !this.#jobs.isEmpty || this.#channels.hasNext || !this.#lagging.isEmpty
   }
 
   inTurn<T>(work: () => T): Promise<T> {
@@ -367,15 +371,7 @@ export class Session implements MembersSession {
       return
     }
     this.#reader.release()
-    for (const channel of this.#channels.values()) {
-      if (channel.kind !== 'subscriber') continue
-      try {
-        channel.tick(now)
-      } catch (error) {
-        if (error instanceof HermesError) channel.fail(error)
-        else throw error
-      }
-    }
+    this.#lagging.note()
   }
 
   /** The broker is going away. */

@@ -200,14 +200,18 @@ export class SubscriberChannel implements TopicSubscriber, Delivering {
     return bytes.length
   }
 
+  /** Whether there may be something that it has not been sent. */
+  get lags(): boolean {
+    return !this.#tail.isAtEnd
+  }
+
   /**
-   * Several times per heartbeat: a client that holds its credit back learns how far behind it is.
+   * Several times per heartbeat where it lags: a client that holds its credit back learns how far behind it is.
    *
    * @throws HermesError `BEHIND_RETENTION` if it has held what retention has removed for too long
    */
   tick(now: number): void {
-    // Thousands may be idle.
-    if (this.#tail.isAtEnd) return
+    if (this.#ended) return
     const next = this.topic.nextSequence()
     this.topic.noteTail(next)
     if (next <= this.#tail.sequence) return
