@@ -1,10 +1,11 @@
 import { existsSync } from 'node:fs'
 import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, it } from 'vitest'
+import { afterEach, beforeEach, expect, it, vi } from 'vitest'
 import { serve } from '../../lib/broker/broker.js'
 import { open, text } from '../../lib/index.js'
 import { native } from '../../lib/native/addon.js'
+import { LogCursor } from '../../lib/store/log-cursor.js'
 import { parseJson } from '../../lib/wire/messages.js'
 import { packetType } from '../../lib/wire/packet.js'
 import { jsonPacket } from '../../lib/wire/packet-writer.js'
@@ -126,3 +127,38 @@ it('clients that leave while their place is looked for hold up nobody who comes 
   expect(parseJson(body, 0, body.length)).toMatchObject({ sequence: count / 2 })
   stranger.socket.destroy()
 }, 60_000)
+
+it('how old the oldest message of a group is, is not looked for on the thread of who asks', async () => {
+  const many = 4 * count
+  await using local = await open(dir)
+  // One long segment, which has no index in a file.
+  const publisher = await local
+    .topic('long', { codec, segmentBytes: 64 * 1024 * 1024, maxPayloadBytes: 4096 })
+    .publisher()
+  for (let n = 1; n <= many; n++) if (!publisher.publish(`message ${n}`)) await publisher.ready()
+  const group = await local.topic('long', { codec }).group('late', { from: many - 10 })
+  await group.close()
+  const costs: number[] = []
+  const real = LogCursor.prototype.seek
+  const spy = vi.spyOn(LogCursor.prototype, 'seek').mockImplementation(function (this: LogCursor, target) {
+    costs.push(cost(() => real.call(this, target)))
+  })
+  try {
+    const cold: number[] = []
+    const prepared: number[] = []
+    for (let n = 0; n < 5; n++) {
+      const log = new native.openLog(join(dir, 'topics', 'long'), {})
+      const reader = log.openReader(false)
+      cold.push(cost(() => reader.seek(many - 10)))
+      reader.close()
+      log.close()
+      costs.length = 0
+      await local.admin.describeGroup('long', 'late')
+      expect(costs.length).toBeGreaterThan(0)
+      prepared.push(costs.reduce((sum, one) => sum + one, 0))
+    }
+    expect(Math.min(...prepared)).toBeLessThan(Math.min(...cold) / 3)
+  } finally {
+    spy.mockRestore()
+  }
+})

@@ -49,7 +49,7 @@ export class LocalAdministration implements AdminPort {
         // (one that was deleted meanwhile)
         if (group === undefined) continue
         try {
-          found.push(summaryOf(described(topic, name, group.describe(), log)))
+          found.push(summaryOf(await described(topic, name, group.describe(), log)))
         } finally {
           group.close()
         }
@@ -139,17 +139,21 @@ function sequenceAt(topic: string, log: NativeLog, from: From): number {
   }
 }
 
-function described(topic: string, name: string, report: GroupReport, log: NativeLog): DescribedGroup {
+async function described(topic: string, name: string, report: GroupReport, log: NativeLog): Promise<DescribedGroup> {
   const ages = new Ages(topic, log)
   try {
     const { floor, end } = report
-    const lag: Lag = { messages: Math.max(0, end - floor), seconds: floor < end ? ages.of(floor) : 0 }
-    const members = report.members.map((member) => {
+    const lag: Lag = { messages: Math.max(0, end - floor), seconds: floor < end ? await ages.of(floor) : 0 }
+    const members: DescribedGroup['members'][number][] = []
+    for (const member of report.members) {
+      const { oldest, inFlight, active } = member
       // The one who has a durable subscription is behind by all of it.
-      if (report.kind === 'durable') return { ...member, lag: member.active ? lag : nothing }
-      const { oldest, inFlight } = member
-      return { ...member, lag: { messages: inFlight, seconds: oldest === undefined ? 0 : ages.of(oldest) } }
-    })
+      if (report.kind === 'durable') members.push({ ...member, lag: active ? lag : nothing })
+      else {
+        const seconds = oldest === undefined ? 0 : await ages.of(oldest)
+        members.push({ ...member, lag: { messages: inFlight, seconds } })
+      }
+    }
     return { ...report, topic, name, lag, members }
   } finally {
     ages.close()
@@ -160,17 +164,21 @@ const nothing: Lag = { messages: 0, seconds: 0 }
 
 /** How old messages are. */
 class Ages {
+  readonly #log: NativeLog
   readonly #cursor: LogCursor
   readonly #known = new Map<number, number>()
 
   constructor(topic: string, log: NativeLog) {
+    this.#log = log
     this.#cursor = new LogCursor(topic, log, false)
   }
 
   /** Seconds since the message was published, or the first one behind that is still there. */
-  of(sequence: number): number {
+  async of(sequence: number): Promise<number> {
     let age = this.#known.get(sequence)
     if (age === undefined) {
+      // (a broker's thread is not to look through a segment for it)
+      await prepareSeek(this.#log, sequence)
       age = this.#look(sequence)
       this.#known.set(sequence, age)
     }
