@@ -81,9 +81,95 @@ TEST(LogBaseSequence, is_that_of_the_first_frame_where_as_much_can_be_read_eithe
   const auto log = open_log(folder.path());
   std::shared_ptr<Segment> segment;
   ASSERT_TRUE(log->segment(1, &segment).ok());
-  EXPECT_EQ(judge_base(*segment, log->control().max_payload), 1u);
+  EXPECT_EQ(judge_base(*segment, {}, log->control().max_payload), 1u);
   segment->header().base_sequence.store(0);
-  EXPECT_EQ(judge_base(*segment, log->control().max_payload), 1u);
+  EXPECT_EQ(judge_base(*segment, {}, log->control().max_payload), 1u);
+}
+
+/// `count` messages of 200 bytes in a segment that is the only one that retention has left, with number 2. Their publisher was killed.
+std::vector<Message> one_left(const std::string& folder, uint64_t count) {
+  std::vector<Message> all;
+  {
+    const auto log = open_log(folder);
+    const auto appender = open_appender(log);
+    uint64_t n = 0;
+    while (log->active() == 1) append(appender.get(), message(1, ++n, 200));
+    for (uint64_t more = 1; more < count; ++more) append(appender.get(), message(1, ++n, 200));
+    all = read_all(log);
+  }
+  std::erase_if(all, [](const Message& m) { return m.at.segment == 1; });
+  EXPECT_EQ(all.size(), count);
+  std::filesystem::remove(segment_path(folder, 1));
+  const uint64_t first = 2;
+  overwrite(folder + "/control", offsetof(ControlBlock, first), &first, sizeof first);
+  forget_orderly_close(folder);
+  return all;
+}
+
+/// A publisher that comes now finds all messages from `at` on, and goes on behind them.
+void expect_left(const std::string& folder, const std::vector<Message>& before, size_t at) {
+  LogOptions options;
+  options.low_water_bytes = 0;
+  std::shared_ptr<Log> log;
+  ASSERT_TRUE(Log::open(folder, nullptr, options, &log).ok());
+  std::unique_ptr<Appender> appender;
+  const Status status = Appender::open(log, {}, &appender, nullptr);
+  ASSERT_TRUE(status.ok()) << status.context;
+  append(appender.get(), message(9, 1, 200));
+  EXPECT_EQ(appender->last_sequence(), before.back().sequence + 1);
+  const auto left = read_all(log);
+  ASSERT_EQ(left.size(), before.size() - at + 1);
+  for (size_t i = at; i < before.size(); ++i) {
+    EXPECT_EQ(left[i - at].sequence, before[i].sequence);
+    EXPECT_EQ(left[i - at].payload, before[i].payload);
+  }
+}
+
+TEST(LogBaseSequence, is_not_that_of_a_stray_frame_in_a_segment_with_few_messages) {
+  for (const uint64_t count : {1, 2, 3}) {
+    for (const uint64_t stray : {uint64_t{2}, uint64_t{5'000}, ~uint64_t{0}, uint64_t{0}}) {
+      const Folder folder;
+      const auto before = one_left(folder.path(), count);
+      replace_first_frame(folder.path(), 2, stray != 0 ? stray : before[0].sequence + 1);
+      expect_left(folder.path(), before, 1);
+    }
+  }
+}
+
+TEST(LogBaseSequence, is_decided_by_other_messages_than_the_stray_one_where_no_position_is_known) {
+  const Folder folder;
+  const auto before = one_left(folder.path(), 2);
+  replace_first_frame(folder.path(), 2, before[0].sequence - 1);
+  lose_checkpoint(folder.path());
+  expect_left(folder.path(), before, 1);
+}
+
+/// As a publisher leaves it that is killed between claim and commit.
+void claim_first_frame(const std::string& folder, const Message& first) {
+  const uint64_t word = make_claim_word({7, 1, frame_span(static_cast<uint32_t>(first.payload.size()))});
+  overwrite(segment_path(folder, first.at.segment), first.at.offset, &word, sizeof word);
+  const uint32_t taken = 1;
+  overwrite(folder + "/control", offsetof(ControlBlock, slots) + 7 * sizeof(ParticipantSlot), &taken, sizeof taken);
+  lose_checkpoint(folder);
+}
+
+TEST(LogBaseSequence, is_told_by_what_follows_a_claim) {
+  for (const unsigned bit : {1u, 40u}) {
+    const Folder folder;
+    const auto before = one_left(folder.path(), 3);
+    claim_first_frame(folder.path(), before[0]);
+    flip_bit(segment_path(folder.path(), 2), offsetof(SegmentHeader, base_sequence) + bit / 8, bit % 8);
+    expect_left(folder.path(), before, 1);
+  }
+}
+
+TEST(LogBaseSequence, is_set_right_in_the_only_segment_where_it_was_lost) {
+  const Folder folder;
+  const auto before = one_left(folder.path(), 3);
+  const uint64_t none = 0;
+  overwrite(segment_path(folder.path(), 2), offsetof(SegmentHeader, base_sequence), &none, sizeof none);
+  reboot(folder.path());
+  expect_left(folder.path(), before, 0);
 }
 
 }  // namespace

@@ -6,7 +6,7 @@
 namespace hermes {
 namespace {
 
-/// The messages that can be read in a segment that begins with `sequence`, behind damage too.
+/// The messages that can be read in a segment that begins with `sequence`, behind damage, lost pages and claims, too.
 uint64_t count_messages(const Segment& segment, uint64_t sequence, uint32_t max_payload) noexcept {
   constexpr uint32_t kFramesAtOnce = 4096;
   Position at = {segment.number(), kSegmentHeaderBytes, sequence};
@@ -17,41 +17,84 @@ uint64_t count_messages(const Segment& segment, uint64_t sequence, uint32_t max_
     at.offset = found.end;
     at.sequence = found.sequence;
     if (found.stop == ScanStop::kLimit) continue;
-    if (found.stop != ScanStop::kDamage || !find_next_frame(segment, at, ~uint64_t{0}, max_payload, &at))
+    if (found.stop == ScanStop::kSegmentEnd) return messages;
+    const Step step = segment.step(at.offset);
+    if (step.kind == Step::Kind::kClaim && at.offset + step.span < segment.bytes()) {
+      at.offset += step.span;
+      at.sequence += step.count;
+    } else if (!find_next_frame(segment, at, ~uint64_t{0}, max_payload, &at)) {
       return messages;
+    }
   }
+}
+
+/// Whether the chain that begins with `from` at its offset can come to `known`: each sequence takes up a header at least.
+bool leads_up_to(const Position& from, const Position& known) noexcept {
+  return known.offset >= from.offset && known.sequence >= from.sequence &&
+         known.sequence - from.sequence <= (known.offset - from.offset) / kFrameHeaderBytes;
+}
+
+/// The beginning of a segment whose base sequence nobody knew says nothing.
+bool is_about(const Position& known, const Segment& segment) noexcept {
+  return known.segment == segment.number() && known.sequence != 0;
 }
 
 }  // namespace
 
-bool has_first_frame(const Segment& segment, uint64_t* sequence, uint32_t max_payload) noexcept {
-  const Step step = segment.step(kSegmentHeaderBytes);
-  if (step.span == 0 || step.kind == Step::Kind::kClaim) return false;
-  *sequence = segment.frame(kSegmentHeaderBytes)->sequence;
-  return is_whole(segment, {segment.number(), kSegmentHeaderBytes, *sequence}, step.span, max_payload);
+bool find_first_frame(const Segment& segment, uint32_t max_payload, FirstFrame* found) noexcept {
+  uint64_t offset = kSegmentHeaderBytes;
+  uint64_t claimed = 0;
+  Step step = segment.step(offset);
+  for (; step.kind == Step::Kind::kClaim; step = segment.step(offset)) {
+    offset += step.span;
+    claimed += step.count;
+  }
+  if (step.span == 0) return false;
+  const uint64_t sequence = segment.frame(offset)->sequence;
+  if (sequence <= claimed || !is_whole(segment, {segment.number(), offset, sequence}, step.span, max_payload))
+    return false;
+  *found = {sequence - claimed,
+            {segment.number(), offset + step.span, sequence + step.count},
+            step.kind == Step::Kind::kData};
+  return true;
 }
 
-uint64_t judge_base(const Segment& segment, uint32_t max_payload) noexcept {
+bool can_reach(const Segment& segment, uint64_t base, const Position& known) noexcept {
+  return !is_about(known, segment) || leads_up_to({segment.number(), kSegmentHeaderBytes, base}, known);
+}
+
+uint64_t judge_base(const Segment& segment, const Position& known, uint32_t max_payload) noexcept {
   const uint64_t stored = segment.header().base_sequence.load(std::memory_order_acquire);
-  uint64_t first = 0;
-  if (!has_first_frame(segment, &first, max_payload)) return stored;
-  if (stored == first || stored == 0) return first;
-  return count_messages(segment, stored, max_payload) > count_messages(segment, first, max_payload) ? stored : first;
+  if (is_about(known, segment) && known.offset == kSegmentHeaderBytes) return known.sequence;
+  FirstFrame first;
+  if (!find_first_frame(segment, max_payload, &first)) return stored;
+  if (stored == first.base || stored == 0) return first.base;
+  const bool frame_fits =
+      can_reach(segment, first.base, known) && (!is_about(known, segment) || leads_up_to(first.next, known));
+  if (can_reach(segment, stored, known) != frame_fits) return frame_fits ? first.base : stored;
+  // A frame says nothing for itself, but where the next one follows it the two do.
+  const uint64_t span = segment.step(first.next.offset).span;
+  const bool followed = span != 0 && is_whole(segment, first.next, span, max_payload);
+  const uint64_t itself = first.is_message && !followed ? 1 : 0;
+  const uint64_t by_frame = count_messages(segment, first.base, max_payload) - itself;
+  return count_messages(segment, stored, max_payload) > by_frame ? stored : first.base;
 }
 
-Status mend_base(const std::string& folder, Segment& segment, uint64_t expected, uint32_t max_payload) {
+Status mend_base(const std::string& folder, Segment& segment, uint64_t expected, const Position& known,
+                 uint32_t max_payload) {
   std::atomic<uint64_t>& base = segment.header().base_sequence;
   const uint64_t stored = base.load(std::memory_order_acquire);
-  const uint64_t judged = judge_base(segment, max_payload);
+  const uint64_t judged = judge_base(segment, known, max_payload);
   uint64_t right = expected;
   if (expected == 0) {
     right = judged;
   } else if (judged != expected && stored != expected) {
-    uint64_t first = 0;
-    const bool known = has_first_frame(segment, &first, max_payload);
-    // Without a whole first frame, a word that says otherwise than the segment before is only wrong if nothing is there.
-    const bool blank = segment.step(kSegmentHeaderBytes).kind == Step::Kind::kEmpty || stored == 0;
-    if (known ? first != expected : !blank) right = 0;
+    FirstFrame first;
+    // Without a whole first frame there is only the word: it is wrong unless messages further on follow it, and not the segment before.
+    if (find_first_frame(segment, max_payload, &first)
+            ? first.base != expected
+            : count_messages(segment, stored, max_payload) > count_messages(segment, expected, max_payload))
+      right = 0;
   }
   if (right == 0) {
     return Status::error(Code::kCorrupt, Segment::path(folder, segment.number()) + " begins with sequence " +

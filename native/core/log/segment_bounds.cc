@@ -53,6 +53,10 @@ class BoundsSearch {
       newest = believed;
       bounds_.doubtful = true;
     }
+    // Retention has left one that has lost its base sequence alone.
+    if (newest == 0 && believed > 1 && std::binary_search(numbers.begin(), numbers.end(), believed) &&
+        begins_with_a_frame(believed))
+      newest = believed;
     if (newest == 0) return make_first(numbers);
     Position synced;
     if (!origin_.copied && believed > newest && load_position(control_.synced, &synced) && synced.segment > newest &&
@@ -72,15 +76,23 @@ class BoundsSearch {
     if (believed != newest) control_.closed_in_order.store(0, std::memory_order_release);
     std::shared_ptr<Segment> segment;
     status = log_.segment(newest, &segment);
-    uint64_t base = 0;
+    if (!status.ok()) return status;
+    const uint64_t base = segment->header().base_sequence.load(std::memory_order_acquire);
+    FirstFrame first;
     // Nobody who publishes may start from a wrong number.
-    if (status.ok() && has_first_frame(*segment, &base, control_.max_payload) &&
-        base != segment->header().base_sequence.load())
+    if ((find_first_frame(*segment, control_.max_payload, &first) && base != first.base) ||
+        (!origin_.after_cut && !can_reach(*segment, base, log_.known())))
       bounds_.doubtful = true;
     return status;
   }
 
  private:
+  bool begins_with_a_frame(uint64_t number) {
+    std::shared_ptr<Segment> segment;
+    FirstFrame first;
+    return log_.segment(number, &segment).ok() && find_first_frame(*segment, control_.max_payload, &first);
+  }
+
   /// The oldest segment is where the unbroken row of files begins that ends with the newest. A crash may have left some that
   /// retention had given up, or `first` is damaged: nothing is removed on its word, retention comes again.
   Status find_first(const std::vector<uint64_t>& numbers, uint64_t newest) {
