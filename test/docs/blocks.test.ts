@@ -5,7 +5,16 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { foldersPerTest } from '../helpers/folder.js'
-import { allBlocks, type Block, blocksOf, root } from './blocks.js'
+import {
+  allBlocks,
+  type Block,
+  bareCodeOf,
+  blocksOf,
+  filesBelow,
+  pythonBlocksOf,
+  pythonPackage,
+  root,
+} from './blocks.js'
 
 const blockTimeoutMs = 60_000
 const scripts = (JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { scripts: Record<string, string> })
@@ -138,6 +147,18 @@ test('blocks are found with their context', () => {
     ['f:19', 'sh', 'e\n', '', 'd'],
   ])
   expect(() => blocksOf('f', '<!-- example replace\nx => y\n-->\n```sh\nz\n```\n')).toThrow(/nothing to replace/)
+})
+
+test('blocks of Python docstrings are found, and code that is no block', () => {
+  const text =
+    'class A:\n    """What\n\n    ```python\n    a()\n      b\n    ```\n    """\n\n    def f():\n        """So\n\n            c()\n\n        >>> d()\n        """\n'
+  expect(pythonBlocksOf('f', text).map(({ language, code, place }) => [place, language, code])).toEqual([
+    ['f:4', 'python', 'a()\n  b\n'],
+  ])
+  expect(bareCodeOf('f', text)).toEqual(['f:13', 'f:15'])
+  const files = filesBelow(pythonPackage, '.py')
+  expect(files.flatMap((file) => bareCodeOf(file, readFileSync(join(root, file), 'utf8')))).toEqual([])
+  expect(blocks.filter(({ place }) => place.startsWith(pythonPackage)).length).toBeGreaterThan(3)
 })
 
 test('every block is of a language that is checked here: text is for what is no code', () => {

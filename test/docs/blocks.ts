@@ -90,12 +90,37 @@ export function docstringBlocksOf(file: string, text: string): Block[] {
   return blocks
 }
 
-function filesBelow(folder: string, ending: string): string[] {
+const pythonDocstring = /"""[\s\S]*?"""/g
+
+/** The blocks of the docstrings of a Python file. Their context stands in docstring-contexts.ts, too, by the class or function, or `module`. */
+export function pythonBlocksOf(file: string, text: string): Block[] {
+  return [...text.matchAll(pythonDocstring)].flatMap((docstring) => {
+    const name = [...text.slice(0, docstring.index).matchAll(/\b(?:class|def) (\w+)/g)].at(-1)?.[1] ?? 'module'
+    return blocksOf(file, docstring[0]).map((block) => {
+      const line = lineOf(text, docstring.index) + Number(block.place.split(':').at(-1)) - 1
+      return { ...block, place: `${file}:${line}`, ...docstringContexts[`${file} ${name}`] }
+    })
+  })
+}
+
+/** Where docstrings of a Python file have something that looks like code and is no block: indented further, behind an empty line, or a prompt. */
+export function bareCodeOf(file: string, text: string): string[] {
+  return [...text.matchAll(pythonDocstring)].flatMap((docstring) => {
+    const plain = docstring[0].replace(/^([ \t]*)```[\s\S]*?^\1```$/gm, (block) => block.replace(/[^\n]/g, ''))
+    const margin = /\n([ \t]*)"""$/.exec(plain)?.[1] ?? ''
+    const bare = new RegExp(`\\n\\n(?:${margin}[ \\t]+\\S|[ \\t]*>>> )`, 'g')
+    return [...plain.matchAll(bare)].map(({ index }) => `${file}:${lineOf(text, docstring.index + index) + 2}`)
+  })
+}
+
+export function filesBelow(folder: string, ending: string): string[] {
   return readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
     .filter((name) => name.endsWith(ending) && !name.includes('node_modules') && !name.endsWith('.d.ts'))
     .map((name) => join(folder, name))
     .sort()
 }
+
+export const pythonPackage = 'clients/python/hermes_mq'
 
 /** Every block of the project's documents and docstrings. */
 export function allBlocks(): Block[] {
@@ -110,5 +135,6 @@ export function allBlocks(): Block[] {
   return [
     ...documents.flatMap((file) => blocksOf(file, read(file))),
     ...filesBelow('lib', '.ts').flatMap((file) => docstringBlocksOf(file, read(file))),
+    ...filesBelow(pythonPackage, '.py').flatMap((file) => pythonBlocksOf(file, read(file))),
   ]
 }

@@ -1,5 +1,43 @@
+interface Context {
+  readonly before?: string
+  readonly after?: string
+  readonly prints?: string
+  /** `hermes serve` runs meanwhile. */
+  readonly broker?: boolean
+}
+
+const pythonClient = `import hermes_mq
+client = hermes_mq.connect("tcp://127.0.0.1:9000")`
+
 /** What the examples of docstrings need around them, by file and name. */
-export const docstringContexts: Readonly<Record<string, { readonly before?: string; readonly after?: string }>> = {
+export const docstringContexts: Readonly<Record<string, Context>> = {
+  'clients/python/hermes_mq/__init__.py module': { broker: true, prints: '1 hello\n' },
+  'clients/python/hermes_mq/aio.py module': { broker: true, prints: '1\n' },
+  'clients/python/hermes_mq/group.py Group': {
+    broker: true,
+    before: `${pythonClient}
+with client.topic("mails", "json").publisher() as publisher:
+    publisher.publish_batch(["ann", "bob"])
+import threading
+def send(mail):
+    print(mail)
+    # It waits until this one is settled; then the loop is over.
+    if mail == "bob":
+        threading.Thread(target=group.close).start()`,
+    after: 'client.close()',
+    prints: 'ann\nbob\n',
+  },
+  'clients/python/hermes_mq/structs.py struct': {
+    broker: true,
+    before: `${pythonClient}
+import json, subprocess
+schema = '{"symbol":"ascii(8)","bid":"f64"}'
+subprocess.run(["hermes", "topics", "create", "quotes", "--url", "tcp://127.0.0.1:9000", "--codec", "struct", "--schema", schema], check=True, stdout=subprocess.DEVNULL)
+with open("quote.schema.json", "w") as file:
+    json.dump(client.info("quotes").codec.schema, file)`,
+    after: 'print([message.value for message in quotes.replay()])\nclient.close()',
+    prints: "[{'symbol': 'BTC', 'bid': 49990.0}]\n",
+  },
   'lib/codec/encoder.ts Encoder': {
     before: `import { ascii, Decoder, Encoder, f64, struct, u32 } from 'hermes-mq'
 const Trade = struct({ symbol: ascii(8), price: f64, size: u32 })

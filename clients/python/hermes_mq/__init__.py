@@ -1,6 +1,17 @@
 """Client of the Hermes message broker: publish, subscribe and replay over TCP and TLS.
 
 ``connect()`` is the synchronous client, ``hermes_mq.aio.connect()`` that for asyncio.
+
+```python
+import hermes_mq
+
+with hermes_mq.connect("tcp://127.0.0.1:9000") as client:
+    topic = client.topic("greetings", "text")
+    with topic.publisher() as publisher:
+        publisher.publish("hello")
+    for message in topic.replay():
+        print(message.sequence, message.value)
+```
 """
 
 from . import aio

@@ -1,8 +1,17 @@
 """The client for asyncio: the same surface as the synchronous one, awaited. All of a client is used from one event loop.
 
+```python
+import asyncio
+import hermes_mq
+
+async def main():
     async with hermes_mq.aio.connect("tcp://127.0.0.1:9000") as client:
         async with client.topic("greetings", "text").publisher() as publisher:
             receipt = await publisher.publish_acked("hello")
+            print(receipt.sequence)
+
+asyncio.run(main())
+```
 """
 
 import asyncio

@@ -48,6 +48,16 @@ class Group(GroupSurface[T]):
     """One member of a group: the members of all processes share the topic's messages. Made by ``topic.group()``.
 
     It's an iterator of jobs: ``for job in group`` waits for messages, and ends when the group is closed. One thread at a time iterates; any may settle.
+
+    ```python
+    with client.topic("mails", "json").group("senders") as group:
+        for job in group:
+            try:
+                send(job.value)
+                job.ack()
+            except OSError:
+                job.nack(delay=5.0)
+    ```
     """
 
     def __init__(

@@ -132,6 +132,12 @@ def struct(schema: SchemaSource) -> StructCodec:
 
     The schema may come from anywhere: sizes, offsets and the fingerprint are worked out anew, and one that differs is refused.
     Raises HermesError INVALID_ARGUMENT, NOT_FOUND.
+
+    ```python
+    quotes = client.topic("quotes", hermes_mq.struct("quote.schema.json"))
+    with quotes.publisher() as publisher:
+        publisher.publish({"symbol": "BTC", "bid": 49_990.0})
+    ```
     """
     try:
         return StructCodec(_layout(_loaded(schema)))
