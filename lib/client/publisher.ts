@@ -86,7 +86,8 @@ export class Publisher<In> implements AsyncDisposable {
    * Publishes one message: accepted, or an error. Synchronous; allocates nothing of its own and makes no system call. Once this returns, the message
    * is `written` in local placements: the end of this process doesn't undo it.
    *
-   * @returns false if you should await `ready()` before you publish more. The message was accepted all the same.
+   * @returns false if you should await `ready()` before you publish more. The message was accepted all the same. With
+   *   `overflow: 'drop-newest'` (in a `ring:` place): false if the message was dropped, and only then.
    * @throws HermesError `CLOSED`, `BUSY` (within the iterable of a batch, or within an encode), `ENCODE_FAILED`, `VALIDATION_FAILED`, `PAYLOAD_TOO_LARGE`, `DISK_FULL`, `FORKED`, `IO_FAILED`
    */
   publish(value: In): boolean {

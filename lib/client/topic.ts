@@ -41,7 +41,7 @@ export interface PublisherOptions {
   readonly exclusive?: boolean
   /**
    * In a `ring:` place, what to do when the ring is full. Default `block`: `publish` throws `BACK_PRESSURE`. `drop-newest` gives the new message
-   * up, which `info().ring` counts; `publish` then returns false.
+   * up, which `info().ring` counts: `publish` returns false then, and only then; `publishBatch` if any was dropped.
    */
   readonly overflow?: Overflow
   /**

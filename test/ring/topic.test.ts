@@ -93,13 +93,15 @@ test('drops new messages if that was asked for, and counts them', async () => {
   const hermes = await openPlace()
   const topic = hermes.topic('bytes', { codec: raw, segmentBytes: capacity, maxPayloadBytes: 1000 })
   const publisher = await topic.publisher({ overflow: 'drop-newest' })
-  for (let n = 0; n < 200; n++) publisher.publish(new Uint8Array(1000).fill(n))
+  const answers = numbers(0, 200).map((n) => publisher.publish(new Uint8Array(1000).fill(n)))
   const accepted = publisher.lastSequence
+  // False says that it was dropped, and nothing else.
+  expect(answers).toEqual(numbers(0, 200).map((n) => n < accepted))
   expect(accepted).toBeGreaterThan(60)
   expect(accepted).toBeLessThan(64)
   expect((await topic.info()).ring).toMatchObject({ droppedNewest: 200 - accepted, droppedOldest: 0 })
   await failure('BACK_PRESSURE', () => publisher.publishAsync(new Uint8Array(1000)))
-  publisher.publishBatch(numbers(0, 10).map(() => new Uint8Array(1000)))
+  expect(publisher.publishBatch(numbers(0, 10).map(() => new Uint8Array(1000)))).toBe(false)
   expect((await topic.info()).ring!.droppedNewest).toBe(211 - accepted)
   const subscriber = await topic.subscriber()
   // What is there is dense: the dropped ones never got a sequence.

@@ -105,7 +105,7 @@ export class RingPublisher implements PublisherPort {
     this.#clock.read()
     this.#put(start, batchOffset, length, this.#clock.low, this.#clock.high)
     this.#publish((start + size) | 0)
-    return ((this.#limit - this.#at) | 0) >= this.#ample || this.#refresh() >= this.#ample
+    return ((this.#limit - this.#at) | 0) >= this.#ample || this.#mayGoOn()
   }
 
   appendBatch(count: number, bytes: number): boolean {
@@ -139,7 +139,12 @@ export class RingPublisher implements PublisherPort {
       from += size
     }
     this.#publish(at)
-    return ((this.#limit - at) | 0) >= this.#ample || this.#refresh() >= this.#ample
+    return ((this.#limit - at) | 0) >= this.#ample || this.#mayGoOn()
+  }
+
+  /** The answer where little room is known of. Who drops what finds no room never has to wait: there, false means dropped and nothing else. */
+  #mayGoOn(): boolean {
+    return this.#dropsNewest || this.#refresh() >= this.#ample
   }
 
   /** Fills the room before the end of the data. Becomes visible with the frame behind it. */
