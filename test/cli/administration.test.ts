@@ -1,3 +1,4 @@
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { serve } from '../../lib/broker/broker.js'
@@ -100,4 +101,15 @@ test('the help of each of them has examples and exit codes', long, async () => {
     expect(stdout).toContain(`hermes ${command}`)
     expect(stdout).toContain('Exit codes:')
   }
+})
+
+test('what is wrong with one topic hides the groups of no other', long, async () => {
+  for (const topic of ['first', 'orders', 'third'])
+    expect((await hermes('pub', topic, '1', '--codec', 'json')).code).toBe(0)
+  await groupOf(1)
+  await writeFile(join(place.folder, 'hermes-data/topics/first/topic.json'), 'damaged')
+  const listed = await hermes('groups', 'list')
+  expect([listed.code, listed.lines.length]).toEqual([5, 2])
+  expect(listed.lines[1]).toMatch(/^orders +billing /)
+  expect(listed.stderr).toContain('hermes repair first --codec')
 })

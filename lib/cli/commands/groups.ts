@@ -57,30 +57,45 @@ async function list(session: Session, command: Command, topic: string | undefine
     async (hermes) => {
       if (topic !== undefined) await needTopic(hermes, topic)
       const found: GroupSummary[] = []
-      for (const name of topic === undefined ? await hermes.topics() : [topic])
-        found.push(...(await hermes.admin.groups(name)))
-      if (session.json) {
-        for (const group of found) session.out.line(JSON.stringify(group))
-        return
+      let failure: unknown
+      for (const name of topic === undefined ? await hermes.topics() : [topic]) {
+        try {
+          found.push(...(await hermes.admin.groups(name)))
+        } catch (error) {
+          // What is wrong with one topic hides no other.
+          failure ??= error
+        }
       }
-      if (found.length === 0) return session.note('There are no groups.')
-      const head = ['TOPIC', 'GROUP', 'KIND', 'MEMBERS', 'IN FLIGHT', 'LAG', 'BEHIND', 'LOST']
-      const rows = found.map(({ topic, name, kind, members, inFlight, lag, lost }) => [
-        topic,
-        name,
-        kind,
-        members,
-        inFlight,
-        lag.messages,
-        ageText(lag),
-        lost,
-      ])
-      const [first = '', ...lines] = table([head, ...rows])
-      session.out.line(session.bold(first))
-      for (const line of lines) session.out.line(line)
+      show(session, found, failure !== undefined)
+      if (failure !== undefined) throw failure
     },
     boundsOf(command),
   )
+}
+
+function show(session: Session, found: readonly GroupSummary[], isPart: boolean): void {
+  if (session.json) {
+    for (const group of found) session.out.line(JSON.stringify(group))
+    return
+  }
+  if (found.length === 0) {
+    if (!isPart) session.note('There are no groups.')
+    return
+  }
+  const head = ['TOPIC', 'GROUP', 'KIND', 'MEMBERS', 'IN FLIGHT', 'LAG', 'BEHIND', 'LOST']
+  const rows = found.map(({ topic, name, kind, members, inFlight, lag, lost }) => [
+    topic,
+    name,
+    kind,
+    members,
+    inFlight,
+    lag.messages,
+    ageText(lag),
+    lost,
+  ])
+  const [first = '', ...lines] = table([head, ...rows])
+  session.out.line(session.bold(first))
+  for (const line of lines) session.out.line(line)
 }
 
 function registerDescribe(groups: Command, session: Session): void {
