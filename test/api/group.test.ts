@@ -87,6 +87,8 @@ describe('a group', () => {
     }
     const unknown = await failure('UNKNOWN_OPTION', () => topic.group('g', { maxInflight: 5 } as never))
     expect(unknown.message).toContain("'maxInFlight'")
+    const circle = await failure('INVALID_ARGUMENT', () => topic.group('g', { deadLetter: topic.name }))
+    expect(circle.message).toContain("'deadLetter' of group 'g' is its own topic")
     await topic.group('g', { maxDeliveries: 3 })
     const other = await failure('CONFIG_MISMATCH', () => topic.group('g', { maxDeliveries: 4 }))
     expect(other.message).toContain('maxDeliveries 3')

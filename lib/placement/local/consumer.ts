@@ -73,6 +73,13 @@ export class LocalConsumer implements ConsumerPort {
     options: ConsumerOptions,
     lettersTo: (topic: string) => DeadLetters,
   ): Promise<LocalConsumer> {
+    if (options.deadLetter === at.topic) {
+      throw new HermesError(
+        'INVALID_ARGUMENT',
+        `'deadLetter' of group '${name}' is its own topic '${at.topic}': what is given up would come again. Name another topic, or leave it out for '${at.topic}.dead'.`,
+        { details: { topic: at.topic, group: name } },
+      )
+    }
     const notes: GroupNotes = { deadLetter: options.deadLetter ?? `${at.topic}.dead` }
     const group = await openGroup(at.topic, at.folder, at.log, name, {
       ...defaultRules,
