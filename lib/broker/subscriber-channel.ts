@@ -245,7 +245,7 @@ export class SubscriberChannel implements TopicSubscriber, Delivering {
     throw new HermesError(
       'BEHIND_RETENTION',
       `Retention has removed sequence ${sequence} of '${this.topic.name}', and the subscriber has not read on in time. ` +
-        `The first one left is ${left.firstSequence}.`,
+        `The first one left is ${left.firstSequence}: go on at 'earliest'.`,
       { details: { topic: this.topic.name, sequence, ...left } },
     )
   }

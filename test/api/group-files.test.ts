@@ -63,7 +63,11 @@ it('verify and doctor name a damaged file, and repair sets it aside: the group c
   expect((await hermes.verify('t')).damage).toEqual([])
   flipBit(join(files, 'one.grp'), 12, 3)
   truncateSync(join(files, 'engine.grp'), 4096)
-  await failure('CORRUPT', () => hermes.topic('t', small).group('one'))
+  for (const name of ['one', 'engine']) {
+    const { message } = await failure('CORRUPT', () => hermes.topic('t', small).group(name))
+    expect(message).toMatch(/`hermes repair t`, which sets the file aside/)
+    expect(message).toContain('`hermes groups reset t <group> <sequence>`')
+  }
   const { damage } = await hermes.verify('t')
   expect(damage.map(({ reason, segment }) => [reason, segment])).toEqual([
     ["the file of group 'engine' has 4096 bytes, not 36864", 0],
@@ -85,7 +89,10 @@ it('verify and doctor name a damaged file, and repair sets it aside: the group c
   ).toEqual([true, true])
   expect(readdirSync(files)).toEqual([])
   expect((await hermes.verify('t')).damage).toEqual([])
-  expect(await handle(hermes, 'one', 3)).toEqual([0, 1, 2])
+  // As the message says: it is made anew by who joins it, and goes on where it is told to.
+  await (await hermes.topic('t', small).group('one')).close()
+  expect(await hermes.admin.resetGroup('t', 'one', 3)).toBe(3)
+  expect(await handle(hermes, 'one', 3)).toEqual([2, 3, 4])
 })
 
 it('retention keeps what a group has not settled, up to its bound', async () => {

@@ -53,6 +53,7 @@ export function retentionCase({ it }: Suite): void {
       expect(firstSequence).toBeGreaterThan(100)
       expect(error.details).toMatchObject({ topic: 'bytes', firstSequence })
       expect(error.details.sequence).toBe(subscriber.position)
+      expect(error.message).toContain("Go on at 'earliest'")
       expect(subscriber.position).toBeLessThan(firstSequence)
       // Nothing is skipped in silence: it stays so until the user decides.
       await failure('BEHIND_RETENTION', fallBehind)
@@ -73,6 +74,7 @@ export function retentionCase({ it }: Suite): void {
       const { firstSequence } = await topic.info()
       const error = await failure('BEHIND_RETENTION', () => topic.subscriber({ from: 1 }))
       expect(error.details).toMatchObject({ topic: 'bytes', sequence: 1, firstSequence })
+      expect(error.message).toContain("Go on at 'earliest'")
       const subscriber = await topic.subscriber()
       const again = await failure('BEHIND_RETENTION', () => subscriber.seek(firstSequence - 1))
       expect(again.details).toMatchObject({ topic: 'bytes', sequence: firstSequence - 1, firstSequence })
