@@ -125,7 +125,7 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorEntry>> = {
     exit: 5,
   },
   BEHIND_RETENTION: {
-    happened: 'The position was removed by retention.',
+    happened: 'Retention removed the messages at this position.',
     remedy: 'Go to `details.firstSequence`, the first message that is left, with `seek()`; keep more, or read faster.',
     exit: 10,
   },
@@ -147,12 +147,12 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorEntry>> = {
   },
   EXCLUSIVE_HELD: {
     happened:
-      'Another publisher has the topic to itself, or an exclusive one found others. `details.pids` has the processes, for topics of this machine.',
+      'Another publisher of the topic is exclusive, or this one was to be exclusive and others are open. `details.pids` has the processes, for topics of this machine.',
     remedy: 'Close the other one first. A killed one gives way at once.',
     exit: 9,
   },
   TOO_MANY_PUBLISHERS: {
-    happened: 'All 256 places for publishers of the topic are taken.',
+    happened: 'All 256 publisher slots of the topic are taken.',
     remedy: 'Share publishers, or close some.',
     exit: 9,
   },
@@ -172,7 +172,7 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorEntry>> = {
     exit: 1,
   },
   TIMED_OUT: {
-    happened: 'Something that another process holds was not given back in time.',
+    happened: 'Another process did not release a lock, or the broker did not answer, in time.',
     remedy: 'Try again; `hermes info` shows who has the topic open.',
     exit: 11,
   },
@@ -180,12 +180,12 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorEntry>> = {
     happened:
       'A message was acknowledged, or a position committed, too late: this member was taken for dead or hung, and another one has the message.',
     remedy:
-      'Handle messages so that the event loop turns, or make `leaseMs` longer. The other member handles the message again: see to it that this does no harm.',
+      'Handle messages so that the event loop turns, or make `leaseMs` longer. The other member handles the message again: make sure that this does no harm.',
     exit: 9,
   },
   POSITION_LOST: {
     happened:
-      'The topic has lost messages that a group or a durable subscription had come to (a power cut, damage), or is another topic of the same name.',
+      'The topic has lost messages that a group or a durable subscription had reached (a power cut, damage), or is another topic of the same name.',
     remedy:
       'Go on: nothing that is there was skipped. Messages with these sequences are new ones. If the topic was made anew, delete the group.',
     exit: 10,
@@ -203,17 +203,17 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorEntry>> = {
     exit: 12,
   },
   PROTOCOL: {
-    happened: 'The other side sent what the protocol does not know. The connection was closed.',
+    happened: 'The other side broke the protocol. The connection was closed.',
     remedy: 'Check that it is a Hermes broker or client, and its version.',
     exit: 1,
   },
   UNAUTHORIZED: {
-    happened: 'The broker was given no token, a wrong one, or one without the right to do this.',
-    remedy: 'Give the right token, or have the right granted to it.',
+    happened: 'The broker got no token, a wrong one, or one without permission for this.',
+    remedy: 'Give the right token, or have the permission granted to it.',
     exit: 4,
   },
   FENCED: {
-    happened: "A newer connection took this publisher's place.",
+    happened: 'A newer connection replaced this publisher.',
     remedy: 'Look for a second publisher with the same identity; open a new one if this one is to go on.',
     exit: 9,
   },
@@ -223,7 +223,7 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorEntry>> = {
     exit: 1,
   },
   SLOW_CONSUMER: {
-    happened: 'The client took nothing of what was sent to it for too long, and was disconnected.',
+    happened: 'The client read nothing for too long, and was disconnected.',
     remedy: 'Read faster, or in a process of its own; go on from the last position.',
     exit: 1,
   },
