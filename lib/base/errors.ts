@@ -40,16 +40,16 @@ export const errorCodes = [
   'TIMED_OUT',
   // groups
   'LEASE_LOST', // acknowledged or committed too late: another member has it
-  'POSITION_LOST', // the log has lost what a group or a subscription had come to
+  'POSITION_LOST', // the log has lost messages that a group or a subscription had reached
   // requests
   'REQUEST_FAILED', // the handler of a request failed; details say how
   // the network
   'CONNECTION_FAILED', // no connection to the broker, or it was lost and retrying was given up
-  'PROTOCOL', // the other side sent what the protocol does not know
-  'UNAUTHORIZED', // no token, a wrong one, or one without the right
+  'PROTOCOL', // the other side broke the protocol
+  'UNAUTHORIZED', // no token, a wrong one, or one without permission
   'FENCED', // a newer connection took this publisher over
   'LIMIT', // one of the broker's limits
-  'SLOW_CONSUMER', // the client took nothing of what was sent to it
+  'SLOW_CONSUMER', // the client read nothing for too long
 ] as const
 
 export type ErrorCode = (typeof errorCodes)[number]

@@ -65,7 +65,7 @@ export class ChannelOpener {
   /** Who holds a topic is told to those who look after it, and to clients of the same identity. */
   #shownHolder({ identity, address }: Holder): string {
     if (this.#session.rights?.administer !== true && identity !== this.#session.identity)
-      return 'a client of somebody else'
+      return 'a client of another identity'
     return `'${identity}' at ${address}`
   }
 

@@ -9,7 +9,7 @@ export const exitMeanings = {
   6: 'the disk is full',
   7: 'data that cannot be read or published: not valid for its codec, or too large',
   8: 'mismatch: the topic has another codec, layout, setting or format version',
-  9: 'held or used by somebody else',
+  9: 'held or used by another process',
   10: 'the position asked for is not there: removed by retention, or not published yet',
   11: 'time over before the --count was reached, or an answer came',
   12: 'no connection to the broker, or it was lost for good',

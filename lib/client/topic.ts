@@ -319,7 +319,7 @@ export class Topic<In, Out = In, View = Out> {
   async waitUntilExists(options: WaitOptions = {}): Promise<TopicInfo> {
     checkWaitOptions('waitUntilExists()', options)
     const late = () =>
-      new HermesError('TIMED_OUT', `Nobody has made topic '${this.name}' within ${options.timeoutMs} ms.`, {
+      new HermesError('TIMED_OUT', `Topic '${this.name}' was not made within ${options.timeoutMs} ms.`, {
         details: { topic: this.name },
       })
     return bounded(options, (signal) => this.#untilExists(signal), late)

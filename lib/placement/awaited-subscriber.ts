@@ -106,7 +106,7 @@ export class AwaitedSubscriber implements SubscriberPort {
       const { topic } = this.#awaited
       throw new HermesError(
         'OUT_OF_RANGE',
-        `Sequence ${from} of topic '${topic}' does not exist yet: nobody has published there.`,
+        `Sequence ${from} of topic '${topic}' does not exist yet: nothing was published there.`,
         { details: { topic, sequence: from, nextSequence: 1 } },
       )
     }

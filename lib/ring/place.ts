@@ -11,8 +11,8 @@ const sharedMemory = '/dev/shm'
 /** What to do about a failure of a ring's file. */
 const hints: Partial<Record<ErrorCode, string>> = {
   ACCESS_DENIED: 'Run as the user who made the ring.',
-  CONFIG_MISMATCH: 'Use the settings that it was made with, or remove it with removeRing() when nobody uses it.',
-  CORRUPT: 'Remove it with removeRing() when nobody uses it.',
+  CONFIG_MISMATCH: 'Use the settings that it was made with, or remove it with removeRing() when no process uses it.',
+  CORRUPT: 'Remove it with removeRing() when no process uses it.',
   DISK_FULL: 'Choose a smaller capacity, or enlarge /dev/shm (in Docker: --shm-size).',
   EXCLUSIVE_HELD: 'Close the other one first. A killed one gives way at once.',
   NOT_HERMES: 'Choose another name.',

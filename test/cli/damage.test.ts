@@ -427,7 +427,7 @@ test('repair changes no file of a topic that somebody has open', async () => {
   await new Promise((resolve) => setTimeout(resolve, 1500))
   rmSync(join(dir, 'topics/t', segments[5] as string))
   const refused = await hermes(['repair', 't'])
-  expect([refused.code, refused.stderr]).toEqual([9, expect.stringContaining('only while nobody has it open')])
+  expect([refused.code, refused.stderr]).toEqual([9, expect.stringContaining('only while no process has it open')])
   other.child.kill('SIGTERM')
   await other.ended
   expect((await hermes(['repair', 't'])).code).toBe(0)

@@ -189,7 +189,7 @@ test('sub ends after --duration, and says so if --count was not reached by then'
 
 test('sub --await waits for the place and the topic, and misses nothing', async () => {
   const sub = start(['sub', 'later', '--await', '--count', '2'])
-  await sub.until('Waiting for somebody to make the topic later.\n')
+  await sub.until('Waiting for topic later to be made.\n')
   // It sees the topic only when everything is published.
   sub.child.kill('SIGSTOP')
   await hermes(['pub', 'later', 'first', 'second'])

@@ -183,7 +183,7 @@ class SubscriberChannel(User):
         if isinstance(target, int) and target > 1:
             raise HermesError(
                 "OUT_OF_RANGE",
-                f"Sequence {target} of topic '{self.topic}' does not exist yet: nobody has published there.",
+                f"Sequence {target} of topic '{self.topic}' does not exist yet: nothing was published there.",
                 {"topic": self.topic, "sequence": target, "nextSequence": 1},
             )
 

@@ -12,7 +12,7 @@ interface Options extends Pick<ServeOptions, 'config' | 'insecure' | 'tlsKey' | 
 export function registerAdmin(program: Command, session: Session): void {
   const command = program
     .command('admin')
-    .summary('tell of a directory over HTTP')
+    .summary('serve metrics, health and a JSON API of a directory over HTTP')
     .description(
       'Serves metrics, health and a JSON API of --dir over HTTP until it is stopped, with or without a broker there. It only reads. ' +
         'Tokens and certificates are those of `hermes serve`: from --config, HERMES_TOKEN and the options.',

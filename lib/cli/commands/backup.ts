@@ -18,7 +18,7 @@ export function registerBackup(program: Command, session: Session): void {
     .summary('copy topics to another directory while they are in use')
     .description(
       'Copies a place, or some of its topics, to a directory that does not exist yet. Publishers and subscribers go on meanwhile. Each topic is copied up to ' +
-        'one sequence, checked and synced; the directory gets its name when all of it is there. To restore, open the copy, or put it in the place of the original. ' +
+        'one sequence, checked and synced; the directory gets its name when all of it is there. To restore, open the copy, or replace the original with it. ' +
         'Damage that the place had already makes the exit code 5; the backup is there all the same.',
     )
     .argument('<place>', 'a directory, or shm:name')

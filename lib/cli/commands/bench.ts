@@ -89,7 +89,7 @@ export function registerBench(program: Command, session: Session): void {
     .summary('measure this machine, quickly')
     .description(
       'Measures publishing, delivery between two processes and round trips with messages of 64 bytes (a struct of eight fields), ' +
-        'each in processes of its own, in a temporary directory that is removed afterwards. --dir plays no part in it.',
+        'each in processes of its own, in a temporary directory that is removed afterwards. --dir is ignored.',
     )
     .option('--in <directory>', 'where to make the temporary directory: another disk gives other figures', tmpdir())
     .option('-n, --messages <n>', 'messages of each throughput run', integer(1000, 50_000_000), 2_000_000)

@@ -9,7 +9,7 @@ const marks = { ok: 'ok', info: 'note', warning: 'WARNING', problem: 'PROBLEM' }
 export function registerDoctor(program: Command, session: Session): void {
   const command = program
     .command('doctor')
-    .summary('look for what is wrong, and say what to do')
+    .summary('find problems, and say what to do')
     .description(
       'Looks at the place and the machine: who has the topics open, dead publishers, disk room, limits, kernel features. Says what to do about each. A problem makes the exit code 1.',
     )

@@ -13,7 +13,7 @@ export function registerGroups(program: Command, session: Session): void {
     .command('groups')
     .summary('look after groups and durable subscriptions')
     .description(
-      'Shows groups and durable subscriptions with how far they are behind, has them go on elsewhere, and deletes them. Without a command within it lists those of all topics.',
+      'Lists, describes, resets and deletes groups and durable subscriptions. Without a subcommand, lists those of all topics with their lag.',
     )
     .option('--timeout <time>', 'how long a broker may take to answer (default: 30s)', timerDuration)
     .action(() => list(session, command, undefined))
@@ -35,7 +35,7 @@ hermes groups delete orders billing`,
 function registerList(groups: Command, session: Session): void {
   const command = groups
     .command('list')
-    .summary('list groups, with how far they are behind')
+    .summary('list groups with their lag')
     .description(
       'Lists the groups and durable subscriptions of a topic, or of all topics. With --json, one object per line.',
     )
@@ -103,7 +103,7 @@ function registerDescribe(groups: Command, session: Session): void {
     .command('describe')
     .summary('show a group and its members')
     .description(
-      'Shows where a group or durable subscription is, what holds it up, its rules, and each member with what it holds.',
+      'Shows the position of a group or durable subscription, what blocks it, its rules, and each member with the messages that it holds.',
     )
     .argument('<topic>')
     .argument('<group>')
@@ -137,10 +137,10 @@ hermes groups describe orders billing --json | jq .lag.messages`,
 function registerReset(groups: Command, session: Session): void {
   const command = groups
     .command('reset')
-    .summary('have a group go on elsewhere')
+    .summary('move a group to another position')
     .description(
-      'Has a group or durable subscription go on at another place: everything before counts as settled, everything from there on comes (again). Refused while it has members, unless --force is given: ' +
-        'what they hold is no longer theirs then.',
+      'Moves a group or durable subscription to another position: everything before it counts as settled, everything from there on is delivered (again). Refused while it has members, unless --force is given: ' +
+        'then they lose the messages that they hold.',
     )
     .argument('<topic>')
     .argument('<group>')
@@ -162,9 +162,9 @@ hermes groups reset orders billing 2026-01-31T09:30:00Z --force`,
 function registerDelete(groups: Command, session: Session): void {
   const command = groups
     .command('delete')
-    .summary('forget a group')
+    .summary('delete a group')
     .description(
-      'Forgets a group or durable subscription with its position. Refused while it has members, unless --force is given: they get NOT_FOUND then.',
+      'Deletes a group or durable subscription with its position. Refused while it has members, unless --force is given: then they get NOT_FOUND.',
     )
     .argument('<topic>')
     .argument('<group>')

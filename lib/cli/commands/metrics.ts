@@ -9,8 +9,8 @@ export function registerMetrics(program: Command, session: Session): void {
     .command('metrics')
     .summary('print what is counted in a directory')
     .description(
-      'Prints all that is counted in --dir, by all processes there were, as text for Prometheus; with --json as one object. ' +
-        'It is read from files: no process is asked, and none has to run.',
+      'Prints all that is counted in --dir, by living and dead processes, as text for Prometheus; with --json as one object. ' +
+        'It is read from files: no process is asked, and none needs to run.',
     )
     .addOption(new Option('--format <name>', 'which text').choices(metricsFormats).default('openmetrics'))
     .action(async ({ format }: { readonly format: MetricsFormat }) => {

@@ -9,7 +9,7 @@ export function registerSchema(program: Command, session: Session): void {
     .command('schema')
     .summary('compare layouts of topics')
     .description(
-      'Compares layouts of topics, as files: for a build that has to notice a change which a topic would refuse.',
+      'Compares layouts of topics, as files: for a build that must notice a change that a topic would refuse.',
     )
   const command = schema
     .command('check')

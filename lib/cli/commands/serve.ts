@@ -36,7 +36,7 @@ export function registerServe(program: Command, session: Session): void {
     .summary('put the topics of a directory on the network')
     .description(
       'Serves the topics of --dir to clients on other hosts, until it is stopped. Local processes may use them at the same time. ' +
-        'What is said here comes before the environment, and that before the file of --config.',
+        'Options override the environment, which overrides the file of --config.',
     )
     .option('--host <address>', 'where to listen (default: 127.0.0.1); HERMES_HOST')
     .option('-p, --port <n>', 'where to listen, 0 for any free port (default: 9000); HERMES_PORT', integer(0, 65_535))
@@ -48,7 +48,7 @@ export function registerServe(program: Command, session: Session): void {
     .option('--tls-key <file>', 'the private key, PEM; with --tls-cert')
     .option('--tls-cert <file>', 'the certificate, PEM')
     .option('--tls-ca <file>', 'ask clients for a certificate that this authority has signed, PEM')
-    .option('--admin <address>', 'tell of the directory over HTTP at host:port, as 127.0.0.1:9464; HERMES_ADMIN')
+    .option('--admin <address>', 'serve metrics and health over HTTP at host:port, as 127.0.0.1:9464; HERMES_ADMIN')
     .option('--grace <time>', 'how long clients may take to leave when it is stopped (default: 5s)', timerDuration)
     .option('-t, --duration <time>', 'stop after a time', timerDuration)
     .action(async (options: ServeOptions) => {

@@ -40,19 +40,19 @@ export function registerSub(program: Command, session: Session): void {
     )
     .option('-n, --count <n>', 'stop after so many messages', integer(1))
     .option('-t, --duration <time>', 'stop after a time: 30s, 500ms, 2m', timerDuration)
-    .option('-e, --end', 'stop at what is the end of the topic now')
+    .option('-e, --end', 'stop at the present end of the topic')
     .addOption(
       new Option(
         '--until <where>',
-        'stop behind a sequence, or in front of the first message of a date or later; what is to come is waited for',
+        'stop behind a sequence, or before the first message of a date or later; waits for messages that are not there yet',
       )
         .argParser(until)
         .conflicts('end'),
     )
     .option('--synced', 'print only what no loss of power can take back')
     .option('-m, --meta', 'print sequence and time before each value, with tabs between')
-    .option('--await', 'wait for a topic that nobody has made yet, and read it from its beginning')
-    .option('--skip-damage', 'go on behind damage in the log, with the next message that is whole')
+    .option('--await', 'wait for a topic that does not exist yet, and read it from its beginning')
+    .option('--skip-damage', 'skip damage in the log, and go on with the next sound message')
     .addOption(waitOption())
     .addOption(codecOption('raw shows the payloads of any topic; others must be what the topic has'))
     .addOption(encodingOption())
@@ -62,7 +62,7 @@ export function registerSub(program: Command, session: Session): void {
       session.out.watchReader()
       const signal = options.duration === undefined ? session.signal : session.signalWithin(options.duration)
       const awaited = options.await === true && !(await isThere(dir, topic))
-      if (awaited && !session.json) session.note(`Waiting for somebody to make the topic ${topic}.`)
+      if (awaited && !session.json) session.note(`Waiting for topic ${topic} to be made.`)
       if (awaited && !(await awaitTopic(dir, topic, signal))) return checkEnough(session, options, 0)
       await withPlace(dir, false, async (hermes) => {
         const info = await needTopic(hermes, topic)

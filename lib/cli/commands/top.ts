@@ -23,7 +23,7 @@ export function registerTop(program: Command, session: Session): void {
     .command('top')
     .summary('watch topics, publishers, subscribers and groups')
     .description(
-      'Shows what happens in --dir, or where an admin server tells of it, again and again: rates, lags, latencies. ' +
+      'Shows rates, lags and latencies of --dir, or of the directory of an admin server (--admin), again and again. ' +
         'Without a terminal it prints plain tables, or with --json one object for each look.',
     )
     .option('--admin <url>', 'ask `hermes admin` or `hermes serve --admin` there, with HERMES_TOKEN')

@@ -25,7 +25,7 @@ export function registerTopicsCreate(topics: Command, session: Session): void {
     .command('create')
     .summary('make a topic')
     .description(
-      'Makes a topic before anybody publishes there. One that is there already has to have this codec and these sizes, and is left as it is, but for a retention that is given.',
+      'Makes a topic in advance. A topic that exists must have this codec and these sizes; only its retention changes, if one is given.',
     )
     .argument('<topic>')
     .addOption(codecOption('what the messages are (default: json; struct with --schema)'))
@@ -60,7 +60,7 @@ export function registerTopicsAlter(topics: Command, session: Session): void {
     )
     .argument('<topic>')
   withRetention(command)
-    .option('--keep-all', 'without limits: nothing is removed any more')
+    .option('--keep-all', 'without limits: nothing is removed')
     .action(async (topic: string, options: AlterOptions) => {
       const { dir } = globalsOf(command)
       if (options.keepAll === true && retentionOf(options) !== undefined)
@@ -95,7 +95,7 @@ export function registerTopicsDelete(topics: Command, session: Session): void {
     .command('delete')
     .summary('delete a topic with all its messages')
     .description(
-      'Deletes a topic: its messages, groups and positions. There is no way back but a backup. While anybody has it open it is refused, unless --force is given: then they are told (TOPIC_DELETED). ' +
+      'Deletes a topic: its messages, groups and positions. Only a backup brings them back. Refused while any process has the topic open, unless --force is given: then its users get TOPIC_DELETED. ' +
         'A topic that a broker has open is deleted through the broker (--url).',
     )
     .argument('<topic>')

@@ -13,7 +13,7 @@ export function registerTopics(program: Command, session: Session): void {
     .command('topics')
     .summary('list, make, alter and delete topics')
     .description(
-      'Lists the topics by name. With --json, one object per line with all that `hermes info` knows. The commands within make, alter and delete topics.',
+      'Lists the topics by name. With --json, one object per line with all that `hermes info` knows. Its subcommands make, alter and delete topics.',
     )
     .option('-l, --long', 'a table with codec, messages, bytes in use, size of the files and open publishers')
     .option('--timeout <time>', 'how long a broker may take to answer (default: 30s)', timerDuration)

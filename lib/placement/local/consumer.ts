@@ -327,7 +327,7 @@ function keyText(key: GroupRules['key']): string {
 export function positionLost(topic: string, group: string, { from, to }: { from: number; to: number }): HermesError {
   return new HermesError(
     'POSITION_LOST',
-    `Topic '${topic}' has lost the messages ${from} to ${to - 1}, which group '${group}' had come to, and gives these sequences out again. Go on: nothing that is there is skipped.`,
+    `Topic '${topic}' has lost the messages ${from} to ${to - 1}, which group '${group}' had reached, and will use these sequences again. Go on: no message that is there is skipped.`,
     { details: { topic, group, from, to } },
   )
 }

@@ -127,7 +127,7 @@ function features(say: Say): void {
   const { heavyBarriers, populate, crc32 } = native.kernelFeatures()
   const details = { heavyBarriers, populate, crc32 }
   const missing = [
-    ...(heavyBarriers ? [] : ['membarrier (Linux 4.14), so every publish pays for a fence while somebody sleeps']),
+    ...(heavyBarriers ? [] : ['membarrier (Linux 4.14), so every publish pays for a fence while a subscriber sleeps']),
     ...(populate ? [] : ['MADV_POPULATE (Linux 5.14), so pages fault one by one under the writer']),
     ...(crc32 === 'portable' ? ['an instruction for CRC-32, so checking is several times slower'] : []),
   ]
@@ -194,9 +194,9 @@ async function examineTopic(directory: Directory, topic: string, mappedBy: reado
     const file = await readTopicFile(directory, topic)
     if (file !== undefined && (await examineFiles(folder, topic, file.segmentBytes, say))) return
     for (const { name, path, reason } of await damagedGroups(folder)) {
-      say('problem', 'groups', `${reason.charAt(0).toUpperCase()}${reason.slice(1)}: nobody can join it.`, {
+      say('problem', 'groups', `${reason.charAt(0).toUpperCase()}${reason.slice(1)}: no member can join it.`, {
         topic,
-        advice: `\`hermes repair ${topic}\` sets the file aside; whoever joins the group makes it anew. \`hermes groups reset ${topic} ${name} <where>\` then has it go on where it was.`,
+        advice: `\`hermes repair ${topic}\` sets the file aside; the next member that joins makes it anew. \`hermes groups reset ${topic} ${name} <where>\` then has it go on where it was.`,
         details: { group: name, path },
       })
     }
@@ -208,11 +208,11 @@ async function examineTopic(directory: Directory, topic: string, mappedBy: reado
         say(
           holders.length === 0 ? 'warning' : 'problem',
           'locks',
-          `The file 'locks' was removed. ${holders.length === 0 ? 'Nobody seems to have the topic open' : `Those who have the topic open go on (${named}), but nobody else can open it`}.`,
+          `The file 'locks' was removed. ${holders.length === 0 ? 'No process seems to have the topic open' : `Those who have the topic open go on (${named}), but no other process can open it`}.`,
           {
             topic,
             advice:
-              'Close all its publishers and subscribers. Whoever opens it then, or `hermes repair`, makes the file again.',
+              'Close all its publishers and subscribers. The next process that opens it, or `hermes repair`, makes the file again.',
             details: { holders },
           },
         )
@@ -245,7 +245,7 @@ async function examineTopic(directory: Directory, topic: string, mappedBy: reado
         )
       }
       if (locks.recovery) {
-        say('info', 'recovery-lock', 'Somebody opens, recovers or repairs the topic just now.', {
+        say('info', 'recovery-lock', 'A process is opening, recovering or repairing the topic.', {
           topic,
           advice: 'If this lasts for minutes, look at what the publisher that holds it does.',
         })

@@ -60,7 +60,7 @@ function lockOut(folder: string, topic: string): () => void {
   }
   throw new HermesError(
     'BUSY',
-    `Topic '${topic}' is in use, and its files can be mended only while nobody has it open. Close its publishers and subscribers (\`hermes doctor\` names them), then repair again.`,
+    `Topic '${topic}' is in use; its files can be mended only while no process has it open. Close its publishers and subscribers (\`hermes doctor\` names them), then repair again.`,
     { details: { topic } },
   )
 }

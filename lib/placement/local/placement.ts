@@ -270,11 +270,9 @@ export class LocalPlacement implements GroupPlacement {
       if (nextSequence > 1 || looks === 9) return error
       await sleep(5)
     }
-    return new HermesError(
-      'NOT_FOUND',
-      `Topic '${topic}' is empty, and nobody publishes there yet, or is being defined.`,
-      { cause: error },
-    )
+    return new HermesError('NOT_FOUND', `Topic '${topic}' is empty and has no publisher yet, or is just being made.`, {
+      cause: error,
+    })
   }
 
   async #retain(log: NativeLog, { retention }: TopicSettings): Promise<void> {

@@ -281,7 +281,7 @@ export class RemoteSubscriber implements SubscriberPort, LinkUser {
       this.failed(
         new HermesError(
           'OUT_OF_RANGE',
-          `Sequence ${from} of topic '${this.#topic}' does not exist yet: nobody has published there.`,
+          `Sequence ${from} of topic '${this.#topic}' does not exist yet: nothing was published there.`,
           { details: { topic: this.#topic, sequence: from, nextSequence: 1 } },
         ),
       )

@@ -15,7 +15,8 @@ export const ringCapabilities: Capabilities = {
   knownPositions: true,
   batchTimestamps: true,
   groups: 'a ring hands each message to its one subscriber and keeps nothing. Use a topic in a directory or in shm:.',
-  administration: 'a ring has no groups, and is made by whoever opens it. Use a topic in a directory or in shm:.',
+  administration:
+    'a ring has no groups, and is made by the first process that opens it. Use a topic in a directory or in shm:.',
   files: 'a ring has no files that could be checked, mended or copied. Use a log.',
   metrics: 'rings are not counted. info() tells how full one is.',
   health: 'there is no broker here.',

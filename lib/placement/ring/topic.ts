@@ -148,6 +148,6 @@ export function peerDied(topic: string, who: 'publisher' | 'subscriber'): Hermes
   const what =
     who === 'publisher'
       ? 'What it had published was delivered. Go on, and you receive what a successor publishes.'
-      : 'The ring is full of messages that nobody consumed. A successor begins with them.'
+      : 'The ring is full of messages that were not consumed. A successor begins with them.'
   return new HermesError('PEER_DEAD', `The ${who} of topic '${topic}' died. ${what}`, { details: { topic } })
 }
