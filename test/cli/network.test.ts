@@ -13,7 +13,7 @@ describe('serve, sub and pub from three terminals', () => {
   test('sub --duration prints what pub sends meanwhile, and ends by itself', async () => {
     const { url, child, ended } = await place.serve(['--dir', 'served'])
     const sub = start(['sub', 'quotes', '--url', url, '--await', '--duration', '4s'])
-    await sub.until('Waiting for somebody')
+    await sub.until('Waiting for topic')
     const schema = '{"symbol":"ascii(8)","price":"f64"}'
     const values = ['{"symbol":"BTC","price":50000}', '{"symbol":"ETH","price":2500.5}']
     const first = await hermes([
