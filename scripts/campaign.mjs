@@ -12,20 +12,47 @@ import { parseArgs } from 'node:util'
 import { setup } from './lib/build.mjs'
 import { fail } from './lib/log.mjs'
 
-const { values } = parseArgs({
-  options: {
-    kills: { type: 'string', default: '1000' },
-    'power-cuts': { type: 'string', default: '10000' },
-    damages: { type: 'string', default: '10000' },
-    seed: { type: 'string', default: String(Date.now() % 2 ** 32) },
-    'at-length': { type: 'string', default: 'calls,syncs,topics,containers,members' },
-    writers: { type: 'string', default: '3' },
-    readers: { type: 'string', default: '2' },
-    in: { type: 'string', default: tmpdir() },
-    dist: { type: 'string', default: '' },
-    json: { type: 'boolean', default: false },
-  },
-})
+const help = `npm run campaign -- [options]: kills, power cuts and damage by the thousand. Ends with 1 if anything promised was broken.
+
+  --kills N         rounds of kill -9 (1000)
+  --power-cuts N    power cuts (10000)
+  --damages N       damaged topics (10000)
+  --seed N          to repeat a campaign; by default another one each time
+  --writers N       publishers of a round (3)
+  --readers N       subscribers of a round (2)
+  --in FOLDER       where topics are put (${tmpdir()})
+  --dist FOLDER     the package to try, if not this one
+  --at-length LIST  suites of which npm test runs a part, here at full length, or none (calls,syncs,topics,containers,members)
+  --json            one JSON document
+  --help`
+
+const options = {
+  kills: { type: 'string', default: '1000' },
+  'power-cuts': { type: 'string', default: '10000' },
+  damages: { type: 'string', default: '10000' },
+  seed: { type: 'string', default: String(Date.now() % 2 ** 32) },
+  'at-length': { type: 'string', default: 'calls,syncs,topics,containers,members' },
+  writers: { type: 'string', default: '3' },
+  readers: { type: 'string', default: '2' },
+  in: { type: 'string', default: tmpdir() },
+  dist: { type: 'string', default: '' },
+  json: { type: 'boolean', default: false },
+  help: { type: 'boolean', default: false },
+}
+
+function readArguments() {
+  try {
+    return parseArgs({ options }).values
+  } catch (error) {
+    return fail(`${error.message}\n\n${help}`)
+  }
+}
+
+const values = readArguments()
+if (values.help) {
+  console.log(help)
+  process.exit(0)
+}
 const number = (name) => {
   const value = Number(values[name])
   if (!Number.isSafeInteger(value) || value < 0) fail(`--${name} takes an integer of at least 0, not ${values[name]}`)

@@ -182,7 +182,7 @@ test('sub ends after --duration, and says so if --count was not reached by then'
   await hermes(['pub', 'beat', 'a'])
   const quiet = await hermes(['sub', 'beat', '--duration', '100ms'])
   expect([quiet.code, quiet.stdout, quiet.stderr]).toEqual([0, '', ''])
-  const short = await hermes(['sub', 'beat', '--from', 'earliest', '--duration', '200ms', '--count', '2'])
+  const short = await hermes(['sub', 'beat', '--from', 'earliest', '--duration', '3s', '--count', '2'])
   expect([short.code, short.stdout]).toEqual([11, 'a\n'])
   expect(short.stderr).toContain('1 message of 2')
 })
