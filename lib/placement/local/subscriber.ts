@@ -12,7 +12,10 @@ const lookEvery = 255
 
 const { claimTag } = native.constants
 
-/** So many fetches in a row leave a claim alone: longer than a living publisher that has its processor takes to write, as a rule. */
+/**
+ * So many fetches less one leave a claim alone: longer than a publisher that has its processor takes to write, as a rule. From then on all look into it: who
+ * polls once a second passes a dead publisher's claim after some 17 seconds, who parks or polls often at once.
+ */
 const mostClaimLooks = 16
 
 /** How often who waits for a sync looks whether there was one. */
@@ -63,8 +66,8 @@ export class LocalSubscriber extends LogCursor implements SubscriberPort {
       // It will be there in some ten nanoseconds. A scan would find no more, and take its line from the publisher in the middle of its write.
       return 0
     }
-    this.#claimLooks = 0
     const messages = this.scan(limit)
+    if (messages > 0) this.#claimLooks = 0
     if (this.begin !== this.offset) {
       // A message from a time on is awaited, and earlier ones were passed over.
       this.offset = this.begin
