@@ -176,8 +176,10 @@ export class Session implements MembersSession {
       if (performance.now() >= until) break
     }
     if (this.#state === 'open') this.#deliveries.run()
-    if (this.#state === 'open') this.#lagging.run(until)
-    return !this.#jobs.isEmpty || this.#channels.hasNext || !this.#lagging.isEmpty
+    const isOpen = this.#state === 'open'
+    if (isOpen) this.#lagging.run(until)
+    // (What a client that has gone lags behind is nobody's work any more.)
+    return !this.#jobs.isEmpty || this.#channels.hasNext || (isOpen && !this.#lagging.isEmpty)
   }
 
   inTurn<T>(work: () => T): Promise<T> {
