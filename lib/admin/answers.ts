@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import { HermesError } from '../base/errors.js'
 import type { Rights } from '../broker/access.js'
+import { noLatency, noPublished, noReceived } from '../metrics/nothing.js'
 import { contentTypes, metricsText } from '../metrics/text.js'
 import type { MetricsReport } from '../model/metrics.js'
 import type { AdminSettings } from './options.js'
@@ -113,28 +114,15 @@ function visible(report: MetricsReport, rights: Rights): MetricsReport {
   if (rights.administer) return report
   const maySee = (topic: string) => topic !== '' && (rights.mayPublish(topic) || rights.maySubscribe(topic))
   const ofTopic = ({ topic }: { readonly topic: string }) => maySee(topic)
-  const none = {
-    count: 0,
-    sumSeconds: 0,
-    p50: undefined,
-    p90: undefined,
-    p99: undefined,
-    p999: undefined,
-    max: undefined,
-    buckets: [],
-  }
   return {
     ...report,
     place: '',
     topics: report.topics.filter(({ name }) => maySee(name)),
-    other: {
-      published: { messages: 0, bytes: 0, waits: 0, failures: 0 },
-      received: { messages: 0, bytes: 0, batches: 0, voids: 0, damageStops: 0, latency: none },
-    },
+    other: { published: noPublished, received: noReceived },
     publishers: report.publishers.filter(ofTopic),
     subscribers: report.subscribers.filter(ofTopic),
     groups: report.groups.filter(ofTopic),
-    broker: { isUp: report.broker.isUp, counters: {}, states: {}, loopDelay: none },
+    broker: { isUp: report.broker.isUp, counters: {}, states: {}, loopDelay: noLatency },
     processes: [],
   }
 }

@@ -1,4 +1,10 @@
-import type { GroupMetrics, TopicMetrics } from '../model/metrics.js'
+import type {
+  GroupMetrics,
+  ProcessMetrics,
+  PublisherMetrics,
+  SubscriberMetrics,
+  TopicMetrics,
+} from '../model/metrics.js'
 
 /** A metric of which each topic, or each group, has a value. */
 export interface Column<T> {
@@ -128,6 +134,57 @@ export const topicColumns: readonly Column<TopicMetrics>[] = [
 
 /** A topic whose files can't be read has no watermarks. */
 const files = (topic: TopicMetrics, value: number): number | undefined => (topic.isReadable ? value : undefined)
+
+export const publisherColumns: readonly Column<PublisherMetrics>[] = [
+  {
+    name: 'publisher_messages',
+    type: 'counter',
+    help: 'Messages of a publisher that is open.',
+    of: (p) => p.messages,
+  },
+  {
+    name: 'publisher_bytes',
+    type: 'counter',
+    help: 'Bytes of frames of a publisher that is open.',
+    of: (p) => p.bytes,
+  },
+]
+
+export const subscriberColumns: readonly Column<SubscriberMetrics>[] = [
+  {
+    name: 'subscriber_messages',
+    type: 'counter',
+    help: 'Messages fetched by a local subscriber that is open.',
+    of: (s) => s.messages,
+  },
+  {
+    name: 'subscriber_bytes',
+    type: 'counter',
+    help: 'Bytes of frames fetched by a local subscriber that is open.',
+    of: (s) => s.bytes,
+  },
+  {
+    name: 'subscriber_lag_messages',
+    type: 'gauge',
+    help: 'Sequences that a local subscriber has not fetched.',
+    of: (s) => s.lag,
+  },
+]
+
+export const processColumns: readonly Column<ProcessMetrics>[] = [
+  {
+    name: 'process_cpu_seconds',
+    type: 'counter',
+    help: 'Processor time of a process that counts here.',
+    of: (p) => p.cpuSeconds,
+  },
+  {
+    name: 'process_resident_bytes',
+    type: 'gauge',
+    help: 'Memory of a process that counts here.',
+    of: (p) => p.residentBytes,
+  },
+]
 
 export const groupColumns: readonly Column<GroupMetrics>[] = [
   { name: 'group_lag_messages', type: 'gauge', help: 'Messages that are written and not settled.', of: (g) => g.lag },

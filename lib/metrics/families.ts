@@ -1,6 +1,17 @@
 import type { LatencyMetrics, MetricsReport, TopicMetrics } from '../model/metrics.js'
-import { brokerHelp, brokerStates, type Column, groupColumns, refusals, topicColumns } from './columns.js'
+import {
+  brokerHelp,
+  brokerStates,
+  type Column,
+  groupColumns,
+  processColumns,
+  publisherColumns,
+  refusals,
+  subscriberColumns,
+  topicColumns,
+} from './columns.js'
 import { exportedBounds } from './histogram.js'
+import { noFiles } from './nothing.js'
 
 /** Of each name, so many series are told apart; the rest is added up as one, `(other)`, and counted. */
 export const mostSeries = 1000
@@ -73,7 +84,7 @@ export function toFamilies(report: MetricsReport): Family[] {
 
   const topicLabels = ({ name }: TopicMetrics) => `topic="${escaped(name)}"`
   const { published, received } = report.other
-  const other = { ...emptyTopic, published, received }
+  const other: TopicMetrics = { name: '', ...noFiles, publishers: 0, subscribers: 0, published, received }
   table(report.topics, topicColumns, topicLabels, `topic="${otherName}"`, [
     (column) => (column.type === 'counter' ? column.of(other) : undefined),
   ])
@@ -89,50 +100,8 @@ export function toFamilies(report: MetricsReport): Family[] {
   }
   const participant = (one: { topic: string; pid: number; sinceMs: number }) =>
     `topic="${escaped(one.topic === '' ? otherName : one.topic)}",pid="${one.pid}",since="${Math.round(one.sinceMs * 1000)}"`
-  table(
-    report.publishers,
-    [
-      {
-        name: 'publisher_messages',
-        type: 'counter',
-        help: 'Messages of a publisher that is open.',
-        of: (p) => p.messages,
-      },
-      {
-        name: 'publisher_bytes',
-        type: 'counter',
-        help: 'Bytes of frames of a publisher that is open.',
-        of: (p) => p.bytes,
-      },
-    ],
-    participant,
-    `topic="${otherName}",pid="",since=""`,
-  )
-  table(
-    report.subscribers,
-    [
-      {
-        name: 'subscriber_messages',
-        type: 'counter',
-        help: 'Messages fetched by a local subscriber that is open.',
-        of: (s) => s.messages,
-      },
-      {
-        name: 'subscriber_bytes',
-        type: 'counter',
-        help: 'Bytes of frames fetched by a local subscriber that is open.',
-        of: (s) => s.bytes,
-      },
-      {
-        name: 'subscriber_lag_messages',
-        type: 'gauge',
-        help: 'Sequences that a local subscriber has not fetched.',
-        of: (s) => s.lag,
-      },
-    ],
-    participant,
-    `topic="${otherName}",pid="",since=""`,
-  )
+  table(report.publishers, publisherColumns, participant, `topic="${otherName}",pid="",since=""`)
+  table(report.subscribers, subscriberColumns, participant, `topic="${otherName}",pid="",since=""`)
   table(
     report.groups,
     groupColumns,
@@ -163,25 +132,7 @@ export function toFamilies(report: MetricsReport): Family[] {
     })
   }
   const pid = ({ pid: number }: { pid: number }) => `pid="${number}"`
-  table(
-    report.processes,
-    [
-      {
-        name: 'process_cpu_seconds',
-        type: 'counter',
-        help: 'Processor time of a process that counts here.',
-        of: (p) => p.cpuSeconds,
-      },
-      {
-        name: 'process_resident_bytes',
-        type: 'gauge',
-        help: 'Memory of a process that counts here.',
-        of: (p) => p.residentBytes,
-      },
-    ],
-    pid,
-    'pid=""',
-  )
+  table(report.processes, processColumns, pid, 'pid=""')
   add('place_disk_free_bytes', 'gauge', 'Bytes that are free on the disk of the place.', one(report.disk.freeBytes))
   add('place_disk_size_bytes', 'gauge', 'Size of the disk of the place.', one(report.disk.totalBytes))
   add(
@@ -201,41 +152,6 @@ export function toFamilies(report: MetricsReport): Family[] {
 }
 
 const one = (value: number): Sample[] => [{ labels: '', value }]
-
-const emptyTopic: TopicMetrics = {
-  name: '',
-  isReadable: false,
-  firstSequence: 0,
-  claimedSequence: 0,
-  writtenSequence: 0,
-  syncedSequence: 0,
-  segments: 0,
-  diskBytes: 0,
-  usedBytes: 0,
-  quarantined: 0,
-  diskAlarm: false,
-  syncFailed: false,
-  publishers: 0,
-  subscribers: 0,
-  published: { messages: 0, bytes: 0, waits: 0, failures: 0 },
-  received: {
-    messages: 0,
-    bytes: 0,
-    batches: 0,
-    voids: 0,
-    damageStops: 0,
-    latency: {
-      count: 0,
-      sumSeconds: 0,
-      p50: undefined,
-      p90: undefined,
-      p99: undefined,
-      p999: undefined,
-      max: undefined,
-      buckets: [],
-    },
-  },
-}
 
 /** How many samples lie at or below each of the exported bounds, and in all. */
 export function cumulative({ buckets }: LatencyMetrics): { bounds: number[]; total: number } {

@@ -1,6 +1,7 @@
 import { readFile, statfs } from 'node:fs/promises'
 import { brokerCounters, brokerStates, counterAt } from '../../metrics/broker-words.js'
 import { toLatency } from '../../metrics/histogram.js'
+import { noFiles, noPublished, noReceived } from '../../metrics/nothing.js'
 import { type GroupKind, groupKinds } from '../../model/group.js'
 import type {
   BrokerMetrics,
@@ -145,29 +146,6 @@ function topicsOf(found: NativeCollected, names: readonly string[], cells: reado
     if (!known.has(name)) topics.push({ name, ...noFiles, ...totals(index) })
   }
   return topics.sort((a, b) => (a.name < b.name ? -1 : 1))
-}
-
-const noPublished: PublishedMetrics = { messages: 0, bytes: 0, waits: 0, failures: 0 }
-const noReceived: ReceivedMetrics = {
-  messages: 0,
-  bytes: 0,
-  batches: 0,
-  voids: 0,
-  damageStops: 0,
-  latency: toLatency(new Float64Array(0), 0, 0),
-}
-const noFiles = {
-  isReadable: false,
-  firstSequence: 0,
-  claimedSequence: 0,
-  writtenSequence: 0,
-  syncedSequence: 0,
-  segments: 0,
-  diskBytes: 0,
-  usedBytes: 0,
-  quarantined: 0,
-  diskAlarm: false,
-  syncFailed: false,
 }
 
 function toPublisher({ series, pid, sinceMs, words }: Cell, names: readonly string[]): PublisherMetrics {
