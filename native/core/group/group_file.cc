@@ -52,8 +52,7 @@ Status read_head(const File& file, const std::string& path, Head* head) {
   if (crc32(0, head, kChecked) != head->crc || head->kind > static_cast<uint32_t>(GroupKind::kDurable) ||
       head->slot_count != kMemberSlots || head->flags > kUpToSynced ||
       !is_window(static_cast<GroupKind>(head->kind), head->window) || bytes != group_bytes(head->window)) {
-    return Status::error(Code::kCorrupt,
-                         path + " is damaged. Delete the group and make it anew at the sequence that it had come to");
+    return Status::error(Code::kCorrupt, path + " is damaged");
   }
   return status;
 }
@@ -292,6 +291,7 @@ Status Group::recover(bool as_left, uint64_t end, GroupOpening* opening) {
   b.looked_ns.store(0, std::memory_order_relaxed);
   b.returned.store(0, std::memory_order_relaxed);
   b.due.store(0, std::memory_order_relaxed);
+  uint64_t taken = 0;
   for (uint64_t s = floor; s < floor + window_; ++s) {
     std::atomic<uint64_t>& word = entry(s).word;
     const uint64_t seen = word.load(std::memory_order_relaxed);
@@ -308,10 +308,13 @@ Status Group::recover(bool as_left, uint64_t end, GroupOpening* opening) {
     } else if (is_ours && e.state == EntryState::kDelayed && as_left) {
       (void)note_due(e.number);
     } else {
+      // Who held it has died: nobody has the file open. Whether there was one is known of a file that is as it was left.
+      taken += as_left && (!is_ours || e.state == EntryState::kClaimed) ? 1 : 0;
       word.store(pack({EntryState::kReturned, 0, is_ours ? e.deliveries : 0, lap(s), 0}), std::memory_order_relaxed);
       note_returned(s, s + 1);
     }
   }
+  b.totals.taken.fetch_add(taken, std::memory_order_relaxed);
   if (window_ > 0) raise_floor();
   return Status::success();
 }
