@@ -222,6 +222,7 @@ class Child {
       (void)wait();
     }
   }
+  pid_t pid() const noexcept { return pid_; }
   void signal(int number) const { ::kill(pid_, number); }
   /// The exit code, or 128 + the signal that killed it.
   int wait() {

@@ -186,7 +186,8 @@ Status Group::check(uint64_t now_ns) {
     }
   }
   if (!gone_.load(std::memory_order_relaxed)) return Status::success();
-  return Status::error(Code::kNotFound, "the group file " + path_ + " was removed or replaced while it was open here");
+  return log_->explained(
+      Status::error(Code::kNotFound, "the group file " + path_ + " was removed or replaced while it was open here"));
 }
 
 Status Group::sync() {

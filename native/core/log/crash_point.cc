@@ -2,6 +2,8 @@
 
 #ifdef HERMES_CRASH_POINTS
 
+#include <unistd.h>
+
 #include <atomic>
 #include <csignal>
 #include <cstdlib>
@@ -26,33 +28,41 @@ constexpr const char* kPoints[] = {
     "recover:checkpoint",  "recover:cut",          "recover:cutting",
     "recover:lowered",     "recover:marked",       "recover:noted",
     "recover:quarantined", "recover:replaced",     "recover:tail-quarantined",
-    "recover:void",        "recover:written-anew", "remove:held",
-    "remove:renamed",      "remove:told",          "rewrite:based",
-    "rewrite:copied",      "rewrite:renewed",      "rewrite:sealed",
-    "rotate:active",       "rotate:based",         "sync:synced",
+    "recover:void",        "recover:written-anew", "remove:announced",
+    "remove:held",         "remove:renamed",       "remove:told",
+    "rewrite:based",       "rewrite:copied",       "rewrite:renewed",
+    "rewrite:sealed",      "rotate:active",        "rotate:based",
+    "sync:synced",
 };
 
+/// What the environment asks for, as long as it does: a test sets it in a child that it has forked.
 struct Wanted {
+  int signal = SIGKILL;
   const char* name = std::getenv("HERMES_CRASH");
   size_t length = 0;
   std::atomic<long> passages{1};
   Wanted() {
+    if (name == nullptr) {
+      signal = SIGSTOP;
+      name = std::getenv("HERMES_STOP");
+    }
     const char* colon = std::strrchr(name, '@');
     length = colon != nullptr ? static_cast<size_t>(colon - name) : std::strlen(name);
     if (colon != nullptr) passages = std::atol(colon + 1);
   }
 };
 
+bool is_wanted() noexcept { return std::getenv("HERMES_CRASH") != nullptr || std::getenv("HERMES_STOP") != nullptr; }
+
 }  // namespace
 
 std::span<const char* const> crash_points() noexcept { return kPoints; }
 
 void crash_point(const char* name) noexcept {
-  // Looked up as long as there is none: a test sets it in a child that it has forked.
-  if (std::getenv("HERMES_CRASH") == nullptr) return;
+  if (!is_wanted()) return;
   static Wanted wanted;
   if (std::strlen(name) != wanted.length || std::memcmp(name, wanted.name, wanted.length) != 0) return;
-  if (wanted.passages.fetch_sub(1, std::memory_order_relaxed) == 1) std::raise(SIGKILL);
+  if (wanted.passages.fetch_sub(1, std::memory_order_relaxed) == 1) (void)::kill(::getpid(), wanted.signal);
 }
 
 }  // namespace hermes

@@ -31,6 +31,8 @@ inline constexpr uint64_t kSlotByte = 16;
 inline constexpr uint64_t kInUseByte = 0;
 /// What `deleted` of the control file holds once the topic is gone: no flipped bit makes it.
 inline constexpr uint32_t kDeleted = 0x44454C31;
+/// What it holds from just before the folder is renamed: if the name no longer leads to this file, the topic is gone.
+inline constexpr uint32_t kDeleting = 0x44454C30;
 
 struct TopicId {
   uint8_t bytes[16];
@@ -130,7 +132,7 @@ struct ControlBlock {
   std::atomic<uint64_t> retention_bytes;
   std::atomic<uint64_t> retention_age_ns;
   std::atomic<uint32_t> disk_alarm;
-  std::atomic<uint32_t> deleted;          // kDeleted once the topic was deleted under those who have it open
+  std::atomic<uint32_t> deleted;          // kDeleted once the topic was deleted under those who have it open; kDeleting
   std::atomic<uint64_t> retention_check;  // of the two settings: a flipped bit must not remove anything
   std::atomic<uint64_t> retention_wait;   // bytes that are kept at most for groups that have not settled them; 0 = none
   std::atomic<uint64_t> retention_wait_check;

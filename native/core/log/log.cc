@@ -65,6 +65,16 @@ Status Log::deleted() {
       "the topic was deleted while it was open here. Nothing more comes of it, and nothing can be published");
 }
 
+bool Log::is_gone() const noexcept {
+  // Acquire: who deletes the topic stores this before it renames the folder. So who finds a file missing, or another one, finds the reason here.
+  const uint32_t seen = control().deleted.load(std::memory_order_acquire);
+  if (seen != kDeleting) return seen == kDeleted;
+  // It is about to, has just done so, or was killed or stopped on the way.
+  FileIdentity there;
+  const Status status = FileIdentity::of(folder_ + "/control", &there);
+  return status.code == Code::kNotFound || (status.ok() && !there.is_same_file(control_.identity()));
+}
+
 Status Log::check_control() {
   if (is_deleted()) return deleted();
   const uint64_t now = monotonic_ns();
@@ -73,8 +83,9 @@ Status Log::check_control() {
     looked_ns_.store(now, std::memory_order_relaxed);
     FileIdentity there;
     // While the name is free, nobody new has come; those who are there go on together.
-    if (FileIdentity::of(folder_ + "/control", &there).ok() && !there.is_same_file(control_.identity()))
-      cut_off_.store(true, std::memory_order_relaxed);
+    const Status status = FileIdentity::of(folder_ + "/control", &there);
+    if (is_gone()) return deleted();
+    if (status.ok() && !there.is_same_file(control_.identity())) cut_off_.store(true, std::memory_order_relaxed);
   }
   if (!is_cut_off()) return Status::success();
   return Status::error(

@@ -87,10 +87,12 @@ class Log : public std::enable_shared_from_this<Log> {
 
   /// Whether the topic was deleted while it is open here. Acquire: what comes after is seen deleted, too.
   bool is_deleted() const noexcept { return control().deleted.load(std::memory_order_acquire) == kDeleted; }
+  /// As is_deleted(), by a look at the file's name if need be: also between the deletion and its being told, however long that takes.
+  bool is_gone() const noexcept;
   /// What those are told who use a deleted topic.
   static Status deleted();
   /// The reason of a failure: of a deleted topic, that it was. Its files are gone, or those of a later topic stand in their place.
-  Status explained(Status status) const { return !status.ok() && is_deleted() ? deleted() : status; }
+  Status explained(Status status) const { return !status.ok() && is_gone() ? deleted() : status; }
 
   /// kTopicDeleted once the topic was deleted; kCorrupt once somebody has made the control file anew, because it was lost: those who publish by the new one are not seen through the
   /// old one. Looks at the file's name at most every 100 ms.

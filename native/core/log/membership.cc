@@ -21,7 +21,10 @@ Status Membership::join(Log& log, bool exclusive, uint32_t timeout_ms, RecoveryR
   status = recovery.acquire(timeout_ms);
   if (!status.ok()) return status;
   // Who deletes the topic holds this lock: from here on the name may be a later topic's.
-  if (log.is_deleted()) return Log::deleted();
+  if (log.is_gone()) return Log::deleted();
+  // Who had said that it would delete the topic was killed before it did.
+  uint32_t announced = kDeleting;
+  log.control().deleted.compare_exchange_strong(announced, 0, std::memory_order_relaxed);
 
   status = locks_.try_lock(kPublishersByte, LockFile::Mode::kExclusive);
   const bool alone = status.ok();

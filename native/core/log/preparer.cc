@@ -229,8 +229,9 @@ Status Preparer::make_next(uint64_t number, std::shared_ptr<Segment>* out) {
   ScopedLock lock(&locks, kPrepareByte);
   status = lock.acquire(kMakerTimeoutMs);
   if (!status.ok() && status.code != Code::kTimedOut) return status;
-  // The name of the folder may be a later topic's by now.
-  if (log_.is_deleted()) return Log::deleted();
+  // The name of the folder may be a later topic's by now: also without the lock, of which a process that was stopped while it deleted the topic
+  // may be the holder.
+  if (log_.is_gone()) return Log::deleted();
   if (number > log_.active()) {
     status = check_room(std::min(kChunk, log_.control().segment_bytes));
     if (!status.ok()) return status;

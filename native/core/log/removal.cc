@@ -11,16 +11,18 @@
 namespace hermes {
 namespace {
 
-/// REQUIRES: the topic's name is gone, so nobody new comes.
-Status tell_of_deletion(const File& control) {
+/// Not open where nobody can have the file open as a topic's.
+Status map_control(const File& control, MappedFile* out) {
   uint64_t bytes = 0;
   Status status = control.size(&bytes);
-  // A file that nobody can have open as a topic's.
   if (!status.ok() || bytes != kControlBytes) return status;
-  MappedFile map;
-  status = MappedFile::map(control, kControlBytes, MappedFile::Access::kReadWrite, &map);
-  if (!status.ok()) return status;
-  auto& block = *reinterpret_cast<ControlBlock*>(map.data());
+  return MappedFile::map(control, kControlBytes, MappedFile::Access::kReadWrite, out);
+}
+
+ControlBlock& block_of(const MappedFile& map) { return *reinterpret_cast<ControlBlock*>(map.data()); }
+
+/// REQUIRES: the topic's name is gone, so nobody new comes.
+void tell_of_deletion(ControlBlock& block) {
   // Release, and before the word below: a publisher that finds that odd looks here for the reason (Appender::wake).
   block.deleted.store(kDeleted, std::memory_order_release);
   // Odd for good, and another value in any case: one who has seen the word odd before, and not `deleted`, can't make it even any more.
@@ -31,7 +33,6 @@ Status tell_of_deletion(const File& control) {
   // As a sleeper does: a publisher's commit falls before this, or its later load of the word sees it odd.
   (void)heavy_barrier();
   futex_wake_all(&block.parked);
-  return status;
 }
 
 }  // namespace
@@ -62,20 +63,43 @@ Status remove_topic(const std::string& folder, const std::string& aside, bool fo
     if (!status.ok()) return status;
   }
   crash_point("remove:held");
-  if (std::rename(folder.c_str(), aside.c_str()) != 0) return Status::from_errno(errno, "rename " + folder);
+  MappedFile map;
+  if (has_log) {
+    FileIdentity opened;
+    FileIdentity there;
+    status = control.file().identity(&opened);
+    if (status.ok()) status = FileIdentity::of(folder + "/control", &there);
+    // Another one was here before the locks were: what has the name now is a later topic, of which these may be no locks.
+    if (status.code == Code::kNotFound || (status.ok() && !there.is_same_file(opened)))
+      return Status::error(Code::kNotFound, folder + " has just been deleted");
+    if (status.ok()) status = map_control(control.file(), &map);
+    if (!status.ok()) return status;
+  }
+  std::atomic<uint32_t>* const deleted = map.data() != nullptr ? &block_of(map).deleted : nullptr;
+  // Release: a reader that finds a file missing, because of the renaming, finds the reason (Log::is_gone), before it is told below.
+  if (deleted != nullptr) deleted->store(kDeleting, std::memory_order_release);
+  crash_point("remove:announced");
+  if (std::rename(folder.c_str(), aside.c_str()) != 0) {
+    status = Status::from_errno(errno, "rename " + folder);
+    if (deleted != nullptr) deleted->store(0, std::memory_order_release);
+    return status;
+  }
   crash_point("remove:renamed");
   // What can't be synced is gone all the same, unless the power fails now: then the topic is there as it was.
-  const Status named = sync_directory(aside.substr(0, aside.rfind('/')));
-  if (has_log) status = tell_of_deletion(control.file());
+  status = sync_directory(aside.substr(0, aside.rfind('/')));
+  if (deleted != nullptr) tell_of_deletion(block_of(map));
   crash_point("remove:told");
-  return named.ok() ? status : named;
+  return status;
 }
 
 Status finish_removal(const std::string& aside) {
   File control;
   Status status = File::open(aside + "/control", true, &control);
   if (status.code == Code::kNotFound) return Status::success();
-  return status.ok() ? tell_of_deletion(control) : status;
+  MappedFile map;
+  if (status.ok()) status = map_control(control, &map);
+  if (status.ok() && map.data() != nullptr) tell_of_deletion(block_of(map));
+  return status;
 }
 
 }  // namespace hermes

@@ -56,7 +56,7 @@ Status apply_retention(Log& log) {
   status = lock.acquire(kOpenTimeoutMs);
   if (!status.ok()) return status;
   // The names may be those of a later topic: who deletes one holds this lock while he tells.
-  if (log.is_deleted()) return Log::deleted();
+  if (log.is_gone()) return Log::deleted();
 
   uint64_t first = log.first();
   const uint64_t active = log.active();
