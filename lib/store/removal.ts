@@ -15,7 +15,7 @@ import { retried } from './native-log.js'
 
 const prefix = '.deleted-'
 /** Who makes, recovers or removes files of a topic is through in moments, unless he was stopped. */
-const patience = { TIMED_OUT: 10_000 }
+const timeoutsMs = { TIMED_OUT: 10_000 }
 
 /**
  * Deletes a topic with its messages and groups. Those who have it open are told (`TOPIC_DELETED`) as soon as they use it.
@@ -30,7 +30,7 @@ export async function removeTopic(directory: Directory, topic: string, force: bo
   }
   const aside = join(directory.path, 'topics', `${prefix}${topic}-${randomBytes(6).toString('hex')}`)
   try {
-    await retried(patience, () => native.removeTopic(folder, aside, force))
+    await retried(timeoutsMs, () => native.removeTopic(folder, aside, force))
   } catch (error) {
     const known = fromNative(error, { topic })
     if (!(known instanceof HermesError) || known.code !== 'BUSY') throw known

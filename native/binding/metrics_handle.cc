@@ -13,7 +13,7 @@ namespace hermes::binding {
 namespace {
 
 /// How long a participant waits for the book lock, in a thread of the pool. Nobody holds it for longer than moments, unless he was stopped.
-constexpr uint32_t kPatienceMs = 1000;
+constexpr uint32_t kTimeoutMs = 1000;
 
 enum : uint32_t { kPublisher = 0, kSubscriber = 1, kBroker = 2 };
 
@@ -48,8 +48,8 @@ class TakeCell final : public Task {
     std::shared_ptr<MetricsFile> file;
     Status status = state_->file(file_mode_, &file);
     if (!status.ok()) return status;
-    if (kind_ == kPublisher) return file->take_narrow(topic_, kPatienceMs, &cell_);
-    return file->take_wide(kind_ == kBroker ? WideKind::kBroker : WideKind::kSubscriber, topic_, kPatienceMs, &cell_);
+    if (kind_ == kPublisher) return file->take_narrow(topic_, kTimeoutMs, &cell_);
+    return file->take_wide(kind_ == kBroker ? WideKind::kBroker : WideKind::kSubscriber, topic_, kTimeoutMs, &cell_);
   }
   napi_value result(napi_env env) override {
     const napi_value handle = make_object(env, Addon::of(env).metrics_cell_class);

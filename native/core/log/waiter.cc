@@ -11,7 +11,7 @@
 namespace hermes {
 namespace {
 
-// A dead publisher's claim rings no bell, so sleepers look up now and then.
+// A dead publisher's claim wakes no one, so sleepers look up now and then.
 constexpr uint64_t kLookUpNs = 200'000'000;
 constexpr uint64_t kControlLooksPerSecond = 1000;
 // Where sleepers can't be woken (no right to write, no membarrier): a millisecond's delay at most.

@@ -15,10 +15,10 @@ class MetricsFile::Book {
  public:
   explicit Book(MetricsFile& file)
       : file_(file), guard_(file.mutex_, std::defer_lock), lock_(&file.locks_, kBookByte) {}
-  /// kTimedOut after `patience_ms`: another process keeps it, which may be stopped.
-  Status open(uint32_t patience_ms) {
+  /// kTimedOut after `timeout_ms`: another process keeps it, which may be stopped.
+  Status open(uint32_t timeout_ms) {
     guard_.lock();
-    Status status = lock_.acquire(patience_ms);
+    Status status = lock_.acquire(timeout_ms);
     if (status.code == Code::kTimedOut)
       status.context = "another process keeps the book lock of " + file_.root_ + "/metrics: it may be stopped";
     if (status.ok()) file_.finish_intent();

@@ -183,10 +183,10 @@ Status MetricsFile::fold_where(uint32_t member, bool any_dead) {
   return first;
 }
 
-Status MetricsFile::fold(uint32_t patience_ms) {
+Status MetricsFile::fold(uint32_t timeout_ms) {
   if (!writable_) return Status::error(Code::kAccessDenied, "this process may not write to " + root_ + "/metrics");
   Book book(*this);
-  Status status = book.open(patience_ms);
+  Status status = book.open(timeout_ms);
   return status.ok() ? fold_where(0, true) : status;
 }
 

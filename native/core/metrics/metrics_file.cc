@@ -220,7 +220,7 @@ Status MetricsFile::find_cell(bool wide, uint32_t* index) {
   return status;
 }
 
-Status MetricsFile::take(bool wide, WideKind kind, const std::string& topic, uint32_t patience_ms,
+Status MetricsFile::take(bool wide, WideKind kind, const std::string& topic, uint32_t timeout_ms,
                          std::shared_ptr<MetricsCell>* out) {
   if (!writable_) return Status::error(Code::kAccessDenied, "this process may not write to " + root_ + "/metrics");
   if (in_child()) return Status::error(Code::kForked, "the metrics file belongs to the parent process");
@@ -229,7 +229,7 @@ Status MetricsFile::take(bool wide, WideKind kind, const std::string& topic, uin
   Status status;
   {
     Book book(*this);
-    status = book.open(patience_ms);
+    status = book.open(timeout_ms);
     if (status.ok()) status = join();
     // Those who died since are added now, so that their cells can be had again. One whose log can't be looked at now waits.
     if (status.ok()) (void)fold_where(0, true);
@@ -271,13 +271,13 @@ Status MetricsFile::take(bool wide, WideKind kind, const std::string& topic, uin
   return status;
 }
 
-Status MetricsFile::take_narrow(const std::string& topic, uint32_t patience_ms, std::shared_ptr<MetricsCell>* out) {
-  return take(false, WideKind::kSubscriber, topic, patience_ms, out);
+Status MetricsFile::take_narrow(const std::string& topic, uint32_t timeout_ms, std::shared_ptr<MetricsCell>* out) {
+  return take(false, WideKind::kSubscriber, topic, timeout_ms, out);
 }
 
-Status MetricsFile::take_wide(WideKind kind, const std::string& topic, uint32_t patience_ms,
+Status MetricsFile::take_wide(WideKind kind, const std::string& topic, uint32_t timeout_ms,
                               std::shared_ptr<MetricsCell>* out) {
-  return take(true, kind, kind == WideKind::kBroker ? std::string() : topic, patience_ms, out);
+  return take(true, kind, kind == WideKind::kBroker ? std::string() : topic, timeout_ms, out);
 }
 
 void MetricsFile::leave(bool wide, uint32_t index) noexcept {

@@ -26,12 +26,12 @@ class MetricsFile : public std::enable_shared_from_this<MetricsFile> {
   static Status open(const std::string& root, uint32_t file_mode, std::shared_ptr<MetricsFile>* out);
 
   /// A cell for a publisher of `topic`.
-  Status take_narrow(const std::string& topic, uint32_t patience_ms, std::shared_ptr<MetricsCell>* out);
+  Status take_narrow(const std::string& topic, uint32_t timeout_ms, std::shared_ptr<MetricsCell>* out);
   /// A cell for a subscriber of `topic`, or for a broker.
-  Status take_wide(WideKind kind, const std::string& topic, uint32_t patience_ms, std::shared_ptr<MetricsCell>* out);
+  Status take_wide(WideKind kind, const std::string& topic, uint32_t timeout_ms, std::shared_ptr<MetricsCell>* out);
 
   /// Adds the cells of those who are gone to their series. kTimedOut if another process keeps the book lock: it may be stopped.
-  Status fold(uint32_t patience_ms);
+  Status fold(uint32_t timeout_ms);
   /// All that is counted. Folds first, if this process may write and nobody is in the way.
   Status read(MetricsReport* out);
 
@@ -49,7 +49,7 @@ class MetricsFile : public std::enable_shared_from_this<MetricsFile> {
 
   static Status create(const std::string& path, uint32_t file_mode);
   Status join();
-  Status take(bool wide, WideKind kind, const std::string& topic, uint32_t patience_ms,
+  Status take(bool wide, WideKind kind, const std::string& topic, uint32_t timeout_ms,
               std::shared_ptr<MetricsCell>* out);
   Status find_cell(bool wide, uint32_t* index);
   Status find_series(const std::string& topic, uint32_t* index);

@@ -25,11 +25,11 @@ constexpr uint64_t kForeverNs = 3'600'000'000'000;
 /// A thread and the sleepers whom it takes care of.
 struct SleeperPool::Crew {
   SleeperPool* pool = nullptr;
-  std::atomic<uint32_t> bell{0};  // what the thread sleeps on besides
+  std::atomic<uint32_t> wake_word{0};  // what the thread sleeps on besides
   // The pool's mutex guards these:
   std::vector<std::shared_ptr<Sleeper>> newcomers;
   uint32_t load = 0;
-  std::shared_ptr<Sleeper> lone;     // the thread sleeps on this one's word, and not on the bell
+  std::shared_ptr<Sleeper> lone;     // the thread sleeps on this one's word, and not on the wake word
   std::atomic<bool> cancels{false};  // some of them were cancelled
   // The thread's own, and of the same length. What is looked at in each pass lies together: a look at thousands must not take long.
   std::vector<std::shared_ptr<Sleeper>> sleepers;
@@ -97,11 +97,11 @@ Status SleeperPool::add(std::shared_ptr<Sleeper> sleeper) {
 /// REQUIRES: the mutex.
 void SleeperPool::wake(Crew& crew) {
   // Release: the thread that sees it sees the newcomers and what was cancelled.
-  crew.bell.fetch_add(1, std::memory_order_release);
+  crew.wake_word.fetch_add(1, std::memory_order_release);
   if (crew.lone != nullptr) {
     crew.lone->nudge();
   } else {
-    futex_wake_all(&crew.bell);
+    futex_wake_all(&crew.wake_word);
   }
 }
 
@@ -128,8 +128,8 @@ void SleeperPool::work(Crew& crew) {
   std::vector<std::shared_ptr<Sleeper>> over;
   std::vector<size_t> lying;  // in crew.sleepers
   for (;;) {
-    // Acquire, and before anything is looked at: a ring of the bell from now on keeps this thread from sleeping.
-    const uint32_t seen = crew.bell.load(std::memory_order_acquire);
+    // Acquire, and before anything is looked at: a change of the wake word from now on keeps this thread from sleeping.
+    const uint32_t seen = crew.wake_word.load(std::memory_order_acquire);
     {
       const std::lock_guard<std::mutex> guard(mutex_);
       for (auto& newcomer : crew.newcomers) crew.sleepers.push_back(std::move(newcomer));
@@ -142,7 +142,7 @@ void SleeperPool::work(Crew& crew) {
     }
     // A newcomer's nap is over.
     crew.naps.resize(crew.sleepers.size());
-    // Acquire: who sees it sees who was cancelled. Whoever sets it from now on rings the bell after that.
+    // Acquire: who sees it sees who was cancelled. Whoever sets it from now on changes the wake word after that.
     const bool cancels = crew.cancels.exchange(false, std::memory_order_acquire);
     const uint64_t now = monotonic_ns();
     lying.clear();
@@ -210,7 +210,7 @@ void SleeperPool::close_ranks(Crew& crew) {
 void SleeperPool::sleep(Crew& crew, uint32_t seen, uint64_t begun_ns) {
   uint64_t until = begun_ns + kForeverNs;
   crew.watched.clear();
-  crew.watched.push_back({&crew.bell, seen});
+  crew.watched.push_back({&crew.wake_word, seen});
   bool all = true;
   for (const Nap& nap : crew.naps) {
     until = std::min(until, nap.until_ns);
@@ -231,7 +231,7 @@ void SleeperPool::sleep(Crew& crew, uint32_t seen, uint64_t begun_ns) {
   }
   // A kernel without that system call: one word at a time.
   if (crew.watched.size() == 1) {
-    (void)futex_wait(&crew.bell, seen, until - now);
+    (void)futex_wait(&crew.wake_word, seen, until - now);
     return;
   }
   if (!all || crew.sleepers.size() > 1) {
@@ -242,7 +242,7 @@ void SleeperPool::sleep(Crew& crew, uint32_t seen, uint64_t begun_ns) {
   {
     const std::lock_guard<std::mutex> guard(mutex_);
     // Relaxed: who rings it holds the mutex.
-    if (crew.bell.load(std::memory_order_relaxed) != seen) return;
+    if (crew.wake_word.load(std::memory_order_relaxed) != seen) return;
     crew.lone = crew.sleepers.front();
   }
   (void)futex_wait(crew.watched[1].word, crew.watched[1].expected, until - now);
