@@ -1,18 +1,13 @@
 import { open as openFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { HermesError } from '../base/errors.js'
-import { native } from '../native/addon.js'
-import { callNative } from '../native/error.js'
 import { type Directory, fromFs } from '../store/directory.js'
+import { type FileLock, lockFile } from '../store/file-lock.js'
 import { RetryError } from '../wire/retry.js'
 
-interface Lock {
-  release(): void
-}
-
 /** The files whose first byte a broker locks. The second one is what makes the directory Hermes': it can't be lost unnoticed. */
-const lockFile = 'broker.lock'
-const markFile = 'hermes.json'
+const lockName = 'broker.lock'
+const markName = 'hermes.json'
 
 /**
  * The directory that one broker serves, and no other one: it holds locks on two files in it, and looks from time to time whether
@@ -20,7 +15,7 @@ const markFile = 'hermes.json'
  */
 export class ServedDirectory {
   readonly directory: Directory
-  readonly #locks: Lock[] = []
+  readonly #locks: FileLock[] = []
   /** What the locked files were when they were locked. */
   #mark = ''
   #lock = ''
@@ -35,8 +30,8 @@ export class ServedDirectory {
   static async hold(directory: Directory): Promise<ServedDirectory> {
     const served = new ServedDirectory(directory)
     try {
-      served.#mark = await served.#hold(markFile)
-      served.#lock = await served.#hold(lockFile)
+      served.#mark = await served.#hold(markName)
+      served.#lock = await served.#hold(lockName)
     } catch (error) {
       served.release()
       throw error
@@ -48,12 +43,12 @@ export class ServedDirectory {
     const path = join(this.directory.path, name)
     try {
       // A lock needs a file that is open for writing: whoever may not learns here why.
-      await (await openFile(path, name === lockFile ? 'a' : 'r+', this.directory.fileMode)).close()
+      await (await openFile(path, name === lockName ? 'a' : 'r+', this.directory.fileMode)).close()
     } catch (error) {
       throw fromFs(error, `open ${path}`)
     }
-    const lock = callNative(() => native.holdLock(path))
-    if (lock === null) {
+    const lock = lockFile(path)
+    if (lock === undefined) {
       throw new HermesError(
         'BUSY',
         `Another broker serves ${this.directory.path}. One directory has one broker; connect to that one.`,
@@ -80,9 +75,9 @@ export class ServedDirectory {
 
   async #check(): Promise<boolean> {
     const { path } = this.directory
-    if ((await identityOf(join(path, markFile))) !== this.#mark) throw this.#gone()
-    if ((await identityOf(join(path, lockFile))) === this.#lock) return false
-    this.#lock = await this.#hold(lockFile)
+    if ((await identityOf(join(path, markName))) !== this.#mark) throw this.#gone()
+    if ((await identityOf(join(path, lockName))) === this.#lock) return false
+    this.#lock = await this.#hold(lockName)
     return true
   }
 

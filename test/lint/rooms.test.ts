@@ -55,6 +55,13 @@ test('arrows between rooms run down only', () => {
   expect(arrowsOf(house).length).toBeGreaterThan(50)
 })
 
+test('what stands above the placements uses the addon through store/ and placement/, not by itself', () => {
+  const users = house.filter(({ imports }) => imports.includes('native/addon.ts')).map(({ name }) => roomOf(name))
+  expect(users.filter((room) => ['client', 'broker', 'admin', 'cli'].includes(room))).toEqual([])
+  // (else nothing was read)
+  expect(users).toContain('store')
+})
+
 test('no files import each other in a circle', () => {
   expect(circlesOfFiles(house)).toEqual([])
   const circle = new Map([
