@@ -46,7 +46,8 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorEntry>> = {
   BUSY: {
     happened:
       "The object is in use: `poll` within a handler, two iterations of one subscriber, a publish within a batch, a push or pop of a ring by code that its own push or pop runs (a getter, `toJSON`, a handler). Or a topic's file `locks` was removed while it is open.",
-    remedy: 'Make another subscriber or publisher, or wait for the first use to end.',
+    remedy:
+      'Make another subscriber or publisher, or wait for the first use to end. Where `locks` was removed, close the topic everywhere, then open it again.',
     exit: 9,
   },
   PAYLOAD_TOO_LARGE: {
@@ -89,7 +90,8 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorEntry>> = {
   ACCESS_DENIED: {
     happened:
       'This user may not read or write the files, or nothing can be made in this file system (`/proc`, read-only).',
-    remedy: 'Run as their owner, have the directory made with a wider `mode`, or choose another place.',
+    remedy:
+      'Run as their owner, have the directory made with a wider `mode`, mount the file system for writing, or choose another place.',
     exit: 4,
   },
   NOT_A_DIRECTORY: {
@@ -121,7 +123,7 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorEntry>> = {
   CORRUPT: {
     happened: 'Bytes in the log are damaged; nothing beyond the damage was delivered.',
     remedy:
-      "Go on behind it with `onDamage: 'skip'` or `seek()`. The next publisher that opens the topic after a crash sets the bytes aside in `quarantine/`.",
+      "Go on behind it with `onDamage: 'skip'` or `seek()`. [`hermes doctor`, then `hermes repair`](operations.md#lost-and-damaged-files) set the bytes aside in `quarantine/`, and so does the next publisher that opens the topic after a crash. Look for the cause: memory, disk, another program that writes there.",
     exit: 5,
   },
   BEHIND_RETENTION: {
@@ -131,7 +133,8 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorEntry>> = {
   },
   OUT_OF_RANGE: {
     happened: 'The position does not exist yet.',
-    remedy: "Use a sequence up to `details.nextSequence`, or `'latest'`.",
+    remedy:
+      "Use a sequence up to `details.nextSequence`, or `'latest'`; after a restored backup, begin at `details.nextSequence`.",
     exit: 10,
   },
   DISK_FULL: {
@@ -142,7 +145,7 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorEntry>> = {
   IO_FAILED: {
     happened: 'The operating system reported a failure; `details.errno` or `details.system` names it.',
     remedy:
-      'Do what the message says: where no file can be opened any more (EMFILE, ENFILE), raise the limit. Else look at the kernel log; the device may be failing.',
+      'Do what the message says: where no file can be opened any more (EMFILE, ENFILE), raise the limit. Else look at the kernel log; the device may be failing. After a failed sync it is uncertain what is on the disk of what had not been synced: close all publishers and open the topic again.',
     exit: 1,
   },
   EXCLUSIVE_HELD: {
@@ -173,7 +176,8 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorEntry>> = {
   },
   TIMED_OUT: {
     happened: 'Another process did not release a lock, or the broker did not answer, in time.',
-    remedy: 'Try again; `hermes info` shows who has the topic open.',
+    remedy:
+      'Try again; `hermes info` shows who has the topic open. A process that holds a lock for a minute is recovering a large topic, or was stopped (SIGSTOP, a debugger).',
     exit: 11,
   },
   LEASE_LOST: {

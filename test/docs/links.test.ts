@@ -129,9 +129,11 @@ describe('docs/api.md', () => {
   })
 })
 
-test('docs/operations.md says what to do on every error', () => {
-  const text = read('docs/operations.md')
-  expect(hermes.errorCodes.filter((code) => !text.includes(`\`${code}\``))).toEqual([])
+test('docs/errors.md says what to do on every error, and no other document has a table of them', () => {
+  const text = read('docs/errors.md')
+  const begins = (page: string) => hermes.errorCodes.filter((code) => page.includes(`\n| \`${code}\``))
+  expect(begins(text)).toEqual([...hermes.errorCodes])
+  expect(documents.filter((document) => begins(read(document)).length > 5)).toEqual(['docs/errors.md'])
 })
 
 test('docs/mmap.md names everything in hermes-mq/mmap', () => {
