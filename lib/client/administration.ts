@@ -82,7 +82,12 @@ export class Administration {
     })
   }
 
-  /** The groups and durable subscriptions of a topic, by name. @throws HermesError `NOT_FOUND`, `POSITION_LOST` if one is of an earlier topic of this name, `UNAUTHORIZED`, … */
+  /**
+   * The groups and durable subscriptions of a topic, by name.
+   *
+   * @throws HermesError `NOT_FOUND`, `UNAUTHORIZED`; `CORRUPT` if the file of one is damaged, `POSITION_LOST` if it is of an earlier topic of this name, …:
+   *   then `details.group` names it, and `details.groups` lists the others
+   */
   groups(topic: string, options: WaitOptions = {}): Promise<GroupSummary[]> {
     return this.#call('groups()', options, [], (port, signal) => {
       checkTopicName(topic)

@@ -320,9 +320,12 @@ export function errorToWire(error: unknown): Fields {
   return { code: 'IO_FAILED', message: 'The broker failed; its log says why.' }
 }
 
+/** Room for a thousand groups, which are listed where one of them is damaged. */
+const mostDetails = 400_000
+
 function safeDetails(details: Fields): Fields {
   const text = JSON.stringify(details, (_, value) => (typeof value === 'bigint' ? String(value) : value))
-  return text === undefined || text.length > 20_000 ? {} : (JSON.parse(text) as Fields)
+  return text === undefined || text.length > mostDetails ? {} : (JSON.parse(text) as Fields)
 }
 
 /** Makes the broker's error one of this process. */

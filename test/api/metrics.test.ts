@@ -153,8 +153,13 @@ describe('metrics()', { timeout: 120_000 }, () => {
       await first.close()
       const file = join(place, 'metrics')
       expect(existsSync(file)).toBe(true)
-      harm(file)
       const hermes = await open(place)
+      const told = async () => (await hermes.doctor()).findings.filter(({ check }) => check === 'metrics')
+      expect(await told()).toMatchObject([{ severity: 'ok' }])
+      harm(file)
+      expect(await told()).toMatchObject([
+        { severity: 'problem', message: expect.stringContaining('Move the file away') },
+      ])
       const publisher = await hermes.topic('t', small).publisher()
       publisher.publish(bytes)
       const subscriber = await hermes.topic('t', small).subscriber({ from: 'earliest' })

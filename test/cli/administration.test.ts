@@ -1,4 +1,4 @@
-import { writeFile } from 'node:fs/promises'
+import { copyFile, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { serve } from '../../lib/broker/broker.js'
@@ -113,3 +113,23 @@ test('what is wrong with one topic hides the groups of no other', long, async ()
   expect(listed.lines[1]).toMatch(/^orders +billing /)
   expect(listed.stderr).toContain('hermes repair first --codec')
 })
+
+test.each(['in a directory', 'through a broker'])(
+  'a damaged group hides no other of its topic, %s',
+  long,
+  async (where) => {
+    expect((await hermes('pub', 'orders', '1', '--codec', 'json')).code).toBe(0)
+    await groupOf(1)
+    const data = join(place.folder, 'hermes-data')
+    const groups = join(data, 'topics/orders/groups')
+    await copyFile(join(groups, 'billing.grp'), join(groups, 'audit.grp'))
+    await copyFile(join(groups, 'billing.grp'), join(groups, 'shipping.grp'))
+    await truncate(join(groups, 'billing.grp'), 5000)
+    const broker = where === 'through a broker' ? await serve({ dir: data, port: 0, log: () => {} }) : undefined
+    const there = broker === undefined ? [] : ['--url', broker.url]
+    const listed = await hermes('groups', 'list', ...there)
+    expect([listed.code, listed.lines.map((line) => line.split(/ +/)[1])]).toEqual([5, ['GROUP', 'audit', 'shipping']])
+    expect(listed.stderr).toContain('billing.grp')
+    await broker?.close()
+  },
+)

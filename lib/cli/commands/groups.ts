@@ -62,8 +62,10 @@ async function list(session: Session, command: Command, topic: string | undefine
         try {
           found.push(...(await hermes.admin.groups(name)))
         } catch (error) {
-          // What is wrong with one topic hides no other.
+          // What is wrong with one topic, or one group, hides no other.
           failure ??= error
+          const { groups } = (error as { details?: { groups?: readonly GroupSummary[] } }).details ?? {}
+          found.push(...(groups ?? []))
         }
       }
       show(session, found, failure !== undefined)

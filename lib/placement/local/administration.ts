@@ -43,19 +43,34 @@ export class LocalAdministration implements AdminPort {
 
   async groups(topic: string): Promise<GroupSummary[]> {
     const found: GroupSummary[] = []
+    let failure: HermesError | undefined
     await this.#inLog(await this.#file(topic), async (log, folder) => {
       for (const name of await listGroups(folder)) {
-        const group = await this.#opened(topic, folder, log, name)
-        // (one that was deleted meanwhile)
-        if (group === undefined) continue
         try {
-          found.push(summaryOf(await described(topic, name, group.describe(), log)))
-        } finally {
-          group.close()
+          const summary = await this.#summary(topic, folder, log, name)
+          // (one that was deleted meanwhile)
+          if (summary !== undefined) found.push(summary)
+        } catch (error) {
+          const known = fromNative(error, { topic, group: name })
+          if (!(known instanceof HermesError) || known.code === 'TOPIC_DELETED') throw error
+          // What is wrong with one group hides no other.
+          failure ??= known
         }
       }
     })
-    return found
+    if (failure === undefined) return found
+    const { code, message, details } = failure
+    throw new HermesError(code, message, { cause: failure, details: { ...details, groups: found } })
+  }
+
+  async #summary(topic: string, folder: string, log: NativeLog, name: string): Promise<GroupSummary | undefined> {
+    const group = await this.#opened(topic, folder, log, name)
+    if (group === undefined) return undefined
+    try {
+      return summaryOf(await described(topic, name, group.describe(), log))
+    } finally {
+      group.close()
+    }
   }
 
   async group(topic: string, name: string): Promise<DescribedGroup> {

@@ -13,6 +13,7 @@ import { checkFiles } from './file-check.js'
 import type { Say } from './findings.js'
 import { damagedGroups } from './group-files.js'
 import { limits } from './limits.js'
+import { checkMetrics } from './metrics-check.js'
 
 const MiB = 1 << 20
 /** Magic numbers of statfs: file systems on which a mapping is not shared, or locks may not be the kernel's. */
@@ -47,6 +48,7 @@ export async function examine(directory: Directory, topics: readonly string[]): 
   for (const topic of topics) await examineTopic(directory, topic, mapped.get(topic) ?? [], say)
   await lostDescriptions(directory, topics, say)
   await checkBrokerFiles(directory, topics, say)
+  await checkMetrics(directory, say)
   return findings
 }
 
