@@ -13,6 +13,8 @@ export type { OpenOptions } from './schemes.js'
  *   `shm:market`: the same, volatile, in shared memory.
  *   `ring:market`: rings in shared memory. Each topic goes from one publisher to one subscriber, volatile; a full one refuses.
  *   `tcp://host:port`, `tls://host:port`: a broker (`hermes serve`). Resolves once connected; a connection that is lost later is made again.
+ *   `nats://host,host,host`: a cluster of nats-servers with JetStream, which keeps each topic on several machines. Needs the packages
+ *   `@nats-io/transport-node` and `@nats-io/jetstream`.
  * @throws HermesError `INVALID_ARGUMENT`, `INVALID_NAME`, `NOT_FOUND`, `NOT_A_DIRECTORY`, `NOT_HERMES`, `VERSION_MISMATCH`, `ACCESS_DENIED`, `UNSUPPORTED`,
  *   `NATIVE_UNAVAILABLE` (all but brokers), `CONNECTION_FAILED`, `UNAUTHORIZED`, `PROTOCOL`
  */

@@ -1,11 +1,15 @@
 import { HermesError } from '../base/errors.js'
 import { neededBy } from '../native/load.js'
+import type { NatsOptions } from '../placement/nats/options.js'
 import type { LocalOptions } from '../placement/port.js'
 import type { Scheme, Schemes } from '../placement/registry.js'
 import type { TcpOptions } from '../placement/remote/options.js'
 
-/** `create` and `mode` are for directories, shared memory and rings, the others for `tcp:` and `tls:` places. */
-export interface OpenOptions extends LocalOptions, TcpOptions {}
+/**
+ * `create` and `mode` are for directories, shared memory and rings; `replicas` and `credentials` for `nats:` places; the others for `tcp:` and `tls:` places,
+ * and those that a connection to a cluster has as well for `nats:`.
+ */
+export interface OpenOptions extends LocalOptions, TcpOptions, NatsOptions {}
 
 const remote = (form: string): Scheme<OpenOptions> => ({
   form,
@@ -34,6 +38,10 @@ export const schemes: Schemes<OpenOptions> = {
   },
   tcp: remote("'tcp://host:port'"),
   tls: remote("'tls://host:port'"),
+  nats: {
+    form: "'nats://host,host,host'",
+    open: async (place, options) => (await import('../placement/nats/open.js')).openNats(place, options),
+  },
 }
 
 function local(what: string) {

@@ -146,6 +146,7 @@ export class Topic<In, Out = In, View = Out> {
     const { transport } = this.#owner
     const { capabilities } = transport
     this.#checkSettings(capabilities)
+    if (exclusive) this.#require(capabilities.exclusivity)
     if (overflow !== 'block') this.#require(capabilities.overflow)
     if (durability === 'synced') this.#require(capabilities.syncing)
     if (syncIntervalMs !== undefined) this.#require(capabilities.intervalSyncing)

@@ -78,6 +78,8 @@ export interface Watermarks {
   readonly written: number
   /** The first sequence that is not known to be on stable storage. The same as `syncedSequence`; 1 where there is none. */
   readonly synced: number
+  /** Of a topic in a cluster: the first sequence that no quorum of servers has. */
+  readonly replicated?: number
 }
 
 /** What is known of a ring besides. */

@@ -10,6 +10,8 @@ export type Ability = true | string
 export interface Capabilities {
   /** Any number of publishers and subscribers share a topic. Where not, it's one of each. */
   readonly sharing: Ability
+  /** `exclusive` publishers. */
+  readonly exclusivity: Ability
   /** Messages stay after they were read: subscribers come late, seek and read again. */
   readonly replay: Ability
   /** A topic takes whatever is published. Where not, it can be full. */
@@ -20,6 +22,8 @@ export interface Capabilities {
   readonly syncing: Ability
   /** `syncIntervalMs` of publishers. */
   readonly intervalSyncing: Ability
+  /** Topics lie in segments of `segmentBytes`, and retention removes whole ones, never the newest. */
+  readonly segments: Ability
   /** `retention` of topics. */
   readonly retention: Ability
   /** `lowWaterBytes` of topics. */
@@ -30,6 +34,8 @@ export interface Capabilities {
   readonly knownPositions: Ability
   /** All messages of a batch have the same timestamp. */
   readonly batchTimestamps: Ability
+  /** A publisher whose layout has grown makes it the topic's. */
+  readonly growingLayouts: Ability
   /** Groups and durable subscriptions. */
   readonly groups: Ability
   /** `hermes.admin`: topics are made, altered and deleted, and groups looked after. */

@@ -99,6 +99,11 @@ export class SendBuffer {
     return this.#filled
   }
 
+  /** Whether nothing is in it that is not acknowledged. */
+  get isEmpty(): boolean {
+    return this.batches.length === 0 && (this.#start < 0 || this.#count === 0)
+  }
+
   /** Whether so many frames of so many bytes in all have to wait for the next batch. */
   isBatchFull(bytes: number, count: number): boolean {
     return this.#start >= 0 && (this.#filled + bytes > this.batchLimit || this.#count + count > this.#mostFrames)

@@ -2,6 +2,7 @@ import { appendFileSync, existsSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { need } from '../lib/apt.mjs'
 import { ensureCrashAddon } from '../lib/build.mjs'
+import { ensureNatsServer } from '../lib/nats-server.mjs'
 import { root, run } from '../lib/run.mjs'
 
 const report = join(root, 'build', 'vitest.json')
@@ -17,6 +18,7 @@ export const suite = {
     const note = (text) => appendFileSync(log, `${text}\n`)
     for (const name of ['python3', 'openssl', 'strace', 'promtool', 'python3-yaml', 'systemd-analyze'])
       await tryTo(need(name))
+    await tryTo(ensureNatsServer())
     await tryTo(ensureCrashAddon().then(() => undefined))
     const env = { HERMES_TYPE_TESTS: '1', NO_COLOR: '1' }
     const { code } = await run('node_modules/.bin/vitest', args, { env, log, timeoutMs })

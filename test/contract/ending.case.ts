@@ -51,7 +51,7 @@ export function endingCase({ it }: Suite): void {
     await failure('CLOSED', () => topic.info())
   })
 
-  it('disposes of what leaves its scope', async ({ place, options }) => {
+  it('disposes of what leaves its scope', ['exclusivity'], async ({ place, options }) => {
     let kept: { closed(): Promise<void> }[] = []
     {
       await using hermes = await open(place, options)
@@ -66,7 +66,7 @@ export function endingCase({ it }: Suite): void {
     await (await hermes.topic('counts', { codec: count }).publisher({ exclusive: true })).close()
   })
 
-  it('closes what was made with it', async ({ hermes, place, options }) => {
+  it('closes what was made with it', ['exclusivity'], async ({ hermes, place, options }) => {
     const topic = hermes.topic('counts', { codec: count })
     const publisher = await topic.publisher({ exclusive: true })
     const subscriber = await topic.subscriber()
@@ -80,7 +80,7 @@ export function endingCase({ it }: Suite): void {
     await (await again.topic('counts', { codec: count }).publisher({ exclusive: true })).close()
   })
 
-  it('closes what was being made when it was closed', async ({ hermes, place, options }) => {
+  it('closes what was being made when it was closed', ['exclusivity'], async ({ hermes, place, options }) => {
     const topic = hermes.topic('counts', { codec: count })
     const opening = [topic.publisher({ exclusive: true }), topic.subscriber()]
     const closing = hermes.close()

@@ -55,45 +55,49 @@ export function limitsCase({ it }: Suite): void {
     await failure('PAYLOAD_TOO_LARGE', () => publisher.publishBatch([{ bytes: 1, tail: 1 }]))
   })
 
-  it('goes through many of the smallest segments, with sizes of every kind', ['growth'], async ({ hermes }) => {
-    const topic = hermes.topic('bytes', { codec: raw, segmentBytes: 65_536 })
-    const publisher = await topic.publisher()
-    const subscriber = await topic.subscriber({ from: 'earliest' })
-    // A fixed sequence of sizes (a multiplicative generator), so that segments end in every way.
-    let state = 12_345
-    const next = () => (state = (state * 48_271) % 2_147_483_647)
-    const sizes: number[] = []
-    let total = 0
-    while (total < 3_000_000) {
-      const size = next() % 8 === 0 ? next() % 16_385 : next() % 300
-      sizes.push(size)
-      total += size
-    }
-    const value = (index: number) => new Uint8Array(sizes[index]!).fill(index)
-    let seen = 0
-    const check = (view: Uint8Array, { sequence }: { sequence: number }) => {
-      expect(sequence).toBe(seen + 1)
-      const ok = view.length === sizes[seen] && view.every((byte) => byte === (seen & 0xff))
-      if (!ok) throw new Error(`message ${sequence} is not what was published`)
-      seen++
-    }
-    for (let index = 0; index < sizes.length; ) {
-      const many = index % 5
-      const room =
-        many === 0
-          ? publisher.publish(value(index++))
-          : publisher.publishBatch(Array.from({ length: Math.min(many, sizes.length - index) }, () => value(index++)))
-      if (!room) await publisher.ready()
-      if (index % 50 === 0) while (subscriber.poll(check) > 0);
-    }
-    while (seen < sizes.length) {
-      await subscriber.ready()
-      while (subscriber.poll(check) > 0);
-    }
-    const { segments, segmentBytes, bytes } = await topic.info()
-    expect(segments).toBeGreaterThan(40)
-    expect(bytes).toBe(segments * segmentBytes)
-  })
+  it(
+    'goes through many of the smallest segments, with sizes of every kind',
+    ['growth', 'segments'],
+    async ({ hermes }) => {
+      const topic = hermes.topic('bytes', { codec: raw, segmentBytes: 65_536 })
+      const publisher = await topic.publisher()
+      const subscriber = await topic.subscriber({ from: 'earliest' })
+      // A fixed sequence of sizes (a multiplicative generator), so that segments end in every way.
+      let state = 12_345
+      const next = () => (state = (state * 48_271) % 2_147_483_647)
+      const sizes: number[] = []
+      let total = 0
+      while (total < 3_000_000) {
+        const size = next() % 8 === 0 ? next() % 16_385 : next() % 300
+        sizes.push(size)
+        total += size
+      }
+      const value = (index: number) => new Uint8Array(sizes[index]!).fill(index)
+      let seen = 0
+      const check = (view: Uint8Array, { sequence }: { sequence: number }) => {
+        expect(sequence).toBe(seen + 1)
+        const ok = view.length === sizes[seen] && view.every((byte) => byte === (seen & 0xff))
+        if (!ok) throw new Error(`message ${sequence} is not what was published`)
+        seen++
+      }
+      for (let index = 0; index < sizes.length; ) {
+        const many = index % 5
+        const room =
+          many === 0
+            ? publisher.publish(value(index++))
+            : publisher.publishBatch(Array.from({ length: Math.min(many, sizes.length - index) }, () => value(index++)))
+        if (!room) await publisher.ready()
+        if (index % 50 === 0) while (subscriber.poll(check) > 0);
+      }
+      while (seen < sizes.length) {
+        await subscriber.ready()
+        while (subscriber.poll(check) > 0);
+      }
+      const { segments, segmentBytes, bytes } = await topic.info()
+      expect(segments).toBeGreaterThan(40)
+      expect(bytes).toBe(segments * segmentBytes)
+    },
+  )
 
   it('fills segments to the last byte', ['growth'], async ({ hermes }) => {
     // (65,536 - 256) / 8,160 = 8: eight frames of 8,128 bytes of payload fill a segment, and no padding is needed.

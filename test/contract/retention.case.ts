@@ -15,25 +15,29 @@ async function fill(hermes: Hermes, count: number, retention: { bytes?: number; 
 }
 
 export function retentionCase({ it }: Suite): void {
-  it('keeps no more bytes than it is told to, and always the newest messages', ['retention'], async ({ hermes }) => {
-    const { topic } = await fill(hermes, 500, { bytes: 4 * segmentBytes })
-    // The preparer removes what is too much beside the publisher, and may be a moment behind it.
-    const until = performance.now() + 30_000
-    let info = await topic.info()
-    while (info.bytes > 4 * segmentBytes && performance.now() < until) {
-      await pause(5)
-      info = await topic.info()
-    }
-    expect(info.bytes).toBeLessThanOrEqual(4 * segmentBytes)
-    expect(info.segments).toBeGreaterThanOrEqual(2)
-    expect(info.nextSequence).toBe(501)
-    expect(info.retention).toEqual({ bytes: 4 * segmentBytes })
-    const subscriber = await topic.subscriber({ from: 'earliest' })
-    expect(subscriber.position).toBe(info.firstSequence)
-    const kept = drain(subscriber, (view) => view[0])
-    expect(kept.map((one) => one.sequence)).toEqual(numbers(info.firstSequence, 501 - info.firstSequence))
-    expect(kept.every((one) => one.value === ((one.sequence - 1) & 0xff))).toBe(true)
-  })
+  it(
+    'keeps no more bytes than it is told to, and always the newest messages',
+    ['retention', 'segments'],
+    async ({ hermes }) => {
+      const { topic } = await fill(hermes, 500, { bytes: 4 * segmentBytes })
+      // The preparer removes what is too much beside the publisher, and may be a moment behind it.
+      const until = performance.now() + 30_000
+      let info = await topic.info()
+      while (info.bytes > 4 * segmentBytes && performance.now() < until) {
+        await pause(5)
+        info = await topic.info()
+      }
+      expect(info.bytes).toBeLessThanOrEqual(4 * segmentBytes)
+      expect(info.segments).toBeGreaterThanOrEqual(2)
+      expect(info.nextSequence).toBe(501)
+      expect(info.retention).toEqual({ bytes: 4 * segmentBytes })
+      const subscriber = await topic.subscriber({ from: 'earliest' })
+      expect(subscriber.position).toBe(info.firstSequence)
+      const kept = drain(subscriber, (view) => view[0])
+      expect(kept.map((one) => one.sequence)).toEqual(numbers(info.firstSequence, 501 - info.firstSequence))
+      expect(kept.every((one) => one.value === ((one.sequence - 1) & 0xff))).toBe(true)
+    },
+  )
 
   it(
     'tells a subscriber that fell behind what the first message is that is left',
@@ -84,20 +88,24 @@ export function retentionCase({ it }: Suite): void {
     },
   )
 
-  it('removes messages when they are older than it is told to keep them', ['retention'], async ({ hermes }) => {
-    const { topic, publisher } = await fill(hermes, 100, { ageMs: 200 })
-    expect((await topic.info()).retention).toEqual({ ageMs: 200 })
-    let info = await topic.info()
-    // An open publisher looks after it about once per second.
-    for (const end = Date.now() + 10_000; info.segments > 1 && Date.now() < end; info = await topic.info())
-      await pause(100)
-    expect(info.segments).toBe(1)
-    expect(info.firstSequence).toBeGreaterThan(80)
-    expect(info.nextSequence).toBe(101)
-    await publisher.publishAsync(new Uint8Array(1))
-    const subscriber = await topic.subscriber({ from: 'earliest' })
-    expect(drain(subscriber, () => 0).at(-1)?.sequence).toBe(101)
-  })
+  it(
+    'removes messages when they are older than it is told to keep them',
+    ['retention', 'segments'],
+    async ({ hermes }) => {
+      const { topic, publisher } = await fill(hermes, 100, { ageMs: 200 })
+      expect((await topic.info()).retention).toEqual({ ageMs: 200 })
+      let info = await topic.info()
+      // An open publisher looks after it about once per second.
+      for (const end = Date.now() + 10_000; info.segments > 1 && Date.now() < end; info = await topic.info())
+        await pause(100)
+      expect(info.segments).toBe(1)
+      expect(info.firstSequence).toBeGreaterThan(80)
+      expect(info.nextSequence).toBe(101)
+      await publisher.publishAsync(new Uint8Array(1))
+      const subscriber = await topic.subscriber({ from: 'earliest' })
+      expect(drain(subscriber, () => 0).at(-1)?.sequence).toBe(101)
+    },
+  )
 
   it('takes another retention at any time', ['retention'], async ({ hermes }) => {
     const { topic } = await fill(hermes, 200, { bytes: 100 * segmentBytes })

@@ -3,8 +3,9 @@ import { once } from 'node:events'
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
-import { afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { foldersPerTest } from '../helpers/folder.js'
+import { type NatsCluster, natsMissing, startNats } from '../helpers/nats-server.js'
 import {
   allBlocks,
   type Block,
@@ -126,6 +127,19 @@ async function startBroker(folder: string, port: number): Promise<void> {
   await once(child.stdout, 'data')
 }
 
+/** The servers of examples that have a cluster. */
+const clusterUrl = 'nats://a.example,b.example,c.example'
+let cluster: Promise<NatsCluster> | undefined
+afterAll(async () => {
+  await (await cluster)?.close()
+})
+
+/** The code with the address of servers that are there. */
+async function clustered(code: string): Promise<string> {
+  cluster ??= startNats(3)
+  return code.replaceAll(clusterUrl, (await cluster).url)
+}
+
 async function checkRun(block: Block, command: string, args: readonly string[]): Promise<void> {
   const folder = folderOf()
   const port = await freePort()
@@ -217,16 +231,25 @@ describe('programs', () => {
           readFileSync(file, 'utf8').replace(/'[^']*build\/crash-points\/hermes\.node'/, JSON.stringify(crashAddon)),
         )
       }
+      if (block.cluster) {
+        skip(natsMissing !== undefined, natsMissing)
+        writeFileSync(file, await clustered(readFileSync(file, 'utf8')))
+      }
       await checkRun(block, process.execPath, [file])
     },
   )
 })
 
 describe('commands', () => {
-  test.each(run(of('sh')).map((block) => [block.place, block] as const))(
+  test.each(
+    run(of('sh'))
+      .filter((block) => !block.cluster || natsMissing === undefined)
+      .map((block) => [block.place, block] as const),
+  )(
     '%s run',
     async (_, block) => {
-      await checkRun(block, 'bash', ['-euo', 'pipefail', '-c', `${block.before}\n${block.code}\n${block.after}`])
+      const text = `${block.before}\n${block.code}\n${block.after}`
+      await checkRun(block, 'bash', ['-euo', 'pipefail', '-c', block.cluster ? await clustered(text) : text])
     },
     blockTimeoutMs,
   )

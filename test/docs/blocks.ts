@@ -11,6 +11,7 @@ import { docstringContexts } from './docstring-contexts.js'
  *   <!-- example replace      lines `this => that`, done in the block
  *   <!-- example prints       what it has to print
  *   <!-- example broker -->   `hermes serve` runs meanwhile
+ *   <!-- example cluster -->  the servers that it names, nats://a.example,b.example,c.example, are there
  *   <!-- example not run: why -->   it is checked as far as possible without being run
  */
 
@@ -26,11 +27,12 @@ export interface Block {
   readonly after: string
   readonly prints: string | undefined
   readonly broker: boolean
+  readonly cluster: boolean
   /** Why it can't be run by a test. */
   readonly notRun: string | undefined
 }
 
-const directive = /<!-- example (before|after|replace|prints|broker|not run:)([\s\S]*?)-->\n+/g
+const directive = /<!-- example (before|after|replace|prints|broker|cluster|not run:)([\s\S]*?)-->\n+/g
 
 function found(place: string, language: string, text: string, comments: string): Block {
   const given = {
@@ -38,6 +40,7 @@ function found(place: string, language: string, text: string, comments: string):
     after: '',
     prints: undefined as string | undefined,
     broker: false,
+    cluster: false,
     notRun: undefined as string | undefined,
   }
   let code = text
@@ -47,6 +50,7 @@ function found(place: string, language: string, text: string, comments: string):
     else if (key === 'after') given.after = body
     else if (key === 'prints') given.prints = `${body}\n`
     else if (key === 'broker') given.broker = true
+    else if (key === 'cluster') given.cluster = true
     else if (key === 'not run:') given.notRun = body.trim()
     else {
       for (const line of body.split('\n')) {

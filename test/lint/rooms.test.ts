@@ -30,6 +30,7 @@ const floors: readonly (readonly string[])[] = [
   ['ring', 'store', 'transport', 'wire'],
   ['placement'],
   ['placement/local', 'placement/remote', 'placement/ring'],
+  ['placement/nats'],
   ['client', 'broker/engine'],
   ['broker', 'testkit', '.'],
   ['admin'],

@@ -3,17 +3,20 @@ import type { Capabilities } from '../capabilities.js'
 /** Logs behind a broker. */
 export const remoteCapabilities: Capabilities = {
   sharing: true,
+  exclusivity: true,
   replay: true,
   growth: true,
   overflow: "a log grows and never overflows. Leave 'overflow' out, or use a ring.",
   syncing: true,
   intervalSyncing:
     "'syncIntervalMs' is for publishers on the machine that has the files. Call flush('synced') now and then, or publish 'synced'.",
+  segments: true,
   retention: true,
   lowWater: "'lowWaterBytes' is configured on the broker. Leave it out.",
   immediacy: 'a message travels to the broker and back before a subscriber finds it.',
   knownPositions: 'only the broker knows the positions, so the next poll reports one that does not exist.',
   batchTimestamps: 'timestamps of a batch count up by one, as they are numbers of messages too.',
+  growingLayouts: true,
   groups: true,
   administration: true,
   files: 'the files are on the machine of the broker. Run it there, on the directory.',

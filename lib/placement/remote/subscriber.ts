@@ -16,11 +16,11 @@ import {
 import { deliverHeadBytes, packetType, protocolError } from '../../wire/packet.js'
 import { readDeliverHead, readSequence } from '../../wire/packet-bodies.js'
 import { creditPacket, jsonPacket } from '../../wire/packet-writer.js'
+import { Parking } from '../parking.js'
 import type { SubscriberPort, SubscriberPortOptions } from '../port.js'
 import type { LinkUser } from './channels.js'
 import { Credit } from './credit.js'
 import { closePacket, type Link } from './link.js'
-import { Parking } from './parking.js'
 
 /** Between two looks for a topic that nobody has made yet: at first, and at most. */
 const firstLookMs = 20

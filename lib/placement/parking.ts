@@ -1,5 +1,5 @@
-import { onAbort } from '../../base/abort.js'
-import { Deferred } from '../../base/deferred.js'
+import { onAbort } from '../base/abort.js'
+import { Deferred } from '../base/deferred.js'
 
 /** Where one waits for what arrives. */
 export class Parking {

@@ -1,0 +1,143 @@
+import { HermesError } from '../../base/errors.js'
+import { apiCode, apiCodeOf, fromNats, passing } from './errors.js'
+import { writeHead } from './head.js'
+import type { Tail, TopicStream } from './stream.js'
+
+/** How long the servers may take to store one. An election takes 4 to 9 s; what is tried again does no harm. */
+const answerMs = 5000
+
+/** What became of an append: stored; refused, as the stream has gone on; or not known. */
+export type Fate = 'stored' | 'refused' | 'unknown'
+
+/** What is appended at once: frames of one publisher. */
+export interface Cargo {
+  /** How many messages of this publisher came before. */
+  readonly before: number
+  readonly count: number
+  readonly bytes: Uint8Array
+}
+
+/** One that was sent, and of which it is not known what became of it. */
+interface Doubtful {
+  readonly cargo: Cargo
+  /** The stream's number that it has if it is stored. */
+  readonly at: number
+  readonly sequence: number
+}
+
+/**
+ * Appends batches to a stream, each exactly once.
+ *
+ * A batch is sent with the number of the message that it is to follow, which is compared with the stream's last one. So it can only be stored as number
+ * `at`, and what stands there later tells whether it was: an answer that is lost is found out, and of two attempts one is stored at most, as they
+ * name the same place, or the place of the first is taken by then.
+ *
+ * One at a time. Of two that are under way, the second one could follow another publisher's message that took the first one's place: numbers are
+ * compared, not what stands there.
+ */
+export class Appender {
+  readonly #stream: TopicStream
+  readonly #by = crypto.randomUUID()
+  /** The end of the stream, as far as is known. */
+  #tail: Tail
+  /** The end has to be found, and what became of the one that was sent. */
+  #isLost = false
+  #doubtful: Doubtful | undefined
+
+  constructor(stream: TopicStream, tail: Tail) {
+    this.#stream = stream
+    this.#tail = tail
+  }
+
+  /**
+   * Tries once. REQUIRES: the same cargo again, until it is stored.
+   *
+   * @param stored told the first sequence
+   * @returns `stored`; `refused`, as another publisher was faster; `unknown`: the cluster does not answer
+   * @throws HermesError if it is no use to try again; it is not stored then
+   */
+  async append(cargo: Cargo, stored: (sequence: number) => void): Promise<Fate> {
+    if (this.#isLost) {
+      const found = await this.#find(cargo, stored)
+      if (found !== 'refused') return found
+    }
+    const tail = this.#tail
+    const fate = await this.#send(cargo, tail)
+    if (fate === 'stored') {
+      this.#tail = { last: tail.last + 1, next: tail.next + cargo.count }
+      stored(tail.next)
+      return fate
+    }
+    this.#isLost = true
+    // (one that is refused may have been stored by this very attempt, if the client has sent it twice)
+    this.#doubtful = { cargo, at: tail.last + 1, sequence: tail.next }
+    const found = await this.#find(cargo, stored)
+    return found === 'refused' ? fate : found
+  }
+
+  /** @returns `stored`: it was; `refused`: it was not, and now it is known where to go on; `unknown`: the cluster does not say */
+  async #find(cargo: Cargo, stored: (sequence: number) => void): Promise<Fate> {
+    try {
+      const doubtful = this.#doubtful
+      // The end first: each answer may come from another server, and one that is behind knows nothing of what the other one has.
+      const tail = await this.#stream.tail()
+      if (tail.last < this.#tail.last) return 'unknown'
+      const isStored = doubtful !== undefined && tail.last >= doubtful.at && (await this.#wasStored(doubtful))
+      this.#tail = tail
+      this.#doubtful = undefined
+      this.#isLost = false
+      if (!isStored || doubtful === undefined || doubtful.cargo !== cargo) return 'refused'
+      stored(doubtful.sequence)
+      return 'stored'
+    } catch (error) {
+      if (error instanceof HermesError && passing.has(error.code)) return 'unknown'
+      throw error
+    }
+  }
+
+  async #send(cargo: Cargo, { last, next }: Tail): Promise<Fate> {
+    const { subject, cluster, topic } = this.#stream
+    const headers = cluster.peer.transport.headers()
+    writeHead(headers, { first: next, next: next + cargo.count, by: this.#nameOf(cargo) })
+    try {
+      const { seq } = await cluster.client.publish(subject, cargo.bytes, {
+        headers,
+        expect: { lastSequence: last },
+        timeout: answerMs,
+        retries: 0,
+      })
+      if (seq === last + 1) return 'stored'
+    } catch (error) {
+      return this.#fateOf(error)
+    }
+    throw new HermesError('PROTOCOL', `The cluster stored a message of '${topic}' elsewhere than it was told to.`)
+  }
+
+  #fateOf(error: unknown): Fate {
+    if (apiCodeOf(error) === apiCode.wrongLastSequence) return 'refused'
+    const { topic } = this.#stream
+    const known = fromNats(error, `store messages of '${topic}'`, { topic })
+    const { name } = error as Error
+    const isClosed = name === 'ClosedConnectionError' || name === 'DrainingConnectionError'
+    if (passing.has(known.code) && !isClosed) return 'unknown'
+    this.#isLost = true
+    throw known
+  }
+
+  /** REQUIRES: the stream has come as far. @throws HermesError `TIMED_OUT` if the server that was asked does not know of it */
+  async #wasStored({ cargo, at }: Doubtful): Promise<boolean> {
+    const stream = this.#stream
+    const found = await stream.stored(at)
+    if (found === undefined) throw new HermesError('TIMED_OUT', `A server is behind with topic '${stream.topic}'.`)
+    if (found.seq === at) return stream.head(found).by === this.#nameOf(cargo)
+    throw new HermesError(
+      'BEHIND_RETENTION',
+      `Retention has removed the place in topic '${stream.topic}' where ${cargo.count} messages were to stand, before the cluster answered: they may have been there or not. Keep messages for longer than an election takes.`,
+      { details: { topic: stream.topic, messages: cargo.count } },
+    )
+  }
+
+  #nameOf({ before }: Cargo): string {
+    return `${this.#by}/${before}`
+  }
+}
