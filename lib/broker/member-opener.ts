@@ -105,10 +105,14 @@ export class MemberOpener {
         graceMs: membership.of.graceMs,
         maxPayloadBytes,
         settled,
-        lost: resumed ? membership.lateBehind(join.settled) : [],
+        lost: resumed ? pairsOf(membership.lateBehind(join.settled)) : [],
         ...(position !== undefined && { committed: position.committed }),
       }),
     )
     opened.pump()
   }
+}
+
+function pairsOf(numbers: Float64Array): [number, number][] {
+  return Array.from({ length: numbers.length / 2 }, (_, n) => [numbers[2 * n] as number, numbers[2 * n + 1] as number])
 }

@@ -2,8 +2,9 @@ import { HermesError } from '../base/errors.js'
 import type { GroupKind, GroupRules } from '../model/group.js'
 import type { LocalConsumer } from '../placement/local/consumer.js'
 import type { LocalPosition } from '../placement/local/position.js'
-import { type Late, readSettle, type SettleEntry } from '../wire/group-packets.js'
+import { readSettle, type SettleEntry } from '../wire/group-packets.js'
 import { protocolError } from '../wire/packet.js'
+import { LateSettlements } from './late-settlements.js'
 
 /** Answers that the client has not seen, of one membership. */
 const mostAnswers = 1024
@@ -55,7 +56,7 @@ export class Membership {
   #limit = 0
   readonly #runs: SentRun[] = []
   #settled = 0
-  #late: Late[] = []
+  readonly #late = new LateSettlements()
   /** By id; `undefined` while the work is under way. */
   readonly #answers = new Map<number, Promise<unknown>>()
   #asked = 0
@@ -141,7 +142,7 @@ export class Membership {
     if (number !== this.#settled + 1) throw protocolError(`SETTLE ${number} came behind ${this.#settled}.`)
     this.#settled = number
     for (const entry of entries) this.#settleOne(consumer, number, entry)
-    if (this.#late.length > mostLate)
+    if (this.#late.size > mostLate)
       throw new HermesError(
         'LIMIT',
         `A member has ${mostLate} late settlements, and does not say that it has heard of them.`,
@@ -151,13 +152,13 @@ export class Membership {
   #settleOne(consumer: LocalConsumer, settle: number, entry: SettleEntry): void {
     const { first, count, deliveries, number, outcome, delayMs } = entry
     consumer.settleRange(first, count, deliveries, number, outcome, delayMs, (sequence) => {
-      this.#late.push([settle, sequence])
+      this.#late.add(settle, sequence)
     })
   }
 
   /** The client has seen the answers to SETTLEs up to this number. */
   answered(number: number): void {
-    if (this.#late.length > 0) this.#late = this.#late.filter(([settle]) => settle > number)
+    this.#late.forget(number)
   }
 
   /** The number of the last SETTLE that was carried out. */
@@ -165,9 +166,9 @@ export class Membership {
     return this.#settled
   }
 
-  /** What came too late of SETTLEs behind this number. */
-  lateBehind(number: number): readonly Late[] {
-    return this.#late.length === 0 ? this.#late : this.#late.filter(([settle]) => settle > number)
+  /** What came too late of SETTLEs behind this number: pairs of the SETTLE's number and the message's sequence, one behind the other. Valid in this turn. */
+  lateBehind(number: number): Float64Array {
+    return this.#late.behind(number)
   }
 
   /**

@@ -187,16 +187,16 @@ export function readSettle(bytes: Buffer, start: number, end: number): Settle {
 /** A message that was settled too late, and the number of the SETTLE that it stood in. */
 export type Late = readonly [settle: number, sequence: number]
 
-export function settledPacket(channel: number, number: number, late: readonly Late[]): Buffer {
-  const length = settledHeadBytes + late.length * settledEntryBytes
+/** @param late pairs as `Late`, one behind the other: there may be thousands */
+export function settledPacket(channel: number, number: number, late: Float64Array): Buffer {
+  const length = settledHeadBytes + (late.length / 2) * settledEntryBytes
   const bytes = Buffer.allocUnsafe(packetHeaderBytes + length)
-  let at = packetHeaderBytes
-  writeUint(bytes, at, number)
-  at += settledHeadBytes
-  for (const [settle, sequence] of late) {
-    writeUint(bytes, at, settle)
-    writeUint(bytes, at + 8, sequence)
-    at += settledEntryBytes
+  writeUint(bytes, packetHeaderBytes, number)
+  const data = new DataView(bytes.buffer, bytes.byteOffset + packetHeaderBytes + settledHeadBytes)
+  for (let n = 0; n < late.length; n++) {
+    const one = late[n] as number
+    data.setUint32(8 * n, one % two32, true)
+    data.setUint32(8 * n + 4, Math.floor(one / two32), true)
   }
   sealPacket(bytes, 0, packetType.settled, channel, length)
   return bytes

@@ -7,6 +7,7 @@ import {
   type Demand,
   demandPacket,
   groupsFeature,
+  mostSettled,
   readMessagesHead,
   readSettled,
   type SettleEntry,
@@ -251,6 +252,28 @@ describe('a membership', () => {
     expect(report.totals).toMatchObject({ settled: 2, late: 1 })
     expect([report.floor, report.returned]).toEqual([3, 1])
     for (const one of [first, second]) one.socket.destroy()
+  })
+
+  it('is told of each message that it settled too late, as many as there may be, and has to say that it has heard of them', async () => {
+    await start()
+    await publish('a')
+    const stranger = await greeted()
+    await joined(stranger, 1)
+    const eight = Array.from({ length: 2048 }, (_, n) => entry(1 + 8 * n, { count: 8, number: 7 }))
+    const ofOne = Array.from({ length: mostSettled }, (_, n) => n + 1)
+    const answer = async (number: number, answered: number) => {
+      stranger.say(settlePacket(1, number, answered, eight))
+      const { body } = await stranger.hear(packetType.settled)
+      const settled = readSettled(body, 0, body.length)
+      expect(settled.number).toBe(number)
+      expect(new Set(settled.late.map(([settle]) => settle))).toEqual(new Set([number]))
+      expect(settled.late.map(([, sequence]) => sequence)).toEqual(ofOne)
+    }
+    for (let number = 1; number <= 6; number++) await answer(number, number - 1)
+    for (let number = 7; number <= 9; number++) await answer(number, 5)
+    stranger.say(settlePacket(1, 10, 5, eight))
+    expect(await stranger.error()).toBe('LIMIT')
+    stranger.socket.destroy()
   })
 
   it('gives back what it had not begun when it is told to, and sends it again', async () => {

@@ -206,7 +206,9 @@ describe('golden packets', () => {
     const { late = [] } = named('SETTLED')
     const settled = bytesOf(named('SETTLED'))
     expect(readSettled(settled, head, settled.length)).toEqual({ number: named('SETTLED').settle, late })
-    expect(hexOf(settledPacket(3, named('SETTLED').settle as number, late))).toBe(named('SETTLED').hex)
+    expect(hexOf(settledPacket(3, named('SETTLED').settle as number, Float64Array.from(late.flat())))).toBe(
+      named('SETTLED').hex,
+    )
     expect(hexOf(keysPacket(3, named('KEYS').keys as number[]))).toBe(named('KEYS').hex)
     const json = (name: string) => named(name).json as Record<string, unknown>
     expect(parseJoin(json('JOIN'))).toMatchObject({ kind: 'keyed', rules: { key: { offset: 8, bytes: 4 } }, taken: 2 })
