@@ -20,6 +20,7 @@ import { Health } from './health.js'
 import { Journal } from './journal.js'
 import { Memberships } from './memberships.js'
 import { Meter } from './meter.js'
+import { Openings } from './openings.js'
 import { type BrokerOptions, type BrokerSettings, checkBrokerOptions } from './options.js'
 import { Quota, Quotas } from './quotas.js'
 import { Scheduler } from './scheduler.js'
@@ -121,6 +122,7 @@ export class Broker implements AsyncDisposable {
       topic: (name, wanted) => this.#topics.hold(name, wanted),
       opening: (name, error) => this.#topics.noteOpening(name, error),
       memberships: this.#memberships,
+      openings: new Openings(),
       groups: this.#transport,
       mayMakeGroup: (topic, group) => this.#mayMakeGroup(topic, group),
       health: () => health.report(),

@@ -116,7 +116,7 @@ export class ChannelOpener {
     await this.inTopic(subscribe.topic, subscribe.settings, async (topic) => {
       if (this.isGone(channel)) return
       const { from, credit, upToSynced } = subscribe
-      await topic.whenFindable(from, () =>
+      await topic.whenFindable(from, this.#session.party, () =>
         // Mapping a segment takes a while as well: in a turn of its own.
         this.#session.inTurn(() => this.#startSubscriber(channel, topic, from, credit, upToSynced)),
       )

@@ -1,7 +1,9 @@
 import { HermesError } from '../base/errors.js'
 import { protocolError } from '../wire/packet.js'
 import type { MemberChannel } from './member-channel.js'
+import type { Openings, Permit } from './openings.js'
 import type { PublisherChannel } from './publisher-channel.js'
+import type { SessionPort } from './session-port.js'
 import type { SubscriberChannel } from './subscriber-channel.js'
 
 export type Channel = PublisherChannel | SubscriberChannel | MemberChannel
@@ -16,17 +18,23 @@ export class ChannelTable {
   /** True once the client closed it meanwhile. */
   readonly #opening = new Map<number, boolean>()
   readonly #line: (() => Promise<void>)[] = []
-  readonly #later: () => void
+  readonly #openings: Openings
+  readonly #client: Pick<SessionPort, 'party' | 'later'>
+  /** To open one more. */
+  #permit: Permit | undefined
+  #isAsked = false
   #underWay = 0
   #highest = 0
 
   /**
    * @param most  channels at a time
-   * @param later asks for `startNext` to be called in a turn of the client's
+   * @param openings lets so many of them begin
+   * @param client asks for `startNext` to be called in a turn of the client's
    */
-  constructor(most: number, later: () => void) {
+  constructor(most: number, openings: Openings, client: Pick<SessionPort, 'party' | 'later'>) {
     this.#most = most
-    this.#later = later
+    this.#openings = openings
+    this.#client = client
   }
 
   get size(): number {
@@ -73,22 +81,46 @@ export class ChannelTable {
         this.#opening.delete(number)
       }
     })
-    this.#later()
+    this.#prepareNext()
+    if (this.hasNext) this.#client.later()
   }
 
   /** Whether there is one that may be opened now. */
   get hasNext(): boolean {
-    return this.#underWay < mostOpenings && this.#line.length > 0
+    return this.#permit !== undefined && this.#line.length > 0
   }
 
   /** Begins to open the next one. REQUIRES: `hasNext`. */
   startNext(): void {
     const work = this.#line.shift() as () => Promise<void>
+    const permit = this.#permit as Permit
+    this.#permit = undefined
     this.#underWay++
     void work().finally(() => {
+      permit.release()
       this.#underWay--
-      if (this.hasNext) this.#later()
+      this.#prepareNext()
+      if (this.hasNext) this.#client.later()
     })
+    this.#prepareNext()
+  }
+
+  /** Asks for a permit if one is of use. */
+  #prepareNext(): void {
+    if (this.#permit !== undefined || this.#isAsked || this.#line.length === 0 || this.#underWay >= mostOpenings) return
+    this.#isAsked = true
+    let isLater = false
+    this.#openings.ask(this.#client.party, (permit) => {
+      this.#isAsked = false
+      // (they may have gone meanwhile)
+      if (this.#line.length === 0) {
+        permit.release()
+        return
+      }
+      this.#permit = permit
+      if (isLater) this.#client.later()
+    })
+    isLater = true
   }
 
   /** The channel is open. */
@@ -120,6 +152,8 @@ export class ChannelTable {
     const all = [...this.#open.values()]
     this.#open.clear()
     this.#line.length = 0
+    this.#permit?.release()
+    this.#permit = undefined
     return all
   }
 }

@@ -1,48 +1,56 @@
 import { nanosecondsOf } from '../base/timestamp.js'
 import type { From } from '../model/topic.js'
 import type { TopicLog } from '../store/topic-log.js'
+import { FairLine } from './fair-line.js'
 
 /** Of all topics, under way at once: each takes a thread that files are opened with as well. */
 const mostUnderWay = 2
 
-let underWay = 0
-/** Those who wait for one of these threads, oldest first. */
-const line: (() => void)[] = []
+/** At most so many at once; whoever comes then waits, and parties take turns. */
+class Gate {
+  readonly #most: number
+  #inside = 0
+  readonly #line = new FairLine<() => void>()
+
+  constructor(most: number) {
+    this.#most = most
+  }
+
+  async pass<T>(party: string, work: () => Promise<T>): Promise<T> {
+    if (this.#inside >= this.#most) await new Promise<void>((resolve) => this.#line.push(party, resolve))
+    else this.#inside++
+    try {
+      return await work()
+    } finally {
+      // The place goes to the next one.
+      const next = this.#line.shift()
+      if (next === undefined) this.#inside--
+      else next()
+    }
+  }
+}
+
+const threads = new Gate(mostUnderWay)
 
 /**
  * Seeks in one topic, one after the other. To find a sequence or a time may take looking through segments that have no index yet: that is done
  * on another thread, and then the seek itself takes some microseconds. (While another seek of the topic is being prepared it would wait.)
  */
 export class SeekQueue {
-  readonly #log: TopicLog
-  #last: Promise<unknown> = Promise.resolve()
+  readonly #log: Pick<TopicLog, 'prepareSeek'>
+  readonly #turns = new Gate(1)
 
-  constructor(log: TopicLog) {
+  constructor(log: Pick<TopicLog, 'prepareSeek'>) {
     this.#log = log
   }
 
-  /** Calls `seek` once it will not take long; at once if it never does. Resolves, or rejects, as it does. */
-  run<T>(target: From | 'damage', seek: () => T): T | Promise<T> {
+  /** Calls `seek` once it will not take long; at once if it never does. Resolves, or rejects, as it does. @param party whose seek it is: parties take turns */
+  run<T>(target: From | 'damage', party: string, seek: () => T | Promise<T>): T | Promise<T> {
     if (typeof target === 'string') return seek()
     const where = target instanceof Date ? nanosecondsOf(target) : target
-    const done = this.#last.then(async () => {
-      await this.#prepare(where)
+    return this.#turns.pass(party, async () => {
+      await threads.pass(party, () => this.#log.prepareSeek(where))
       return seek()
     })
-    this.#last = done.catch(() => {})
-    return done
-  }
-
-  async #prepare(where: number | bigint): Promise<void> {
-    if (underWay >= mostUnderWay) await new Promise<void>((resolve) => line.push(resolve))
-    else underWay++
-    try {
-      await this.#log.prepareSeek(where)
-    } finally {
-      // The thread goes to the next one.
-      const next = line.shift()
-      if (next === undefined) underWay--
-      else next()
-    }
   }
 }

@@ -4,6 +4,7 @@ import type { AdminPort } from '../placement/admin-port.js'
 import type { LocalPlacement } from '../placement/local/placement.js'
 import type { Rights } from './access.js'
 import type { Memberships } from './memberships.js'
+import type { Openings } from './openings.js'
 import type { BrokerSettings } from './options.js'
 import type { Quota } from './quotas.js'
 import type { BrokerTopic } from './topic.js'
@@ -19,6 +20,7 @@ export interface SessionHost {
   /** A publisher or subscriber was opened in the topic, or could not be. */
   opening(topic: string, error: HermesError | undefined): void
   readonly memberships: Memberships
+  readonly openings: Openings
   /** Where members join, in the broker's own directory. */
   readonly groups: Pick<LocalPlacement, 'consumer' | 'position'>
   /** @throws HermesError `LIMIT` if there is no such group, and the topic has as many as it may */
@@ -39,6 +41,8 @@ export interface SessionHost {
 /** What carries a session's packets. */
 export interface SessionPort {
   readonly address: string
+  /** Whose the client is: parties get equal shares of what the broker does. */
+  readonly party: string
   /** When something was last heard of the client, of `performance.now()`: now, while what it has sent waits. */
   readonly heardAt: number
   /** The common name in the client's certificate, if it was checked. */

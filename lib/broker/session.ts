@@ -65,7 +65,7 @@ export class Session implements MembersSession {
     this.#host = host
     this.#port = port
     const later = () => port.later()
-    this.#channels = new ChannelTable(host.settings.limits.maxChannels, later)
+    this.#channels = new ChannelTable(host.settings.limits.maxChannels, host.openings, port)
     this.#jobs = new TurnJobs(() => this.isOpen, later)
     this.#lagging = new Lagging(this.#channels, later)
     this.#requests = new Requests(host)
@@ -94,6 +94,10 @@ export class Session implements MembersSession {
 
   get rights(): Rights | undefined {
     return this.#rights
+  }
+
+  get party(): string {
+    return this.#port.party
   }
 
   get holder(): Holder {

@@ -29,6 +29,8 @@ const movingTimes = 10
 export interface SubscriberHost extends ChannelHost, SubscriberSender {
   /** Compresses what is sent; `undefined` where that was not agreed on. */
   readonly deflater: Deflater | undefined
+  /** Whose the client is: parties take turns. */
+  readonly party: string
   /** How long a channel that does not get on may hold what retention has removed. */
   readonly removedSegmentMs: number
   /** One fewer. */
@@ -138,7 +140,7 @@ export class SubscriberChannel implements TopicSubscriber, Delivering {
     if (this.#preparing || this.#tail.isPinned) return 0
     const target = this.#seeking as Seek
     this.#preparing = true
-    const gone = this.topic.whenFindable(target.from, () => {
+    const gone = this.topic.whenFindable(target.from, this.#host.party, () => {
       this.#preparing = false
       if (this.#ended) return
       // (the client may want to go elsewhere by now)

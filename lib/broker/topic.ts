@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import { type ErrorCode, HermesError } from '../base/errors.js'
 import { type From, retentionLimits, type TopicSettings } from '../model/topic.js'
 import { fromNative } from '../native/error.js'
@@ -5,12 +6,13 @@ import { defineTopic, grownTopic } from '../store/definition.js'
 import { type Directory, topicFolder } from '../store/directory.js'
 import type { PlaceMetrics } from '../store/place-metrics.js'
 import { type Synced, SyncQueue } from '../store/sync-queue.js'
-import type { TopicFile } from '../store/topic-file.js'
+import { readTopicFile, type TopicFile } from '../store/topic-file.js'
 import { TopicLog } from '../store/topic-log.js'
 import type { Run } from '../wire/packet.js'
 import { RetryError } from '../wire/retry.js'
 import { FolderMark } from './folder-mark.js'
 import type { Holder } from './holder.js'
+import { KnownDescription } from './known-description.js'
 import { LogTail } from './log-tail.js'
 import type { Producer } from './producer.js'
 import type { ProducersOptions } from './producers.js'
@@ -60,6 +62,7 @@ export class BrokerTopic {
   readonly #subscribers: TopicSubscribers<TopicSubscriber>
   readonly #regions: SegmentRegions
   readonly #seeks: SeekQueue
+  readonly #description: KnownDescription
   #tail = 0
   /** Those who are about to use it. */
   #holds = 0
@@ -85,6 +88,7 @@ export class BrokerTopic {
     )
     this.#regions = new SegmentRegions(log)
     this.#seeks = new SeekQueue(log)
+    this.#description = new KnownDescription(join(folder, 'topic.json'))
     // The core takes half a segment at once.
     this.maxBatchBytes = Math.max(
       Math.min(host.maxBatchBytes, Math.floor(file.segmentBytes / 16) * 8),
@@ -207,7 +211,9 @@ export class BrokerTopic {
 
   /** Checks another client's settings against the topic's, whose layout may grow by them. */
   async check(settings: TopicSettings): Promise<void> {
-    await grownTopic(this.#host.directory, this.name, settings)
+    const { directory } = this.#host
+    const known = this.#description.current ?? (await this.#description.read(() => readTopicFile(directory, this.name)))
+    await grownTopic(directory, this.name, settings, known)
   }
 
   async setRetention(settings: TopicSettings): Promise<void> {
@@ -326,9 +332,9 @@ export class BrokerTopic {
     return new LogTail(this.#log, this.#regions, upToSynced)
   }
 
-  /** Calls `seek`, which takes a tail to this position, once that will not take long. */
-  whenFindable<T>(target: From | 'damage', seek: () => T): T | Promise<T> {
-    return this.#seeks.run(target, seek)
+  /** Calls `seek`, which takes a tail to this position, once that will not take long. @param party whose seek it is */
+  whenFindable<T>(target: From | 'damage', party: string, seek: () => T | Promise<T>): T | Promise<T> {
+    return this.#seeks.run(target, party, seek)
   }
 
   addSubscriber(subscriber: TopicSubscriber): void {

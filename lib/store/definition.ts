@@ -82,10 +82,17 @@ async function redefine(directory: Directory, name: string, wanted: TopicSetting
 /**
  * As `openTopicFile`; and a topic whose layout the wanted one has grown from grows, if the settings allow it.
  *
+ * @param known what the description says now, if that is known
  * @throws HermesError `ACCESS_DENIED` if they deny it
  */
-export async function grownTopic(directory: Directory, name: string, wanted: TopicSettings): Promise<TopicFile> {
-  const file = await openTopicFile(directory, name, wanted)
+export async function grownTopic(
+  directory: Directory,
+  name: string,
+  wanted: TopicSettings,
+  known?: TopicFile,
+): Promise<TopicFile> {
+  if (known !== undefined) checkSame(known, wanted, true)
+  const file = known ?? (await openTopicFile(directory, name, wanted))
   if (wanted.growth === undefined || checkCodec(name, file, wanted) !== 'newer') return file
   if (wanted.growth === 'allowed') return growTopic(directory, name, wanted)
   throw new HermesError(
