@@ -120,6 +120,61 @@ TEST(LogEnd, is_forgotten_when_recovery_has_put_a_void_over_it) {
   EXPECT_EQ(find(&end, *log), committed(*log));
 }
 
+/// Bytes that are no frame, over the one at `offset` of the segment.
+void damage(const std::string& folder, uint64_t segment, uint64_t offset) {
+  std::fstream file(segment_path(folder, segment), std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(static_cast<std::streamoff>(offset));
+  const std::vector<char> bytes(64, '\xFF');
+  file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+}
+
+TEST(LogEnd, lies_behind_damage) {
+  for (const bool in_newest : {false, true}) {
+    const Folder folder;
+    const auto log = open_log(folder.path());
+    const auto appender = open_appender(log);
+    for (uint64_t i = 1; i <= (in_newest ? 300u : 900u); ++i) append(appender.get(), message(1, i, 100));
+    const Position before = committed(*log);
+    ASSERT_EQ(before.segment > 1, !in_newest);
+    // Nobody vouches for a part of the way, as after a crash.
+    store_position(log->control().checkpoint, {1, kSegmentHeaderBytes, 1});
+    damage(folder.path(), 1, kSegmentHeaderBytes + 50 * frame_span(100));
+    // Who vouches for what is synced or handed on to a recovery stops here …
+    EXPECT_EQ(committed(*log).sequence, 51u);
+    // … and who says how much there is does not.
+    LogEnd end;
+    EXPECT_EQ(find(&end, *log), before);
+    Position claimed;
+    ASSERT_TRUE(log->claimed_from({1, kSegmentHeaderBytes, 1}, &claimed).ok());
+    EXPECT_EQ(claimed, before);
+  }
+}
+
+TEST(LogEnd, lies_behind_a_page_that_was_lost_in_a_segment_that_is_full) {
+  const Folder folder;
+  const auto log = open_log(folder.path());
+  const auto appender = open_appender(log);
+  for (uint64_t i = 1; i <= 900; ++i) append(appender.get(), message(1, i, 100));
+  const Position before = committed(*log);
+  store_position(log->control().checkpoint, {1, kSegmentHeaderBytes, 1});
+  lose(folder.path(), kSegmentHeaderBytes + 50 * frame_span(100));
+  EXPECT_EQ(committed(*log).sequence, 51u);
+  LogEnd end;
+  EXPECT_EQ(find(&end, *log), before);
+}
+
+TEST(LogEnd, is_the_damage_if_nothing_is_known_to_follow) {
+  const Folder folder;
+  const auto log = open_log(folder.path());
+  const auto appender = open_appender(log);
+  for (uint64_t i = 1; i <= 300; ++i) append(appender.get(), message(1, i, 100));
+  store_position(log->control().checkpoint, {1, kSegmentHeaderBytes, 1});
+  const Position last = {1, kSegmentHeaderBytes + 299 * frame_span(100), 300};
+  damage(folder.path(), 1, last.offset);
+  LogEnd end;
+  EXPECT_EQ(find(&end, *log), last);
+}
+
 TEST(LogEnd, outlives_retention) {
   const Folder folder;
   const auto log = open_log(folder.path());

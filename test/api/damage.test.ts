@@ -171,6 +171,43 @@ test('a publisher that opens the topic after a crash cuts off what was never com
   expect(await readAll(place)).toEqual({ sequences: numbers(1, 110), error: undefined })
 })
 
+test('damage hides nothing of a topic that was not closed in order: how far it goes, where it ends, what groups have reached', async () => {
+  const live = await abandonedLog(2000)
+  await using before = await open(live)
+  const engine = await before.topic(topic, { codec: Numbered }).subscriber({ name: 'engine', from: 1500 })
+  expect(engine.poll(() => {}, 101)).toBe(101)
+  await engine.commit()
+  const pool = await before.topic(topic, { codec: Numbered }).group('pool', { from: 1500 })
+  pool.poll(() => {}, 100)
+  await before.close()
+  // A copy, as after a restart: nothing is taken for as it was left.
+  const place = join(folder(), 'copy')
+  cpSync(live, place, { recursive: true })
+  const { file, offset } = frameOf(place, 100)
+  overwrite(file, offset, Buffer.alloc(64, 0xff))
+
+  await using hermes = await open(place)
+  const ticks = hermes.topic(topic, { codec: Numbered })
+  const { nextSequence, watermarks } = await ticks.info()
+  expect({ nextSequence, ...watermarks }).toMatchObject({ nextSequence: 2001, written: 2001, claimed: 2001 })
+  const seen: number[] = []
+  const error = await failure('CORRUPT', async () => {
+    for await (const { sequence } of await ticks.subscriber({ from: 'earliest', until: 'latest' })) seen.push(sequence)
+  })
+  expect(error.details.sequence).toBe(100)
+  expect(seen).toEqual(numbers(1, 99))
+  const skipping = await ticks.subscriber({ from: 'earliest', until: 'latest', onDamage: 'skip', name: 'skipping' })
+  const rest: number[] = []
+  for await (const { sequence } of skipping) rest.push(sequence)
+  expect(rest).toEqual(without(2000, 100))
+  await skipping.commit(2000)
+  await skipping.close()
+  expect((await ticks.subscriber({ name: 'engine' })).position).toBe(1601)
+  const again: number[] = []
+  ;(await ticks.group('pool')).poll((_, { sequence }) => again.push(sequence), 10)
+  expect(again).toEqual(numbers(1600, 10))
+})
+
 test('a truncated segment is an error, and the others are readable', async () => {
   const place = await closedLog(3000)
   const files = segmentFiles(place, topic)

@@ -66,9 +66,9 @@ Status put(const File& file, size_t offset, const void* bytes, size_t count) {
 Status end_of_log(Log& log, uint64_t* end) {
   *end = 1;
   if (log.active() == 0) return Status::success();
-  Position committed;
-  Status status = log.committed(&committed);
-  if (status.ok()) *end = committed.sequence;
+  Position found;
+  Status status = log.end_from({}, &found);
+  if (status.ok()) *end = found.sequence;
   return status;
 }
 

@@ -348,7 +348,7 @@ Status Member::commit(uint64_t sequence) {
   if (sequence > known_end_.sequence) {
     // What was read once is there; how far the log goes is looked up only beyond that.
     Position end;
-    status = group_->log().active() == 0 ? Status::success() : group_->log().committed_from(known_end_, &end);
+    status = group_->log().active() == 0 ? Status::success() : group_->log().end_from(known_end_, &end);
     if (!status.ok()) return status;
     if (end.segment != 0) known_end_ = end;
     if (sequence > std::max<uint64_t>(known_end_.sequence, 1)) {

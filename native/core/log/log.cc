@@ -156,14 +156,28 @@ bool Log::ends_cleanly() {
 
 Status Log::committed(Position* out) { return committed_from({}, out); }
 
-Status Log::committed_from(const Position& known, Position* out) {
+Status Log::committed_from(const Position& known, Position* out) { return walk(furthest(known), {}, out); }
+
+Status Log::end_from(const Position& known, Position* out) { return walk(furthest(known), {.damage = true}, out); }
+
+Position Log::furthest(const Position& known) const noexcept {
   Position at;
   if (!load_position(control().checkpoint, &at) || !is_plausible(at)) at = {first(), kSegmentHeaderBytes, 0};
-  if (at < known && is_plausible(known)) at = known;
-  return walk(at, false, out);
+  return at < known && is_plausible(known) ? known : at;
 }
 
-Status Log::walk(Position at, bool over_claims, Position* out) {
+bool Log::pass_damage(const Segment& segment, const Step& step, Position* at) const noexcept {
+  if (step.kind != Step::Kind::kDamage && !is_hole(segment, at->offset)) return false;
+  if (segment.number() < active()) {
+    // The next one has its own base sequence, which says how many were lost.
+    *at = {segment.number() + 1, kSegmentHeaderBytes, at->sequence};
+    return true;
+  }
+  // A note is believed only if the frame that it speaks of stands there, whole.
+  return segment.find_noted_tail(at->offset, &at->offset, &at->sequence);
+}
+
+Status Log::walk(Position at, WalkOver over, Position* out) {
   if (active() == 0) return Status::error(Code::kNotFound, "the topic is empty");
   for (;;) {
     std::shared_ptr<Segment> segment;
@@ -197,8 +211,12 @@ Status Log::walk(Position at, bool over_claims, Position* out) {
         break;
       }
       const bool goes_on = step.kind == Step::Kind::kData || step.kind == Step::Kind::kVoid ||
-                           (over_claims && step.kind == Step::Kind::kClaim);
+                           (over.claims && step.kind == Step::Kind::kClaim);
       if (!goes_on) {
+        if (over.damage && pass_damage(*segment, step, &at)) {
+          if (at.segment == segment->number()) continue;
+          break;
+        }
         *out = at;
         return Status::success();
       }

@@ -66,8 +66,12 @@ class Log : public std::enable_shared_from_this<Log> {
   Status committed(Position* out);
   /// As committed(), walking from the end of a committed frame that is known, if that spares a part of the way.
   Status committed_from(const Position& known, Position* out);
+  /// As committed_from(), for those who say how far the topic goes: beyond damage, as far as it is known where the chain goes on behind it. What
+  /// stands in front of a damaged frame is not all there is, and who reads up to here is told of the damage. Not for those who vouch for what
+  /// comes before.
+  Status end_from(const Position& known, Position* out);
   /// Where the claims end that anybody has made behind `written`, committed or not: the chain goes on behind a claim that is not.
-  Status claimed_from(const Position& written, Position* out) { return walk(written, true, out); }
+  Status claimed_from(const Position& written, Position* out) { return walk(written, {.claims = true, .damage = true}, out); }
   /// As committed(), and remembers the result as the checkpoint if that is further.
   void advance_checkpoint();
   /// Notes what the publisher in `slot` has committed as the checkpoint, if there's no other one: then nothing before can be uncommitted.
@@ -116,7 +120,16 @@ class Log : public std::enable_shared_from_this<Log> {
 
  private:
   bool is_as_left() const noexcept;
-  Status walk(Position at, bool over_claims, Position* out);
+  /// What a walk goes on behind, besides frames.
+  struct WalkOver {
+    bool claims = false;
+    bool damage = false;
+  };
+  Status walk(Position at, WalkOver over, Position* out);
+  /// The checkpoint, or `known` if that is further.
+  Position furthest(const Position& known) const noexcept;
+  /// Goes from damage at `*at` to where the chain is known to go on. False if there is none, or if it is not known.
+  bool pass_damage(const Segment& segment, const Step& step, Position* at) const noexcept;
 
   std::string folder_;
   Control control_;

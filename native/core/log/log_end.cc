@@ -17,7 +17,7 @@ Status LogEnd::find(Log& log, Position* out) {
   for (;;) {
     if (recoveries != recoveries_) seen_ = {};
     Position end;
-    Status status = log.committed_from(seen_, &end);
+    Status status = log.end_from(seen_, &end);
     // The walk's loads come before this one.
     std::atomic_thread_fence(std::memory_order_acquire);
     const uint64_t now = count.load(std::memory_order_acquire);

@@ -4,12 +4,12 @@
 
 namespace hermes {
 
-/// Where a topic's chain of committed frames ends, for somebody who asks again and again: each search begins where the last one ended.
+/// How far a topic goes, for somebody who asks again and again: each search begins where the last one ended.
 ///
 /// Thread safety: one thread at a time.
 class LogEnd {
  public:
-  /// As Log::committed().
+  /// As Log::end_from().
   Status find(Log& log, Position* out);
 
  private:
