@@ -11,7 +11,7 @@ export const exitMeanings = {
   8: 'mismatch: the topic has another codec, layout, setting or format version',
   9: 'held or used by another process',
   10: 'the position asked for is not there: removed by retention, or not published yet',
-  11: 'time over before the --count was reached, or an answer came',
+  11: 'time over before what was asked for was reached, or an answer came',
   12: 'no connection to the broker, or it was lost for good',
   129: 'stopped by SIGHUP',
   130: 'interrupted (SIGINT, Ctrl-C)',

@@ -8,6 +8,7 @@ import { at } from './feed.js'
 import { fromFile } from './file.js'
 import { lineText, parseJson } from './json-text.js'
 import { linesOf } from './lines.js'
+import { counted } from './text-format.js'
 
 /*
  * Records of a file: the rows of a CSV file, the objects of an NDJSON one.
@@ -174,10 +175,33 @@ async function* csvRows(parser: AsyncIterable<CsvRow>, signal: AbortSignal): Asy
     const { CsvError } = await import('csv-parse')
     if (!(error instanceof CsvError)) throw error
     const { lines } = error as CsvError & { lines?: number }
-    throw new HermesError('ENCODE_FAILED', `${lines === undefined ? '' : `line ${lines}: `}${error.message}.`, {
+    throw new HermesError('ENCODE_FAILED', `${lines === undefined ? '' : `line ${lines}: `}${csvReason(error)}`, {
       cause: error,
       details: { line: lines ?? null },
     })
+  }
+}
+
+/** What is wrong with a row, for those who have never heard of the parser. */
+function csvReason(error: CsvError): string {
+  switch (error.code) {
+    case 'CSV_RECORD_INCONSISTENT_FIELDS_LENGTH':
+    case 'CSV_RECORD_INCONSISTENT_COLUMNS': {
+      const { record } = error as CsvError & { record?: readonly unknown[] }
+      const has =
+        record === undefined
+          ? 'another number of cells than the first one'
+          : `${counted(record.length, 'cell')}, which is not what the first one has`
+      return `The row has ${has}: each column needs a cell, if need be an empty one.`
+    }
+    case 'CSV_INVALID_CLOSING_QUOTE':
+      return 'Something follows the closing quote of a cell. A quote within a quoted cell is written twice: "say ""hello""".'
+    case 'INVALID_OPENING_QUOTE':
+      return 'A quote stands within a cell that does not begin with one. Quote the whole cell, and write quotes in it twice.'
+    case 'CSV_QUOTE_NOT_CLOSED':
+      return 'The quote that opens a cell here is never closed.'
+    default:
+      return `${error.message}.`
   }
 }
 
@@ -197,7 +221,8 @@ function columnsOf(head: RawRecord | undefined, options: RecordsOptions): readon
   }
   const list = cells.map((cell) => cell.trim())
   const twice = list.find((name, index) => list.indexOf(name) !== index)
-  if (twice !== undefined) throw invalid(`Two columns are called '${twice}': give them names with --header --columns.`)
+  if (twice !== undefined)
+    throw invalid(`Two columns are called '${twice}': give each a name of its own: --header --columns bid,ask,…`)
   return list
 }
 

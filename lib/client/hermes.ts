@@ -308,7 +308,7 @@ interface Child {
   closed(): Promise<void>
 }
 
-/** One error for several publishers that could not be closed in order: the first, with what all of them leave behind. */
+/** One error for several publishers and members of groups that could not be closed in order: the first, with what all of them leave behind. */
 function summed(errors: readonly unknown[]): unknown {
   const [first] = errors
   if (!(first instanceof HermesError)) return first
@@ -317,7 +317,9 @@ function summed(errors: readonly unknown[]): unknown {
   const topics = [
     ...new Set(known.flatMap(({ details }) => (typeof details['topic'] === 'string' ? [details['topic']] : []))),
   ]
-  const more = `${errors.length - 1} more publishers did not close in order; ${unacknowledged} messages in all are not acknowledged.`
+  const others = `${errors.length - 1} more of what was open here did not close in order`
+  const more =
+    unacknowledged === 0 ? `${others}.` : `${others}; ${unacknowledged} messages in all are not acknowledged.`
   return new HermesError(first.code, `${first.message} ${more}`, {
     cause: first,
     details: { ...first.details, unacknowledged, topics },

@@ -14,7 +14,7 @@ export function payloadTooLarge(codec: string, limit: number, needed?: number): 
   const size = needed === undefined ? 'more' : `${needed} bytes`
   return new HermesError(
     'PAYLOAD_TOO_LARGE',
-    `The ${codec} value needs ${size}, and ${limit} bytes are allowed. Send less, or raise the topic's maximum payload.`,
+    `The ${codec} value needs ${size}, and ${limit} bytes are allowed. Send less, or make what it goes into larger: 'maxPayloadBytes' of a topic, 'itemBytes' or 'capacity' of a ring, 'maxPayload' of an Encoder.`,
     { details: needed === undefined ? { limit } : { limit, needed } },
   )
 }

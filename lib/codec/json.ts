@@ -6,6 +6,15 @@ import { decodeText, encodeText } from './text.js'
 
 const reader: Reader<unknown> = Object.freeze({ read: decodeJson })
 
+/** JSON.stringify names no remedy for a bigint, and draws what refers to itself over several lines. */
+function reasonOf(error: unknown): string {
+  const message = messageOf(error)
+  if (!(error instanceof TypeError)) return message
+  if (/serialize a BigInt/i.test(message))
+    return 'JSON has no text for a bigint. Make it a string first, or use msgpack.'
+  return /circular structure/i.test(message) ? `the value holds itself. ${message.replace(/\s+/g, ' ')}` : message
+}
+
 function decodeJson(source: Region, offset: number, length: number): unknown {
   const written = decodeText('json', source, offset, length)
   try {
@@ -31,7 +40,7 @@ export const json: GenericCodec = generic({
     try {
       written = JSON.stringify(value) as string | undefined
     } catch (error) {
-      throw encodeFailed('json', messageOf(error), error)
+      throw encodeFailed('json', reasonOf(error), error)
     }
     if (written === undefined) throw encodeFailed('json', `JSON has no text for ${describe(value)}.`)
     return encodeText('json', written, target, offset, limit)

@@ -7,9 +7,11 @@ import {
   msgpack,
   open,
   type Publisher,
+  SpscByteRing,
   SpscRing,
   type Subscriber,
   struct,
+  text,
   u32,
 } from '../../lib/index.js'
 import { failure } from '../helpers/failure.js'
@@ -74,6 +76,32 @@ const cases: [work: (things: Things) => unknown, code: HermesError['code'], says
     'INVALID_ARGUMENT',
     "'reconnect' must be false, or an object: { minMs, maxMs }.",
   ],
+  [
+    () => open('tls://broker.example:9000/quotes'),
+    'INVALID_ARGUMENT',
+    "The address has the path '/quotes': give tls://broker.example:9000 and nothing more.",
+  ],
+  [
+    () => open('tcp://secret@broker.example:9000?x=1'),
+    'INVALID_ARGUMENT',
+    "The address has something before an '@'; a token is an option, and something behind a '?': give tcp://broker.example:9000 and",
+  ],
+  [
+    () => open('tcp://secret@broker.example:99999'),
+    'INVALID_ARGUMENT',
+    "'tcp://broker.example:99999' has the port 99999, and ports go up to 65535: use tcp://host:port",
+  ],
+  [
+    ({ publisher }) => publisher.publish({ id: 1n }),
+    'ENCODE_FAILED',
+    "Can't encode as json: JSON has no text for a bigint. Make it a string first, or use msgpack.",
+  ],
+  [({ publisher }) => publisher.publish(circle), 'ENCODE_FAILED', "Can't encode as json: the value holds itself. Conv"],
+  [
+    () => SpscByteRing.create({ capacity: 1024, codec: text, role: 'producer' }).tryPush('x'.repeat(2000)),
+    'PAYLOAD_TOO_LARGE',
+    "'itemBytes' or 'capacity' of a ring",
+  ],
   [() => MpmcRing.create({ capacity: '1024' as never, codec: Item }), 'INVALID_ARGUMENT', "2 to 2^30, not '1024'."],
   [
     () => MpmcRing.create({ capacity: 64 } as never),
@@ -104,6 +132,23 @@ it('names what was given and what to give', async () => {
   const things = { hermes, publisher, subscriber: await topic.subscriber() }
   for (const [work, code, says] of cases) expect((await failure(code, () => work(things))).message).toContain(says)
   await hermes.close()
+})
+
+it('says on one line what a value is that holds itself', async () => {
+  await using hermes = await open(folder())
+  const publisher = await hermes.topic('t', { codec: json() }).publisher()
+  expect((await failure('ENCODE_FAILED', () => publisher.publish(circle))).message).not.toContain('\n')
+})
+
+it('says how many did not close in order, and calls no member of a group a publisher', async () => {
+  const hermes = await open(folder())
+  const topic = hermes.topic('t', { codec: json() })
+  await (await topic.publisher()).publishAsync(1)
+  // What a member holds when it leaves comes again: nothing is unacknowledged of it.
+  for (const name of ['a', 'b']) for await (const _ of await topic.group(name)) break
+  const { message, details } = await failure('TIMED_OUT', () => hermes.close({ timeoutMs: 10 }))
+  expect(message).toMatch(/group 'a'.* 1 more of what was open here did not close in order\.$/)
+  expect(details).toMatchObject({ unacknowledged: 0, topics: ['t'] })
 })
 
 it('says of a closed subscriber that it is closed, whatever was under way', async () => {

@@ -187,6 +187,19 @@ test('sub ends after --duration, and says so if --count was not reached by then'
   expect(short.stderr).toContain('1 message of 2')
 })
 
+test('sub says so if the place of --until was not reached within --duration', async () => {
+  await hermes(['pub', 'quotes', 'one', 'two'])
+  const early = await hermes(['sub', 'quotes', '--from', 'earliest', '--until', '3', '--duration', '300ms'])
+  expect(early).toMatchObject({ code: 11, stdout: 'one\ntwo\n' })
+  expect(early.stderr).toMatch(/Time over: 2 messages within .*--until was not reached\. \[TIMED_OUT\]/)
+  for (const end of [['--until', '2'], ['--until', 'latest'], ['--end']]) {
+    const reached = await hermes(['sub', 'quotes', '--from', 'earliest', '--duration', '1m', ...end])
+    expect({ end, ...reached }).toMatchObject({ end, code: 0, stdout: 'one\ntwo\n' })
+  }
+  const none = await hermes(['sub', 'nosuch', '--await', '--until', '3', '--duration', '100ms'])
+  expect(none.code).toBe(11)
+})
+
 test('sub --await waits for the place and the topic, and misses nothing', async () => {
   const sub = start(['sub', 'later', '--await', '--count', '2'])
   await sub.until('Waiting for topic later to be made.\n')

@@ -45,6 +45,11 @@ class Settings:
     random: Callable[[], float] = random.random
 
 
+def _without_user(url: str) -> str:
+    """What stands before an @ may be a secret."""
+    return re.sub(r"//.*@", "//", url, flags=re.S)[:200]
+
+
 def check_settings(
     url: str,
     *,
@@ -72,12 +77,18 @@ def check_settings(
         host = parts.hostname
         port = DEFAULT_PORT if parts.port is None else parts.port
     except ValueError as cause:
-        raise invalid(f"{url!r} is no URL: use tcp://host:port or tls://host:port.") from cause
-    extras = parts.path not in ("", "/") or parts.query or parts.fragment or "@" in parts.netloc
-    if parts.scheme not in ("tcp", "tls") or not host or extras or port == 0:
-        # (what stands before an @ may be a secret)
-        shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if parts.netloc or "@" in url else url[:200]
-        raise invalid(f"{shown!r} has to be tcp://host:port or tls://host:port and nothing more; a token is an option.")
+        raise invalid(f"{_without_user(url)!r} is no URL: use tcp://host:port or tls://host:port.") from cause
+    if parts.scheme not in ("tcp", "tls") or not host or port == 0:
+        raise invalid(f"{_without_user(url)!r} has to be tcp://host:port or tls://host:port.")
+    extras = [
+        *(["something before an '@'; a token is an option"] if "@" in parts.netloc else []),
+        *([] if parts.path in ("", "/") else [f"the path {parts.path!r}"]),
+        *(["something behind a '?'"] if parts.query else []),
+        *(["something behind a '#'"] if parts.fragment else []),
+    ]
+    if extras:
+        address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        raise invalid(f"The address has {', and '.join(extras)}: give {address} and nothing more.")
     if token is not None and (not isinstance(token, str) or not 1 <= len(token) <= 4096):
         raise invalid("'token' must be a string of 1 to 4096 characters.")
     check_flag("reconnect", reconnect)

@@ -297,6 +297,19 @@ class Places(WithClient):
         with topic.subscriber(caught.exception.details["firstSequence"]) as subscriber:
             self.assertGreaterEqual(subscriber.receive(PATIENCE).sequence, first)
 
+    def test_an_address_that_is_none_says_what_is_wrong_and_no_secret(self):
+        for url, says in (
+            ("tcp://host:9000/quotes", "The address has the path '/quotes': give tcp://host:9000 and nothing more."),
+            ("tcp://secret@host:9000?x=1", "something before an '@'; a token is an option, and something behind a '?'"),
+            ("tcp://secret@host:99999", "'tcp://host:99999' is no URL"),
+            ("http://secret@host", "'http://host' has to be tcp://host:port"),
+        ):
+            with self.subTest(url), self.assertRaises(HermesError) as caught:
+                hermes_mq.connect(url)
+            self.assertEqual(caught.exception.code, "INVALID_ARGUMENT")
+            self.assertIn(says, str(caught.exception))
+            self.assertNotIn("secret", str(caught.exception))
+
     def test_places_that_are_none_are_refused(self):
         topic = self.topic()
         for wrong in (0, -1, 1.5, True, "first", None, datetime(2020, 1, 1), 2**53, datetime(1960, 1, 1, tzinfo=timezone.utc)):

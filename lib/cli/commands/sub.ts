@@ -1,5 +1,6 @@
 import { type Command, Option } from 'commander'
 import { HermesError } from '../../base/errors.js'
+import type { Subscriber } from '../../client/subscriber.js'
 import type { Wait } from '../../client/wait.js'
 import type { From } from '../../model/topic.js'
 import { from, integer, timerDuration, until } from '../arguments.js'
@@ -63,7 +64,10 @@ export function registerSub(program: Command, session: Session): void {
       const signal = options.duration === undefined ? session.signal : session.signalWithin(options.duration)
       const awaited = options.await === true && !(await isThere(dir, topic))
       if (awaited && !session.json) session.note(`Waiting for topic ${topic} to be made.`)
-      if (awaited && !(await awaitTopic(dir, topic, signal))) return checkEnough(session, options, 0)
+      if (awaited && !(await awaitTopic(dir, topic, signal))) {
+        checkEnough(session, options, 0)
+        return checkReached(session, options, 0, false)
+      }
       await withPlace(dir, false, async (hermes) => {
         const info = await needTopic(hermes, topic)
         const format = readFormat(options, info)
@@ -82,16 +86,21 @@ export function registerSub(program: Command, session: Session): void {
           session.streams.stderr.isTTY
         )
           session.note(`Waiting for messages of ${topic}. Ctrl-C ends it.`)
+        const end = options.end !== true ? undefined : options.synced === true ? info.syncedSequence : info.nextSequence
         const handled = await follow(subscriber, {
           handler: printer(session, format, options.meta === true),
           out: session.out,
           signal,
           count: options.count,
-          until: options.end !== true ? undefined : options.synced === true ? info.syncedSequence : info.nextSequence,
+          until: end,
         })
         await session.out.flush()
         if (session.streams.stderr.isTTY && !session.json) session.note(rateText(handled, performance.now() - begun))
         checkEnough(session, options, handled)
+        if (signal.aborted) {
+          const reached = end === undefined ? await hasEnded(subscriber) : subscriber.position >= end
+          checkReached(session, options, handled, reached)
+        }
       })
     })
   withHelp(
@@ -124,4 +133,28 @@ function checkEnough(session: Session, { count, duration }: SubOptions, handled:
     `Time over: ${counted(handled, 'message')} of ${count} within ${secondsText(duration)}.`,
     { details: { count, received: handled, durationMs: duration } },
   )
+}
+
+/** Who says where to end, and within which time, wants to know if it was not reached. With a count, that says what was enough. */
+function checkReached(session: Session, options: SubOptions, handled: number, reached: boolean): void {
+  const { count, duration, end, until } = options
+  if (reached || duration === undefined || count !== undefined || session.stopping) return
+  if (end !== true && until === undefined) return
+  throw new HermesError(
+    'TIMED_OUT',
+    `Time over: ${counted(handled, 'message')} within ${secondsText(duration)}, and the place of --${end === true ? 'end' : 'until'} was not reached.`,
+    { details: { received: handled, durationMs: duration } },
+  )
+}
+
+/** Whether it has come to where it was told to end. */
+async function hasEnded(subscriber: Subscriber<unknown, unknown>): Promise<boolean> {
+  try {
+    await subscriber.ready({ timeoutMs: 0 })
+    return false
+  } catch (error) {
+    if (error instanceof HermesError && (error.code === 'OUT_OF_RANGE' || error.code === 'TIMED_OUT'))
+      return error.code === 'OUT_OF_RANGE'
+    throw error
+  }
 }

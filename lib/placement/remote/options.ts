@@ -91,6 +91,9 @@ const tcpOptionNames = [
 
 const defaultPort = 9000
 
+/** What stands before an '@' may be a secret. */
+const withoutUser = (place: string): string => place.replace(/\/\/.*@/s, '//')
+
 /** @throws HermesError `INVALID_ARGUMENT`, `UNKNOWN_OPTION` */
 export function checkTcpOptions(place: string, options: TcpOptions): TcpSettings {
   checkOptions('open()', options, tcpOptionNames)
@@ -98,19 +101,20 @@ export function checkTcpOptions(place: string, options: TcpOptions): TcpSettings
   try {
     url = new URL(place)
   } catch (cause) {
-    throw invalid(`'${place}' is no URL: use tcp://host:port or tls://host:port.`, { cause: String(cause) })
+    const port = /:(\d+)\/?$/.exec(place)?.[1]
+    const what = Number(port) > 65_535 ? `has the port ${port}, and ports go up to 65535` : 'is no URL'
+    throw invalid(`'${withoutUser(place)}' ${what}: use tcp://host:port or tls://host:port.`, { cause: String(cause) })
   }
-  if (
-    url.hostname === '' ||
-    url.username !== '' ||
-    url.password !== '' ||
-    !['', '/'].includes(url.pathname) ||
-    url.search !== '' ||
-    url.hash !== ''
-  ) {
-    throw invalid(
-      `'${url.protocol}//${url.host}' has to be tcp://host:port or tls://host:port and nothing more; a token is an option.`,
-    )
+  if (url.hostname === '')
+    throw invalid(`'${withoutUser(place)}' names no host: use tcp://host:port or tls://host:port.`)
+  const extras = [
+    ...(url.username !== '' || url.password !== '' ? ["something before an '@'; a token is an option"] : []),
+    ...(['', '/'].includes(url.pathname) ? [] : [`the path '${url.pathname}'`]),
+    ...(url.search === '' ? [] : ["something behind a '?'"]),
+    ...(url.hash === '' ? [] : ["something behind a '#'"]),
+  ]
+  if (extras.length > 0) {
+    throw invalid(`The address has ${extras.join(', and ')}: give ${url.protocol}//${url.host} and nothing more.`)
   }
   const { token, tls = {}, connectTimeoutMs = 10_000, reconnect = {}, publishBuffer = 8 * 1024 * 1024 } = options
   const { subscribeBuffer = 4 * 1024 * 1024, maxDelayMs = 0, onStatus = () => {} } = options
