@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { HermesError } from '../base/errors.js'
-import type { Rights } from '../broker/access.js'
+import { credentialsOf, type Rights } from '../broker/access.js'
 import { noLatency, noPublished, noReceived } from '../metrics/nothing.js'
 import { contentTypes, metricsText } from '../metrics/text.js'
 import type { MetricsReport } from '../model/metrics.js'
@@ -42,7 +42,7 @@ export async function answer(
   if (path === '/readyz') return ready(settings, snapshots)
   let rights: Rights
   try {
-    rights = settings.access.identify(tokenOf(headers.authorization), certificate)
+    rights = settings.access.identify(credentialsOf(tokenOf(headers.authorization), certificate))
   } catch (error) {
     if (!(error instanceof HermesError) || error.code !== 'UNAUTHORIZED') throw error
     return {

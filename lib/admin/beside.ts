@@ -1,10 +1,13 @@
 import { Worker } from 'node:worker_threads'
 import { type ErrorCode, HermesError } from '../base/errors.js'
+import type { ReloadOptions } from '../broker/reload.js'
 import { type AdminOptions, checkAdminOptions } from './options.js'
 
 /** An admin server that runs in a thread beside the caller's. */
 export interface AdminThread extends AsyncDisposable {
   readonly url: string
+  /** As `Broker.reload`, which has to take the same before. */
+  reload(options: ReloadOptions): void
   close(): Promise<void>
 }
 
@@ -41,5 +44,6 @@ export async function serveAdminBeside(options: AdminOptions, failed: (error: un
     })()
     return closing
   }
-  return { url, close, [Symbol.asyncDispose]: close }
+  const reload = (given: ReloadOptions): void => worker.postMessage(given)
+  return { url, reload, close, [Symbol.asyncDispose]: close }
 }

@@ -1,8 +1,7 @@
 import { isIP } from 'node:net'
-import { HermesError } from '../base/errors.js'
 import { checkBoolean, checkInteger, checkOptions, invalid } from '../base/options.js'
 import { Access, type AccessEntry } from '../broker/access.js'
-import { type BrokerTls, isLoopback } from '../broker/options.js'
+import { type BrokerTls, checkGuarded } from '../broker/options.js'
 
 export interface AdminOptions {
   /** The directory that is looked at. It has to be there. */
@@ -26,6 +25,7 @@ export interface AdminSettings {
   readonly port: number
   readonly access: Access
   readonly tls: BrokerTls | undefined
+  readonly insecure: boolean
   readonly expectsBroker: boolean
 }
 
@@ -40,14 +40,8 @@ export function checkAdminOptions(options: AdminOptions): AdminSettings {
   checkInteger('port', port, 0, 65_535)
   checkBoolean('insecure', insecure)
   const known = new Access(access)
-  if (known.isOpen && tls?.ca === undefined && !insecure && !isLoopback(host)) {
-    throw new HermesError(
-      'UNAUTHORIZED',
-      `${host} can be reached from other machines, and authentication is not configured. Give 'access' entries or a client CA, or say 'insecure'.`,
-      { details: { host } },
-    )
-  }
-  return { dir, host, port, access: known, tls, expectsBroker }
+  checkGuarded(host, known, tls, insecure)
+  return { dir, host, port, access: known, tls, insecure, expectsBroker }
 }
 
 /** `127.0.0.1:9464`, `[::1]:9464`, `9464`. @throws HermesError `INVALID_ARGUMENT` */

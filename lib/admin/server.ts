@@ -1,9 +1,10 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import { createServer as createSecureServer } from 'node:https'
+import { createServer as createSecureServer, Server as SecureServer } from 'node:https'
 import { type AddressInfo, isIP, isIPv6, type Socket } from 'node:net'
 import { resolve } from 'node:path'
 import type { TLSSocket } from 'node:tls'
 import { HermesError } from '../base/errors.js'
+import { checkReloadOptions, type ReloadOptions } from '../broker/reload.js'
 import { LocalPlacement } from '../placement/local/placement.js'
 import { openDirectory } from '../store/directory.js'
 import { type Answer, answer } from './answers.js'
@@ -92,6 +93,14 @@ export class AdminServer implements AsyncDisposable {
         done()
       })
     })
+  }
+
+  /** As `Broker.reload`: each request is asked for its rights. @throws HermesError as that */
+  reload(options: ReloadOptions): void {
+    const { access, tls } = checkReloadOptions(options, this.settings)
+    if (access !== undefined) this.settings.access.become(access)
+    if (tls !== undefined && this.#server instanceof SecureServer)
+      this.#server.setSecureContext({ ...tls, minVersion: 'TLSv1.2' })
   }
 
   /** Ends all connections. Idempotent. */

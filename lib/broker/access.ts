@@ -52,12 +52,29 @@ interface Known {
   readonly rights: Rights
 }
 
+/** What a client has shown of itself. The token is kept as its digest only. */
+export interface Credentials {
+  /** Whether there was a token. */
+  readonly hasToken: boolean
+  readonly digest: Buffer
+  readonly certificate: string | undefined
+}
+
+export function credentialsOf(token: string | undefined, certificate: string | undefined): Credentials {
+  return { hasToken: token !== undefined, digest: sha256(token ?? ''), certificate }
+}
+
 export class Access {
-  readonly #known: readonly Known[]
+  #known: readonly Known[]
 
   /** @throws HermesError `INVALID_ARGUMENT`, `UNKNOWN_OPTION` */
   constructor(entries: readonly AccessEntry[]) {
     this.#known = entries.map(toKnown)
+  }
+
+  /** From now on these entries hold. They are those of another `Access`, so that they were checked before. */
+  become(other: Access): void {
+    this.#known = other.#known
   }
 
   get isOpen(): boolean {
@@ -69,20 +86,19 @@ export class Access {
    *
    * @throws HermesError `UNAUTHORIZED`
    */
-  identify(token: string | undefined, certificate: string | undefined): Rights {
+  identify({ hasToken, digest, certificate }: Credentials): Rights {
     if (this.isOpen) return allRights
-    // Digests have equal lengths, so neither the length nor the position of the first difference shows in the time.
-    const digest = sha256(token ?? '')
     let found: Rights | undefined
     for (const one of this.#known) {
+      // Digests have equal lengths, so neither the length nor the position of the first difference shows in the time.
       const matches = one.digest !== undefined && timingSafeEqual(one.digest, digest)
-      if (token !== undefined && matches) found ??= one.rights
+      if (hasToken && matches) found ??= one.rights
       if (one.certificate !== undefined && one.certificate === certificate) found ??= one.rights
     }
     if (found !== undefined) return found
     throw new HermesError(
       'UNAUTHORIZED',
-      token === undefined
+      !hasToken
         ? "This broker asks for a token: give it as the option 'token', to `hermes` as HERMES_TOKEN."
         : 'This broker does not know the token: give one of its access list.',
     )

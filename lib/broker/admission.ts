@@ -163,6 +163,14 @@ export class Admission {
     this.#forget(entry)
   }
 
+  /** What a guest may do has changed: whether it counts for the reserve may have, too. */
+  review(guest: Guest, { administer }: Rights): void {
+    const entry = guest as Entry
+    if (entry.state !== 'known' || entry.administers === administer) return
+    entry.administers = administer
+    this.#ordinary += administer ? -1 : 1
+  }
+
   /** So many bytes more, or fewer, are set aside for what the guest has sent. @throws HermesError `LIMIT` */
   setAside(guest: Guest, bytes: number): void {
     const entry = guest as Entry

@@ -23,6 +23,7 @@ import { Meter } from './meter.js'
 import { Openings } from './openings.js'
 import { type BrokerOptions, type BrokerSettings, checkBrokerOptions } from './options.js'
 import { Quota, Quotas } from './quotas.js'
+import { checkReloadOptions, type ReloadOptions } from './reload.js'
 import { Scheduler } from './scheduler.js'
 import { ServedDirectory } from './served-directory.js'
 import type { BrokerTopic } from './topic.js'
@@ -181,6 +182,22 @@ export class Broker implements AsyncDisposable {
     )
     this.#sweeper.unref()
     this.#report('info', 'listening', { url: this.url, dir: this.#served.directory.path })
+  }
+
+  /**
+   * From now on these access entries hold, and handshakes are made with these keys; what is not given stays as it is. Nothing changes if anything of it is refused. Connections stay: each
+   * client's rights are looked up anew, what it has open and may not any more ends with `UNAUTHORIZED`, and so does a connection whose token no entry knows any more.
+   *
+   * @throws HermesError `INVALID_ARGUMENT`, `UNKNOWN_OPTION`, `UNAUTHORIZED` (nothing would guard a public address), `UNSUPPORTED` (TLS, or certificates of clients, can't be begun or ended
+   *   without a restart), `CLOSED`
+   */
+  reload(options: ReloadOptions): void {
+    if (this.#closing !== undefined) throw new HermesError('CLOSED', 'The broker is closed.')
+    const { access, tls } = checkReloadOptions(options, this.settings)
+    if (access !== undefined) this.settings.access.become(access)
+    if (tls !== undefined) this.#engine.renew(tls)
+    this.#report('info', 'reloaded', { access: access !== undefined, tls: tls !== undefined })
+    if (access !== undefined) for (const connection of [...this.#connections]) connection.review()
   }
 
   /**

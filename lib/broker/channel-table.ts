@@ -23,6 +23,8 @@ export class ChannelTable {
   /** To open one more. */
   #permit: Permit | undefined
   #isAsked = false
+  /** Told of each channel that is open. */
+  opened: (number: number, channel: Channel) => void = () => {}
   #underWay = 0
   #highest = 0
 
@@ -39,6 +41,11 @@ export class ChannelTable {
 
   get size(): number {
     return this.#open.size + this.#opening.size
+  }
+
+  /** With their numbers. */
+  entries(): IterableIterator<[number, Channel]> {
+    return this.#open.entries()
   }
 
   values(): IterableIterator<Channel> {
@@ -126,6 +133,7 @@ export class ChannelTable {
   /** The channel is open. */
   add(number: number, channel: Channel): void {
     this.#open.set(number, channel)
+    this.opened(number, channel)
   }
 
   /** Whether it is being opened, and the client has closed it meanwhile. */

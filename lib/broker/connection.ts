@@ -94,6 +94,15 @@ export class Connection implements SessionPort, SocketHandler, Worker {
     this.#host.admission.identify(this.#guest, rights, !this.#host.settings.access.isOpen)
   }
 
+  reviewed(rights: Rights): void {
+    this.#host.admission.review(this.#guest, rights)
+  }
+
+  /** The broker's access entries have changed. */
+  review(): void {
+    if (this.#session?.isOpen === true) this.#session.review.again()
+  }
+
   setAside(bytes: number): void {
     this.#host.admission.setAside(this.#guest, bytes)
   }

@@ -5,7 +5,7 @@ import { groupsFeature } from '../wire/group-packets.js'
 import { parseHello } from '../wire/messages.js'
 import { packetType, preamble, protocolError, protocolVersion } from '../wire/packet.js'
 import { jsonPacket } from '../wire/packet-writer.js'
-import type { Rights } from './access.js'
+import { type Credentials, credentialsOf, type Rights } from './access.js'
 import type { SessionHost, SessionPort } from './session-port.js'
 
 /** Takes the first bytes of a connection, which say that it is a Hermes client's. */
@@ -34,6 +34,7 @@ export class Preamble {
 /** What a HELLO says of its client. */
 export interface Hello {
   readonly rights: Rights
+  readonly credentials: Credentials
   /** Whether frames may be compressed. */
   readonly compresses: boolean
   /** Whether it may join groups. */
@@ -49,9 +50,10 @@ export function checkHello(host: SessionHost, port: SessionPort, fields: Readonl
     })
   }
   const { access, compression } = host.settings
-  const rights = access.identify(hello.token, port.certificateName)
+  const credentials = credentialsOf(hello.token, port.certificateName)
   return {
-    rights,
+    rights: access.identify(credentials),
+    credentials,
     compresses: compression === 'deflate' && hello.features.includes(compressionFeature),
     groups: hello.features.includes(groupsFeature),
   }

@@ -2,3 +2,4 @@
 export type { AccessEntry } from './access.js'
 export { type Broker, serve } from './broker.js'
 export { type BrokerLimits, type BrokerLog, type BrokerOptions, type BrokerTls, defaultLimits } from './options.js'
+export type { ReloadOptions } from './reload.js'

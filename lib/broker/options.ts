@@ -124,6 +124,7 @@ export interface BrokerSettings {
   readonly port: number
   readonly tls: BrokerTls | undefined
   readonly access: Access
+  readonly insecure: boolean
   readonly idle: 'park' | 'spin'
   readonly compression: Compression
   readonly limits: BrokerLimits
@@ -162,22 +163,28 @@ export function checkBrokerOptions(options: BrokerOptions): BrokerSettings {
   checkChoice('compression', compression, compressions)
   if (mode !== undefined) checkInteger('mode', mode, 0o600, 0o777)
   if (!Array.isArray(access)) throw invalid("'access' must be a list of entries.")
-  if (tls !== undefined) {
-    checkOptions("'tls'", tls, ['key', 'cert', 'ca'])
-    if (tls.key === undefined || tls.cert === undefined) throw invalid("'tls' needs a 'key' and a 'cert'.")
-    checkPem(tls)
-  }
+  if (tls !== undefined) checkTls(tls)
   const known = new Access(access)
-  const guarded = !known.isOpen || tls?.ca !== undefined
-  if (!guarded && !insecure && !isLoopback(host)) {
-    throw new HermesError(
-      'UNAUTHORIZED',
-      `${host} can be reached from other machines, and authentication is not configured. Give 'access' entries or a client CA, or say 'insecure'.`,
-      { details: { host } },
-    )
-  }
+  checkGuarded(host, known, tls, insecure)
   const limits = checkLimits(options.limits ?? {})
-  return { dir, host, port, tls, access: known, idle, compression, limits, mode, log }
+  return { dir, host, port, tls, access: known, insecure, idle, compression, limits, mode, log }
+}
+
+/** Authentication is configured, or not needed. @throws HermesError `UNAUTHORIZED` */
+export function checkGuarded(host: string, access: Access, tls: BrokerTls | undefined, insecure: boolean): void {
+  if (!access.isOpen || tls?.ca !== undefined || insecure || isLoopback(host)) return
+  throw new HermesError(
+    'UNAUTHORIZED',
+    `${host} can be reached from other machines, and authentication is not configured. Give 'access' entries or a client CA, or say 'insecure'.`,
+    { details: { host } },
+  )
+}
+
+/** @throws HermesError `INVALID_ARGUMENT`, `UNKNOWN_OPTION` */
+export function checkTls(tls: BrokerTls): void {
+  checkOptions("'tls'", tls, ['key', 'cert', 'ca'])
+  if (tls.key === undefined || tls.cert === undefined) throw invalid("'tls' needs a 'key' and a 'cert'.")
+  checkPem(tls)
 }
 
 /** Refuses what TLS could not be spoken with, before anything is opened. @throws HermesError `INVALID_ARGUMENT` */

@@ -34,7 +34,7 @@ export class PublisherChannel implements TopicPublisher {
   readonly holder: Holder
   readonly #host: ChannelHost
   readonly #channel: number
-  readonly #quota: Quota | undefined
+  #quota: Quota | undefined
   #acks: Run[] = []
   /** Somebody waits for them. */
   #urgent = false
@@ -90,6 +90,11 @@ export class PublisherChannel implements TopicPublisher {
     } else {
       this.#unsynced.push(run)
     }
+  }
+
+  /** What it may store is another amount now. */
+  limitBy(quota: Quota | undefined): void {
+    this.#quota = quota
   }
 
   /** So much waits for a sync that nothing more is taken before it has ended. */

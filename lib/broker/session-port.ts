@@ -60,6 +60,8 @@ export interface SessionPort {
   unsubscribed(): void
   /** The client has said who it is. @throws HermesError `LIMIT` */
   identified(rights: Rights): void
+  /** What the client may do has changed. */
+  reviewed(rights: Rights): void
   /** Asks for a call of `work`: now, if there is time for it. Returns whether it was called. */
   offer(): boolean
   /** Asks for a call of `work` once others have had their turn. */

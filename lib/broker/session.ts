@@ -15,6 +15,7 @@ import { Lagging } from './lagging.js'
 import { Pace } from './pace.js'
 import type { PublisherChannel } from './publisher-channel.js'
 import { Requests } from './requests.js'
+import { Review } from './review.js'
 import { type MembersSession, SessionMembers } from './session-members.js'
 import type { SessionHost, SessionPort } from './session-port.js'
 import { SessionReports } from './session-reports.js'
@@ -46,7 +47,7 @@ export class Session implements MembersSession {
   readonly #deliveries: Deliveries
   #state: 'preamble' | 'hello' | 'open' | 'closed' = 'preamble'
   readonly #preamble = new Preamble()
-  #rights: Rights | undefined
+  readonly review: Review
   readonly #members: SessionMembers
   readonly #touched = new Set<{ acknowledge(): void }>()
   readonly #news = new Set<BrokerTopic>()
@@ -68,6 +69,7 @@ export class Session implements MembersSession {
     this.#channels = new ChannelTable(host.settings.limits.maxChannels, host.openings, port)
     this.#jobs = new TurnJobs(() => this.isOpen, later)
     this.#lagging = new Lagging(this.#channels, later)
+    this.review = new Review(host, port, this.#channels, this)
     this.#requests = new Requests(host)
     this.#opener = new ChannelOpener(host, port, this.#channels, this)
     this.#members = new SessionMembers(host, port, this.#channels, this.#opener, this, this.#touched)
@@ -93,7 +95,7 @@ export class Session implements MembersSession {
   }
 
   get rights(): Rights | undefined {
-    return this.#rights
+    return this.review.rights
   }
 
   get party(): string {
@@ -106,7 +108,7 @@ export class Session implements MembersSession {
 
   /** The name of the client's access entry. */
   get identity(): string | undefined {
-    return this.#rights?.name
+    return this.rights?.name
   }
 
   /** Bytes of a packet or greeting that is not whole. */
@@ -133,8 +135,6 @@ export class Session implements MembersSession {
   get removedSegmentMs(): number {
     return this.#host.settings.limits.removedSegmentMs
   }
-
-  /* ---- turns ---- */
 
   /**
    * Takes what has arrived, until about `until` (of `performance.now()`).
@@ -231,16 +231,16 @@ export class Session implements MembersSession {
   #packet(type: number, channel: number, bytes: Buffer, start: number, end: number): void {
     if (this.#state === 'hello') {
       if (type !== packetType.hello || channel !== 0) throw protocolError('The first packet has to be HELLO.')
-      this.#hello(parseJson(bytes, start, end))
+      this.#greeted(parseJson(bytes, start, end))
       return
     }
     dispatch(this.#target, this.#channels, type, channel, bytes, start, end)
   }
 
-  #hello(fields: Readonly<Record<string, unknown>>): void {
+  #greeted(fields: Readonly<Record<string, unknown>>): void {
     const hello = checkHello(this.#host, this.#port, fields)
     // (who is refused from here on is named in the log)
-    this.#rights = hello.rights
+    this.review.begin(hello)
     if (this.#host.draining) throw new HermesError('CLOSED', 'The broker is shutting down.')
     this.#port.identified(hello.rights)
     this.#state = 'open'
@@ -307,14 +307,12 @@ export class Session implements MembersSession {
   #request(channel: number, fields: Readonly<Record<string, unknown>>): void {
     this.#channels.use(channel)
     void this.#requests
-      .answer(fields, this.#rights as Rights)
+      .answer(fields, this.rights as Rights)
       .then((reply) => this.inTurn(() => this.send(jsonPacket(packetType.reply, channel, reply()))))
       .catch((error: unknown) => {
         if (this.#state === 'open') this.#sendError(channel, error)
       })
   }
-
-  /* ---- what goes out ---- */
 
   send(packet: Buffer): void {
     if (this.#state !== 'closed') this.#port.write(packet)

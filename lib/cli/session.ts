@@ -45,6 +45,14 @@ export class Session {
     return this.#stop.signal.aborted
   }
 
+  /** From now on SIGHUP does not stop the command, but has `work` done. */
+  onHangup(work: () => void): void {
+    const before = this.#listeners.get('SIGHUP')
+    if (before !== undefined) process.off('SIGHUP', before)
+    this.#listeners.set('SIGHUP', work)
+    process.on('SIGHUP', work)
+  }
+
   /**
    * Fires as `signal` does, or after `ms`. With a timer of our own: Node 20 may forget an AbortSignal.timeout that
    * nothing but AbortSignal.any refers to.

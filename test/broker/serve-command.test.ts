@@ -66,6 +66,33 @@ describe('hermes serve', () => {
     await hermes.close()
   })
 
+  it('reads its configuration again on SIGHUP, for the admin server as well, and keeps the old one if there is a mistake', async () => {
+    const config = join(dir, 'config.json')
+    const write = (token: string, more: object = {}) =>
+      writeFile(config, JSON.stringify({ access: [{ name: 'one', token }], ...more }))
+    await write('first-first-first')
+    const options = ['--dir', join(dir, 'data'), '--port', '0', '--admin', '127.0.0.1:0', '--config', config]
+    const started = start(['serve', '--json', ...options])
+    const { url, admin } = JSON.parse(await started.stdout) as { url: string; admin: string }
+    const said = (what: string) => vi.waitFor(() => expect(started.errors.join('')).toContain(what), 20_000)
+    const statusWith = async (token: string) =>
+      (await fetch(`${admin}/metrics`, { headers: { authorization: `Bearer ${token}` } })).status
+    expect(await statusWith('first-first-first')).toBe(200)
+    await write('second-second-second', { idle: 'spin' })
+    started.child.kill('SIGHUP')
+    await said('"reload-needs-restart","settings":["idle"]')
+    await vi.waitFor(async () => expect(await statusWith('second-second-second')).toBe(200), 20_000)
+    expect(await statusWith('first-first-first')).toBe(401)
+    await expect(open(url, { token: 'first-first-first' })).rejects.toMatchObject({ code: 'UNAUTHORIZED' })
+    await writeFile(config, '{')
+    started.child.kill('SIGHUP')
+    await said('reload-failed')
+    await using hermes = await open(url, { token: 'second-second-second' })
+    await hermes.health()
+    started.child.kill('SIGTERM')
+    expect(await ended(started)).toBe(143)
+  })
+
   it('tells from where the connections came that it only counts', async () => {
     const started = start(['serve', '--dir', join(dir, 'data'), '--port', '0'], {
       HERMES_TOKEN: 'from-the-environment',

@@ -80,6 +80,8 @@ export interface Engine {
   readonly port: number
   /** Rejects with the system's error. */
   listen(host: string, port: number): Promise<void>
+  /** Handshakes from now on are made with these. REQUIRES: TLS is spoken, and with `ca` only if there was one. */
+  renew(tls: Pick<EngineTls, 'key' | 'cert' | 'ca'>): void
   /** Accepts no more. What is served goes on. */
   stop(): void
   /** Stops, ends what is not served yet, and resolves once all sockets are closed. */

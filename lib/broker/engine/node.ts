@@ -1,5 +1,5 @@
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
-import { createServer as createTlsServer, TLSSocket } from 'node:tls'
+import { createServer as createTlsServer, TLSSocket, Server as TlsServer } from 'node:tls'
 import type { Engine, EngineHost, EngineSocket, EngineTls, SocketHandler } from './engine.js'
 import { readFrom } from './incoming.js'
 import { tlsFailure } from './tls-failure.js'
@@ -69,6 +69,11 @@ export class NodeEngine<Guest> implements Engine {
         resolve()
       })
     })
+  }
+
+  renew({ key, cert, ca }: Pick<EngineTls, 'key' | 'cert' | 'ca'>): void {
+    if (!(this.#server instanceof TlsServer)) throw new Error('This engine does not speak TLS.')
+    this.#server.setSecureContext({ key, cert, ...(ca === undefined ? {} : { ca }), minVersion: 'TLSv1.2' })
   }
 
   stop(): void {

@@ -10,6 +10,7 @@ import { fromFile } from '../file.js'
 import type { Session } from '../session.js'
 import { untilStopped } from '../until-stopped.js'
 import { globalsOf, withHelp } from './common.js'
+import { Reload } from './serve-reload.js'
 
 const defaultGraceMs = 5000
 
@@ -36,7 +37,7 @@ export function registerServe(program: Command, session: Session): void {
     .summary('put the topics of a directory on the network')
     .description(
       'Serves the topics of --dir to clients on other hosts, until it is stopped. Local processes may use them at the same time. ' +
-        'Options override the environment, which overrides the file of --config.',
+        'Options override the environment, which overrides the file of --config. SIGHUP has it read that file, keys and certificates again: access entries and TLS change, and connections stay.',
     )
     .option('--host <address>', 'where to listen (default: 127.0.0.1); HERMES_HOST')
     .option('-p, --port <n>', 'where to listen, 0 for any free port (default: 9000); HERMES_PORT', integer(0, 65_535))
@@ -67,6 +68,13 @@ export function registerServe(program: Command, session: Session): void {
       )
       await session.out.flush()
       session.note(`with ${JSON.stringify(shown(wanted, settings.limits))}`)
+      const reload = new Reload(
+        () => wantedOf(globalsOf(command).dir, options, session.streams.env),
+        wanted,
+        [broker, ...(admin === undefined ? [] : [admin])],
+        (line) => report(session, line),
+      )
+      session.onHangup(() => reload.begin())
       await untilStopped(session, options.duration)
       await broker.drain(options.grace ?? defaultGraceMs)
     })
