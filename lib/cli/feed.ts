@@ -9,6 +9,8 @@ const messagesPerTurn = 4096
 /** Failures that are the value's, and not the log's. */
 const refusals: readonly ErrorCode[] = ['ENCODE_FAILED', 'VALIDATION_FAILED', 'PAYLOAD_TOO_LARGE']
 
+const isRefusal = (error: unknown) => error instanceof HermesError && refusals.includes(error.code)
+
 /** Publishes values one by one or in batches, with back-pressure, and names the line of a value that is refused. */
 export class Feed {
   published = 0
@@ -66,22 +68,23 @@ export class Feed {
     try {
       roomy = this.#publisher.publishBatch(counting())
     } catch (error) {
-      this.#salvage(values.slice(0, taken - 1), error)
-      throw at(origins[taken - 1] as string, error)
+      const accepted = this.#salvage(values.slice(0, taken - 1), error)
+      // A value that is refused is the one that was taken last. Where there is no room, the first that was not published is the place to go on.
+      throw at(origins[isRefusal(error) ? taken - 1 : accepted] ?? (origins[0] as string), error)
     }
     this.published += values.length
     return this.#breath(roomy)
   }
 
-  /** A batch is refused with the whole group of the offending value: publish the ones before that, as one by one would. */
-  #salvage(before: readonly unknown[], error: unknown): void {
-    if (!(error instanceof HermesError)) return
-    const accepted = Number(error.details['accepted'] ?? 0)
+  /** A batch is refused with the whole group of the offending value: publish the ones before that, as one by one would. Returns how many were accepted. */
+  #salvage(before: readonly unknown[], error: unknown): number {
+    const accepted = error instanceof HermesError ? Number(error.details['accepted'] ?? 0) : 0
     this.published += accepted
-    if (!refusals.includes(error.code)) return
+    if (!isRefusal(error)) return accepted
     const rest = before.slice(accepted)
     if (rest.length > 0) this.#publisher.publishBatch(rest)
     this.published += rest.length
+    return accepted + rest.length
   }
 
   #breath(roomy: boolean): Promise<void> | undefined {

@@ -27,6 +27,11 @@ export function versionsOf(root = ownRoot) {
   }
 }
 
+function repositoryOf(root) {
+  const { repository } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+  return typeof repository === 'string' ? repository : repository?.url
+}
+
 /** Sentences, one for each reason not to release. A trial may have changes that are not committed, and no heading in the changelog yet. */
 export async function releaseFaults({ root = ownRoot, isTrial = false, tag } = {}) {
   const faults = []
@@ -36,6 +41,11 @@ export async function releaseFaults({ root = ownRoot, isTrial = false, tag } = {
     if (!(isTrial && found === 'Unreleased') && found !== version)
       faults.push(`${where} has version ${found ?? '(none)'}, and package.json has ${version}`)
   if (tag !== undefined && tag !== `v${version}`) faults.push(`the tag is ${tag}, and package.json has ${version}`)
+  // A tag is published with provenance, which npm refuses to a package that does not name the repository it was built in.
+  if (tag !== undefined && repositoryOf(root) === undefined)
+    faults.push(
+      "package.json has no 'repository': npm publishes with provenance only what names the repository of its workflow",
+    )
   const { output } = await must('git', ['status', '--porcelain'], { cwd: root })
   const changed = output.split('\n').filter((line) => line !== '')
   if (changed.length > 0 && !isTrial)

@@ -46,7 +46,19 @@ test('a clean clone whose versions are equal is a release', async () => {
   const folder = clone()
   expect(Object.keys(versionsOf(folder))).toHaveLength(7)
   expect(await releaseFaults({ root: folder })).toEqual([])
-  const { version } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
+  const { repository, ...manifest } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
+  const { version } = manifest
+  const name = (url?: string) => {
+    const named = { ...manifest, ...(url === undefined ? {} : { repository: { type: 'git', url } }) }
+    writeFileSync(join(folder, 'package.json'), JSON.stringify(named))
+    commit(folder)
+  }
+  name()
+  // npm refuses provenance without it, after everything was built.
+  expect(await releaseFaults({ root: folder, tag: `v${version}` })).toEqual([
+    expect.stringContaining("package.json has no 'repository'"),
+  ])
+  name('git+https://example.org/hermes.git')
   expect(await releaseFaults({ root: folder, tag: `v${version}` })).toEqual([])
   expect(await releaseFaults({ root: folder, tag: 'v9.9.9' })).toEqual([expect.stringContaining('the tag is v9.9.9')])
 })

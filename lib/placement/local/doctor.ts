@@ -16,6 +16,9 @@ import { limits } from './limits.js'
 import { checkMetrics } from './metrics-check.js'
 
 const MiB = 1 << 20
+/** Rounded down; on a small disk a low-water mark of nothing would say nothing. */
+const inMiB = (bytes: number) =>
+  `${bytes < 10 * MiB ? Math.floor((bytes / MiB) * 10) / 10 : Math.floor(bytes / MiB)} MiB`
 /** Magic numbers of statfs: file systems on which a mapping is not shared, or locks may not be the kernel's. */
 const doubtful: Readonly<Record<number, string>> = {
   26985: 'NFS',
@@ -58,7 +61,7 @@ async function room(path: string, say: Say): Promise<void> {
   const now = await diskRoom(path)
   const { freeBytes: free, totalBytes: total, lowWaterBytes: lowWater } = now
   const details = { freeBytes: free, totalBytes: total, lowWaterBytes: lowWater }
-  const text = `${Math.floor(free / MiB)} MiB of ${Math.floor(total / MiB)} MiB are free, the low-water mark is at ${Math.floor(lowWater / MiB)} MiB`
+  const text = `${inMiB(free)} of ${inMiB(total)} are free, the low-water mark is at ${inMiB(lowWater)}`
   if (isShort(now, false)) {
     say('problem', 'disk-room', `${text}: publishers are refused (DISK_FULL).`, {
       advice: 'Make room, set retention, or move the directory.',
