@@ -19,15 +19,17 @@ export interface LinkUser {
   topicMade?(topic: string): void
 }
 
-/** Who has which channel of the present connection. */
+/** Who has which channel of the present connection: one each. There may be thousands, who all leave together. */
 export class Channels {
   readonly #users = new Map<number, LinkUser>()
+  readonly #numbers = new Map<LinkUser, number>()
   #next = 1
 
-  /** Gives the user a channel, and has it opened. */
+  /** Gives the user a channel, and has it opened. REQUIRES: it has none */
   assign(user: LinkUser): void {
     const channel = this.#next++
     this.#users.set(channel, user)
+    this.#numbers.set(user, channel)
     user.connected(channel)
   }
 
@@ -36,25 +38,28 @@ export class Channels {
   }
 
   has(user: LinkUser): boolean {
-    for (const one of this.#users.values()) if (one === user) return true
-    return false
+    return this.#numbers.has(user)
   }
 
   /** The channel has ended. Its number is not given out again on this connection. */
   end(channel: number): void {
-    this.#users.delete(channel)
+    const user = this.#users.get(channel)
+    if (user !== undefined) this.release(user)
   }
 
-  /** Takes a user's channels away. @returns them */
-  release(user: LinkUser): number[] {
-    const released = [...this.#users].flatMap(([channel, one]) => (one === user ? [channel] : []))
-    for (const channel of released) this.#users.delete(channel)
-    return released
+  /** Takes a user's channel away. @returns it, if there was one */
+  release(user: LinkUser): number | undefined {
+    const channel = this.#numbers.get(user)
+    if (channel === undefined) return undefined
+    this.#numbers.delete(user)
+    this.#users.delete(channel)
+    return channel
   }
 
   /** For another connection. */
   clear(): void {
     this.#users.clear()
+    this.#numbers.clear()
     this.#next = 1
   }
 }

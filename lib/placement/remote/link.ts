@@ -11,23 +11,16 @@ import { groupsFeature } from '../../wire/group-packets.js'
 import type { Welcome } from '../../wire/messages.js'
 import { packetType } from '../../wire/packet.js'
 import { emptyPacket } from '../../wire/packet-writer.js'
+import { AwaitedTopics } from './awaited-topics.js'
 import { Channels, type LinkUser } from './channels.js'
+import { faultCodes, finalCodes, passingCodes } from './error-kinds.js'
 import type { Happening, TcpSettings } from './options.js'
-
-/** The broker, or the topic there, is just going away: the same question may be answered a moment later, by a successor. */
-const passingCodes: readonly string[] = ['CLOSED']
 
 /** Between two attempts to open what the broker has put off. */
 const putOffMs = 50
 
 /** A fault is forgotten after a connection that has lasted so long without another one. */
 const forgivenMs = 60_000
-
-/** After these there is no sense in trying again. */
-const finalCodes: readonly string[] = ['UNAUTHORIZED', 'VERSION_MISMATCH']
-
-/** One side sent what the other does not understand, or can't carry. */
-const faultCodes: readonly string[] = ['PROTOCOL', 'LIMIT']
 
 const mostFaults = 3
 
@@ -51,6 +44,8 @@ export class Link {
   readonly #number: number
   readonly #users = new Set<LinkUser>()
   readonly #channels = new Channels()
+  /** Users that wait for topics. */
+  readonly awaited: AwaitedTopics
   /** The present connection and what is said on it; neither, or both. */
   #connection: Connection | undefined
   #session: ClientSession | undefined
@@ -68,10 +63,17 @@ export class Link {
   #failure: HermesError | undefined
   #opened = new Deferred<void>()
 
-  constructor(settings: TcpSettings, transport: Transport, number = 1) {
+  /** @param list asks for the names of all topics */
+  constructor(
+    settings: TcpSettings,
+    transport: Transport,
+    number: number,
+    list: (link: Link) => Promise<readonly string[]>,
+  ) {
     this.settings = settings
     this.#transport = transport
     this.#number = number
+    this.awaited = new AwaitedTopics(this, () => list(this))
     this.#opened.promise.catch(() => {})
   }
 
@@ -183,22 +185,28 @@ export class Link {
 
   /** Gives up a user that may have asked for its channel already: nobody is there for the answer. */
   abandon(user: LinkUser): void {
-    for (const channel of this.#channels.release(user)) this.send(closePacket(channel))
+    const channel = this.#channels.release(user)
+    if (channel !== undefined) this.send(closePacket(channel))
     this.remove(user)
   }
 
   /** Gives the user a channel anew, a little later. */
-  renewSoon(user: LinkUser, delayMs = putOffMs): void {
+  renewSoon(user: LinkUser): void {
     const timer = setTimeout(() => {
       this.#postponed.delete(timer)
-      // (there may have been another connection meanwhile, on which it has one)
-      if (!this.#channels.has(user)) this.renew(user)
-    }, delayMs)
+      this.renewIdle(user)
+    }, putOffMs)
     this.#postponed.add(timer)
+  }
+
+  /** Gives the user a channel anew, unless it has one: there may have been another connection meanwhile. */
+  renewIdle(user: LinkUser): void {
+    if (!this.#channels.has(user)) this.renew(user)
   }
 
   remove(user: LinkUser): void {
     this.#users.delete(user)
+    this.awaited.remove(user)
     this.#channels.release(user)
   }
 
@@ -212,6 +220,7 @@ export class Link {
     this.#closed = true
     clearTimeout(this.#retry)
     for (const timer of this.#postponed) clearTimeout(timer)
+    this.awaited.clear()
     const error = closedError(this.settings.url)
     this.#opened.reject(error)
     for (const user of [...this.#users]) user.failed(error)
@@ -285,6 +294,7 @@ export class Link {
     this.#since = performance.now()
     this.#draining = false
     this.#channels.clear()
+    this.awaited.clear()
     this.#heart = setInterval(() => this.#beat(), Math.max(5, heartbeatMs / 4))
     this.#heart.unref()
     this.#tell({ type: 'connected', server })
@@ -359,6 +369,7 @@ export class Link {
   #fail(reason: Error): void {
     this.#failure = this.#transport.explain(reason)
     this.#opened.reject(this.#failure)
+    this.awaited.clear()
     for (const user of [...this.#users]) user.failed(this.#failure)
     this.#users.clear()
   }

@@ -12,6 +12,7 @@ import { RemotePosition } from './position.js'
 import { RemotePublisher } from './publisher.js'
 import { Request } from './request.js'
 import { RemoteSubscriber } from './subscriber.js'
+import { listTopics } from './topic-list.js'
 import { transportOf } from './transports.js'
 
 /** Topics behind a broker. */
@@ -30,7 +31,10 @@ export class RemotePlacement implements GroupPlacement {
   /** @throws HermesError `CONNECTION_FAILED`, `UNAUTHORIZED`, `VERSION_MISMATCH`, `PROTOCOL` */
   static async connect(settings: TcpSettings): Promise<RemotePlacement> {
     const transport = await transportOf(settings)
-    const links = Array.from({ length: settings.connections }, (_, index) => new Link(settings, transport, index + 1))
+    const links = Array.from(
+      { length: settings.connections },
+      (_, index) => new Link(settings, transport, index + 1, listTopics),
+    )
     try {
       await abortable(Promise.all(links.map((link) => link.connect())), settings.signal)
     } catch (error) {
@@ -52,10 +56,7 @@ export class RemotePlacement implements GroupPlacement {
   }
 
   async topics(signal?: AbortSignal): Promise<string[]> {
-    const { topics } = await this.#request({ op: 'topics' }, 'its topics', signal)
-    if (!Array.isArray(topics) || !topics.every((one) => typeof one === 'string'))
-      throw protocolError('The broker sent no list of topics.')
-    return topics
+    return listTopics(this.#link, signal)
   }
 
   async info(name: string, signal?: AbortSignal): Promise<TopicInfo> {

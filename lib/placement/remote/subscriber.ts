@@ -22,10 +22,6 @@ import type { LinkUser } from './channels.js'
 import { Credit } from './credit.js'
 import { closePacket, type Link } from './link.js'
 
-/** Between two looks for a topic that nobody has made yet: at first, and at most. */
-const firstLookMs = 20
-const mostLookMs = 500
-
 /**
  * Receives through a broker. Frames come as they lie in the log, into one buffer in which they are read in place. The broker sends ahead
  * by as much as it has credit for; what was read gives it more.
@@ -56,7 +52,7 @@ export class RemoteSubscriber implements SubscriberPort, LinkUser {
   #failure: HermesError | undefined
   /** A topic that is not there is waited for. */
   #awaits = false
-  #lookMs = firstLookMs
+  #hasWaited = false
 
   /** Frames lie in [offset, #tail) of the buffer; those up to `end` are checked. */
   #tail = 0
@@ -288,8 +284,8 @@ export class RemoteSubscriber implements SubscriberPort, LinkUser {
       return
     }
     if (from === 'latest') this.#from = 'earliest'
-    this.#link.renewSoon(this, this.#lookMs)
-    this.#lookMs = Math.min(this.#lookMs * 1.5, mostLookMs)
+    this.#link.awaited.add(this, this.#topic, !this.#hasWaited)
+    this.#hasWaited = true
     this.#opened.resolve()
   }
 
