@@ -27,6 +27,12 @@ def send(mail):
     after: 'client.close()',
     prints: 'ann\nbob\n',
   },
+  'clients/python/hermes_mq/requester.py Requester': {
+    broker: true,
+    before: pythonClient,
+    after: 'client.close()',
+    prints: '5\n',
+  },
   'clients/python/hermes_mq/structs.py struct': {
     broker: true,
     before: `${pythonClient}

@@ -20,6 +20,8 @@ from .codecs import Codec, custom, json, raw, text
 from .errors import ERROR_CODES, HermesError
 from .group import Group, Job
 from .publisher import Publisher
+from .requester import Requester
+from .responder import RequestContext, Responder
 from .structs import StructCodec, struct
 from .subscriber import Subscriber
 from .types import CodecInfo, Message, Receipt, Retention, Status, TopicInfo, Watermarks
@@ -36,6 +38,9 @@ __all__ = [
     "Message",
     "Publisher",
     "Receipt",
+    "RequestContext",
+    "Requester",
+    "Responder",
     "Retention",
     "Status",
     "StructCodec",

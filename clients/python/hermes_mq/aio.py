@@ -15,6 +15,7 @@ asyncio.run(main())
 """
 
 import asyncio
+import contextlib
 import ssl
 from types import TracebackType
 from typing import Any, AsyncIterator, Callable, Dict, Generic, List, Optional, Tuple, Type, TypeVar, Union
@@ -24,8 +25,12 @@ from .aio_driver import Driver
 from .aio_group import Group
 from .aio_pending import Closable, Pending
 from .aio_publisher import Publisher
+from .aio_requester import Requester
+from .aio_responder import RequestContext, Responder
 from .aio_subscriber import Subscriber
+from .calls import GROUP_NAME, Service, check_reply_timeout
 from .codecs import Codec, checked_codec
+from .errors import invalid
 from .jobs import Key, group_join, position_join
 from .member import MemberChannel
 from .options import (
@@ -140,6 +145,56 @@ class Client(Closable):
         check_topic_name(name)
         settings = topic_settings(create, segment_bytes, max_payload_bytes, retention)
         return Topic(self, name, None if codec is None else checked_codec(codec), settings)
+
+    def requester(
+        self,
+        name: str,
+        *,
+        request: Union[Codec[Any], str] = "json",
+        reply: Union[Codec[Any], str] = "json",
+        max_payload_bytes: int = 65_536,
+        timeout: float = 30.0,
+    ) -> "Pending[Requester[Any, Any]]":
+        """Asks the responders of a service, as ``hermes_mq.Client.requester``."""
+        service: Service[Any] = Service(self, name, request, reply, max_payload_bytes)
+        within = check_reply_timeout(timeout)
+
+        async def opening() -> "Requester[Any, Any]":
+            # First what receives: no reply comes before it listens.
+            replies = await service.replies.subscriber("latest", create=True)
+            try:
+                return Requester(service, await service.requests.publisher(), replies, within)
+            except BaseException:
+                await replies.close()
+                raise
+
+        return Pending(opening)
+
+    def responder(
+        self,
+        name: str,
+        handler: Callable[[Any, RequestContext], Any],
+        *,
+        request: Union[Codec[Any], str] = "json",
+        reply: Union[Codec[Any], str] = "json",
+        max_payload_bytes: int = 65_536,
+        concurrency: int = 16,
+    ) -> "Pending[Responder[Any, Any]]":
+        """Answers the requests of a service, as ``hermes_mq.Client.responder``: with a function or a coroutine function, ``concurrency`` at a time in the event loop."""
+        service: Service[Any] = Service(self, name, request, reply, max_payload_bytes)
+        check_integer("concurrency", concurrency, 1, 10_000)
+        if not callable(handler):
+            raise invalid("responder() takes a handler as its second argument: handler(request, context).")
+
+        async def opening() -> "Responder[Any, Any]":
+            async with contextlib.AsyncExitStack() as opened:
+                replies = await opened.enter_async_context(service.replies.publisher())
+                cancels = await opened.enter_async_context(service.requests.subscriber("latest", create=True))
+                requests = await service.requests.group(GROUP_NAME, **service.group_options(concurrency))
+                opened.pop_all()
+                return Responder(service, requests, cancels, replies, handler, concurrency)
+
+        return Pending(opening)
 
     async def close(self) -> None:
         """Ends the connection at once, with all publishers and subscribers. Idempotent."""

@@ -3,13 +3,16 @@
 Thread safety: a client, its topics and publishers may be used by several threads at once; a subscriber by one at a time (else BUSY).
 """
 
+import contextlib
 import ssl
 from types import TracebackType
 from typing import Any, Callable, Dict, Generic, Iterator, List, Optional, Tuple, Type, TypeVar, Union
 
 from .admin import Administration
+from .calls import GROUP_NAME, Service, check_reply_timeout
 from .codecs import Codec, checked_codec
 from .driver import Driver
+from .errors import invalid
 from .group import Group
 from .jobs import Key, group_join, position_join
 from .member import MemberChannel
@@ -26,6 +29,8 @@ from .options import (
 from .position import PositionChannel
 from .publisher import Publisher
 from .publishing import PublisherChannel
+from .requester import Requester
+from .responder import RequestContext, Responder
 from .subscriber import Subscriber
 from .subscribing import SubscriberChannel
 from .surface import (
@@ -141,6 +146,55 @@ class Client:
 
     def _codec_of(self, topic: str) -> Codec[Any]:
         return codec_of(self.info(topic))
+
+    def requester(
+        self,
+        name: str,
+        *,
+        request: Union[Codec[Any], str] = "json",
+        reply: Union[Codec[Any], str] = "json",
+        max_payload_bytes: int = 65_536,
+        timeout: float = 30.0,
+    ) -> "Requester[Any, Any]":
+        """Asks the responders of a service, over the topics ``<name>.requests`` and ``<name>.replies``, which are made where they are missing.
+
+        ``request`` and ``reply`` (codecs) and ``max_payload_bytes`` have to be those of the responders, in TypeScript too. ``timeout`` (seconds): how long a reply is waited for, unless the
+        request says otherwise. Raises HermesError INVALID_NAME, INVALID_ARGUMENT, CODEC_MISMATCH, CONFIG_MISMATCH, UNAUTHORIZED, CONNECTION_FAILED, …
+        """
+        service: Service[Any] = Service(self, name, request, reply, max_payload_bytes)
+        within = check_reply_timeout(timeout)
+        # First what receives: no reply comes before it listens.
+        replies = service.replies.subscriber("latest", create=True)
+        try:
+            return Requester(service, service.requests.publisher(), replies, within)
+        except BaseException:
+            replies.close()
+            raise
+
+    def responder(
+        self,
+        name: str,
+        handler: Callable[[Any, RequestContext], Any],
+        *,
+        request: Union[Codec[Any], str] = "json",
+        reply: Union[Codec[Any], str] = "json",
+        max_payload_bytes: int = 65_536,
+        concurrency: int = 16,
+    ) -> "Responder[Any, Any]":
+        """Answers the requests of a service with ``handler(request, context)``, in up to ``concurrency`` threads of its own. What it returns travels to the requester, and so does what it raises.
+
+        At least once: a request whose responder dies goes to another one, three times at most. The other options and the errors are those of ``requester``.
+        """
+        service: Service[Any] = Service(self, name, request, reply, max_payload_bytes)
+        check_integer("concurrency", concurrency, 1, 1000)
+        if not callable(handler):
+            raise invalid("responder() takes a handler as its second argument: handler(request, context).")
+        with contextlib.ExitStack() as opened:
+            replies = opened.enter_context(service.replies.publisher())
+            cancels = opened.enter_context(service.requests.subscriber("latest", create=True))
+            requests = service.requests.group(GROUP_NAME, **service.group_options(concurrency))
+            opened.pop_all()
+            return Responder(service, requests, cancels, replies, handler, concurrency)
 
     def close(self) -> None:
         """Ends the connection at once, with all publishers and subscribers. Close a publisher, or ``flush()`` it, to have everything acknowledged first. Idempotent."""
