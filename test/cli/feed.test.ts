@@ -8,7 +8,8 @@ import { failure } from '../helpers/failure.js'
 function failing(code: 'DISK_FULL' | 'ENCODE_FAILED', accepted: number, taken: number): Publisher<unknown> {
   const publishBatch = (values: Iterable<unknown>) => {
     let seen = 0
-    for (const _ of values) if (++seen === taken) throw new HermesError(code, 'There was something wrong.', { details: { accepted } })
+    for (const _ of values)
+      if (++seen === taken) throw new HermesError(code, 'There was something wrong.', { details: { accepted } })
     return true
   }
   return { publishBatch } as Publisher<unknown>
