@@ -20,6 +20,7 @@ export type { Hermes } from './client/hermes.js'
 export type { Job, NackOptions } from './client/job.js'
 export type { JobHandler, JobView } from './client/job-view.js'
 export type { Message, MessageView } from './client/message.js'
+export type { Mirror, MirrorTopicOptions } from './client/mirror.js'
 export { type OpenOptions, open } from './client/open.js'
 export type { CommitOptions } from './client/progress.js'
 export type { Publisher, PublishOptions } from './client/publisher.js'
@@ -93,6 +94,7 @@ export type {
   SubscriberMetrics,
   TopicMetrics,
 } from './model/metrics.js'
+export type { MirrorStatus } from './model/mirror.js'
 export type { Damage, RecoveryReport } from './model/recovery.js'
 export type {
   BackupOptions,

@@ -69,8 +69,10 @@ export function payloadSize(text: string): number {
 
 /** A broker's address. */
 export function brokerUrl(text: string): string {
-  if (/^(tcp|tls):\/\/./i.test(text)) return text
-  throw new InvalidArgumentError('Give tcp://host:port or tls://host:port; a directory goes with --dir.')
+  if (/^(tcp|tls|nats):\/\/./i.test(text)) return text
+  throw new InvalidArgumentError(
+    'Give tcp://host:port, tls://host:port or nats://host,host,host; a directory goes with --dir.',
+  )
 }
 
 /** `earliest`, `latest`, a sequence, or an ISO 8601 date. */

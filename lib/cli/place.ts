@@ -19,14 +19,36 @@ export function isBroker(place: string): boolean {
   return /^(tcp|tls):/i.test(place)
 }
 
+function isCluster(place: string): boolean {
+  return /^nats:/i.test(place)
+}
+
+/** Elsewhere: by a network. */
+export function isRemote(place: string): boolean {
+  return isBroker(place) || isCluster(place)
+}
+
 /** @param create whether a directory that does not exist is made */
 export async function openPlace(place: string, create: boolean, options: TcpOptions = {}): Promise<Hermes> {
+  if (isCluster(place)) return openCluster(place, options)
   if (!isBroker(place)) return openLocal(place, create)
   const token = process.env['HERMES_TOKEN']
   const tls = /^tls:/i.test(place) ? tlsFiles() : {}
   // (Loaded when it is needed: pages of help and completion need nothing of it.)
   const { open } = await import('../client/open.js')
   return open(place, { ...(token ? { token } : {}), ...(Object.keys(tls).length > 0 ? { tls } : {}), ...options })
+}
+
+/** Who it is says the address, HERMES_CREDENTIALS, or HERMES_TOKEN. */
+async function openCluster(place: string, options: TcpOptions): Promise<Hermes> {
+  const { HERMES_CREDENTIALS: file, HERMES_TOKEN: token } = process.env
+  const tls = tlsFiles()
+  const { open } = await import('../client/open.js')
+  return open(place, {
+    ...(file ? { credentials: readText(file) } : token && !place.includes('@') ? { token } : {}),
+    ...(Object.keys(tls).length > 0 ? { tls } : {}),
+    ...options,
+  })
 }
 
 async function openLocal(place: string, create: boolean): Promise<Hermes> {
@@ -42,14 +64,14 @@ async function openLocal(place: string, create: boolean): Promise<Hermes> {
   }
 }
 
-/** What the environment has for `tls:` brokers. */
+/** What the environment has for `tls:` brokers and clusters. */
 function tlsFiles(): ClientTls {
   const { HERMES_TLS_CA, HERMES_TLS_CERT, HERMES_TLS_KEY } = process.env
   const files = Object.entries({ ca: HERMES_TLS_CA, cert: HERMES_TLS_CERT, key: HERMES_TLS_KEY })
-  return Object.fromEntries(files.flatMap(([name, file]) => (file ? [[name, readPem(file)]] : [])))
+  return Object.fromEntries(files.flatMap(([name, file]) => (file ? [[name, readText(file)]] : [])))
 }
 
-function readPem(file: string): string {
+function readText(file: string): string {
   try {
     return readFileSync(file, 'utf8')
   } catch (error) {
@@ -104,7 +126,7 @@ export async function needTopic(hermes: Hermes, name: string): Promise<TopicInfo
 
 /** Waits until somebody makes the place and the topic. False if `signal` fires first. */
 export async function awaitTopic(dir: string, name: string, signal: AbortSignal): Promise<boolean> {
-  if (isBroker(dir)) return withPlace(dir, false, (hermes) => awaitThrough(hermes, name, signal))
+  if (isRemote(dir)) return withPlace(dir, false, (hermes) => awaitThrough(hermes, name, signal))
   let unmarked = 0
   while (!signal.aborted) {
     try {

@@ -13,6 +13,7 @@ import { registerGroups } from './commands/groups.js'
 import { registerHelp } from './commands/help.js'
 import { registerInfo } from './commands/info.js'
 import { registerMetrics } from './commands/metrics.js'
+import { registerMirror } from './commands/mirror.js'
 import { registerPing } from './commands/ping.js'
 import { registerPub } from './commands/pub.js'
 import { registerRepair } from './commands/repair.js'
@@ -44,6 +45,7 @@ const commands = [
   registerRepair,
   registerDoctor,
   registerBackup,
+  registerMirror,
   registerServe,
   registerAdmin,
   registerPing,
@@ -97,7 +99,7 @@ export function makeProgram(session: Session): Command {
     .addOption(
       new Option(
         '-u, --url <url>',
-        'a broker in place of --dir: tcp://host:port or tls://host:port; its token is HERMES_TOKEN',
+        'a broker or a cluster in place of --dir: tcp://host:port, tls://host:port or nats://host,host,host; its token is HERMES_TOKEN',
       )
         .argParser(brokerUrl)
         .conflicts('dir'),
@@ -134,7 +136,9 @@ Environment:
   HERMES_DIR    where the topics are, unless --dir says it
   HERMES_TOKEN  what a broker is told (--url), or asks for (serve)
   HERMES_TLS_CA, HERMES_TLS_CERT, HERMES_TLS_KEY
-                PEM files for tls: brokers: their authority; a client certificate and its key
+                PEM files for tls: brokers and for clusters: their authority; a client certificate and its key
+  HERMES_CREDENTIALS
+                a .creds file for nats: clusters
   HERMES_DEBUG  print stack traces of failures
   NO_COLOR      print no colours
 

@@ -23,6 +23,7 @@ import { type Capabilities, requireAbility } from '../placement/capabilities.js'
 import type { Placement } from '../placement/port.js'
 import { Administration } from './administration.js'
 import { type CloseOptions, checkCloseOptions } from './close-options.js'
+import { Mirror, type MirrorTopicOptions } from './mirror.js'
 import { Requester, type RequesterOptions } from './requester.js'
 import { type RequestHandler, Responder, type ResponderOptions } from './responder.js'
 import { Topic, type TopicOwner } from './topic.js'
@@ -31,10 +32,17 @@ import { checkCodec, checkTopicOptions, type TopicOptions } from './topic-option
 /** What the placement of a place can do. For tests. */
 export let capabilitiesOf: (hermes: Hermes) => Capabilities
 
+/** The placement of a place. For mirrors into it. */
+let transportOf: (hermes: Hermes) => Placement
+
 /** A place with topics, opened by `open()`. */
 export class Hermes implements AsyncDisposable {
   static {
     capabilitiesOf = (hermes) => hermes.#owner.transport.capabilities
+    transportOf = (hermes) => {
+      hermes.#owner.checkOpen()
+      return hermes.#owner.transport
+    }
   }
 
   /** The place as it was given to `open()`. */
@@ -99,6 +107,22 @@ export class Hermes implements AsyncDisposable {
   ): Promise<Responder<Request, Reply>> {
     this.#checkServices(name)
     return this.#owner.adopt(await Responder.open(this, name, handler, options))
+  }
+
+  /**
+   * Copies a topic into another place, and goes on with what comes: each message once, in order, however often it is interrupted, and by whomever it is gone on with. In a cluster
+   * messages keep their sequences and times; in a directory they get new ones. Only what is synced leaves this machine.
+   *
+   * @param to the place: a directory or a cluster. It has to stay open as long as the mirror
+   * @throws HermesError `NOT_FOUND`; `CONFIG_MISMATCH` if the mirror's name is taken by something else; `CORRUPT` if the mirror is of another topic, or has more than the topic;
+   *   `BEHIND_RETENTION` if retention has removed what comes next; `EXCLUSIVE_HELD` for a mirror in a directory that has one already; `UNSUPPORTED` (`ring:`), …
+   */
+  async mirror(topic: string, to: Hermes, options: MirrorTopicOptions = {}): Promise<Mirror> {
+    this.#owner.checkOpen()
+    if (!(to instanceof Hermes)) throw invalid("mirror() takes the place to copy to: what 'open()' returns.")
+    const { transport } = this.#owner
+    const target = { place: to.place, transport: transportOf(to) }
+    return this.#owner.adopt(await Mirror.open({ place: this.place, transport }, topic, target, options))
   }
 
   #checkServices(name: string): void {

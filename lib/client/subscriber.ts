@@ -197,7 +197,8 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
       for (;;) {
         if (this.#port.offset >= this.#port.end) {
           const found = await waitForMessages(this.#fetchingPort(), this.wait, ahead, this.#signal, this.#hasClosed)
-          if (found === 0) return
+          // (it may have been closed since they were found)
+          if (found === 0 || this.#isClosed) return
         }
         const batch = this.#take(max)
         this.#port.release?.()

@@ -38,6 +38,8 @@ export interface Capabilities {
   readonly growingLayouts: Ability
   /** Groups and durable subscriptions. */
   readonly groups: Ability
+  /** Topics can be mirrors of topics elsewhere: `hermes.mirror()`. */
+  readonly mirrors: Ability
   /** `hermes.admin`: topics are made, altered and deleted, and groups looked after. */
   readonly administration: Ability
   /** The files of topics are at hand: `verify`, `repair`, `backup`, `doctor`, and the options of `open()` for new ones. */

@@ -80,6 +80,18 @@ export function endingCase({ it }: Suite): void {
     await (await again.topic('counts', { codec: count }).publisher({ exclusive: true })).close()
   })
 
+  it('ends an iteration that has just found a message when it is closed', async ({ hermes }) => {
+    const topic = hermes.topic('counts', { codec: count })
+    await (await topic.publisher()).publishAsync(1)
+    const subscriber = await topic.subscriber({ from: 'earliest' })
+    const iterator = subscriber[Symbol.asyncIterator]()
+    const next = iterator.next()
+    await subscriber.close()
+    // (where the message was there already, it was taken out before)
+    const { done, value } = await next
+    expect(done === true || value.value === 1).toBe(true)
+  })
+
   it('closes what was being made when it was closed', ['exclusivity'], async ({ hermes, place, options }) => {
     const topic = hermes.topic('counts', { codec: count })
     const opening = [topic.publisher({ exclusive: true }), topic.subscriber()]

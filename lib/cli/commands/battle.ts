@@ -12,7 +12,7 @@ import { eventBytes, type Plan } from '../battle/event.js'
 import { type BattleOutcome, failureError, runBattle } from '../battle/run.js'
 import { fromFile } from '../file.js'
 import { machineText, thisMachine } from '../machine.js'
-import { isBroker } from '../place.js'
+import { isRemote } from '../place.js'
 import { Progress } from '../progress.js'
 import type { Session } from '../session.js'
 import { bytesText, counted, grouped, secondsText, table } from '../text-format.js'
@@ -249,7 +249,7 @@ function reportOf(
     stalled,
     latencyNs,
     broker,
-    network: isBroker(place),
+    network: isRemote(place),
     machine: thisMachine(),
   }
 }

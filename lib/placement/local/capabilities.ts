@@ -16,6 +16,7 @@ export const localCapabilities: Capabilities = {
   knownPositions: true,
   batchTimestamps: true,
   growingLayouts: true,
+  mirrors: true,
   groups: true,
   administration: true,
   files: true,

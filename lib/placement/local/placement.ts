@@ -16,6 +16,7 @@ import { PlaceMetrics } from '../../store/place-metrics.js'
 import { listTopics, openTopicFile, readTopicFile, type TopicFile } from '../../store/topic-file.js'
 import { AwaitedSubscriber, topicDefined } from '../awaited-subscriber.js'
 import type { ConsumerOptions, PositionOptions } from '../consumer-port.js'
+import type { MirrorOptions, MirrorPlacement } from '../mirror-port.js'
 import type { GroupPlacement, PortOptions, SubscriberPort, SubscriberPortOptions } from '../port.js'
 import { LocalAdministration } from './administration.js'
 import { localCapabilities } from './capabilities.js'
@@ -23,12 +24,13 @@ import { LocalConsumer } from './consumer.js'
 import { DeadLetters, letterBytes } from './dead-letters.js'
 import { LogMaintenance } from './maintenance.js'
 import { collectMetrics } from './metrics.js'
+import { LocalMirror } from './mirror.js'
 import { LocalPosition } from './position.js'
 import { LocalPublisher } from './publisher.js'
 import { LocalSubscriber } from './subscriber.js'
 
 /** Topics in a directory on this host, durable or in shared memory. Every publisher and subscriber maps the files for itself. */
-export class LocalPlacement implements GroupPlacement {
+export class LocalPlacement implements GroupPlacement, MirrorPlacement {
   readonly capabilities = localCapabilities
   readonly maintenance: LogMaintenance
   readonly administration: LocalAdministration
@@ -226,6 +228,17 @@ export class LocalPlacement implements GroupPlacement {
     } catch (error) {
       log.close()
       throw fromNative(error, { topic, name })
+    }
+  }
+
+  async mirror(topic: string, settings: TopicSettings, options: MirrorOptions): Promise<LocalMirror> {
+    const publisher = await this.publisher(topic, settings, { exclusive: true })
+    try {
+      const { nextSequence } = await this.info(topic)
+      return await LocalMirror.open(publisher, this.#directory, topic, options, nextSequence)
+    } catch (error) {
+      await publisher.close()
+      throw error
     }
   }
 

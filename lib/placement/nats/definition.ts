@@ -4,6 +4,7 @@ import { defaultMaxPayloadBytes, frameBytes } from '../../frame/frame.js'
 import { checkCodec } from '../../model/codec-check.js'
 import { defaultSegmentBytes } from '../../model/limits.js'
 import type { Retention, TopicSettings } from '../../model/topic.js'
+import type { MirrorOrigin } from '../mirror-port.js'
 import type { StreamInfo } from './peer.js'
 
 /** What a stream's description says of its topic. JSON of 4,096 characters at most. */
@@ -15,6 +16,8 @@ export interface Definition {
   readonly maxPayloadBytes: number
   /** Means nothing in a stream: for a mirror in files. */
   readonly segmentBytes: number
+  /** Of a mirror: which topic it is of. Nobody else publishes to it. */
+  readonly origin?: MirrorOrigin
 }
 
 const format = 'hermes-topic'
@@ -31,7 +34,12 @@ export const streamPrefix = 'HERMES_'
 export const subjectOf = ({ topic, id }: Definition): string => `hermes.topic.${topic.replaceAll('.', '~')}.${id}`
 
 /** @throws HermesError `CONFIG_MISMATCH`, `LIMIT` */
-export function newDefinition(topic: string, wanted: TopicSettings, maxMessageBytes: number): Definition {
+export function newDefinition(
+  topic: string,
+  wanted: TopicSettings,
+  maxMessageBytes: number,
+  origin?: MirrorOrigin,
+): Definition {
   const most = maxMessageBytes - headRoom
   const maxPayloadBytes = wanted.maxPayloadBytes ?? defaultMaxPayloadBytes
   if (frameBytes(maxPayloadBytes) > most) {
@@ -48,6 +56,7 @@ export function newDefinition(topic: string, wanted: TopicSettings, maxMessageBy
     codec: { name, fingerprint, schema },
     maxPayloadBytes,
     segmentBytes: wanted.segmentBytes ?? defaultSegmentBytes,
+    ...(origin !== undefined && { origin }),
   }
   const { length } = definitionText(definition)
   if (length > mostCharacters) {
@@ -82,7 +91,7 @@ export function readDefinition(info: StreamInfo): Definition | undefined {
       { details: { stream: name } },
     )
   }
-  const { topic, id, codec, maxPayloadBytes, segmentBytes } = content
+  const { topic, id, codec, maxPayloadBytes, segmentBytes, origin } = content
   const isWhole =
     typeof topic === 'string' &&
     streamOf(topic) === name &&
@@ -91,14 +100,22 @@ export function readDefinition(info: StreamInfo): Definition | undefined {
     typeof codec?.name === 'string' &&
     typeof codec.fingerprint === 'string' &&
     isSize(maxPayloadBytes) &&
-    isSize(segmentBytes)
+    isSize(segmentBytes) &&
+    (origin === undefined || (typeof origin?.topic === 'string' && Number.isSafeInteger(origin.createdMs)))
   if (!isWhole) {
     throw new HermesError('CORRUPT', `The description of stream ${name} is damaged. Make the topic anew.`, {
       details: { stream: name },
     })
   }
   const { name: codecName, fingerprint, schema = null } = codec
-  return { topic, id, codec: { name: codecName, fingerprint, schema }, maxPayloadBytes, segmentBytes }
+  return {
+    topic,
+    id,
+    codec: { name: codecName, fingerprint, schema },
+    maxPayloadBytes,
+    segmentBytes,
+    ...(origin !== undefined && { origin: { topic: origin.topic, createdMs: origin.createdMs } }),
+  }
 }
 
 function isSize(value: unknown): value is number {
@@ -117,6 +134,16 @@ export function checkDefinition(found: Definition, wanted: TopicSettings): void 
       { details: { topic: found.topic, setting, found: found[setting], wanted: value } },
     )
   }
+}
+
+/** @throws HermesError `CONFIG_MISMATCH` for a mirror */
+export function checkNoMirror({ topic, origin }: Definition): void {
+  if (origin === undefined) return
+  throw new HermesError(
+    'CONFIG_MISMATCH',
+    `Topic '${topic}' in the cluster is a mirror of topic '${origin.topic}': publish there, and it comes here.`,
+    { details: { topic, origin } },
+  )
 }
 
 /** Of a stream's limits. Ages are in nanoseconds there; 0 and -1 mean none. */

@@ -4,10 +4,12 @@ import { pause } from '../../base/pause.js'
 import { checkCodec } from '../../model/codec-check.js'
 import type { From, TopicInfo, TopicSettings } from '../../model/topic.js'
 import { AwaitedSubscriber, topicDefined } from '../awaited-subscriber.js'
+import type { MirrorOptions, MirrorPlacement } from '../mirror-port.js'
 import type { Placement, PortOptions, SubscriberPort, SubscriberPortOptions } from '../port.js'
 import { natsCapabilities } from './capabilities.js'
-import { readDefinition, retentionOf, streamPrefix } from './definition.js'
+import { checkNoMirror, readDefinition, retentionOf, streamPrefix } from './definition.js'
 import { fromNats, passing } from './errors.js'
+import { NatsMirror } from './mirror.js'
 import type { NatsSettings } from './options.js'
 import { type JetStreamManager, loadPeer, type NatsConnection, type Peer } from './peer.js'
 import { NatsPublisher } from './publisher.js'
@@ -26,7 +28,7 @@ const answerMs = 5000
 const againMs = 250
 
 /** Topics as streams of a NATS JetStream cluster. */
-export class NatsPlacement implements Placement {
+export class NatsPlacement implements Placement, MirrorPlacement {
   readonly capabilities = natsCapabilities
   readonly #settings: NatsSettings
   readonly #cluster: Cluster
@@ -135,6 +137,7 @@ export class NatsPlacement implements Placement {
   async publisher(topic: string, settings: TopicSettings, options: PortOptions): Promise<NatsPublisher> {
     const open = async () => {
       const stream = await TopicStream.open(this.#cluster, topic, settings)
+      checkNoMirror(stream.definition)
       await stream.retain(settings.retention)
       const { max_payload: most = 1024 * 1024 } = this.#cluster.connection.info ?? {}
       return NatsPublisher.open(stream, this.#settings.publishBuffer, most)
@@ -163,6 +166,10 @@ export class NatsPlacement implements Placement {
     const openNow = () => undefined
     const awaited = { key: this.#key(topic), topic, open, openNow, revision: () => revision, check }
     return this.#persist(() => AwaitedSubscriber.open(awaited, options.from), options.signal)
+  }
+
+  mirror(topic: string, settings: TopicSettings, options: MirrorOptions): Promise<NatsMirror> {
+    return this.#persist(() => NatsMirror.open(this.#cluster, topic, settings, options), options.signal)
   }
 
   /** Tries again what the cluster does not answer, for `requestTimeoutMs`. */

@@ -2,6 +2,7 @@ import { abortable } from '../../base/abort.js'
 import { HermesError } from '../../base/errors.js'
 import { pause } from '../../base/pause.js'
 import type { From, Retention, TopicSettings } from '../../model/topic.js'
+import type { MirrorOrigin } from '../mirror-port.js'
 import {
   checkDefinition,
   type Definition,
@@ -47,8 +48,8 @@ export interface Start extends Tail {
   readonly notBeforeNs?: bigint
 }
 
-/** Frames of one message: with it the sequences of a stream whose messages have all expired are bounded. */
-export const mostFrames = 256
+/** Frames of one message, at most: with it the sequences of a stream whose messages have all expired are bounded. */
+export const mostFrames = 4096
 
 /** How often it is looked for the newest message of a stream that says that it has some, and the time between. */
 const mostLooks = 20
@@ -58,7 +59,7 @@ const lookMs = 50
 const removalMs = 500
 
 /**
- * One topic as a stream. The stream numbers its messages; each holds up to 256 frames, and says in its headers which of the topic's sequences
+ * One topic as a stream. The stream numbers its messages; each holds up to 4,096 frames, and says in its headers which of the topic's sequences
  * those are.
  */
 export class TopicStream {
@@ -74,9 +75,14 @@ export class TopicStream {
     this.subject = subjectOf(definition)
   }
 
-  /** Opens the stream of a topic, or makes it. @throws HermesError `NOT_FOUND`, `CODEC_MISMATCH`, `CONFIG_MISMATCH`, … */
-  static async open(cluster: Cluster, topic: string, wanted: TopicSettings): Promise<TopicStream> {
-    const info = (await findStream(cluster, topic)) ?? (await makeStream(cluster, topic, wanted))
+  /** Opens the stream of a topic, or makes it: with an origin, as a mirror. @throws HermesError `NOT_FOUND`, `CODEC_MISMATCH`, `CONFIG_MISMATCH`, … */
+  static async open(
+    cluster: Cluster,
+    topic: string,
+    wanted: TopicSettings,
+    origin?: MirrorOrigin,
+  ): Promise<TopicStream> {
+    const info = (await findStream(cluster, topic)) ?? (await makeStream(cluster, topic, wanted, origin))
     const definition = definitionOf(info, topic)
     checkDefinition(definition, wanted)
     return new TopicStream(cluster, definition)
@@ -241,11 +247,16 @@ export function definitionOf(info: StreamInfo, topic: string): Definition {
   )
 }
 
-async function makeStream(cluster: Cluster, topic: string, wanted: TopicSettings): Promise<StreamInfo> {
+async function makeStream(
+  cluster: Cluster,
+  topic: string,
+  wanted: TopicSettings,
+  origin: MirrorOrigin | undefined,
+): Promise<StreamInfo> {
   if (!wanted.create)
     throw new HermesError('NOT_FOUND', `There is no topic '${topic}' in the cluster.`, { details: { topic } })
   for (const until = performance.now() + cluster.requestTimeoutMs; ; ) {
-    const made = await addStream(cluster, topic, wanted)
+    const made = await addStream(cluster, topic, wanted, origin)
     // Somebody was faster.
     const info = made ?? (await findStream(cluster, topic))
     if (made === undefined || made.state.messages === 0) {
@@ -285,9 +296,14 @@ async function removeStrewn({ manager }: Cluster, topic: string): Promise<void> 
 }
 
 /** `undefined` if there is one by now. */
-async function addStream(cluster: Cluster, topic: string, wanted: TopicSettings): Promise<StreamInfo | undefined> {
+async function addStream(
+  cluster: Cluster,
+  topic: string,
+  wanted: TopicSettings,
+  origin: MirrorOrigin | undefined,
+): Promise<StreamInfo | undefined> {
   const { connection, manager, peer, replicas } = cluster
-  const definition = newDefinition(topic, wanted, connection.info?.max_payload ?? 1024 * 1024)
+  const definition = newDefinition(topic, wanted, connection.info?.max_payload ?? 1024 * 1024, origin)
   const { DiscardPolicy, RetentionPolicy, StorageType } = peer.jetstream
   try {
     return await manager.streams.add({
