@@ -193,7 +193,7 @@ export class Group<Out, View> implements AsyncDisposable, AsyncIterable<Job<Out>
     if (left > 0) {
       throw new HermesError(
         signal?.aborted ? 'ABORTED' : 'TIMED_OUT',
-        `${left} messages of topic '${this.topic}' were not settled when the member left group '${this.name}': they come again.`,
+        `The member left group '${this.name}' of topic '${this.topic}' with ${left} unsettled message${left === 1 ? ', which comes' : 's, which come'} again.`,
         { details: { topic: this.topic, group: this.name, unsettled: left } },
       )
     }

@@ -290,7 +290,7 @@ export class Publisher<In> implements AsyncDisposable {
     const why = this.#closeBound.isLate ? 'the time to wait is over' : 'its signal fired'
     return new HermesError(
       this.#closeBound.isLate ? 'TIMED_OUT' : 'ABORTED',
-      `The publisher of '${this.topic}' was closed with ${unacknowledged} messages that are not acknowledged: ${why}. They may be in the topic or not; close({ timeoutMs }) says how long to wait.`,
+      `The publisher of '${this.topic}' was closed with ${unacknowledged === 1 ? '1 message that is' : `${unacknowledged} messages that are`} not acknowledged: ${why}. They may be in the topic or not; close({ timeoutMs }) says how long to wait.`,
       { cause, details: { topic: this.topic, unacknowledged } },
     )
   }

@@ -163,6 +163,6 @@ describe('pub while its broker is gone', () => {
     const { code, stderr } = await pub.ended
     expect(performance.now() - begun).toBeLessThan(15_000)
     expect(code).not.toBe(0)
-    expect(stderr).toContain('closed with 1 messages that are not acknowledged')
+    expect(stderr).toContain('closed with 1 message that is not acknowledged')
   })
 })
