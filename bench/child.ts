@@ -21,7 +21,7 @@ process.on('message', (message: { told: unknown }) => {
   if (waiting === undefined) heard.push(message.told)
   else waiting(message.told)
 })
-// Without its conductor nobody wants the result.
+// Without its parent process the result is not needed.
 process.on('disconnect', () => process.exit(1))
 
 function say(said: Said): void {

@@ -76,7 +76,7 @@ export const workload: Workload = {
   name: 'cold',
   title: 'Start of a program',
   about:
-    "Fresh processes of Node, until they have ended; files are in the page cache. What is given for a part is its best of a trial's three starts, less Node's own. Memory is what is resident, the pages of Node's own program included.",
+    "Time of new Node processes, from start to end; files are in the page cache. The figure of a part is the best of a trial's three starts, less the time of Node alone. Memory is resident memory, including the pages of Node's own program.",
   async run(context: Context) {
     const times = parts.map(() => [] as number[])
     const memory = stages.map(() => [] as number[])

@@ -205,7 +205,7 @@ export const workload: Workload = {
   title: 'Allocation and system calls',
   about:
     `${count.toLocaleString('en-US')} messages in a directory after ${warmup.toLocaleString('en-US')} for warm-up. Allocation: growth of V8’s heap within a segment, while nothing is collected. ` +
-    'System calls: counted by strace between two marks, through at least one rotation; those of the publishing or polling thread, and of the process’s other threads (which prepare segments).',
+    'System calls: counted by strace between two marks, through at least one rotation; those of the publishing or polling thread, and those of the process’s other threads (which prepare segments).',
   async run(context: Context) {
     const allocations: { way: Way; perMessage: number }[] = []
     const nodeArgs = ['--expose-gc', '--min-semi-space-size=512', '--max-semi-space-size=512']
@@ -241,9 +241,7 @@ export const workload: Workload = {
         met: most < 0.5,
       },
     ]
-    const notes = [
-      'Waiting with ready() allocates: what a publisher that has to wait shows above zero comes from there.',
-    ]
+    const notes = ['Waiting with ready() allocates: bytes above zero for a publisher that had to wait come from there.']
     const calls: { way: Way; calls: Calls }[] = []
     if (findProgram('strace') === undefined) {
       notes.push('System calls were left out: strace is not installed.')

@@ -144,7 +144,7 @@ export const workload: Workload = {
   name: 'groups',
   title: 'Consumer groups: claim, handle, acknowledge',
   about:
-    'One member in a process of its own handles messages of 64 bytes that were published before, and acknowledges each; the peers’ streams were filled before, too. Hermes keeps messages and acknowledgements in files; Redis keeps them in memory, JetStream the messages in files.',
+    'One member, in its own process, handles messages of 64 bytes that were published before, and acknowledges each; the peers’ streams were also filled before. Hermes keeps messages and acknowledgements in files; Redis keeps them in memory, JetStream the messages in files.',
   async run(context: Context) {
     const { found, notes } = peers()
     const all = [

@@ -72,7 +72,7 @@ function peerPings(name: string, module: string, start: StartServer): Contestant
   return { name, measure, trials: [] }
 }
 
-/** Who is here, and what is said of who is not. */
+/** The peers that are installed, and a note for each that is not. */
 function findPeers(): { readonly found: ReadonlySet<string>; readonly notes: readonly string[] } {
   const found = new Set<string>()
   const notes: string[] = []
@@ -112,8 +112,8 @@ export const workload: Workload = {
   title: 'Over TCP, through a broker',
   about:
     'A publisher’s process, `hermes serve` on a directory and a subscriber’s process, over the loopback interface. The broker stores every message in its log; the peers store nothing. ' +
-    `Throughput: ${count.toLocaleString('en-US')} messages, from before the first publish until the last one was read; the receiver compares the number in each meanwhile, and all fields in a second reading. ` +
-    'One-way latency: from publish to handler, the next message once the one before has arrived; publisher and subscriber are one process with two connections, so that one clock times both ends.',
+    `Throughput: ${count.toLocaleString('en-US')} messages, from before the first publish until the last one was read; the receiver compares the number in each during the run, and all fields in a second reading. ` +
+    'One-way latency: from publish to handler; each message is sent after the one before has arrived. Publisher and subscriber are one process with two connections, so that one clock times both ends.',
   async run(context: Context) {
     const { found, notes } = findPeers()
     const flows = [
@@ -264,14 +264,14 @@ export const workload: Workload = {
         },
       ],
       notes: [
-        'ns each: what one message has cost each process, all its threads and its share of the kernel’s work together. On two cores three busy processes take turns: half of the sum is then the least time of a message.',
-        'The broker’s memory is what it has for itself (RssAnon). The pages of the log that it has mapped (RssFile) are the kernel’s page cache, which takes them back when it needs them.',
-        '“spin”: the broker polls its sockets without sleeping (`--idle spin`), and the client once in each turn of its event loop (`wait: "spin"`). Each keeps a core busy; on two cores nothing else may run besides, or the p99 is a time slice of the scheduler. ' +
+        'ns each: processor time per message of each process, with all its threads and its share of the kernel’s work. Three busy processes share two cores, so the least time of a message is half of the sum.',
+        'The broker’s memory is its private memory (RssAnon). The pages of the log that it has mapped (RssFile) belong to the kernel’s page cache, which takes them back when it needs them.',
+        '“spin”: the broker polls its sockets without sleeping (`--idle spin`), and the client once in each turn of its event loop (`wait: "spin"`). Each keeps a core busy; on two cores no other program may run, or the p99 is a time slice of the scheduler. ' +
           'The targets’ figures are medians of the trials’ percentiles.',
         ...(natsRate === undefined
           ? []
           : [
-              'The peers’ publishers hand over messages one by one, 1,024 in a turn, and are at most 100,000 ahead of the subscriber, because these brokers cut off or queue without end for whoever is slower.',
+              'The peers’ publishers hand over messages one by one, 1,024 in a turn, and are at most 100,000 ahead of the subscriber, because these brokers disconnect a slower subscriber, or queue for it without a limit.',
             ]),
         ...notes,
       ],

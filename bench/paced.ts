@@ -71,7 +71,7 @@ export const workload: Workload = {
   name: 'paced',
   title: 'One-way latency under a steady load',
   about:
-    'A publisher sends at a fixed rate to a subscriber in another process. The latency of a message is counted from when it was due, not from when the publisher got round to it, so a stall shows in ' +
+    'A publisher sends at a fixed rate to a subscriber in another process. The latency of a message counts from the moment when it was due, not from when the publisher sent it, so a stall shows in ' +
     'every message that it delayed (no coordinated omission). “poll” is a bare loop of poll(); the others await ready() with that strategy.',
   async run(context: Context) {
     const cases = rates.flatMap((rate) =>
@@ -120,7 +120,7 @@ export const workload: Workload = {
         'The clocks of the two processes are aligned to about 50 ns.',
         ...(late > 0
           ? [
-              `The publisher itself was more than 1 ms late for ${late.toLocaleString('en-US')} messages, because it had no core to itself; that is in the figures.`,
+              `The publisher itself was more than 1 ms late for ${late.toLocaleString('en-US')} messages, because it had no core of its own; the figures include that.`,
             ]
           : []),
       ],

@@ -99,7 +99,7 @@ function ratios<Measured>(
   divide: (ours: Measured, theirs: Measured) => number,
 ) {
   const ours = all.find(({ name }) => name === against)
-  if (ours === undefined) throw new Error(`nobody is called ${against}`)
+  if (ours === undefined) throw new Error(`no contestant is called ${against}`)
   return trialsOf(one.trials.map((theirs, trial) => divide(ours.trials[trial] as Measured, theirs)))
 }
 
@@ -107,7 +107,7 @@ export const workload: Workload = {
   name: 'peers',
   title: 'Beside other ways between two Node processes',
   about:
-    'Hermes (a durable topic in a directory) and its peers take turns in the same run. All encode the same eight fields with the same codec; Hermes stores every message in the log besides. In the throughput runs receivers ' +
+    'Hermes (a durable topic in a directory) and its peers run in alternation. All encode the same eight fields with the same codec; Hermes also stores every message in the log. In the throughput runs receivers ' +
     'compare the number in each message; in the round trip Hermes compares all fields. postMessage goes between threads, the others between processes.',
   async run(context: Context) {
     const zeroMq = hasPeer('zeromq')

@@ -1,4 +1,4 @@
-// Publishing alone: what a call of publish() or publishBatch() costs, with nobody reading.
+// Publishing alone: what a call of publish() or publishBatch() costs, without a reader.
 import { open, type Publisher } from 'hermes-mq'
 import { runChild } from './support/children.js'
 import { pause } from './support/clock.js'
@@ -99,7 +99,7 @@ export const workload: Workload = {
   title: 'Publishing',
   about:
     `One process publishes ${count.toLocaleString('en-US')} messages after ${warmup.toLocaleString('en-US')} for warm-up and waits with ready() whenever ` +
-    'publish() asks for it (included in the time). Encoding is included. Nobody reads meanwhile; afterwards every field of every message is read and checked.',
+    'publish() asks for it (included in the time). Encoding is included. No subscriber reads meanwhile; afterwards every field of every message is read and checked.',
   async run(context: Context) {
     const cases = [1, batchSize].flatMap((batch) =>
       (['dir', 'shm'] as const).flatMap((kind) =>

@@ -86,8 +86,8 @@ export const workload: Workload = {
   name: 'reopen',
   title: 'Opening a large topic',
   about:
-    'A topic of 64-byte messages in a directory, written, closed in order, then opened by fresh processes. The time runs from the call of open() until the publisher or subscriber is there; the first message then ' +
-    'proves that it stands where it should. The files are in the page cache as far as memory goes.',
+    'A topic of 64-byte messages in a directory, written, closed in order, then opened by fresh processes. The time runs from the call of open() until the publisher or subscriber is open; the first message then ' +
+    'proves its position. The files are in the page cache, as far as memory suffices.',
   async run(context: Context) {
     const size = context.gib * 2 ** 30
     const count = Math.floor(size / frameBytes)

@@ -3,7 +3,7 @@
 //
 //   node bench/ring.bench.mjs [--trials 5] [--only 'singles in place,…'] [--json]
 //
-// It needs two quiet cores: both sides poll, and nobody sleeps (parking: false). Each workload says what its unit is. A round trip
+// It needs two quiet cores: both sides poll, and neither sleeps (parking: false). Each workload says what its unit is. A round trip
 // between processes is timed one by one, which includes one reading of the clock; its figure is the median of a trial.
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'

@@ -99,7 +99,7 @@ export const workload: Workload = {
   title: 'Rotation: every publish timed across segments',
   about:
     `One process publishes through ${segments} segments of 100 MiB in a directory, one by one, and times each call: as fast as publish() and ready() let it, and at ${pacedRate / 1e6} million/s with latency counted from when the ` +
-    'call was due. Which publishes began a segment is read off the files afterwards.',
+    'call was due. The files show afterwards which publishes began a segment.',
   async run(context: Context) {
     const count = Math.ceil((segments * segmentBytes) / frameBytes)
     const cases = [0, pacedRate].map((rate) => ({ rate, trials: [] as Measured[] }))

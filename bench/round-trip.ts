@@ -110,7 +110,7 @@ export const workload: Workload = {
   name: 'round-trip',
   title: 'Round trip between two processes',
   about:
-    `One process publishes on one topic and polls another until the answer is there; ${count.toLocaleString('en-US')} times in each trial. Both ends poll in a loop (a core each), ` +
+    `One process publishes on one topic and polls another until the answer arrives, ${count.toLocaleString('en-US')} times in each trial. Both ends poll in a loop (a core each), ` +
     'and check every field of every message. Each message is encoded and decoded twice on the way.',
   async run(context: Context) {
     const cases = (['dir', 'shm'] as const).map((kind) => ({ kind, trials: [] as Measured[] }))

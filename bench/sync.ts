@@ -65,7 +65,7 @@ async function synced({ place, awaiting }: SyncArgs, link: Link): Promise<{ coun
   return { count, ns: (performance.now() - begun) * 1e6 }
 }
 
-/** Leaves `size` bytes behind that nobody has synced: it kills itself. */
+/** Leaves `size` bytes behind that were not synced: it kills itself. */
 async function dirty({ place, size }: { place: string; size: number }): Promise<void> {
   const hermes = await open(place)
   const publisher = await hermes.topic('bench', { codec: Quote, segmentBytes: 2 ** 30 }).publisher({ exclusive: true })
@@ -107,8 +107,8 @@ export const workload: Workload = {
   name: 'sync',
   title: 'Durability',
   about:
-    '64-byte messages at the level synced, each acknowledged after fdatasync, beside loops of pwrite and fdatasync of as many bytes on the same disk, taking turns. Then a topic that nobody has synced ' +
-    'is left behind by a killed publisher, recovered by the next one, and verified from the page cache.',
+    '64-byte messages at the level synced, each acknowledged after fdatasync, in alternation with loops of pwrite and fdatasync of as many bytes on the same disk. Then a publisher is killed and leaves a topic that was never synced; ' +
+    'the next publisher recovers it, and it is verified from the page cache.',
   async run(context: Context) {
     const place = context.place('dir')
     const folder = dirname(place.path)

@@ -4,7 +4,7 @@ import { setup } from './lib/build.mjs'
 import { fail } from './lib/log.mjs'
 import { root } from './lib/run.mjs'
 
-// Results alone go to stdout: with --json somebody parses it.
+// Results alone go to stdout: with --json a program parses it.
 console.log = console.error
 try {
   await setup()

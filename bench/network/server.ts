@@ -131,7 +131,7 @@ async function reachable(port: number): Promise<void> {
       socket.destroy()
       return
     } catch (cause) {
-      if (performance.now() > until) throw new Error(`nobody listens on port ${port}`, { cause })
+      if (performance.now() > until) throw new Error(`no process listens on port ${port}`, { cause })
       await pause(20)
     }
   }

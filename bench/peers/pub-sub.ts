@@ -17,7 +17,7 @@ export interface PubSub {
 
 /** Messages handed over in one turn of the event loop. */
 const burst = 1024
-/** How far the publisher may be ahead, as these brokers hold nothing back themselves: who is too slow is cut off or fills their memory. */
+/** How far the publisher may be ahead, as these brokers have no back-pressure: they disconnect a slow subscriber, or it fills their memory. */
 const ahead = 100_000
 const reportEvery = 20_000
 

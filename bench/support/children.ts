@@ -48,7 +48,7 @@ export class Child<Result> {
         else reject(new Error(`${module}, ${role}: ${ended?.failed ?? failed}`))
       })
     })
-    // Somebody awaits it later; until then a failure must not count as unhandled.
+    // It is awaited later; until then a failure must not count as unhandled.
     this.result.catch(() => {})
   }
 

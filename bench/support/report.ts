@@ -86,8 +86,8 @@ export function markdown(report: Report, figures: readonly Figure[]): string {
   const blocks = [
     '# Benchmarks',
     `Written by \`${command}\`; do not edit by hand. Every figure below is from that one run of ${Math.round(seconds)} seconds. A figure with a range is the median of ${trials} ${trials === 1 ? 'trial' : 'trials'} ` +
-      'unless its table says otherwise, each in processes of their own, with the smallest and the largest beside it. Percentiles are those of all trials together. Every workload checks the number, the order and the content of its messages ' +
-      'and shows nothing if one is wrong. Messages have 64 bytes: a number, a time, an eight-character symbol, a size and four prices.',
+      'unless its table says otherwise, each trial in its own processes, with the smallest and the largest beside it. Percentiles are computed over all trials together. Every workload checks the number, the order and the content of its messages ' +
+      'and shows no figures if one is wrong. Messages have 64 bytes: a number, a time, an eight-character symbol, a size and four prices.',
     '## The machine',
     markdownTable({ title: '', columns: ['', ''], rows: machineRows(machine) }),
   ]
