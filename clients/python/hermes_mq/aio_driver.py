@@ -31,7 +31,7 @@ class Signal:
                 future.set_result(None)
 
     async def wait(self, deadline: Optional[float]) -> bool:
-        """False: nobody has notified before the deadline, in the loop's time."""
+        """False: no notification came before the deadline, in the loop's time."""
         future: "asyncio.Future[None]" = self._loop.create_future()
         self._waiting.add(future)
         try:
@@ -89,7 +89,7 @@ class Driver(asyncio.Protocol):
         opening = Opening(self.link, user, self.loop.time())
         try:
             while not opening.check(self.loop.time()):
-                # (the channel may be lost and given again without anybody being told)
+                # (the channel may be lost and given again without a notification)
                 now = self.loop.time()
                 await signal.wait(now + min(1.0, opening.remaining(now) + 0.001))
         except BaseException:
@@ -157,7 +157,7 @@ class Driver(asyncio.Protocol):
             if link.hang_up and not self._is_hanging_up:
                 self._is_hanging_up = True
                 transport.close()
-                # Whoever does not take the last words doesn't keep us.
+                # A broker that does not read the last packets does not delay the close.
                 self.loop.call_later(_LAST_WORDS, transport.abort)
         self.run_calls()
         self._set_timer()

@@ -1,4 +1,4 @@
-"""The channels of one connection: which user has which number, and who is to get another one when."""
+"""The channels of one connection: which user has which number, and which user gets another one when."""
 
 from typing import Dict, List, Optional, Tuple
 
@@ -11,7 +11,7 @@ class Channels:
         self.users: Dict[User, None] = {}
         self._by_number: Dict[int, User] = {}
         self._next = 1
-        #: Who is to get another channel, and when.
+        #: The users that get another channel, and when.
         self._again: List[Tuple[float, User]] = []
 
     def add(self, user: User) -> None:
@@ -57,7 +57,7 @@ class Channels:
         self._again.append((until, user))
 
     def due_times(self) -> List[float]:
-        """When ``take_due`` has somebody."""
+        """When ``take_due`` returns a user."""
         return [at for at, _ in self._again]
 
     def take_due(self, now: float) -> List[User]:

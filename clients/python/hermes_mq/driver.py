@@ -78,7 +78,7 @@ class Driver:
             opening = Opening(self.link, user, time.monotonic())
             try:
                 while not opening.check(time.monotonic()):
-                    # (the channel may be lost and given again without anybody being told)
+                    # (the channel may be lost and given again without a notification)
                     self.wait(condition, min(1.0, opening.remaining(time.monotonic()) + 0.001))
             except BaseException:
                 self.link.remove(user)
@@ -163,7 +163,7 @@ class Driver:
     def _woken(self) -> None:
         with contextlib.suppress(OSError):
             self._waker.recv(64)
-        # In this order: whoever still sees it set has put its output where it is looked for next.
+        # In this order: a thread that still sees it set has put its output where it is looked for next.
         self._is_woken = False
 
     def _connection(self) -> None:

@@ -143,7 +143,7 @@ class Group(GroupSurface[T]):
         while not is_done():
             now = time.monotonic()
             if channel.due <= now:
-                # (while there is no connection nobody else looks)
+                # (while there is no connection nothing else checks it)
                 channel.tick(now)
                 continue
             left = 1.0 if deadline is None else min(1.0, deadline - now)

@@ -167,7 +167,7 @@ def _key(codec: Codec[Any], key: Optional[Key]) -> "Tuple[Optional[Dict[str, int
         try:
             return crc32(key_text(find(codec.decode(payload))).encode("utf-8"))
         except Exception:
-            # Whoever claims a message without a key is told; it holds up none but those that have none, too.
+            # The member that claims a message without a key gets an error; such a message blocks only others without a key.
             return 0
 
     def check(value: Any) -> None:
@@ -188,7 +188,7 @@ def key_text(found: Any) -> str:
 
 
 class JobBase(Generic[T]):
-    """A message that this member of a group is to handle, and nobody else as long as the member is heard."""
+    """A message that this member of a group is to handle. No other member gets it as long as this one is alive."""
 
     __slots__ = ("_claim", "_group", "is_settled", "value")
 
@@ -284,7 +284,7 @@ class GroupSurface(Generic[T]):
             if claim.deliveries <= limit:
                 kept.append(claim)
             else:
-                # This claim only moves it: it was handed to nobody.
+                # This claim only moves it: it was not handed to a handler.
                 times = claim.deliveries - 1
                 self._bury(claim, f"delivered {times} {'time' if times == 1 else 'times'} without being handled", times)
         return kept

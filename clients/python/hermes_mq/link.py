@@ -1,7 +1,7 @@
 """The state of one connection, without any input or output of its own: bytes go in, bytes come out, and time is told to it.
 
 The drivers (driver.py, aio_driver.py) open the transport when ``phase`` says so, give it what arrives, write what ``take_output`` gives, close
-it when ``hang_up`` is set, and call ``tick`` at ``deadline``. Nothing here waits, and nothing here takes a lock: whoever shares a Link between
+it when ``hang_up`` is set, and call ``tick`` at ``deadline``. Nothing here waits, and nothing here takes a lock: a program that shares a Link between
 threads holds one around every call.
 """
 
@@ -52,7 +52,7 @@ class Link:
         self._channels = Channels()
         self._dirty: Set[User] = set()
         self._out: List[bytes] = []
-        #: Answers among them: whoever asks without listening is not to fill our memory.
+        #: Answers among them: a peer that asks without reading must not fill our memory.
         self._pongs = 0
         self._reader: Optional[PacketReader] = None
         self._welcomed = False
@@ -230,7 +230,7 @@ class Link:
         if had:
             self._tell("disconnected", reason=cause)
         self._reconnection.lost(now - self._since if had else 0)
-        # The first connection is made once: whoever connects learns at once that there is nobody.
+        # The first connection is tried once: the caller learns at once that no broker answers.
         if self._reconnection.is_over(cause) or not self.connected_once:
             self._end(self._as_failure(cause))
             return

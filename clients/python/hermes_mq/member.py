@@ -90,7 +90,7 @@ class MemberChannel(MembershipChannel):
             self._send_demand(self._taken, self._limit, self._epoch)
 
     def release_ahead(self) -> None:
-        """What was not handed out goes to whoever comes next: it does not count as delivered."""
+        """Messages that were not handed out go to the next member: they do not count as delivered."""
         if self._limit == self._taken:
             return
         # What was settled before comes before.
@@ -129,7 +129,7 @@ class MemberChannel(MembershipChannel):
         self._leave()
 
     def dismiss(self) -> None:
-        """It has left, or nobody waits for that any more."""
+        """It has left, or no call waits for that any more."""
         self._fail(HermesError("CLOSED", f"This member of group '{self.group}' has left. Join again with topic.group()."))
         self._link.remove(self)
 

@@ -114,7 +114,7 @@ class MessageReader(Generic[T]):
                 return batch
 
     def _scan(self, piece: Piece, most: int) -> List[Message[T]]:
-        """Decodes frames from the position on. What can't be decoded was taken by nobody: what came before it is handed out first."""
+        """Decodes frames from the position on. A message that can't be decoded is not consumed: the messages before it are handed out first."""
         bytes_ = piece.frames
         size = len(bytes_)
         at = self._at

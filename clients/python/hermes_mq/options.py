@@ -200,7 +200,7 @@ def check_durability(durability: str, name: str = "durability") -> None:
 
 
 def check_batch(values: Any) -> None:
-    """Raises HermesError INVALID_ARGUMENT for one value that happens to be iterable: nobody means its characters, bytes or keys."""
+    """Raises HermesError INVALID_ARGUMENT for one value that happens to be iterable: the caller never means its characters, bytes or keys."""
     if isinstance(values, (str, bytes, bytearray, memoryview, dict)):
         raise invalid(f"publish_batch() takes an iterable of values, not one {type(values).__name__}: use publish().")
     if not hasattr(type(values), "__iter__") and not hasattr(type(values), "__getitem__"):

@@ -109,7 +109,7 @@ class PositionChannel(MembershipChannel):
         self._lease = packets.integer_field(rules, "leaseMs", 100, 86_400_000) / 1000
         resumed = fields.get("resumed") is True
         if self._has_joined and not resumed and committed != self.committed and committed not in self._commits:
-            # Somebody else had it meanwhile, and has got on.
+            # Another subscriber had it meanwhile, and has moved it.
             self._link.send(packets.packet(packets.CLOSE, self.channel))
             self.failed(self._overtaken())
             self._link.remove(self)

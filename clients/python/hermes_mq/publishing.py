@@ -16,7 +16,7 @@ from .user import User
 #: Failures of one publisher whose messages are remembered, for those who wait for them.
 _MOST_DROPS = 64
 
-#: Told what a message got, or why nobody knows.
+#: Called with the receipt of a message, or with the reason why it is unknown.
 Settled = Callable[[Optional[Receipt], Optional[HermesError]], None]
 
 
@@ -26,7 +26,7 @@ class _Waiter(NamedTuple):
 
 
 class _Drop(NamedTuple):
-    """The messages from the one behind ``after`` to ``upto`` were refused, or nobody knows."""
+    """The messages from the one behind ``after`` to ``upto`` were refused, or their outcome is unknown."""
 
     after: int
     upto: int
@@ -74,7 +74,7 @@ class PublisherChannel(User):
         self._syncs: List[Sync] = []
         #: So many of the first messages are on stable storage for certain.
         self._safe = 0
-        #: What became of others is not known, and nobody was told yet: a sync has failed at the broker.
+        #: The outcome of others is not known, and the caller was not told yet: a sync has failed at the broker.
         self._doubt: Optional[HermesError] = None
 
     @property
@@ -181,7 +181,7 @@ class PublisherChannel(User):
         """Gives the place back: ``left`` once it's done."""
         self.closed = True
         if self.channel and self._link.ready and self.failure is None:
-            # The broker is to have given the place to others before anybody is told that this one is closed.
+            # The broker must have freed the slot before the program learns that this one is closed.
             self._link.send(packets.packet(packets.CLOSE, self.channel))
         else:
             self.left = True

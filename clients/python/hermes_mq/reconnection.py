@@ -33,7 +33,7 @@ class Reconnection:
 
     def is_over(self, cause: Optional[BaseException]) -> bool:
         """Whether no further attempt makes sense, or none is wanted."""
-        # Bytes may be damaged on the way; who is misunderstood time and again says something wrong, and would for ever.
+        # Bytes may be damaged on the way; but a client that is refused again and again sends something wrong, and would for ever.
         final = self._faults >= _MOST_FAULTS or (isinstance(cause, HermesError) and cause.code in _FINAL_CODES)
         return final or self._settings.reconnect_min is None
 
@@ -42,5 +42,5 @@ class Reconnection:
         settings = self._settings
         ceiling = min(settings.reconnect_max, (settings.reconnect_min or 0) * 2.0 ** min(self.attempt, 20))
         self.attempt += 1
-        # At least half of it, so that nobody hammers; the rest at random, so that not all come at once.
+        # At least half of it, so that clients do not retry too often; the rest at random, so that they do not all reconnect at once.
         return ceiling * (0.5 + settings.random() / 2)

@@ -117,7 +117,7 @@ class SendBuffer:
         return batch
 
     def drop(self) -> None:
-        """Removes all: nobody will acknowledge it."""
+        """Removes all: it will not be acknowledged."""
         self._before += len(self._parts)
         self.batches.clear()
         self._parts = []

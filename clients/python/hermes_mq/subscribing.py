@@ -18,13 +18,13 @@ class Piece(NamedTuple):
     end_sequence: int
 
 
-#: Between two looks for a topic that nobody has made yet, in seconds: at first, and at most.
+#: Between two looks for a topic that does not exist yet, in seconds: at first, and at most.
 _FIRST_LOOK = 0.02
 _MOST_LOOK = 0.5
 
 
 class SubscriberChannel(User):
-    """Without ``create``, a topic that nobody has made is waited for: the subscriber is open, and asks again now and then."""
+    """Without ``create``, the subscriber waits for a topic that does not exist: the subscriber is open, and asks again now and then."""
 
     def __init__(self, link: Link, topic: str, settings: Dict[str, Any], from_: Any, create: bool = False, up_to: str = "written") -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class SubscriberChannel(User):
 
     @property
     def placed(self) -> bool:
-        """Whether it's known where reading goes on; of a topic that nobody has made, with its first message."""
+        """Whether it's known where reading goes on; if the topic does not exist yet, at its first message."""
         return self.settled or self._is_absent
 
     @property
@@ -188,7 +188,7 @@ class SubscriberChannel(User):
             )
 
     def _await_topic(self) -> None:
-        """Nobody has made the topic yet: what comes first of all is published from now on."""
+        """The topic does not exist yet: its first message is published from now on."""
         self.disconnected()
         try:
             self._check_absent(self._from)

@@ -12,7 +12,7 @@ def nothing() -> None:
 
 
 class User:
-    """A publisher, a subscriber or a request: whoever has a channel. It gets a new one with every connection."""
+    """The owner of a channel: a publisher, a subscriber or a request. It gets a new one with every connection."""
 
     #: 0 = no channel.
     channel = 0
@@ -22,7 +22,7 @@ class User:
     due = NEVER
 
     def __init__(self) -> None:
-        #: Told of every change that somebody may wait for.
+        #: Notified of every change that a call may wait for.
         self.changed: Callable[[], None] = nothing
 
     @property
