@@ -47,7 +47,7 @@ const mappings = new WeakMap<object, NativeFileMapping>()
  *
  * @param size bytes; all of them must be within the file
  * @param protection `PROT_READ`, `PROT_WRITE` or both. Without `PROT_WRITE`, what is written to the Buffer stays in it:
- *   the written page becomes a copy of its own, and neither the file nor anybody else sees it.
+ *   the written page becomes a copy of its own, and neither the file nor another process sees it.
  * @param flags `MAP_SHARED` or `MAP_PRIVATE` (stores stay private), and `MAP_POPULATE` to read the file in at once
  * @param offset bytes; a multiple of `PAGESIZE`
  * @param advice one of `MADV_…`

@@ -32,7 +32,7 @@ export async function answer(
       body: 'Only GET and HEAD.\n',
       headers: { Allow: 'GET, HEAD', Connection: 'close' },
     }
-  // A body would be read as the next request's beginning if nobody reads it.
+  // An unread body would be parsed as the beginning of the next request.
   if (headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) !== 0)
     return { status: 413, type: text, body: 'No body is taken.\n', headers: { Connection: 'close' } }
   if (url.length > mostTargetBytes || !url.startsWith('/')) return notFound
@@ -109,7 +109,7 @@ async function ready({ expectsBroker }: AdminSettings, snapshots: Snapshots): Pr
   return { status: 200, type: text, body: 'ready\n' }
 }
 
-/** What of a report somebody may see: the topics that he may publish to or subscribe to; the rest is for administrators. */
+/** The part of a report that an identity may see: the topics that it may publish to or subscribe to; the rest is for administrators. */
 function visible(report: MetricsReport, rights: Rights): MetricsReport {
   if (rights.administer) return report
   const maySee = (topic: string) => topic !== '' && (rights.mayPublish(topic) || rights.maySubscribe(topic))

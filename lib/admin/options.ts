@@ -10,7 +10,7 @@ export interface AdminOptions {
   readonly host?: string
   /** Default 9464; 0 = any that is free. */
   readonly port?: number
-  /** As the broker's. Nobody is asked without it. */
+  /** As the broker's. Without it authentication is not configured. */
   readonly access?: readonly AccessEntry[]
   readonly tls?: BrokerTls
   /** Serve a public address without authentication. */
@@ -31,7 +31,7 @@ export interface AdminSettings {
 
 export const defaultAdminPort = 9464
 
-/** @throws HermesError `INVALID_ARGUMENT`, `UNKNOWN_OPTION`, `UNAUTHORIZED` for a public address that asks nobody who he is */
+/** @throws HermesError `INVALID_ARGUMENT`, `UNKNOWN_OPTION`, `UNAUTHORIZED` for a public address without authentication */
 export function checkAdminOptions(options: AdminOptions): AdminSettings {
   checkOptions('the admin server', options, ['dir', 'host', 'port', 'access', 'tls', 'insecure', 'expectsBroker'])
   const { dir, host = '127.0.0.1', port = defaultAdminPort, access = [], tls, insecure = false } = options

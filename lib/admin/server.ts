@@ -11,7 +11,7 @@ import { type Answer, answer } from './answers.js'
 import { type AdminOptions, type AdminSettings, checkAdminOptions } from './options.js'
 import { Snapshots } from './snapshots.js'
 
-/** Of all clients together. Who comes when there are so many is closed at once. */
+/** Of all clients together. Further connections are closed at once. */
 const mostConnections = 256
 const mostHeaderBytes = 8192
 /** A request that is not whole in this time is given up. */
@@ -141,7 +141,7 @@ export class AdminServer implements AsyncDisposable {
   }
 
   /**
-   * Whether the request names this server. Where nobody is asked who he is, a page from elsewhere could have a browser ask in its place, under a
+   * Whether the request names this server. Without authentication, a page from elsewhere could have a browser ask in its place, under a
    * name of its own that leads to this address.
    */
   #isForUs({ headers }: IncomingMessage): boolean {

@@ -1,6 +1,6 @@
 /**
  * Modules of Node, taken when they are needed: what imports this file runs, and can be bundled, where there is no Node.
- * (An `import` of one at the top of a file could not be undone by whoever has no use for it.)
+ * (An `import` of one at the top of a file could not be avoided by programs that do not need it.)
  */
 interface NodeModules {
   readonly 'node:fs': typeof import('node:fs')

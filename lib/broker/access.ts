@@ -2,7 +2,7 @@ import { createHash, timingSafeEqual } from 'node:crypto'
 import { HermesError } from '../base/errors.js'
 import { checkBoolean, checkInteger, checkOptions, invalid } from '../base/options.js'
 
-/** Who may do what. An entry without `publish` and `subscribe` may do both on every topic. */
+/** Access rights. An entry without `publish` and `subscribe` may do both on every topic. */
 export interface AccessEntry {
   /** For the log. */
   readonly name: string

@@ -1,7 +1,7 @@
 /** Debts are forgotten beyond so many times what may be used at once. */
 const mostDebts = 20
 
-/** What somebody has used of the thread's time, against what is due to him: a bucket that fills with time and may be overdrawn. */
+/** What a client has used of the thread's time, against what is due to it: a bucket that fills with time and may be overdrawn. */
 export class Account {
   /** (full, whatever that is) */
   #balance = 1e9

@@ -18,7 +18,7 @@ const operations = [
 ] as const
 type Operation = (typeof operations)[number]
 
-/** These change nothing: who may read a topic may look at its groups. */
+/** These change nothing: a client that may read a topic may look at its groups. */
 const looks: readonly Operation[] = ['groups', 'group']
 
 export function isAdministration(op: string): op is Operation {

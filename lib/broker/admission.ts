@@ -28,8 +28,8 @@ interface Entry extends Guest {
 }
 
 /**
- * Who may connect: limits per address and per identity, and a reserve for administrators. A newcomer is turned away, or takes the place
- * of the one who has been without a HELLO for longest: so who says nothing cannot keep others out.
+ * Admission of connections: limits per address and per identity, and a reserve for administrators. A newcomer is turned away, or takes the place
+ * of the one who has been without a HELLO for longest: so silent connections cannot keep others out.
  */
 export class Admission {
   readonly #limits: BrokerLimits

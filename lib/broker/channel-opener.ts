@@ -69,7 +69,7 @@ export class ChannelOpener {
     return `'${identity}' at ${address}`
   }
 
-  /** Completes the opening of a publisher that was let in. False if nobody waits for it any more. */
+  /** Completes the opening of a publisher that was let in. False if the client has closed the channel. */
   async #finishOpening(
     channel: number,
     publisher: PublisherChannel,
@@ -174,7 +174,7 @@ export class ChannelOpener {
     }
   }
 
-  /** Whether nobody waits for the channel any more. Answers a CLOSE that came meanwhile. */
+  /** Whether the client has closed the channel. Answers a CLOSE that came meanwhile. */
   isGone(channel: number): boolean {
     if (!this.#session.isOpen) return true
     if (!this.#channels.isCancelled(channel)) return false

@@ -15,7 +15,7 @@ const unreadStepBytes = 16 * 1024
 /** So many bytes of frames are rather copied behind their head than written in two pieces, which takes Node 4 µs more. */
 const mostCopiedBytes = 2048
 
-/** Who does not take the last words is cut off after this time. */
+/** A client that does not read the last packets is disconnected after this time. */
 const lastWordsMs = 1000
 
 /** What a connection needs of its broker. */
@@ -65,7 +65,7 @@ export class Connection implements SessionPort, SocketHandler, Worker {
     this.#socket = socket
   }
 
-  /** Clients of one identity share what it may use of the broker's time; where nobody is asked, those of one address. */
+  /** Clients of one identity share what it may use of the broker's time; without authentication, those of one address. */
   get party(): string {
     const { identity } = this.#guest
     if (identity !== undefined) {

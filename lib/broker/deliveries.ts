@@ -4,7 +4,7 @@ const turnBytes = 256 * 1024
 const sendingBytes = 4096
 const lookingBytes = 256
 
-/** Somebody with something to send. */
+/** A channel with something to send. */
 export interface Delivering {
   /** Sends one run. Returns how much work it was, in bytes; 0 if there is nothing to send, or no credit for it. */
   deliver(): number

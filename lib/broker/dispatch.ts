@@ -4,7 +4,7 @@ import type { ChannelTable } from './channel-table.js'
 
 type Fields = Readonly<Record<string, unknown>>
 
-/** Who does what a client's packets ask for. */
+/** Carries out what a client's packets ask for. */
 export interface DispatchTarget {
   publish(channel: number, bytes: Buffer, start: number, end: number): void
   ping(channel: number, value: bigint): void

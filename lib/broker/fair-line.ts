@@ -9,7 +9,7 @@ export class FairLine<Waiting> {
     else others.add(waiting)
   }
 
-  /** Takes the next one out. `undefined` if nobody waits. */
+  /** Takes the next one out. `undefined` if the line is empty. */
   shift(): Waiting | undefined {
     const next = this.#parties.entries().next().value
     if (next === undefined) return undefined

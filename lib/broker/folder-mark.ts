@@ -56,7 +56,7 @@ function identity(path: string): string {
   return found === undefined ? '' : shown(found)
 }
 
-/** Of a file that nobody keeps open: another one may have got its number. */
+/** Of a file that no process keeps open: another file may have got its number. */
 function edition(path: string): string {
   const found = look(path)
   return found === undefined ? '' : `${shown(found)}:${found.mtimeNs}`

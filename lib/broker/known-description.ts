@@ -5,7 +5,7 @@ import type { TopicFile } from '../store/topic-file.js'
 const traceMs = 100
 
 /**
- * A topic's description as it was read last. Whoever opens an open topic has his settings compared with it. To read it takes half a dozen turns of the event
+ * A topic's description as it was read last. The settings of a client that opens an open topic are compared with it. To read it takes half a dozen turns of the event
  * loop, each of which may be a long one while others flood the broker; to see that it is still the same takes one system call.
  */
 export class KnownDescription {

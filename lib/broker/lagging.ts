@@ -17,7 +17,7 @@ export class Lagging {
     this.#later = later
   }
 
-  /** Whether nobody is left of those that were noted. */
+  /** Whether no noted client is left. */
   get isEmpty(): boolean {
     return this.#due.size === 0
   }

@@ -17,7 +17,7 @@ export type Found = 'some' | 'none' | 'pinned'
  * Follows a topic's log for one subscription of a remote client, and hands out runs of its bytes. It never looks at the
  * messages themselves.
  *
- * A socket writes the bytes later, straight from the mapping: whoever sends a run calls `pin` before and `unpin` after it was
+ * A socket writes the bytes later, straight from the mapping: the sender of a run calls `pin` before and `unpin` after it was
  * written. The mapping stays where it is until nothing is pinned any more.
  */
 export class LogTail {

@@ -9,17 +9,17 @@ const identityShare = 1 / 4
 const filesPerMember = 6
 /** Leases and graces are looked at so often. */
 const lookMs = 25
-/** After a pause of this broker of so long nobody's silence counts: what was said meanwhile has not been read yet. */
+/** After such a pause of this broker no member's silence counts: packets that came meanwhile have not been read yet. */
 const pausedMs = 150
 
-/** Who has joined has so long to be told so. */
+/** Time for the answer to a JOIN to be sent. */
 const joiningMs = 10_000
 
 type Report = (event: string, facts: Readonly<Record<string, unknown>>) => void
 
 /**
  * The remote members of all groups. A member whose client says nothing for as long as its lease loses what it holds; one whose connection is lost
- * keeps it for a while, and whoever comes with its token has it again.
+ * keeps it for a while, and a client that comes with its token gets it again.
  */
 export class Memberships {
   readonly #limits: BrokerLimits

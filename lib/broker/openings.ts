@@ -6,7 +6,7 @@ const mostOfParty = 32
 /** Who takes longer does not wait for a thread, but for a recovery, a sync or another client. He does not count any more. */
 const longMs = 250
 
-/** Somebody may open something. */
+/** A client may open something. */
 export interface Permit {
   /** Over. Idempotent. */
   release(): void

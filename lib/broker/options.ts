@@ -32,7 +32,7 @@ export interface BrokerLimits {
   readonly maxProducers: number
   /** Topics that are open at the same time. Fewer, if the system allows too few open files. */
   readonly maxTopics: number
-  /** A topic that nobody uses is closed after so long. */
+  /** An unused topic is closed after this time. */
   readonly idleTopicMs: number
   /** A publisher whose connection is lost is remembered for so long: what it sends again until then is stored once. */
   readonly producerMemoryMs: number
@@ -104,13 +104,13 @@ export interface BrokerOptions {
   /** Default 9000; 0 = any that is free. */
   readonly port?: number
   readonly tls?: BrokerTls
-  /** Who may do what. Nobody is asked without it. */
+  /** Access rights. Without it authentication is not configured. */
   readonly access?: readonly AccessEntry[]
   /** Serve a public address without authentication. */
   readonly insecure?: boolean
   /** `park` (default) sleeps while there is nothing to do; `spin` polls without sleeping and takes a core for it. */
   readonly idle?: 'park' | 'spin'
-  /** `deflate` (default) compresses batches for clients that ask for it; `none` does not, for nobody. */
+  /** `deflate` (default) compresses batches for clients that ask for it; `none` never compresses. */
   readonly compression?: Compression
   readonly limits?: Partial<BrokerLimits>
   /** Permission bits of new files; as in `open()`. */

@@ -7,7 +7,7 @@ const mostRuns = 1024
 export class Producer {
   readonly id: string
   readonly slot: number
-  /** The name of the access entry of whoever has opened it last; `undefined` where authentication is not configured. */
+  /** The name of the access entry of the client that opened it last; `undefined` where authentication is not configured. */
   identity: string | undefined
   /** What the file says, or is to say when it is written next. */
   since: number

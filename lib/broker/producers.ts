@@ -11,7 +11,7 @@ const format = 'hermes-producers'
 const mostSlots = 65_535
 /** What one identity may have of a topic's producers, connected and remembered. */
 const identityShare = 1 / 4
-/** While the broker was not there, nobody could come back: so long after its start everybody is remembered. */
+/** While the broker was down, no producer could reconnect: so long after its start it remembers every producer. */
 const graceMs = 3_600_000
 /** How often it is looked for producers that may be forgotten. */
 const forgetEveryMs = 60_000
@@ -289,7 +289,7 @@ export class Producers {
     )
   }
 
-  /** By age alone, never to make room: whoever is forgotten too early has its messages stored twice. */
+  /** By age alone, never to make room: the messages of a producer that is forgotten too early are stored twice. */
   #forgetOld(): void {
     const now = Date.now()
     this.#lookedAt = now

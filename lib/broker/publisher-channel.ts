@@ -8,7 +8,7 @@ import type { Quota } from './quotas.js'
 import type { BrokerTopic } from './topic.js'
 import type { TopicPublisher } from './topic-publishers.js'
 
-/** How long an acknowledgement is kept for which nobody waits. */
+/** How long a deferrable acknowledgement is kept. */
 const ackDelayMs = 1
 /** Batches of one channel that wait for a sync, and entries of one ACK. */
 const mostUnsynced = 8192
@@ -36,9 +36,9 @@ export class PublisherChannel implements TopicPublisher {
   readonly #channel: number
   #quota: Quota | undefined
   #acks: Run[] = []
-  /** Somebody waits for them. */
+  /** The client waits for them. */
   #urgent = false
-  /** Nobody waits for the newest of them. */
+  /** The client does not wait for the newest of them. */
   #newestIsDeferrable = false
   #timer: NodeJS.Timeout | undefined
   #ended = false
@@ -83,7 +83,7 @@ export class PublisherChannel implements TopicPublisher {
     const deferrable = (bytes.readUInt32LE(start + 12) & publishFlag.deferrable) !== 0
     if (!deferrable) this.#urgent = true
     if (this.durability === 'written') {
-      // It tells of all that came before it: of those for which nobody waits the newest is enough.
+      // It covers all that came before it: of the deferrable ones the newest is enough.
       if (deferrable && this.#newestIsDeferrable && this.#acks.length > 0) this.#acks.pop()
       this.#acks.push(run)
       this.#newestIsDeferrable = deferrable

@@ -20,7 +20,7 @@ const workersBurstMs = 25
 /** Those that have nothing to do are forgotten beyond so many. */
 const mostParties = 256
 
-/** Somebody whose work may have to be done in parts. */
+/** A client whose work may have to be done in parts. */
 export interface Worker {
   /** Whose it is: parties get equal shares, however many workers they have. May change between turns. */
   readonly party: string
@@ -35,17 +35,17 @@ interface Party {
 }
 
 /**
- * Shares the broker's only thread among its clients. Who has little to do is served when it arrives; what exceeds a turn waits in line.
+ * Shares the broker's only thread among its clients. Small work is done when it arrives; work that exceeds a turn waits in line.
  * Of those who wait, first come the parties that have used less than their share of the time lately, and of one party the workers that
  * have used the least. So the wait of a well-behaved client is bounded by a few turns, whatever others send and over however many
- * connections, and who opens hundreds of connections has no more of the thread than who has one.
+ * connections, and a client with hundreds of connections gets no more of the thread than a client with one.
  */
 export class Scheduler {
   /** In the order of their turns. */
   readonly #parties = new Map<string, Party>()
   readonly #active = new Population()
   readonly #accounts = new WeakMap<Worker, Account>()
-  /** Whoever waits, oldest first, and where. */
+  /** The waiting clients, oldest first, and their lines. */
   readonly #waiting = new Map<Worker, Party>()
   #direct = 0
   #armed = false
@@ -55,7 +55,7 @@ export class Scheduler {
   /** What turns within the present one have taken. */
   #within = 0
 
-  /** Whether nobody waits. */
+  /** Whether no client waits. */
   get isIdle(): boolean {
     return this.#waiting.size === 0
   }
@@ -165,7 +165,7 @@ export class Scheduler {
     try {
       const oldest = this.#waiting.keys().next().value
       for (let now = begin; !this.isIdle && now < end; now = performance.now()) this.#turn(this.#next(now), now)
-      // Whoever has waited for longest gets on as well, whatever he has used.
+      // The client that has waited for longest is also served, whatever it has used.
       if (oldest !== undefined && this.#waiting.has(oldest)) this.#turn(oldest, performance.now())
     } finally {
       this.#inRound = false
@@ -179,7 +179,7 @@ export class Scheduler {
     if (this.#serve(worker, now)) this.#enqueue(worker)
   }
 
-  /** Of the first party that has not used up its share, else of the one that has used the least. REQUIRES: somebody waits. */
+  /** Of the first party that has not used up its share, else of the one that has used the least. REQUIRES: a client waits. */
   #next(now: number): Worker {
     const rate = partOfTime / this.#active.count(now)
     let found: Party | undefined

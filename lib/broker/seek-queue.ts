@@ -6,7 +6,7 @@ import { FairLine } from './fair-line.js'
 /** Of all topics, under way at once: each takes a thread that files are opened with as well. */
 const mostUnderWay = 2
 
-/** At most so many at once; whoever comes then waits, and parties take turns. */
+/** At most so many at once; further ones wait, and clients take turns. */
 class Gate {
   readonly #most: number
   #inside = 0

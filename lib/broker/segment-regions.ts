@@ -2,7 +2,7 @@ import type { NativePosition, NativeReader } from '../native/types.js'
 import type { MappedSegment, SharedSegments } from '../store/log-cursor.js'
 import type { TopicLog } from '../store/topic-log.js'
 
-/** What nobody reads is kept for so long: whoever goes to and fro between segments does not map them each time. */
+/** Unread regions are kept for this time, so that a reader that alternates between segments does not map them each time. */
 const keptMs = 1000
 /** Of one topic, kept without a reader. */
 const mostKept = 4
@@ -22,7 +22,7 @@ interface Entry extends MappedSegment {
 export class SegmentRegions implements SharedSegments {
   readonly #log: TopicLog
   readonly #entries = new Map<number, Entry>()
-  /** Entries that nobody reads. */
+  /** Entries without a reader. */
   #idle = 0
   #closed = false
 
@@ -68,7 +68,7 @@ export class SegmentRegions implements SharedSegments {
     else this.sweep(entry.idleSince)
   }
 
-  /** Lets go of what nobody has read for a while. Call about once per second. */
+  /** Releases regions that were not read for a while. Call about once per second. */
   sweep(now: number): void {
     if (this.#idle === 0) return
     // Oldest first: a map hands out what it was given first.

@@ -42,7 +42,7 @@ export class ServedDirectory {
   async #hold(name: string): Promise<string> {
     const path = join(this.directory.path, name)
     try {
-      // A lock needs a file that is open for writing: whoever may not learns here why.
+      // A lock needs a file that is open for writing: without that permission, the error is thrown here.
       await (await openFile(path, name === lockName ? 'a' : 'r+', this.directory.fileMode)).close()
     } catch (error) {
       throw fromFs(error, `open ${path}`)

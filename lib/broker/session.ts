@@ -182,7 +182,7 @@ export class Session implements MembersSession {
     if (this.#state === 'open') this.#deliveries.run()
     const isOpen = this.#state === 'open'
     if (isOpen) this.#lagging.run(until)
-    // (What a client that has gone lags behind is nobody's work any more.)
+    // (The lag of a client that has disconnected needs no more work.)
     return !this.#jobs.isEmpty || this.#channels.hasNext || (isOpen && !this.#lagging.isEmpty)
   }
 
@@ -208,7 +208,7 @@ export class Session implements MembersSession {
   }
 
   /**
-   * Deliveries and acknowledgements go out once for all that a chunk has brought. Deliveries first: they are what somebody waits for, and a
+   * Deliveries and acknowledgements go out once for all that a chunk has brought. Deliveries first: subscribers wait for them, and a
    * client that publishes and subscribes over one connection has received its own message by the time it's told that it is stored.
    */
   #afterChunk(): void {
@@ -239,7 +239,7 @@ export class Session implements MembersSession {
 
   #greeted(fields: Readonly<Record<string, unknown>>): void {
     const hello = checkHello(this.#host, this.#port, fields)
-    // (who is refused from here on is named in the log)
+    // (the log names clients that are refused from here on)
     this.review.begin(hello)
     if (this.#host.draining) throw new HermesError('CLOSED', 'The broker is shutting down.')
     this.#port.identified(hello.rights)

@@ -160,7 +160,7 @@ export class SubscriberChannel implements TopicSubscriber, Delivering {
     this.pump()
   }
 
-  /** There is something that is not synced: whoever syncs it, in this process or in another one, tells nobody here. */
+  /** There is something that is not synced: the process that syncs it, this one or another, does not notify this channel. */
   #lookAgain(): void {
     this.#look ??= setTimeout(() => {
       this.#look = undefined
@@ -226,7 +226,7 @@ export class SubscriberChannel implements TopicSubscriber, Delivering {
     this.#releaseRemoved(now)
   }
 
-  /** The files of a removed segment are gone, but its room is taken as long as somebody has it mapped. */
+  /** The files of a removed segment are gone, but its space stays used as long as a process has it mapped. */
   #releaseRemoved(now: number): void {
     const { segment, sequence } = this.#tail
     const left = segment === 0 ? undefined : this.topic.removedBefore(segment)

@@ -36,7 +36,7 @@ export interface PublishersTopic {
   appended(next: number): void
   /** A publisher has left. */
   left(): void
-  /** The log takes nothing more, from nobody. Returns what to tell a publisher. */
+  /** The log takes nothing more, from any publisher. Returns the error for publishers. */
   broken(error: HermesError): HermesError
 }
 
@@ -104,7 +104,7 @@ export class TopicPublishers {
         this.#all.add(made)
         return made
       } catch (error) {
-        // Else the topic would be held by nobody.
+        // Else nothing would close the topic.
         if (this.#all.size === 0) await this.#closeAppender()
         throw error
       }

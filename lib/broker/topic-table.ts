@@ -23,7 +23,7 @@ const sweepEveryMs = 1000
  * opens a topic, it is looked in any case.)
  */
 const mostLooks = 256
-/** What a client did wrong, or can't have; anything else is for whoever looks after the broker. */
+/** What a client did wrong, or can't have; anything else is for the operator. */
 const clientsOwn: ReadonlySet<string> = new Set([
   'NOT_FOUND',
   'CODEC_MISMATCH',
@@ -48,10 +48,10 @@ interface Entry {
   closing: Promise<void> | undefined
 }
 
-/** The topics that a broker has open. A topic that nobody uses is closed after a while, or earlier if there are as many as may be open. */
+/** The topics that a broker has open. An unused topic is closed after a while, or earlier if there are as many as may be open. */
 export class TopicTable {
   readonly #entries = new Map<string, Entry>()
-  /** Topics that are being deleted: whoever comes waits until that is over. */
+  /** Topics that are being deleted: clients that open them wait until that is over. */
   readonly #removing = new Map<string, Promise<void>>()
   readonly #host: TopicHost
   readonly #settings: BrokerSettings
@@ -132,7 +132,7 @@ export class TopicTable {
       try {
         topic = await entry.opening
       } catch {
-        // Somebody else's settings may have been the reason.
+        // Another client's settings may have been the reason.
         continue
       }
       if (topic.hasEnded || !topic.checkFolder()) {
@@ -151,7 +151,7 @@ export class TopicTable {
   }
 
   /**
-   * Closes the topic, and has `work` delete it, which nobody opens meanwhile.
+   * Closes the topic, and has `work` delete it; no client opens it meanwhile.
    *
    * @param force also if clients use it: they are told
    * @throws HermesError `BUSY`, and what `work` throws
@@ -232,7 +232,7 @@ export class TopicTable {
     }
   }
 
-  /** Closes the topic that nobody has used for the longest time. False if all are in use. */
+  /** Closes the topic that has been unused for the longest time. False if all are in use. */
   async #closeIdle(): Promise<boolean> {
     const now = performance.now()
     let found: Entry | undefined
@@ -261,7 +261,7 @@ export class TopicTable {
   #retired(topic: BrokerTopic, error: HermesError): void {
     const { code, message } = error
     this.#report('error', 'topic-retired', { topic: topic.name, code, message })
-    // Its name is free at once for another one; that its folder is gone is nobody's failure.
+    // Its name is free at once for another one; that its folder is gone is not an error.
     if (code !== 'NOT_FOUND' && code !== 'TOPIC_DELETED') this.#health.failed(topic.name, error)
     const entry = this.#entries.get(topic.name)
     if (entry?.topic === topic) this.#close(entry, topic, false)
@@ -274,7 +274,7 @@ export class TopicTable {
     return now - before > failsAgainMs
   }
 
-  /** Something could not be done that whoever looks after the broker should know of. */
+  /** A failure that the operator should know of. */
   #failed(topic: string, error: unknown): void {
     const known = error instanceof HermesError ? error : undefined
     // (of a topic that was retired there was a line)
@@ -296,7 +296,7 @@ export class TopicTable {
     else this.#failed(topic, error)
   }
 
-  /** To be called often: closes what nobody uses, and looks whether what is open is still there. */
+  /** To be called often: closes unused topics, and checks that the open ones still exist. */
   sweep(now: number): void {
     if (now - this.#sweptAt < Math.min(sweepEveryMs, this.#settings.limits.idleTopicMs)) return
     this.#sweptAt = now

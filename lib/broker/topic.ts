@@ -31,7 +31,7 @@ export interface TopicHost {
   readonly spins: boolean
   readonly producers: ProducersOptions
   report(topic: string, error: unknown): void
-  /** The topic can't be used any more, and was not closed in order. It is to be closed, and opened anew for whoever comes. */
+  /** The topic can't be used any more, and was not closed in order. It is to be closed, and opened again for the next client. */
   retired(topic: BrokerTopic, error: HermesError): void
   /** Whether those who used a topic that failed are to try again by themselves. */
   mayRetry(topic: string): boolean
@@ -145,7 +145,7 @@ export class BrokerTopic {
     this.#usedAt = performance.now()
   }
 
-  /** For how long nobody has used it, in milliseconds; 0 while somebody does. */
+  /** For how long it has been unused, in milliseconds; 0 while it is in use. */
   idleMs(now: number): number {
     return this.isInUse ? 0 : now - this.#usedAt
   }
@@ -351,7 +351,7 @@ export class BrokerTopic {
     return this.#subscribers.pump()
   }
 
-  /** Everything that was acknowledged stays. @param tidy nobody waits, so what the next opening would have to look at is put in order */
+  /** Everything that was acknowledged stays. @param tidy no client waits, so what the next opening would have to look at is put in order */
   close(tidy = false): Promise<void> {
     this.#closing ??= this.#close(tidy)
     return this.#closing

@@ -10,7 +10,7 @@ import type { Command, Option } from 'commander'
 export const shells = ['bash', 'zsh', 'fish'] as const
 export type Shell = (typeof shells)[number]
 
-/** What may stand somewhere: one of these choices, the name of a topic, a file or a folder, or what nobody can foresee. */
+/** What may stand somewhere: one of these choices, the name of a topic, a file or a folder, or anything else. */
 type Kind = readonly string[] | 'topic' | 'file' | 'folder' | 'none'
 
 interface Described {

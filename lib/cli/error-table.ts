@@ -177,7 +177,7 @@ export const errorTable: Readonly<Record<ErrorCode, ErrorEntry>> = {
   TIMED_OUT: {
     happened: 'Another process did not release a lock, or the broker did not answer, in time.',
     remedy:
-      'Try again; `hermes info` shows who has the topic open. A process that holds a lock for a minute is recovering a large topic, or was stopped (SIGSTOP, a debugger).',
+      'Try again; `hermes info` shows which processes have the topic open. A process that holds a lock for a minute is recovering a large topic, or was stopped (SIGSTOP, a debugger).',
     exit: 11,
   },
   LEASE_LOST: {

@@ -68,7 +68,7 @@ function pollOnce<View>(subscriber: Subscriber<unknown, View>, handler: Handler<
   }
 }
 
-/** Of a broker, what is there is on its way. It may be no message but sequences that nobody used: then the position has moved. */
+/** Of a broker, what is there is on its way. It may be no message but unused sequences: then the position has moved. */
 async function readyWithin(subscriber: Subscriber<unknown, unknown>, signal: AbortSignal, ms: number): Promise<void> {
   const over = new AbortController()
   const stop = () => over.abort()

@@ -3,7 +3,7 @@ import { HermesError } from '../base/errors.js'
 import { addonIfPresent } from '../native/load.js'
 
 const chunkBytes = 65_536
-/** How often a pipe is asked whether somebody still reads it, in ms. */
+/** How often a pipe is checked for a reader, in ms. */
 const lookMs = 500
 
 /** Buffered stdout: data only, with the reader's back-pressure, and a quiet end when the reader has gone. */
@@ -17,7 +17,7 @@ export class Output {
   readonly #onGone: () => void
   #look: NodeJS.Timeout | undefined
 
-  /** @param onGone called once when nobody reads any more */
+  /** @param onGone called once when the reader has ended */
   constructor(stream: NodeJS.WriteStream, onGone: () => void) {
     this.#stream = stream
     this.isTerminal = stream.isTTY === true
@@ -33,7 +33,7 @@ export class Output {
     this.#onGone = onGone
   }
 
-  /** Notices that nobody reads any more before the next write, which may never come: `sub | head`. */
+  /** Notices that the reader has ended before the next write, which may never come: `sub | head`. */
   watchReader(): void {
     const { fd } = this.#stream as { readonly fd?: number }
     // (the addon asks the system; without it, the next write tells)

@@ -124,7 +124,7 @@ export async function needTopic(hermes: Hermes, name: string): Promise<TopicInfo
   })
 }
 
-/** Waits until somebody makes the place and the topic. False if `signal` fires first. */
+/** Waits until the place and the topic exist. False if `signal` fires first. */
 export async function awaitTopic(dir: string, name: string, signal: AbortSignal): Promise<boolean> {
   if (isRemote(dir)) return withPlace(dir, false, (hermes) => awaitThrough(hermes, name, signal))
   let unmarked = 0

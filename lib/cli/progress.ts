@@ -14,7 +14,7 @@ export class Progress {
   #drawn = 0
   #visible = false
 
-  /** @param total the amount of work, in the unit of `update`; `undefined` if nobody knows */
+  /** @param total the amount of work, in the unit of `update`; `undefined` if it is unknown */
   constructor(session: Session, total: number | undefined) {
     this.#stderr = session.streams.stderr
     this.#active = this.#stderr.isTTY === true && !session.quiet && !session.json

@@ -58,7 +58,7 @@ export async function readSchema(given: string): Promise<AnyStruct> {
 }
 
 export function structOf(spec: Readonly<Record<string, unknown>>, depth = 0): AnyStruct {
-  // Not by assignment: __proto__ would be no field then, and nobody would know.
+  // Not by assignment: __proto__ would be no field then, without an error.
   const fields = Object.fromEntries(Object.entries(spec).map(([name, type]) => [name, fieldOf(name, type, depth)]))
   return struct(fields) as unknown as AnyStruct
 }

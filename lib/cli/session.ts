@@ -25,7 +25,7 @@ export class Session {
 
   constructor(streams: Streams) {
     this.streams = streams
-    // Nobody reads our output any more: there is nothing left to do, and that is no failure.
+    // The reader of our output has ended: there is nothing left to do, and that is no failure.
     this.out = new Output(streams.stdout, () => this.#stop.abort())
     // A closed stderr is no reason to fail either.
     streams.stderr.on('error', () => {})
@@ -104,7 +104,7 @@ export class Session {
   }
 
   #stopBy(name: StopSignal): void {
-    // The second time, somebody does not want to wait for an orderly end.
+    // The second time, the user does not want to wait for an orderly end.
     if (this.stoppedBy !== undefined) process.exit(stopSignals[name])
     this.stoppedBy = name
     this.#stop.abort()

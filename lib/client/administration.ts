@@ -73,7 +73,7 @@ export class Administration {
    * Deletes a topic: its messages, groups and positions. It is gone as a whole or not at all, also if this process is killed in the middle. With `force`, those who
    * use it get `TOPIC_DELETED` from then on, in all processes and through a broker.
    *
-   * @throws HermesError `BUSY` while anybody has it open, unless `force`; `NOT_FOUND`; `TIMED_OUT` if a process that works on its files was stopped; `ACCESS_DENIED`, `UNAUTHORIZED`, …
+   * @throws HermesError `BUSY` while a process has it open, unless `force`; `NOT_FOUND`; `TIMED_OUT` if a process that works on its files was stopped; `ACCESS_DENIED`, `UNAUTHORIZED`, …
    */
   deleteTopic(name: string, options: ForceOptions = {}): Promise<void> {
     return this.#call('deleteTopic()', options, ['force'], (port, signal) => {

@@ -12,7 +12,7 @@ export interface CallOptions<Request, Reply> {
   readonly request?: Codec<Request, Request, unknown>
   /** How replies become bytes. Default: `json`. */
   readonly reply?: Codec<Reply, Reply, unknown>
-  /** The largest encoded request or reply, in bytes: 1 to 4,000,000. Default 64 KiB. Fixed by who comes first. */
+  /** The largest encoded request or reply, in bytes: 1 to 4,000,000. Default 64 KiB. Fixed by the first client that opens the service. */
   readonly maxPayloadBytes?: number
 }
 
@@ -24,7 +24,7 @@ export interface CallPlace {
 export type CallTopic<Value> = Topic<Call<Value>, Call<Value>, CallView<Value>>
 
 const segmentBytes = 16 * 1024 * 1024
-/** Of each of the two topics: what nobody waits for any more need not be kept. */
+/** Of each of the two topics: messages need not be kept after their deadline. */
 const keptBytes = 64 * 1024 * 1024
 
 /** The two topics of `name`: `<name>.requests` and `<name>.replies`. */

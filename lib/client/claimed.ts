@@ -52,7 +52,7 @@ export class Claimed {
     this.#claimedCount = 0
   }
 
-  /** What was not handed out goes to whoever comes next: it does not count as delivered. */
+  /** Messages that were not handed out go to the next member: they do not count as delivered. */
   release(): void {
     if (this.next < this.count) void this.#port.settleClaimed(this.next, this.count, 'released', 0)
     this.next = this.count

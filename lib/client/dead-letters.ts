@@ -14,7 +14,7 @@ export class DeadLetters {
 
   /** Puts one there. If that fails it stays claimed, and comes again with the lease or the member's end. */
   add(claim: Claim): void {
-    // This claim only moves it: it was handed to nobody.
+    // This claim only moves it: it was not handed to a handler.
     const times = claim.deliveries - 1
     const reason = `delivered ${times} ${times === 1 ? 'time' : 'times'} without being handled`
     const moving = Promise.resolve(this.#port.reject(claim, reason, times))

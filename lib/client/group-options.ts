@@ -13,7 +13,7 @@ import { type Wait, waits } from './wait.js'
 
 export interface GroupOptions<Out> {
   /**
-   * Who gets what. `shared` (default): any member any message. `exclusive`: one member gets all, in order, and another one takes over from it. `keyed` (needs `key`):
+   * How messages are shared. `shared` (default): any member any message. `exclusive`: one member gets all, in order, and another one takes over from it. `keyed` (needs `key`):
    * the messages of one key are with one member at a time, in order.
    */
   readonly kind?: 'shared' | 'exclusive' | 'keyed'
@@ -199,7 +199,7 @@ function keyOf<Out>(codec: Codec<never, Out, unknown>, key: NonNullable<GroupOpt
   return keyBy(codec, (value) => (value as Readonly<Record<string, unknown>>)[key], key)
 }
 
-/** Whoever claims a message without a key is told: it comes into this bucket, and holds up none but those that do, too. */
+/** The member that claims a message without a key gets an error: it comes into this bucket, and blocks only messages of this bucket. */
 export const keylessBucket = 0
 
 function keyBy<Out>(codec: Codec<never, Out, unknown>, keyOf: (value: Out) => unknown, field?: string): Key {

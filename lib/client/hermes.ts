@@ -221,7 +221,7 @@ export class Hermes implements AsyncDisposable {
   }
 
   /**
-   * Copies topics to the directory `to`, which must not exist or be empty, while anybody goes on using them. Of each topic, the copy holds every message up to
+   * Copies topics to the directory `to`, which must not exist or be empty, while other processes use them. Of each topic, the copy holds every message up to
    * a sequence, all that was published before the call among them. It is checked, synced, and a place like any other: to restore, open it.
    *
    * @throws HermesError `NOT_FOUND`, `INVALID_ARGUMENT` for a directory that is not empty, `ABORTED`, `ACCESS_DENIED`, `DISK_FULL`, `IO_FAILED`, `CORRUPT` for a

@@ -20,7 +20,7 @@ const mostDelayMs = 86_400_000
 export const backOff = -1
 
 /**
- * A message that this member of a group is to handle, and nobody else as long as the member lives and its event loop turns. It's the receiver's own: it stays valid for ever.
+ * A message that this member of a group is to handle. No other member gets it as long as this one lives and its event loop turns. It's the receiver's own: it stays valid for ever.
  *
  * Settle each job once, by `ack`, `nack` or `reject`. One that is not settled holds up the group's window, and comes again when the group is closed.
  */

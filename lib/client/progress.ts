@@ -54,7 +54,7 @@ export class Progress {
     if (next < this.#port.committed) {
       throw new HermesError(
         'OUT_OF_RANGE',
-        `Durable subscription '${this.name}' of topic '${this.topic}' has committed up to message ${this.#port.committed - 1}, and does not go back: seek() reads earlier messages again without that; admin.resetGroup() sets it back, while nobody has it open.`,
+        `Durable subscription '${this.name}' of topic '${this.topic}' has committed up to message ${this.#port.committed - 1}, and does not go back: seek() reads earlier messages again without that; admin.resetGroup() sets it back, while no subscriber has it open.`,
         {
           details: { topic: this.topic, name: this.name, sequence: last ?? next - 1, committed: this.#port.committed },
         },

@@ -107,7 +107,7 @@ export class Publisher<In> implements AsyncDisposable {
     if (!isIterable(values)) {
       throw invalid('publishBatch() takes an array or another iterable of values.')
     }
-    // A string is an iterable of its characters, and nobody means those.
+    // A string is an iterable of its characters, which is never what the caller means.
     if (typeof values === 'string') {
       throw invalid('publishBatch() takes an array or another iterable of values, not one string: use publish().')
     }
@@ -366,7 +366,7 @@ export class Publisher<In> implements AsyncDisposable {
     try {
       while (this.#state === 'open' && this.#underway() > 0) await this.#reached(this.#port.ticket, 'synced', undefined)
     } catch (error) {
-      // The next call reports it: nobody awaits this one.
+      // The next call reports it: this one is not awaited.
       if (this.#state === 'open') this.#failed = error
     } finally {
       this.#syncing = false

@@ -139,7 +139,7 @@ export class Requester<Request, Reply> implements AsyncDisposable {
         this.#replies.poll((call) => this.#received(call))
       }
     } catch (error) {
-      // Closed, or the topic can't be read any more: nobody gets a reply.
+      // Closed, or the topic can't be read any more: no caller gets a reply.
       this.#closing ??= this.#close({}, error).catch(() => undefined)
     }
   }
@@ -165,7 +165,7 @@ export class Requester<Request, Reply> implements AsyncDisposable {
     return waiting
   }
 
-  /** Nobody waits any more: the handler may stop. */
+  /** The caller does not wait any more: the handler may stop. */
   #giveUp(number: number, reason: HermesError): void {
     const waiting = this.#take(number)
     if (waiting === undefined) return

@@ -17,9 +17,9 @@ export interface ResponderOptions<Request, Reply> extends CallOptions<Request, R
 
 /** What a handler is told besides the request. */
 export interface RequestContext {
-  /** Fires when nobody waits for the reply any more, and when the responder is closed. */
+  /** Fires when the caller does not wait for the reply any more, and when the responder is closed. */
   readonly signal: AbortSignal
-  /** When nobody will wait any more. By the requester's clock. */
+  /** When the caller stops waiting. By the requester's clock. */
   readonly deadline: Date
   /** How often the request was handed out, this time included: more than once if a responder died with it. */
   readonly deliveries: number
@@ -139,7 +139,7 @@ export class Responder<Request, Reply> implements AsyncDisposable {
 
   async #answer(job: Job<Call<Request>>): Promise<void> {
     const { client, number, kind, deadlineMs, value } = job.value
-    // Nobody waits for it: handled by passing it over.
+    // The caller does not wait for it any more: it is skipped.
     if (kind !== callKind.request || deadlineMs <= Date.now()) return
     const id = `${client}/${number}`
     const cancel = new AbortController()

@@ -22,7 +22,7 @@ const directory: Scheme<OpenOptions> = {
 }
 
 /**
- * The placements. The code of each is loaded when it is opened: whoever stays on one host needs no sockets, whoever goes to a broker no addon.
+ * The placements. The code of each is loaded when it is opened: a program on one host needs no sockets, and a client of a broker needs no addon.
  * A new one is one more line.
  */
 export const schemes: Schemes<OpenOptions> = {

@@ -243,7 +243,7 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
   /**
    * Goes elsewhere. A Date leads to the first message that was published then or later.
    *
-   * It is done when this returns. In a directory, the first one that leads into a part of the log where nobody has searched before looks through whole
+   * It is done when this returns. In a directory, the first one into a part of the log that was not searched before looks through whole
    * segments, some 30 ms for 100 MiB, and for a Date through all before. The option `from` of a subscriber does that off the event loop, as a broker does.
    *
    * @throws HermesError `BEHIND_RETENTION`, `OUT_OF_RANGE`, `CLOSED`, `INVALID_ARGUMENT`
@@ -336,7 +336,7 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
       const next = offset + frameBytes(length)
       if (next > port.end) throw changedError(this.topic, port.sequence)
       if (data.getUint8(offset + frameOffset.type) === frameType.data) {
-        // What could not be decoded was not taken by anybody: deliver what came before it first.
+        // A message that could not be decoded was not consumed: deliver the messages before it first.
         let value: Out
         try {
           value = this.#codec.decode(region, offset + frameHeaderBytes, length)

@@ -15,7 +15,7 @@ export interface TopicOptions<In, Out, View> {
   readonly retention?: Retention
   /** Refuse to publish (`DISK_FULL`) when less than this would stay free on the disk. Default: 64 MiB, or 5 % of a small disk. */
   readonly lowWaterBytes?: number
-  /** False: a topic that nobody has made yet is an error (`NOT_FOUND`). Default true. */
+  /** False: a topic that does not exist is an error (`NOT_FOUND`). Default true. */
   readonly create?: boolean
 }
 

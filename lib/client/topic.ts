@@ -339,7 +339,7 @@ export class Topic<In, Out = In, View = Out> {
     }
   }
 
-  /** What is known of the topic now. Rejects with `NOT_FOUND` before somebody has made it. */
+  /** What is known of the topic now. Rejects with `NOT_FOUND` before the topic exists. */
   async info(options: WaitOptions = {}): Promise<TopicInfo> {
     checkWaitOptions('info()', options)
     this.#owner.checkOpen()

@@ -5,7 +5,7 @@ import { guarded, sealed } from './guarded.js'
 import { json } from './json.js'
 
 /*
- * What requests and replies are wrapped in: docs/request-reply.md has the bytes. The head says whose request it is, so that who reads the topic passes over
+ * What requests and replies are wrapped in: docs/request-reply.md has the bytes. The head names the requester, so that a reader of the topic skips
  * what is for others without decoding it.
  */
 
@@ -28,7 +28,7 @@ export interface Call<Value> {
   /** Of the request, from 1. */
   readonly number: number
   readonly kind: CallKind
-  /** When nobody waits for the reply any more, in ms since 1970; 0: always somebody does. */
+  /** When the caller stops waiting for the reply, in ms since 1970; 0: never. */
   readonly deadlineMs: number
   readonly value?: Value
   readonly failure?: CallFailure

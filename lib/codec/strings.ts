@@ -159,7 +159,7 @@ export function readUtf8Field(data: DataView, bytes: Uint8Array, offset: number,
   return unbroken(readUtf8(bytes, offset, trimmed(bytes, offset, size)))
 }
 
-/** Nobody writes U+0000 into a padded field: a value that has one could not be published again. */
+/** A padded field never holds U+0000: a value that has one could not be published again. */
 function unbroken(text: string): string {
   if (!text.includes('\0')) return text
   throw new HermesError(

@@ -13,7 +13,7 @@ export interface ValidatedOptions<On extends 'both' | 'publish' | 'receive' = 'b
    */
   readonly on?: On
   /**
-   * The version of the values, from 1 on, for codecs whose bytes describe themselves (`json`, `msgpack`). The topic keeps it, and refuses who can't read what it
+   * The version of the values, from 1 on, for codecs whose bytes describe themselves (`json`, `msgpack`). The topic keeps it, and refuses programs that can't read what it
    * holds, or whose messages others can't read. Who names no version is not asked.
    */
   readonly version?: number
@@ -171,7 +171,7 @@ function validate(standard: StandardSchemaV1.Props, value: unknown, what: 'publi
     })
   }
   if (isLater || issues === undefined) {
-    // Nobody will wait for it, and its rejection must not end the process.
+    // No caller awaits it, and its rejection must not end the process.
     new Promise((resolve) => resolve(result)).catch(() => undefined)
     throw invalidArgument(
       'The validator is asynchronous, and values are validated synchronously when they are published and read. ' +

@@ -62,7 +62,7 @@ export function readUint53(data: DataView, offset: number): number {
 /** How many bytes of the payload the checksum covers. */
 export function checkedPayloadBytes(type: number, payloadLength: number): number {
   if (type === frameType.data) return payloadLength
-  // What fills a void or padding is what was there before, and nobody should have to read it; the first 8 bytes of a
+  // What fills a void or padding is what was there before, and readers should not have to read it; the first 8 bytes of a
   // void are its count and reason.
   return type === frameType.void ? Math.min(payloadLength, 8) : 0
 }

@@ -88,7 +88,7 @@ export interface GroupMetrics {
   readonly floor: number
   /** Was never handed out. */
   readonly next: number
-  /** Messages that are written and not settled. Never negative; exact when nobody works. */
+  /** Messages that are written and not settled. Never negative; exact while no member works. */
   readonly lag: number
   /** How long ago the message at the floor was published; 0 without lag, `undefined` if that is not known yet. */
   readonly lagSeconds: number | undefined

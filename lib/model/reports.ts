@@ -35,7 +35,7 @@ export interface VerifyReport {
   readonly firstSequence: number
   readonly nextSequence: number
   /**
-   * Places where a dead publisher's unfinished message stands. Nothing acknowledged is lost there: whoever waits for it makes it a void. What
+   * Places where a dead publisher's unfinished message stands. Nothing acknowledged is lost there: a reader that waits for it makes it a void. What
    * follows one in its segment was not looked at.
    */
   readonly unfinished: number

@@ -18,7 +18,7 @@ export const advice: Partial<Record<ErrorCode, string>> = {
 
 /** The same for the file of a group: it is set aside by itself, and its position is all that is lost. */
 const groupFileAdvice =
-  'Close the publishers and subscribers of the topic, then run `hermes repair <topic>`, which sets the file aside: who joins the group makes it anew, and `hermes groups reset <topic> <group> <sequence>` has it go on where it was.'
+  'Close the publishers and subscribers of the topic, then run `hermes repair <topic>`, which sets the file aside: the next member that joins creates the group again, and `hermes groups reset <topic> <group> <sequence>` sets it to its former position.'
 
 /** A text that says itself what to close needs no other advice. */
 function damageAdvice(text: string, general: string | undefined): string | undefined {

@@ -28,7 +28,7 @@ export interface NativeGroupPlan extends NativeGroupRules {
 export interface NativeGroup {
   /** Opening it has made it. */
   readonly made: boolean
-  /** Nobody had it open, and it was last used in another boot, or as another file. */
+  /** No process had it open, and it was last used in another boot, or as another file. */
   readonly recovered: boolean
   /** Words that contradicted each other were set right. */
   readonly mended: boolean

@@ -1,6 +1,6 @@
 import { pause } from '../base/pause.js'
 
-/** Between two looks of those for whom nobody can sleep, in ms. */
+/** Between two polls of waits for which no thread can sleep, in ms. */
 const lookMs = 1
 let warned = false
 

@@ -45,13 +45,13 @@ export interface NativeAddon {
   frameSealer(buffer: ArrayBuffer, scratch: ArrayBuffer): () => void
   frameScanner(buffer: ArrayBuffer, scratch: ArrayBuffer, maxPayload: number, verify: boolean): () => void
   /**
-   * Gives a topic's folder another name beside it, and tells all who have the topic open (`TOPIC_DELETED`). Fails with `BUSY` while anybody has, unless
-   * forced; with `TIMED_OUT` while somebody works on its files.
+   * Gives a topic's folder another name beside it, and tells all processes that have the topic open (`TOPIC_DELETED`). Fails with `BUSY` while a process has, unless
+   * forced; with `TIMED_OUT` while a process works on its files.
    */
   removeTopic(folder: string, aside: string, force: boolean): Promise<void>
   /** Tells them once more, in place of one who was killed. To be called before the files go. */
   finishRemoval(aside: string): Promise<void>
-  /** Removes a group's file. Fails with `BUSY` while anybody has it open, unless forced. */
+  /** Removes a group's file. Fails with `BUSY` while a process has it open, unless forced. */
   removeGroup(path: string, force: boolean): Promise<void>
   /** Locks byte 0 of an existing file until release, or the end of the process. `null` if another one holds it. */
   holdLock(path: string): { release(): void } | null
@@ -272,14 +272,14 @@ export interface NativeReader {
 
 /** Who holds what of a topic. */
 export interface NativeParticipants {
-  /** Publishers that took a slot and did not give it back: open ones, and dead ones whose claims nobody has dealt with. */
+  /** Publishers that took a slot and did not give it back: open ones, and dead ones whose claims are not resolved yet. */
   readonly slots: readonly {
     readonly slot: number
     readonly pid: number
     readonly alive: boolean
     readonly takenMs: number
   }[]
-  /** Whether somebody holds the lock of this purpose now. */
+  /** Whether a process holds the lock of this purpose now. */
   readonly locks: {
     readonly recovery: boolean
     readonly publishers: boolean

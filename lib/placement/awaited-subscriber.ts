@@ -140,7 +140,7 @@ export class AwaitedSubscriber implements SubscriberPort {
         port.close()
         return
       }
-      // Whoever sought meanwhile had no port to seek with.
+      // A seek that came meanwhile had no port.
       if (from !== this.#from) this.#seekIn(port)
       if (!isEmpty(port)) {
         this.#become(port)
@@ -158,7 +158,7 @@ export class AwaitedSubscriber implements SubscriberPort {
       if (isAbsent(error)) {
         this.#note(key)
         this.#timer = setTimeout(() => void this.look(), this.#delayMs)
-        // Whoever waits holds the process by a timer of his own.
+        // A waiting call keeps the process alive by its own timer.
         this.#timer.unref()
         this.#delayMs = Math.min(this.#delayMs * 1.5, restMs(mostLookMs))
       } else {
@@ -230,7 +230,7 @@ export class AwaitedSubscriber implements SubscriberPort {
     return port.fetch(limit)
   }
 
-  /** Who has seen nothing of a topic that is deleted waits for the next one of its name. */
+  /** A subscriber that has received nothing of a deleted topic waits for the next one of its name. */
   #fetchFrom(candidate: SubscriberPort, limit: number): number {
     try {
       const found = candidate.fetch(limit)

@@ -8,12 +8,12 @@ export class Parking {
   #timer: NodeJS.Timeout | undefined
   #timerDue = 0
 
-  /** Whether somebody waits. */
+  /** Whether a call waits. */
   get isTaken(): boolean {
     return this.#wake !== undefined
   }
 
-  /** Resolves with `rouse`, when the signal fires, or after `timeoutMs`. REQUIRES: nobody waits, and the signal has not fired. */
+  /** Resolves with `rouse`, when the signal fires, or after `timeoutMs`. REQUIRES: no other call waits, and the signal has not fired. */
   async wait(timeoutMs: number, signal: AbortSignal | undefined): Promise<void> {
     const wake = new Deferred<void>()
     this.#wake = wake
@@ -43,7 +43,7 @@ export class Parking {
 
   /**
    * Ends the wait at this time, if nothing does before. Most waits end long before: so one timer serves many, and looks when it
-   * fires whether somebody waits and until when. A timer for each wait costs 4 µs of a parked message's 40.
+   * fires whether a call waits and until when. A timer for each wait costs 4 µs of a parked message's 40.
    */
   #wakeBy(due: number): void {
     this.#wakeDue = due

@@ -22,7 +22,7 @@ export interface MpmcRingAttachOptions<In, Out, View> {
 
 const createOptions = ['codec', 'itemBytes', 'participants', 'capacity', 'parking', 'startIndex', 'name'] as const
 
-/** Makes the memory of a ring that nobody is attached to yet. @throws HermesError `INVALID_ARGUMENT`, `UNKNOWN_OPTION` */
+/** Makes the memory of a ring without participants. @throws HermesError `INVALID_ARGUMENT`, `UNKNOWN_OPTION` */
 export function createMpmc(options: MpmcRingOptions<never, unknown, unknown>): {
   readonly memory: RingMemory
   readonly codec: Codec<never, unknown, unknown>

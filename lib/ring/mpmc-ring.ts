@@ -10,7 +10,7 @@ import { createMpmc, type MpmcRingAttachOptions, type MpmcRingOptions } from './
 import { closeEntry, joinRing, markDead, participantStates, stateOf } from './participant.js'
 import { type RingHandle, RingMemory } from './ring-memory.js'
 import { busy, checkItemBytes, checkTag, closed, codecOf, wrongSize } from './settings.js'
-import { nobody, SlotQueue } from './slot-queue.js'
+import { noOwner, SlotQueue } from './slot-queue.js'
 
 /**
  * A bounded queue of items of one size, for many producers and consumers, in shared memory. Every object made by `create` or `attach` is one
@@ -161,7 +161,7 @@ export class MpmcRing<In, Out = In, View = Out> {
       if (this.#me === 0) throw closed('participant')
     } catch (error) {
       this.#encoding = false
-      this.#finishWrite(position, nobody)
+      this.#finishWrite(position, noOwner)
       this.#leaveIfIdle()
       throw error
     }
@@ -198,7 +198,7 @@ export class MpmcRing<In, Out = In, View = Out> {
   /** Gives the claim up. Its slot is skipped by consumers. */
   abort(): void {
     if (this.#encoding) throw busy()
-    if (this.#writing) this.#finishWrite(this.#slots.written, nobody)
+    if (this.#writing) this.#finishWrite(this.#slots.written, noOwner)
   }
 
   /** Takes the oldest item, or returns undefined if there is none; `ended` tells whether more can come. */
@@ -290,7 +290,7 @@ export class MpmcRing<In, Out = In, View = Out> {
   }
 
   /**
-   * Ends the ring for everybody: nothing is pushed after this, what is in it is still delivered, then consumers get `ended`. Closing all
+   * Ends the ring for all participants: nothing is pushed after this, what is in it is still delivered, then consumers get `ended`. Closing all
    * producers does not end the ring. Needs a free slot, like a push: false if the ring is full; wait for room and call again.
    *
    * @throws HermesError `CLOSED` if the ring has ended or this participant has closed, `BUSY` from code that an encode runs
@@ -298,7 +298,7 @@ export class MpmcRing<In, Out = In, View = Out> {
   end(): boolean {
     if (this.#encoding) throw busy()
     if (this.#me === 0) throw closed('participant')
-    if (!this.#claimWrite(nobody)) return false
+    if (!this.#claimWrite(noOwner)) return false
     wake(this.#memory, false)
     return true
   }
@@ -375,7 +375,7 @@ export class MpmcRing<In, Out = In, View = Out> {
     if (this.#me === 0) throw closed('participant')
     if (this.#writing) throw invalid('A claim is open. Commit or abort it first.')
     if (!this.#slots.claimWrite(owner)) return false
-    this.#writing = owner !== nobody
+    this.#writing = owner !== noOwner
     return true
   }
 

@@ -9,7 +9,7 @@ export function stateOf(words: Int32Array, entry: number): number {
   return Atomics.load(words, word.participant + entry) & 3
 }
 
-/** Attaches to an entry that nobody is attached to. Returns the state it had, or -1 if somebody is attached. */
+/** Attaches to a free entry. Returns the state it had, or -1 if another participant is attached. */
 export function attachEntry(words: Int32Array, entry: number): number {
   const at = word.participant + entry
   for (;;) {

@@ -136,7 +136,7 @@ export class RingMemory {
   }
 
   /**
-   * Checks a ring that somebody else made.
+   * Checks a ring that another participant made.
    *
    * @throws HermesError `INVALID_ARGUMENT`, `NOT_HERMES`, `VERSION_MISMATCH`, `CORRUPT`, `CONFIG_MISMATCH`
    */

@@ -5,7 +5,7 @@ import { participantStates, stateOf } from './participant.js'
 import { corrupt, type RingMemory } from './ring-memory.js'
 
 /** As the owner of a full slot: its writer died. As the owner of a free one: the end. */
-export const nobody = 255
+export const noOwner = 255
 const slotHeaderBytes = 8
 
 /**
@@ -57,14 +57,14 @@ export class SlotQueue {
     return (dataOffset + (position & this.#mask) * this.#stride) >> 2
   }
 
-  /** Helps an index past a claimed position. A failure means that somebody else did. */
+  /** Helps an index past a claimed position. A failure means that another participant did. */
   #pass(index: number, position: number): void {
     Atomics.compareExchange(this.#words, index, position, (position + 1) | 0)
   }
 
   /**
-   * Claims the next position to write: `written` from then on. False if the ring is full. `nobody` claims the end: the index stays there, and
-   * nobody goes past it.
+   * Claims the next position to write: `written` from then on. False if the ring is full. `noOwner` claims the end: the index stays there, and
+   * no participant goes past it.
    *
    * @throws HermesError `CLOSED` if the ring has ended, `CORRUPT`
    */
@@ -77,13 +77,13 @@ export class SlotQueue {
       const free = turnOf(position, this.#shift)
       if (seen === free << 8) {
         if (Atomics.compareExchange(words, slot, seen, (free << 8) | owner) !== seen) continue
-        if (owner === nobody) return true
+        if (owner === noOwner) return true
         this.#pass(word.producerIndex, position)
         this.#written = position
         return true
       }
-      if (seen === ((free << 8) | nobody)) {
-        if (owner === nobody) return true
+      if (seen === ((free << 8) | noOwner)) {
+        if (owner === noOwner) return true
         throw new HermesError('CLOSED', 'The ring has ended: nothing can be pushed any more.')
       }
       const turn = seen >>> 8
@@ -116,13 +116,13 @@ export class SlotQueue {
       const turn = seen >>> 8
       const owner = seen & 255
       if (turn === free + 1) {
-        if (owner !== 0 && owner !== nobody) {
+        if (owner !== 0 && owner !== noOwner) {
           this.#pass(word.consumerIndex, position)
           continue
         }
         if (Atomics.compareExchange(words, slot, seen, (turn << 8) | me) !== seen) continue
         this.#pass(word.consumerIndex, position)
-        if (owner === nobody) {
+        if (owner === noOwner) {
           this.finishRead(position)
           continue
         }
@@ -130,7 +130,7 @@ export class SlotQueue {
         return true
       }
       if (turn === free) {
-        if (owner === nobody) {
+        if (owner === noOwner) {
           this.#ended = true
           return false
         }
@@ -138,7 +138,7 @@ export class SlotQueue {
         this.#memory.watch()
         return false
       }
-      if (turn === ((free - 1) & this.#turns) && owner !== 0 && owner !== nobody) {
+      if (turn === ((free - 1) & this.#turns) && owner !== 0 && owner !== noOwner) {
         // The last lap's reader is at it.
         if (this.#resolve(slot, position & this.#mask, seen)) continue
         if (Atomics.load(words, word.consumerIndex) === position) {
@@ -151,7 +151,7 @@ export class SlotQueue {
     }
   }
 
-  /** Publishes the item at a position that was claimed to write; as `nobody`'s, gives the claim up: consumers skip it. */
+  /** Publishes the item at a position that was claimed to write; as `noOwner`'s, gives the claim up: consumers skip it. */
   finishWrite(position: number, owner: number): void {
     Atomics.store(this.#words, this.#slot(position), ((turnOf(position, this.#shift) + 1) << 8) | owner)
     if (this.#memory.parking && Atomics.load(this.#words, word.consumersWaiting) !== 0) wake(this.#memory, false)
@@ -181,7 +181,7 @@ export class SlotQueue {
     const position = Atomics.load(this.#words, index)
     // The index must be past a position before the position's word goes on.
     if ((position & this.#mask) === at && turnOf(position, this.#shift) === (turn & ~1)) this.#pass(index, position)
-    const next = reading ? ((turn + 1) & this.#turns) << 8 : ((turn + 1) << 8) | nobody
+    const next = reading ? ((turn + 1) & this.#turns) << 8 : ((turn + 1) << 8) | noOwner
     if (Atomics.compareExchange(this.#words, slot, seen, next) === seen) Atomics.add(this.#words, word.voided, 1)
   }
 
@@ -201,7 +201,7 @@ export class SlotQueue {
     const free = turnOf(position, this.#shift)
     if (seen >>> 8 !== free) return seen >>> 8 === free + 1
     const owner = seen & 255
-    return owner === nobody || (owner !== 0 && stateOf(this.#words, owner - 1) === participantStates.dead)
+    return owner === noOwner || (owner !== 0 && stateOf(this.#words, owner - 1) === participantStates.dead)
   }
 
   /** Whether `claimWrite` would find room, or the end. */
@@ -211,6 +211,6 @@ export class SlotQueue {
     const lap = (turnOf(position, this.#shift) - (seen >>> 8)) & this.#turns
     if (lap !== 1 && lap !== 2) return true
     const owner = seen & 255
-    return owner !== 0 && owner !== nobody && stateOf(this.#words, owner - 1) === participantStates.dead
+    return owner !== 0 && owner !== noOwner && stateOf(this.#words, owner - 1) === participantStates.dead
   }
 }

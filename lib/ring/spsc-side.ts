@@ -23,8 +23,8 @@ const entries = { producer: 0, consumer: 1 } as const
  * What the two SPSC rings have in common: roles, close, death, and the positions of one side.
  *
  * A producer goes on without looking at the consumer while `produced` differs from `produceLimit`, and a consumer likewise. So
- * for whoever isn't the one or the other, or has closed, both are equal: every operation then takes the slow path, which
- * knows what to say. These positions live here rather than in shared memory: nobody else needs them.
+ * for a side that is neither, or has closed, both are equal: every operation then takes the slow path, which
+ * knows what to say. These positions are here rather than in shared memory: no other participant needs them.
  */
 export abstract class SpscSide {
   protected readonly memory: RingMemory
@@ -155,7 +155,7 @@ export abstract class SpscSide {
 
   /**
    * Declares the holder of a role dead, for example when its worker has exited without closing. The other side then gets
-   * `PEER_DEAD` instead of waiting for ever. Returns whether somebody held it. For a named ring nobody needs this: the kernel tells. There
+   * `PEER_DEAD` instead of waiting for ever. Returns whether a participant held it. A named ring does not need this: the kernel reports the death. There
    * it asks the kernel, and returns whether the holder is dead.
    */
   evict(role: RingRole): boolean {

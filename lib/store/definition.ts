@@ -55,7 +55,7 @@ async function redefine(directory: Directory, name: string, wanted: TopicSetting
     log = await openLog(folder, name, create)
     // Looked at first without disturbing anyone.
     if (log.info().nextSequence !== 1) return false
-    // Alone among the publishers of all processes: nobody writes with the old codec from here on, and nobody else comes to redefine it.
+    // Alone among the publishers of all processes: no publisher writes with the old codec from here on, and no other one redefines it.
     const appender = await openAppender(log, true)
     try {
       const { nextSequence } = log.info()
@@ -118,7 +118,7 @@ async function growTopic(directory: Directory, name: string, wanted: TopicSettin
     const lock = await heldLock(path, directory.fileMode, name)
     try {
       const found = await openTopicFile(directory, name, { ...wanted, create: false })
-      // Somebody may have been faster.
+      // Another process may have been faster.
       if (checkCodec(name, found, wanted) !== 'newer') return found
       const grown: TopicFile = { ...found, codec: wanted.codec, history: [...(found.history ?? []), found.codec] }
       await replaceWhole(join(folder, 'topic.json'), topicFileText(grown), directory.fileMode)

@@ -27,7 +27,7 @@ export async function makeFolderWithin(path: string, fileMode: number): Promise<
 
 /**
  * Gives what was just made the group of the folder that it is in, as far as this process may, and its owner too if it is root's process: who
- * shares the folder must be able to go on with it, whoever made it.
+ * shares the folder must be able to use it, whichever process made it.
  */
 export async function inheritOwnership(path: string): Promise<void> {
   const [made, above] = await Promise.all([stat(path), stat(dirname(path))])
@@ -37,7 +37,7 @@ export async function inheritOwnership(path: string): Promise<void> {
     await chown(path, uid, above.gid)
     await chmod(path, made.mode & 0o7777)
   } catch (error) {
-    // Refused to who is not in that group: then it is for its maker and whom the mode admits.
+    // Refused if this process is not in that group: then its creator and those that the mode admits may use it.
     if ((error as NodeJS.ErrnoException).code !== 'EPERM') throw error
   }
 }

@@ -21,7 +21,7 @@ export interface GroupPlan extends GroupRules {
   readonly start: number
   /** Hand out only what no power cut can take back: of use where publishers sync. */
   readonly upToSynced: boolean
-  /** Kept for whoever opens the group; 3,064 bytes at most. */
+  /** Kept for the processes that open the group; 3,064 bytes at most. */
   readonly settings: string
   readonly fileMode: number
 }
@@ -54,7 +54,7 @@ export async function listGroups(topicFolder: string): Promise<string[]> {
     .sort()
 }
 
-/** Removes a group. @throws HermesError `BUSY` while anybody has it open, unless `force`: they are told then (`NOT_FOUND`); `NOT_FOUND` */
+/** Removes a group. @throws HermesError `BUSY` while a process has it open, unless `force`: its members then get `NOT_FOUND`; `NOT_FOUND` */
 export async function removeGroup(topicFolder: string, name: string, force: boolean): Promise<void> {
   try {
     await retried(openTimeoutsMs, () => native.removeGroup(groupPath(topicFolder, name), force))
@@ -66,7 +66,7 @@ export async function removeGroup(topicFolder: string, name: string, force: bool
 /**
  * Opens a group of a topic; makes it if there is none and a plan is given. Close it when its members are closed.
  *
- * Whoever opens it first sets right what a crash of the machine has left. `lost` says whether the log had lost what the group had come to: the
+ * The process that opens it first repairs what a crash of the machine has left. `lost` says whether the log had lost what the group had come to: the
  * caller tells (`POSITION_LOST`), nothing was skipped.
  *
  * @throws HermesError `NOT_FOUND` without a plan, `POSITION_LOST` if the file is of an earlier topic of this name, `CORRUPT`, `VERSION_MISMATCH`, `TIMED_OUT` if another process
@@ -119,7 +119,7 @@ export class Group {
   readonly kind: GroupKind
   /** Opening it has made it. */
   readonly made: boolean
-  /** It was last used in another boot, or is a copy: nobody holds anything any more. */
+  /** It was last used in another boot, or is a copy: no member holds a message any more. */
   readonly recovered: boolean
   /** The sequences that the log had lost, and now gives out again: from, to (exclusive). */
   readonly lost: { readonly from: number; readonly to: number } | undefined

@@ -36,10 +36,10 @@ export type LogStop = 'nothing' | 'claim' | 'segment-end' | 'damage'
  * A position in a topic's log, and the segment around it, mapped: what reads the log stands on one, in a subscriber of this process as in the
  * broker. The mapping is read-only and never leaves lib/.
  *
- * `offset` and `sequence` say where it is, and may be moved forward by whoever reads; `scan` looks what comes from there on.
+ * `offset` and `sequence` say where it is, and the reader may move them forward; `scan` looks what comes from there on.
  */
 export class LogCursor {
-  /** The segment. Its buffer is detached when the cursor goes to another one: views that somebody kept fail instead of reading on. */
+  /** The segment. Its buffer is detached when the cursor goes to another one: views that the program kept fail instead of reading on. */
   region: Region = noRegion
   offset = segmentHeaderBytes
   /** Behind what the last scan found. */

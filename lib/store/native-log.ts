@@ -6,7 +6,7 @@ import { fromNative } from '../native/error.js'
 import type { NativeAppender, NativeLog, NativeSettings } from '../native/types.js'
 
 /*
- * The addon waits for nobody: it would do so on the event loop, or on one of the four threads that all file access of the process shares, and a process
+ * The addon waits for no other process: it would do so on the event loop, or on one of the four threads that all file access of the process shares, and a process
  * can't end while one of these waits. It is asked again from here.
  */
 
@@ -19,7 +19,7 @@ const recoveryTimeoutMs = 60_000
 const repairTimeoutMs = 10_000
 /** So long a deletion may have the topic to itself, before its name is free. */
 const deletionTimeoutMs = 2000
-/** Who can't note in this time that the topic was left in order leaves a little more for the next one to check. */
+/** If the orderly end can't be recorded in this time, the next process that opens the topic checks a little more. */
 const closeLooks = 100
 
 /** What was just made may be removed again. */

@@ -18,7 +18,7 @@ export class PlaceMetrics {
 
   /**
    * A participant's cell. `undefined`: it is not counted, as there is no room in the file, or the file can't be written or used. The file counts
-   * those itself, and who asks for metrics is told what is wrong with it: nobody is kept from publishing or reading by that.
+   * those itself, and a request for metrics reports what is wrong with it: publishing and reading are not affected.
    */
   async cell(kind: keyof typeof cellKind, topic: string): Promise<NativeMetricsCell | undefined> {
     try {
@@ -46,7 +46,7 @@ export class PlaceMetrics {
     }
   }
 
-  /** Gives the file back, once nobody of this process has a cell in it any more. Who comes later is not counted. */
+  /** Releases the file, once no participant of this process has a cell in it. Later participants are not counted. */
   close(): void {
     this.#native.close()
   }

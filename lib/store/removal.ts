@@ -10,7 +10,7 @@ import { retried } from './native-log.js'
 
 /*
  * Deleting a topic. Its folder gets another name in one step, which no topic can have: from then on the topic is gone. What lies there is removed
- * afterwards, by whoever deleted the topic or, if that one was killed, by the next one who makes or deletes a topic, or serves the directory.
+ * afterwards, by the process that deleted the topic or, if that was killed, by the next one that makes or deletes a topic, or serves the directory.
  */
 
 const prefix = '.deleted-'
@@ -20,7 +20,7 @@ const timeoutsMs = { TIMED_OUT: 10_000 }
 /**
  * Deletes a topic with its messages and groups. Those who have it open are told (`TOPIC_DELETED`) as soon as they use it.
  *
- * @throws HermesError `NOT_FOUND`; `BUSY` while anybody has it open, unless `force`; `TIMED_OUT` if a process that works on its files does not end: it was stopped
+ * @throws HermesError `NOT_FOUND`; `BUSY` while a process has it open, unless `force`; `TIMED_OUT` if a process that works on its files does not end: it was stopped
  */
 export async function removeTopic(directory: Directory, topic: string, force: boolean): Promise<void> {
   await sweepRemoved(directory)
@@ -50,7 +50,7 @@ export async function sweepRemoved(directory: Directory): Promise<void> {
     try {
       await native.finishRemoval(aside)
     } catch (error) {
-      // Somebody else is through with it already, or has no right to.
+      // Another process has removed it already, or this one lacks permission.
       if ((error as { code?: string }).code !== 'NOT_FOUND') continue
     }
     await removeFiles(directory, aside)

@@ -7,7 +7,7 @@ import { fromNative } from '../native/error.js'
 /** Called once what was waited for is on stable storage, or with the reason why it is not. */
 export type Synced = (error: HermesError | undefined) => void
 
-/** Somebody who waits. */
+/** A call that waits. */
 export interface SyncWaiter {
   readonly sequence: number
   readonly done: Synced
@@ -76,7 +76,7 @@ export class SyncQueue {
     })
   }
 
-  /** Resolves when nobody waits and nothing is synced any more, or after so many milliseconds. */
+  /** Resolves when no call waits and no sync is under way, or after so many milliseconds. */
   async drained(timeoutMs: number): Promise<void> {
     const over = new Deferred<void>()
     const timer = setTimeout(over.resolve, timeoutMs)
@@ -84,7 +84,7 @@ export class SyncQueue {
     clearTimeout(timer)
   }
 
-  /** Tells all who wait that nobody will serve them. */
+  /** Rejects all waiting calls: none will be served. */
   giveUp(error: HermesError): void {
     const left = [...this.#served, ...this.#waiting]
     this.#served.clear()

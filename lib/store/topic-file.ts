@@ -130,7 +130,7 @@ export async function readTopicFile(directory: Directory, name: string): Promise
     const before = await folderIdentity(directory, name)
     content = await readMarked(path, format, remedy)
     if (content !== undefined || !(await hasSegments(directory, name))) break
-    // Somebody may have made the topic between the two looks: the description comes before the first segment. Or deleted it, and made another one.
+    // Another process may have made the topic between the two looks: the description comes before the first segment. Or deleted it, and made another one.
     content = await readMarked(path, format, remedy)
     if (content !== undefined) break
     if ((await folderIdentity(directory, name)) !== before) continue
@@ -199,7 +199,7 @@ export async function openTopicFile(
       })
     }
     const made = await makeTopicFile(directory, name, wanted, files)
-    // Somebody may have been faster: what stands there now is what counts.
+    // Another process may have been faster: the file that is there now counts.
     found = (await readTopicFile(directory, name)) ?? made
   }
   checkSame(found, wanted, grows)

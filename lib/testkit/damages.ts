@@ -27,12 +27,12 @@ interface Frame {
 }
 
 /**
- * Damages the files of a topic that nobody has open, at random: bits flipped, bytes overwritten, pages zeroed, claims that nobody made, files cut short, zeroed and
+ * Damages the files of a topic that no process has open, at random: bits flipped, bytes overwritten, pages zeroed, claims without a publisher, files cut short, zeroed and
  * lost. Then subscribers read it, and `repair()` mends it. What is delivered must be what was published, in order and once; what is not must lie in frames that were
  * damaged, or in a segment whose file or header was; and what is damaged must be noticed.
  *
  * Each case is a copy, which the first publisher that opens it checks as a whole. In half of the cases that was before the damage: the files then count as those that the
- * publishers left. In half of these somebody publishes before the repair: every subscriber must see that message, or opening must have been refused.
+ * publishers left. In half of these a publisher publishes before the repair: every subscriber must see that message, or opening must have been refused.
  */
 export async function damages({ folder, count, seed, onCase }: CampaignOptions): Promise<CampaignReport> {
   const random = new Random(seed)
@@ -196,7 +196,7 @@ async function judge(
       if (frame.isData) excused.add(frame.sequence)
   }
   const headers = frames.some(({ file }) => changed(file, 0, headerBytes))
-  // The topic without a description, or with another one: told by whoever opens it.
+  // The topic without a description, or with another one: reported by the next opening.
   const anything = headers || lostFiles.size > 0 || frames.some(({ file, offset, end }) => changed(file, offset, end))
   // A segment that was only prepared holds nothing, and yet may be told to be damaged.
   const anyFile = inflicted.some(
@@ -234,7 +234,7 @@ async function judge(
   }
 }
 
-/** Publishes a message, which everybody who reads must come to, wherever it got its place. Its sequence, unless opening was refused. */
+/** Publishes a message, which every reader must reach, at whichever position. Its sequence, unless opening was refused. */
 async function publishEarly(
   hermes: Hermes,
   say: Say,

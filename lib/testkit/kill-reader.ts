@@ -17,7 +17,7 @@ for await (const batch of subscriber.batches(1000)) {
   for (const { value, sequence } of batch) {
     const id = readPayload(value)
     if (sequence <= previous) faults.push(`sequence ${sequence} after ${previous}`)
-    if (id === undefined) faults.push(`sequence ${sequence} has a payload that nobody published`)
+    if (id === undefined) faults.push(`sequence ${sequence} has a payload that was never published`)
     else if (id.number <= (last.get(id.writer) ?? -1))
       faults.push(`message ${id.number} of writer ${id.writer} after ${last.get(id.writer)}`)
     if (id !== undefined) last.set(id.writer, id.number)

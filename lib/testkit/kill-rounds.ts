@@ -80,7 +80,7 @@ interface Actor {
   readonly id: number
   readonly child: ChildProcess
   readonly exited: Promise<unknown>
-  /** What it told last, for whoever waits. */
+  /** What it told last, for the caller that waits. */
   attempted: number
   acknowledged: number
   position: number
@@ -246,7 +246,7 @@ class Scene {
     this.#actors.delete(actor)
   }
 
-  /** Waits until `done`, looked at whenever somebody tells something. */
+  /** Waits until `done`, checked after each report of a process. */
   async #until(done: () => boolean, failure: string): Promise<void> {
     if (done()) return
     await new Promise<void>((resolve, reject) => {

@@ -89,7 +89,7 @@ export class Oracle {
         found.add('gap', `sequence ${sequence} was delivered, but ${nextSequence} is the next one`)
       previous = Math.max(previous, sequence)
       if (id === undefined) {
-        found.add('invented', `sequence ${sequence} has a payload that nobody published`)
+        found.add('invented', `sequence ${sequence} has a payload that was never published`)
         continue
       }
       const { writer, number } = id

@@ -74,7 +74,7 @@ export class PowerLossSimulator {
 
   /**
    * Right after a sync: as `observe`, and what these files hold now is on stable storage, their names included. By default those that Hermes syncs: segments
-   * in use, and the small files that it writes once. The control file is a cache that nobody syncs; only its first look is taken for durable.
+   * in use, and the small files that it writes once. The control file is a cache that is never synced; only its first look is taken for durable.
    */
   synced(isSynced: (path: string, content: Uint8Array) => boolean = syncedByHermes): void {
     this.observe()
@@ -89,7 +89,7 @@ export class PowerLossSimulator {
   }
 
   /**
-   * Writes what a power cut now could leave to `target`, which is made. The boot id in control files is changed, so that whoever opens the image
+   * Writes what a power cut now could leave to `target`, which is made. The boot id in control files is changed, so that a process that opens the image
    * sees that the machine was restarted.
    */
   image(target: string, seed: number): PowerCut {
@@ -166,7 +166,7 @@ function mix(
   return result
 }
 
-/** Prepared segments, whose base sequence is still 0, are not synced by anybody who publishes. */
+/** Prepared segments, whose base sequence is still 0, are not synced by publishers. */
 function syncedByHermes(path: string, content: Uint8Array): boolean {
   if (path.endsWith('.json') || /(^|\/)locks$/.test(path)) return true
   return path.endsWith('.seg') && isInUse(content)

@@ -4,7 +4,7 @@ import type { Damage } from '../model/recovery.js'
 import { readPayload } from './message.js'
 import type { Seen } from './oracle.js'
 
-/** All that a topic holds, as subscribers and `verify()` see it. Read it while nobody publishes. */
+/** All that a topic holds, as subscribers and `verify()` see it. Read it while no publisher is at work. */
 export interface WholeTopic {
   readonly seen: readonly Seen[]
   readonly voids: number

@@ -30,7 +30,7 @@ const silentBeats = 2.5
 const mostUnwrittenBytes = 16 * 1024 * 1024
 
 /**
- * The client's side of one connection, without the connection: bytes in, events and bytes out. Whoever uses it has a carrier for the bytes and a
+ * The client's side of one connection, without the connection: bytes in, events and bytes out. Its user has a carrier for the bytes and a
  * clock; times are milliseconds of any clock that only goes forward.
  */
 export class ClientSession {

@@ -29,7 +29,7 @@ const restPackets = 15
 type Zlib = typeof import('node:zlib')
 let loaded: Zlib | undefined
 
-/** @throws HermesError `UNSUPPORTED` where there is no Node: nobody offers to compress there */
+/** @throws HermesError `UNSUPPORTED` where there is no Node: compression is not offered there */
 function zlib(): Zlib {
   loaded ??= nodeModule('node:zlib')
   if (loaded === undefined) throw new HermesError('UNSUPPORTED', "Compression needs Node. Leave 'compression' out.")

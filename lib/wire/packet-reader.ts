@@ -114,7 +114,7 @@ export class PacketReader {
   /** The beginning of a packet whose rest has not arrived. */
   #partial = Buffer.alloc(0)
   #have = 0
-  /** Bytes of a packet that nobody takes, still to be passed over. */
+  /** Bytes of a packet without a handler, still to be skipped. */
   #skip = 0
   #unwanted = false
   #stopped = false

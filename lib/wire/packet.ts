@@ -65,7 +65,7 @@ export const packetFlag = {
 
 /** Bits of the last word of a PUBLISH's head. */
 export const publishFlag = {
-  /** Nobody waits for the acknowledgement: it may be kept for a while. */
+  /** The client does not wait for the acknowledgement: it may be kept for a while. */
   deferrable: 1,
 } as const
 

@@ -241,7 +241,7 @@ test('the last publisher to close leaves little that a reboot would have to chec
 
 /* ---- a lost `locks` file ---- */
 
-test('a lost locks file is made again when nobody has the topic open, and not before', async () => {
+test('a lost locks file is made again only when no process has the topic open', async () => {
   const place = folder()
   const locks = join(topicFolder(place, 't'), 'locks')
   const program = `

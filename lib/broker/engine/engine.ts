@@ -34,7 +34,7 @@ export interface EngineSocket {
   destroy(): void
 }
 
-/** Who is told what happens to a socket. */
+/** Receives the events of a socket. */
 export interface SocketHandler {
   /** What has arrived. It's valid until the call returns: engines read into memory that all sockets share. */
   received(bytes: Buffer): void
@@ -51,7 +51,7 @@ export interface SocketHandler {
 /** What an engine asks of the broker. `Guest` is whatever the broker keeps of one that it has let in. */
 export interface EngineHost<Guest> {
   /**
-   * Somebody wants in: asked before anything is done for him, so before a TLS handshake.
+   * A client connects: asked before anything is done for it, so before a TLS handshake.
    *
    * @param descriptor the socket's file descriptor; -1 if it has none
    * @param drop       ends the connection at once

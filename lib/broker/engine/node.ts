@@ -223,7 +223,7 @@ class NodeSocket implements EngineSocket {
 
 /**
  * The socket's descriptor. The system gives out the lowest that is free, so a high one says that nearly all below it are in use. (Waiting
- * for the error would not do: libuv closes connections that it has no descriptor for, and tells nobody.)
+ * for the error would not do: libuv closes connections that it has no descriptor for, without an event.)
  */
 function descriptorOf(socket: Socket): number {
   const { fd } = (socket as Socket & { _handle?: { readonly fd?: number } | null })._handle ?? {}

@@ -8,7 +8,7 @@ import { dueOf, type Plan } from './event.js'
 import type { Answer, BrokerOutcome, Failure, InjectorOutcome, Order, SubscriberOutcome, Task } from './task.js'
 
 const worker = new URL('./worker.js', import.meta.url)
-/** From the word to begin to the first message, so that everybody has heard it. */
+/** From the start signal to the first message, so that every process has received it. */
 const leadNs = 50e6
 const watchMs = 200
 
@@ -179,7 +179,7 @@ class Member<Outcome> {
         reject(new HermesError('IO_FAILED', how, { details: { role: task.role } }))
       })
     })
-    // A failure before anybody awaits it must not end this process.
+    // A failure before it is awaited must not end this process.
     this.died.catch(() => undefined)
     this.ready = Promise.race([ready, this.died])
     this.ready.catch(() => undefined)

@@ -16,7 +16,7 @@ function answer(content: Answer): Promise<void> {
   return new Promise((resolve) => process.send?.(content, undefined, undefined, () => resolve()))
 }
 
-// Ctrl-C reaches the whole group of processes. The parent decides what becomes of it; without the parent, there is nobody to report to.
+// Ctrl-C reaches the whole group of processes. The parent decides what becomes of it; without the parent, no process takes the report.
 for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => {})
 process.once('disconnect', () => process.exit(1))
 try {

@@ -48,7 +48,7 @@ async function start(task: Task, children: ChildProcess[]): Promise<Ready> {
     child.once('error', reject)
     child.once('exit', (code, signal) => reject(failed(task, `its process ended with ${signal ?? code}`)))
   })
-  // A failure before anybody awaits it must not end this process.
+  // A failure before it is awaited must not end this process.
   outcome.catch(() => undefined)
   await Promise.race([once(child, 'message'), outcome])
   return { go: () => child.send('go'), outcome }

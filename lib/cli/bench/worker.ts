@@ -188,7 +188,7 @@ function answer(content: Answer): Promise<void> {
   return new Promise((resolve) => process.send?.(content, undefined, undefined, () => resolve()))
 }
 
-// Nobody would stop us otherwise.
+// Otherwise nothing would stop this process.
 process.once('disconnect', () => process.exit(1))
 try {
   const work = await prepare(JSON.parse(process.argv[2] as string) as Task)

@@ -11,7 +11,7 @@ export function registerDoctor(program: Command, session: Session): void {
     .command('doctor')
     .summary('find problems, and say what to do')
     .description(
-      'Looks at the place and the machine: who has the topics open, dead publishers, disk room, limits, kernel features. Says what to do about each. A problem makes the exit code 1.',
+      'Looks at the place and the machine: which processes have the topics open, dead publishers, disk room, limits, kernel features. Says what to do about each. A problem makes the exit code 1.',
     )
     .action(async () => {
       const { dir } = globalsOf(command)

@@ -53,7 +53,7 @@ export async function copyTopic(options: CopyOptions): Promise<Copied> {
   const mark = await markOf(options)
   await tellHistory(options)
   const topic = to.hermes.topic(to.topic, { codec: conversion.writes, ...to.settings })
-  // Alone: whoever else publishes to the new topic does so before or after.
+  // Exclusively: other publishers of the new topic publish before or after.
   const publisher = await topic.publisher({ exclusive: true, signal })
   const copy = new Copy(options, publisher, mark)
   try {

@@ -62,8 +62,8 @@ export interface StructCodec<Input, Value, View> extends Codec<Input, Value, Vie
   /** Size of the fixed part in bytes. A payload that this codec writes has exactly this size, or more if the struct has a trailing part. */
   readonly byteLength: number
   /**
-   * The struct with further fields behind the present ones. A topic of either takes publishers and subscribers of both: who has the
-   * old one passes over what was added, and who has the new one finds the defaults in old messages. `withDefault()` makes the fields.
+   * The struct with further fields behind the present ones. A topic of either takes publishers and subscribers of both: a reader with the
+   * old one skips the added fields, and a reader with the new one finds the defaults in old messages. `withDefault()` makes the fields.
    *
    * @throws HermesError `INVALID_ARGUMENT`, also for a struct with a part of variable length, which can't grow
    */

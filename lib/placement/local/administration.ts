@@ -162,7 +162,7 @@ async function described(topic: string, name: string, report: GroupReport, log: 
     const members: DescribedGroup['members'][number][] = []
     for (const member of report.members) {
       const { oldest, inFlight, active } = member
-      // The one who has a durable subscription is behind by all of it.
+      // The owner of a durable subscription is behind by all of it.
       if (report.kind === 'durable') members.push({ ...member, lag: active ? lag : nothing })
       else {
         const seconds = oldest === undefined ? 0 : await ages.of(oldest)

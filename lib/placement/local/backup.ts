@@ -48,7 +48,7 @@ export async function backUp(
     await copyFile(join(directory.path, 'hermes.json'), join(temporary, 'hermes.json'))
     if (process.getuid?.() === 0) await giveTo(temporary, uid, gid)
     await syncBelow(temporary)
-    // An empty directory of that name is replaced; one that somebody has filled meanwhile is not.
+    // An empty directory of that name is replaced; one that was filled meanwhile is not.
     await rename(temporary, target)
     await syncFolder(dirname(target))
     return { to: target, topics: done, seconds: (performance.now() - begun) / 1000 }

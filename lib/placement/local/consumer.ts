@@ -18,7 +18,7 @@ const busyMs = 1
 /** For so long it sleeps at a time. */
 const restMs = 1000
 
-/** What the group's file keeps for whoever opens it. */
+/** What the group's file keeps for the processes that open it. */
 interface GroupNotes {
   /** '' = none. */
   readonly deadLetter: string
@@ -323,7 +323,7 @@ function keyText(key: GroupRules['key']): string {
   return key === undefined ? 'of the program' : `bytes ${key.offset} to ${key.offset + key.bytes - 1}`
 }
 
-/** What is told once, by whoever opens the group or has it open. */
+/** What is reported once, by a process that opens the group or has it open. */
 export function positionLost(topic: string, group: string, { from, to }: { from: number; to: number }): HermesError {
   return new HermesError(
     'POSITION_LOST',

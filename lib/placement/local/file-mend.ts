@@ -19,7 +19,7 @@ const mostVoids = 0xffff_ffff
  * Makes a topic's files such that they can be mapped: what is damaged is moved to `quarantine/`, what is lost gets a segment without messages. Their frames are
  * for the recovery to look at, which has to follow. Returns what was done; nothing is changed if all files are as they have to be.
  *
- * @throws HermesError `BUSY` if somebody has the topic open and there is something to do
+ * @throws HermesError `BUSY` if a process has the topic open and there is something to do
  */
 export async function mendFiles(
   folder: string,
@@ -48,13 +48,13 @@ export async function mendFiles(
   }
 }
 
-/** Everybody who has the topic open holds byte 0 of `control`: who has it alone may change files. */
+/** Every process that has the topic open holds byte 0 of `control`: a process that holds it exclusively may change files. */
 function lockOut(folder: string, topic: string): () => void {
   try {
     const lock = callNative(() => native.holdLock(join(folder, 'control')), { topic })
     if (lock !== null) return () => lock.release()
   } catch (error) {
-    // Without that file, or with something else in its place, nobody can come, and `locks` says if a publisher is there: the recovery looks.
+    // Without that file, or with something else in its place, no process can open the topic, and `locks` shows whether a publisher is there: the recovery looks.
     if (error instanceof HermesError && (error.code === 'NOT_FOUND' || error.code === 'CORRUPT')) return () => {}
     throw error
   }
@@ -89,7 +89,7 @@ class Mender {
     const reason = faults.map(({ message }) => message.replace(/\.$/, '')).join('; ')
     const kept = lost ? '' : await this.#setAside(file, reason)
     const damage = { segment, offset: 0, bytes: size, firstSequence: 0, count: 0, reason, file: kept }
-    // The control file is made again from the segments, `locks` by whoever opens the topic.
+    // The control file is made again from the segments, `locks` by the next process that opens the topic.
     if (segment <= 0) return [damage]
     const { topicId, segments } = this.#check
     const before = segments.filter((number) => number < segment).at(-1)

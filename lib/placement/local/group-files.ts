@@ -23,7 +23,7 @@ export interface DamagedGroup {
   readonly reason: string
 }
 
-/** Looks at the head and the length of each group's file. Whatever else is in it, the next one who opens the group sets right. */
+/** Looks at the head and the length of each group's file. The next process that opens the group repairs the rest of the file. */
 export async function damagedGroups(folder: string): Promise<DamagedGroup[]> {
   const damaged: DamagedGroup[] = []
   for (const name of await listGroups(folder)) {
@@ -46,7 +46,7 @@ async function faultOf(path: string): Promise<string | undefined> {
       await file.close()
     }
   } catch (error) {
-    // Deleted meanwhile, or nobody's to read.
+    // Deleted meanwhile, or not readable.
     const { code } = error as { code?: string }
     if (code === 'ENOENT') return undefined
     if (error instanceof HermesError && error.code === 'NOT_HERMES') return 'is not a file'
@@ -67,7 +67,7 @@ export async function groupDamage(folder: string): Promise<Damage[]> {
   return Promise.all(damaged.map(async ({ path, reason }) => damageOf(reason, await sizeOf(path), '')))
 }
 
-/** Moves damaged files to `quarantine/`: their groups are made anew by whoever joins them. */
+/** Moves damaged files to `quarantine/`: the next member that joins creates the group again. */
 export async function setGroupsAside(folder: string, fileMode: number): Promise<Damage[]> {
   const damage: Damage[] = []
   for (const { name, path, reason } of await damagedGroups(folder)) {

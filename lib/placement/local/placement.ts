@@ -99,7 +99,7 @@ export class LocalPlacement implements GroupPlacement, MirrorPlacement {
       const { exclusive, syncIntervalMs = 0 } = options
       const appender = await openAppender(log, exclusive, syncIntervalMs)
       try {
-        // From here on nobody gives the topic another codec; until here somebody could.
+        // From here on no publisher gives the topic another codec; until here one could.
         definitionNow(this.#directory, topic, settings)
         await this.#retain(log, settings)
         await topicDefined(topicFolder(this.#directory, topic))
@@ -166,7 +166,7 @@ export class LocalPlacement implements GroupPlacement, MirrorPlacement {
     }
   }
 
-  /** As #subscribe, at once. `undefined` while there is nothing to open, or somebody may still define it anew. */
+  /** As #subscribe, at once. `undefined` while there is nothing to open, or a publisher may still redefine it. */
   #subscribeNow(
     topic: string,
     settings: TopicSettings,
@@ -270,7 +270,7 @@ export class LocalPlacement implements GroupPlacement, MirrorPlacement {
   }
 
   /**
-   * A topic of another codec that is empty, without a publisher, is as good as none: who comes to publish says what it will be.
+   * A topic of another codec that is empty, without a publisher, counts as no topic: the next publisher defines it.
    *
    * @param revision that of the description before it was read: the error is about this one or a later one, so it counts only while nothing changed
    */

@@ -85,7 +85,7 @@ export class LocalPosition implements PositionPort {
   }
 }
 
-/** Who has the position. */
+/** The owner of the position. */
 function held(error: unknown, topic: string, name: string, pid: number | undefined): unknown {
   if (!(error instanceof HermesError) || error.code !== 'EXCLUSIVE_HELD') return error
   const who = pid === undefined ? 'Another subscriber' : `A subscriber in process ${pid}`

@@ -12,7 +12,7 @@ import { closeAppender } from '../../store/native-log.js'
 import { SyncQueue } from '../../store/sync-queue.js'
 import type { PublisherPort, Stamp } from '../port.js'
 
-/** So long a publisher that is closed waits for a sync that somebody else makes, or that the disk is slow at. */
+/** How long a closing publisher waits for the sync of another process, or for a slow disk. */
 const syncDrainMs = 1000
 /** Room for a batch, in bytes, besides the largest payload. */
 const batchRoomBytes = 256 * 1024

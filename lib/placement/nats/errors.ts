@@ -37,7 +37,7 @@ export function fromNats(error: unknown, what: string, details: Readonly<Record<
   if (name === 'JetStreamNotEnabled' && code === undefined)
     return make(
       'CONNECTION_FAILED',
-      `Nobody in the cluster answers to ${what}: no server with JetStream has a leader now.`,
+      `No server of the cluster answers to ${what}: no server with JetStream has a leader now.`,
     )
   if (code !== undefined && full.includes(code))
     return make('DISK_FULL', `The cluster has no room to ${what}: ${message}. Raise its limits, or shorten retention.`)

@@ -9,7 +9,7 @@ const expiryMs = 30_000
 /** How often the cluster says that it still has a request, and after what silence it is not believed any more. */
 const heartbeatMs = 1000
 const silenceMs = 5 * heartbeatMs
-/** What is left of a consumer that nobody has removed is removed by the cluster after this time. */
+/** The cluster removes an abandoned consumer after this time. */
 const inactiveMs = 60_000
 /** At most so many messages of the stream are asked for at once, and the least size that is reckoned with for each. */
 const mostMessages = 64
@@ -35,7 +35,7 @@ export interface Taker {
 /**
  * The messages of a stream from a number on, in order, without a gap: a consumer of its own in the cluster, which is asked for as many as there is room for.
  *
- * It ends at the first thing that is amiss (the connection was made again, the consumer is gone, a message is missing, silence); whoever wants more opens another
+ * It ends at the first thing that is amiss (the connection was made again, the consumer is gone, a message is missing, silence); to continue, the caller opens another
  * one where this one ended. The ordered consumer of the client was left for this: after an answer that it did not expect, it waits for as long as a request may
  * last before it goes on.
  */
@@ -109,7 +109,7 @@ export class Feed {
     if (this.#isOver) return
     const room = Math.floor(this.#taker.room() / this.#usualBytes)
     const wanted = Math.min(mostMessages, Math.max(room, 0)) - this.#owed
-    // (nobody is owed anything: a single large message has to come through, too)
+    // (no credit is due: a single large message has to come through, too)
     const batch = this.#owed === 0 && this.#taker.room() > 0 ? Math.max(wanted, 1) : wanted
     if (batch < 1 || (this.#owed > 0 && batch < this.#owed)) return
     if (this.#owed === 0) this.#heard = performance.now()

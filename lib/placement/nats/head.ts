@@ -31,7 +31,7 @@ export function readHead(headers: MsgHdrs | undefined, topic: string, streamSequ
   if (first !== undefined && next !== undefined && next > first && by !== '') return { first, next, by }
   throw new HermesError(
     'CORRUPT',
-    `Message ${streamSequence} in the stream of topic '${topic}' does not come from Hermes: something else publishes to its subject. Restrict who may.`,
+    `Message ${streamSequence} in the stream of topic '${topic}' does not come from Hermes: something else publishes to its subject. Restrict the permission to publish there.`,
     { details: { topic, streamSequence } },
   )
 }

@@ -3,7 +3,7 @@ import type * as Transport from '@nats-io/transport-node'
 import { HermesError } from '../../base/errors.js'
 
 /*
- * The client of NATS is an optional peer: whoever has no cluster does not install it. It is loaded when a `nats:` place is opened, and its types
+ * The client of NATS is an optional peer: users without a cluster do not install it. It is loaded when a `nats:` place is opened, and its types
  * go no further than this room.
  */
 

@@ -207,7 +207,7 @@ async function tellReconnects(connection: NatsConnection, reconnected: ReadonlyS
   }
 }
 
-/** A cluster that has just been started answers nobody until it has a leader. */
+/** A cluster that has just been started does not answer until it has a leader. */
 async function reachJetStream(
   { jetstream }: Peer,
   connection: NatsConnection,

@@ -276,7 +276,7 @@ async function makeStream(
 
 /**
  * nats-server removes the files of a stream after it has said that the stream is gone. One that is made meanwhile can find itself with the messages of the
- * old one (seen with 2.10.27 and 2.15.1). While they are there, nobody is acknowledged anything in it, as its end can't be told: so it may go.
+ * old one (seen with 2.10.27 and 2.15.1). While they are there, no message in it is acknowledged, because its end is not known: so it may be removed.
  */
 async function isStrewn({ manager }: Cluster, { config }: StreamInfo): Promise<boolean> {
   const { name, subjects } = config
@@ -314,7 +314,7 @@ async function addStream(
       retention: RetentionPolicy.Limits,
       discard: DiscardPolicy.Old,
       num_replicas: replicas,
-      // What is there stays there until retention takes it: nobody makes a gap.
+      // Messages stay until retention removes them: no other client makes a gap.
       deny_delete: true,
       deny_purge: true,
       allow_direct: false,

@@ -117,7 +117,7 @@ export class NatsSubscriber implements SubscriberPort {
     if (seq < this.#at) return
     if (message.subject !== this.#stream.subject) throw this.#stream.strewn()
     const { first, next } = readHead(message.headers, topic, seq)
-    // (a topic goes on above its old sequences when all its messages have expired: who has read them all has missed nothing)
+    // (a topic goes on above its old sequences when all its messages have expired: a subscriber that has read them all has missed nothing)
     if (seq > this.#at && first > this.#arriving && this.#notBeforeNs === undefined) {
       throw new HermesError(
         'BEHIND_RETENTION',
@@ -178,7 +178,7 @@ export class NatsSubscriber implements SubscriberPort {
       count++
     }
     if (count === 0) return
-    // A copy begins at a multiple of 8 bytes, and belongs to nobody else.
+    // A copy begins at a multiple of 8 bytes, and is not shared.
     const own = new Uint8Array(bytes)
     own.set(left)
     let at = left.length
@@ -241,7 +241,7 @@ export class NatsSubscriber implements SubscriberPort {
     await this.#parking.wait(timeoutMs, signal)
   }
 
-  /** What is wrong with the place is told by the next fetch: nobody can know it at once. */
+  /** The next fetch reports an invalid position: it is not known at once. */
   seek(target: From): void {
     if (typeof target === 'number') this.sequence = target
     void this.#move(() => this.#stream.locate(target))
@@ -322,7 +322,7 @@ export class NatsSubscriber implements SubscriberPort {
     const { buffer } = this.region.bytes
     this.#forget()
     this.#parking.close()
-    // Views that somebody has kept fail from now on, as they do in local placements. (Node 20 has no transfer() of its own.)
+    // Views that the program has kept fail from now on, as they do in local placements. (Node 20 has no transfer() of its own.)
     if (buffer.byteLength > 0) structuredClone(buffer, { transfer: [buffer as ArrayBuffer] })
   }
 

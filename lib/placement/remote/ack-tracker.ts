@@ -39,16 +39,16 @@ export class AckTracker {
   #syncs: Sync[] = []
   /** So many of the first messages are on stable storage for certain. */
   #safe = 0
-  /** What became of others is not known, and nobody was told yet: a sync has failed at the broker. */
+  /** The outcome of others is not known, and the caller was not told yet: a sync has failed at the broker. */
   #doubt: HermesError | undefined
-  /** Messages that were refused, or of which nobody knows: the newest ranges. */
+  /** Messages that were refused, or whose outcome is unknown: the newest ranges. */
   #drops: { readonly after: number; readonly upto: number; readonly reason: HermesError }[] = []
 
   constructor(topic: string) {
     this.#topic = topic
   }
 
-  /** Whether nobody waits for an acknowledgement. */
+  /** Whether no call waits for an acknowledgement. */
   get isUnawaited(): boolean {
     return this.#waiters.length === 0
   }
@@ -134,7 +134,7 @@ export class AckTracker {
     this.#safe = this.acknowledged
   }
 
-  /** Why a sync can't be promised, once: whoever asks next was told. */
+  /** Why a sync can't be promised; returned once, to the next caller that asks. */
   takeDoubt(): HermesError | undefined {
     const doubt = this.#doubt
     this.#doubt = undefined
@@ -143,7 +143,7 @@ export class AckTracker {
 
   /** What is not acknowledged of the first `upto` messages is given up. */
   drop(upto: number, reason: HermesError): void {
-    // Of ranges further back nobody can be waiting any more, unless he has not asked for thousands of messages.
+    // No caller can be waiting for ranges further back, unless it has not asked for thousands of messages.
     this.#drops = [...this.#drops.slice(1 - mostDrops), { after: this.acknowledged, upto, reason }]
   }
 

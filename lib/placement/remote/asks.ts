@@ -58,7 +58,7 @@ export class Asks {
     return { id, done: lowest - 1, op, ...fields }
   }
 
-  /** Takes an ANSWER. Returns an error that nobody has asked for. @throws HermesError `PROTOCOL` */
+  /** Takes an ANSWER. Returns an error that answers no ASK. @throws HermesError `PROTOCOL` */
   answered(content: Fields): HermesError | undefined {
     const id = integer(content, 'id', 0)
     // (undefined: given up meanwhile)

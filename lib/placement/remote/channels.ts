@@ -1,6 +1,6 @@
 import type { HermesError } from '../../base/errors.js'
 
-/** A publisher, a subscriber or a request: whoever has a channel. It gets a new one with every connection. */
+/** The owner of a channel: a publisher, a subscriber or a request. It gets a new one with every connection. */
 export interface LinkUser {
   /** There is a connection: open the channel. */
   connected(channel: number): void
@@ -19,7 +19,7 @@ export interface LinkUser {
   topicMade?(topic: string): void
 }
 
-/** Who has which channel of the present connection: one each. There may be thousands, who all leave together. */
+/** The owners of the channels of the present connection: one channel each. There may be thousands, which all leave together. */
 export class Channels {
   readonly #users = new Map<number, LinkUser>()
   readonly #numbers = new Map<LinkUser, number>()

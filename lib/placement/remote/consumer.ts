@@ -20,7 +20,7 @@ import { randomHex } from './random-hex.js'
 import { membershipStep, Settlements } from './settlements.js'
 
 const beatsPerLease = 4
-/** (buckets do not travel: with this one whoever claims a message looks whether it has a key) */
+/** (buckets do not travel: with this one the member that claims a message checks whether it has a key) */
 const keylessBucket = 0
 
 /**

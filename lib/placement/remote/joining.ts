@@ -50,7 +50,7 @@ export function uncertain(topic: string, group: string): HermesError {
   )
 }
 
-/** For who may not look at it. */
+/** For clients without permission to look at it. */
 export function rejected(error: HermesError): Promise<never> {
   const promise = Promise.reject(error)
   promise.catch(() => {})

@@ -183,7 +183,7 @@ export class Link {
     for (const user of [...this.#users]) user.topicMade?.(topic)
   }
 
-  /** Gives up a user that may have asked for its channel already: nobody is there for the answer. */
+  /** Gives up a user that may have asked for its channel already: the answer is not needed any more. */
   abandon(user: LinkUser): void {
     const channel = this.#channels.release(user)
     if (channel !== undefined) this.send(closePacket(channel))
@@ -348,7 +348,7 @@ export class Link {
     if (had && performance.now() - this.#since > forgivenMs) this.#faults = 0
     if (had && reason instanceof HermesError && faultCodes.includes(reason.code)) this.#faults++
     const final = this.#faults >= mostFaults || (reason instanceof HermesError && finalCodes.includes(reason.code))
-    // The first connection is made once: whoever opens learns at once that there is nobody.
+    // The first connection is tried once: the caller learns at once that no broker answers.
     const first = this.#attempt === 0 && !had
     if (final || reconnect === undefined || first) {
       this.#fail(reason)
@@ -358,7 +358,7 @@ export class Link {
     // One that is lost again at once counts as a failed attempt.
     if (had && performance.now() - this.#since > stableMs) this.#attempt = 0
     const ceiling = Math.min(reconnect.maxMs, reconnect.minMs * 2 ** Math.min(this.#attempt, 20))
-    // At least half of it, so that nobody hammers; the rest at random, so that not all come at once.
+    // At least half of it, so that clients do not retry too often; the rest at random, so that they do not all reconnect at once.
     const delayMs = Math.round(ceiling * (0.5 + Math.random() / 2))
     this.#attempt++
     this.#tell({ type: 'reconnecting', attempt: this.#attempt, delayMs })

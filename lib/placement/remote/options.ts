@@ -144,7 +144,7 @@ export function checkTcpOptions(place: string, options: TcpOptions): TcpSettings
     )
   }
   for (const name of ['ca', 'cert', 'key'] as const) {
-    // Node takes any text for `ca`, and then trusts nobody.
+    // Node takes any text for `ca`, and then trusts no certificate.
     if (tls[name] !== undefined && !String(tls[name]).includes('-----BEGIN '))
       throw invalid(`'tls.${name}' must be a PEM text, not a path: read the file first.`)
   }

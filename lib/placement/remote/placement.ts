@@ -45,7 +45,7 @@ export class RemotePlacement implements GroupPlacement {
   }
 
   /**
-   * The connection for whoever comes next: of those that are there, the one that the fewest share. One that is being made again will do where
+   * The connection for the next user: of those that are there, the one that the fewest share. One that is being made again will do where
    * there is no better; one that was given up for good only serves to say why.
    */
   get #link(): Link {

@@ -108,7 +108,7 @@ export class RemotePosition implements PositionPort, LinkUser {
   #joined({ resumed, committed = 1, rules }: Joined): void {
     const known = [this.#committed, ...this.#commits.map(({ sequence }) => sequence)]
     if (this.#hasJoined && !resumed && !known.includes(committed)) {
-      // Somebody else had it meanwhile, and has got on.
+      // Another subscriber had it meanwhile, and has moved it.
       this.#link.send(closePacket(this.#channel))
       this.failed(this.#overtaken())
       return

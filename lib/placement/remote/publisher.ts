@@ -68,7 +68,7 @@ export class RemotePublisher implements PublisherPort, LinkUser {
   #closed: Deferred<void> | undefined
   /** How many messages the present connection was given. */
   #sent = 0
-  /** Up to here the present connection was told that nobody waits for the acknowledgement. */
+  /** Up to here the broker was told on the present connection that the acknowledgement is deferrable. */
   #unhurried = 0
   #ready: Deferred<void> | undefined
   #scheduled = false
@@ -218,7 +218,7 @@ export class RemotePublisher implements PublisherPort, LinkUser {
     if (dropped !== undefined) throw dropped
     if (ticket > acks.acknowledged) {
       const acknowledged = this.#wait(ticket, signal)
-      // Only now, so that the broker learns that somebody waits.
+      // Only now, so that the broker learns that the program waits.
       this.#flush()
       await acknowledged
     }
@@ -239,7 +239,7 @@ export class RemotePublisher implements PublisherPort, LinkUser {
     return abortable(acknowledged, signal)
   }
 
-  /** The broker may be keeping the acknowledgement, as nobody waited for it when the message was sent. A PING brings it out. */
+  /** The broker may be keeping the acknowledgement, as it was deferrable when the message was sent. A PING makes the broker send it. */
   #hurry(ticket: number): void {
     if (ticket > this.#unhurried || this.#unhurried <= this.#acks.acknowledged || this.#channel === 0) return
     this.#unhurried = 0
@@ -252,10 +252,10 @@ export class RemotePublisher implements PublisherPort, LinkUser {
     clearTimeout(this.#timer)
     const error = new HermesError('CLOSED', `The publisher of '${this.#topic}' was closed during the wait.`)
     if (this.#channel !== 0 && this.#link.ready && this.#failure === undefined) {
-      // The broker is to have given its slot to others before anybody is told that this one is closed.
+      // The broker is to have given its slot to others before the program learns that this one is closed.
       this.#closed = new Deferred<void>()
       this.#link.send(closePacket(this.#channel))
-      // (who does not want to wait has said so: that is no failure)
+      // (the caller has chosen not to wait: that is no failure)
       await abortable(this.#closed.promise, signal).catch(() => {})
     }
     this.#state = 'closed'

@@ -80,7 +80,7 @@ export class RemoteSubscriber implements SubscriberPort, LinkUser {
   }
 
   /**
-   * Without `create`, a topic that nobody has made is waited for: the subscriber is open, and asks again now and then.
+   * Without `create`, the subscriber waits for a topic that does not exist: the subscriber is open, and asks again now and then.
    *
    * @throws HermesError what the broker refuses with; `CONNECTION_FAILED`, `TIMED_OUT`, `ABORTED`
    */
@@ -152,7 +152,7 @@ export class RemoteSubscriber implements SubscriberPort, LinkUser {
     await this.#parking.wait(timeoutMs, signal)
   }
 
-  /** What is wrong with the position is told by the next fetch: nobody can know it at once. */
+  /** The next fetch reports an invalid position: it is not known at once. */
   seek(target: From): void {
     if (typeof target === 'number') {
       this.sequence = target
@@ -220,7 +220,7 @@ export class RemoteSubscriber implements SubscriberPort, LinkUser {
     this.offset = 0
     this.end = 0
     this.#tail = 0
-    // Views that somebody has kept fail from now on, as they do in local placements. (Node 20 has no transfer() of its own.)
+    // Views that the program has kept fail from now on, as they do in local placements. (Node 20 has no transfer() of its own.)
     const { buffer } = this.region.bytes
     if (buffer.byteLength > 0) structuredClone(buffer, { transfer: [buffer as ArrayBuffer] })
   }
@@ -268,7 +268,7 @@ export class RemoteSubscriber implements SubscriberPort, LinkUser {
     this.#parking.close()
   }
 
-  /** Nobody has made the topic yet: what comes first of all is published from now on. */
+  /** The topic does not exist yet: its first message is published from now on. */
   #awaitTopic(): void {
     this.disconnected()
     const from = this.#from
@@ -374,7 +374,7 @@ export class RemoteSubscriber implements SubscriberPort, LinkUser {
     this.#parking.rouse()
   }
 
-  /** Moves what is unread to the buffer's beginning. Nobody is reading: this runs in a turn of its own. */
+  /** Moves what is unread to the buffer's beginning. No read is under way: this runs in a turn of its own. */
   #compact(): void {
     this.#giveCredit()
     this.region.bytes.copyWithin(0, this.offset, this.#tail)

@@ -80,7 +80,7 @@ export class RingPlacement implements Placement {
     if (overflow === 'drop-oldest') {
       throw unsupported(
         topic,
-        "its oldest message belongs to the subscriber, who may be reading it. Use overflow: 'drop-newest', or an MpmcRing.",
+        "its oldest message belongs to the subscriber, which may be reading it. Use overflow: 'drop-newest', or an MpmcRing.",
       )
     }
     const file = await describeRing(this.#directory, topic, settings)
@@ -114,7 +114,7 @@ export class RingPlacement implements Placement {
     return memory.attempt(() => new RingSubscriber(topic, memory, from))
   }
 
-  /** @returns `undefined` if nobody has made the topic, and it is not to be made */
+  /** @returns `undefined` if the topic does not exist, and is not to be created */
   async #described(topic: string, settings: TopicSettings): Promise<TopicFile | undefined> {
     try {
       return await describeRing(this.#directory, topic, settings)

@@ -28,7 +28,7 @@ const payloadOffset = batchOffset + frameHeaderBytes
 const loopBytes = 256
 const two32 = 0x1_0000_0000
 
-/** Publishes into a byte ring in shared memory: a few stores for a message, and no native call unless somebody sleeps. */
+/** Publishes into a byte ring in shared memory: a few stores for a message, and no native call unless the subscriber sleeps. */
 export class RingPublisher implements PublisherPort {
   readonly region: Region
   readonly payloadOffset = payloadOffset
@@ -122,7 +122,7 @@ export class RingPublisher implements PublisherPort {
       }
       need += tail - from
     }
-    // So that whoever heeds our answer always finds room for another batch of this size.
+    // So that a caller that heeds the answer always finds room for another batch of this size.
     if (need + bytes > this.#ample) this.#ample = Math.min(need + bytes, this.#capacity / 2)
     if (((this.#limit - this.#at) | 0) < need && this.#refresh() < need) return this.#full(count)
     this.#clock.read()

@@ -17,7 +17,7 @@ import {
   unsupported,
 } from './topic.js'
 
-/** A dead publisher wakes nobody: how long until the next look. */
+/** A dead publisher wakes no subscriber: the time until the next look. */
 const deathLookMs = 1000
 const noRegion: Region = { bytes: new Uint8Array(0), data: new DataView(new ArrayBuffer(0)) }
 

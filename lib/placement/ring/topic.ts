@@ -61,7 +61,7 @@ export async function describeRing(directory: Directory, name: string, wanted: T
     try {
       return await openTopicFile(directory, name, { ...wanted, segmentBytes: capacity, maxPayloadBytes }, false, 1)
     } catch (error) {
-      // Somebody was faster, and chose other sizes than our defaults: that is no conflict with what we were asked for.
+      // Another process was faster, and chose other sizes than our defaults: that does not conflict with the caller's options.
       if (!(error instanceof HermesError) || error.code !== 'CONFIG_MISMATCH') throw error
     }
   }
@@ -133,7 +133,7 @@ export function firstSequenceOf(memory: RingMemory): number {
     let at = consumed
     if (at !== produced && Atomics.load(words, (dataOffset + (at & mask)) >> 2) < 0) at += capacity - (at & mask)
     const first = at === produced ? next : sequenceAt(words, (dataOffset + (at & mask) + 8) >> 2)
-    // Until the consumer gives a frame back, nobody writes over it.
+    // Until the consumer gives a frame back, the producer does not overwrite it.
     if (Atomics.load(words, word.consumerIndex) === consumed) return first
   }
 }
