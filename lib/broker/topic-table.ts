@@ -19,7 +19,7 @@ const otherFiles = 64
 const failsAgainMs = 10_000
 const sweepEveryMs = 1000
 /**
- * Of so many topics at most it is looked in each round whether their folder is still there: all in turn. (Before an acknowledgement, and when somebody
+ * Each round checks the folders of at most so many topics, all in turn. (Before an acknowledgement, and when a client
  * opens a topic, it is looked in any case.)
  */
 const mostLooks = 256

@@ -32,7 +32,7 @@ class Call(NamedTuple):
     client: int
     number: int
     kind: int
-    #: When nobody waits for the reply any more, in ms since 1970.
+    #: When the caller stops waiting for the reply, in ms since 1970.
     deadline_ms: int
     body: bytes = b""
 

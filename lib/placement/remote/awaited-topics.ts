@@ -1,6 +1,6 @@
 import type { LinkUser } from './channels.js'
 
-/** Between two looks for topics that nobody has made yet: at first, and at most. */
+/** Between two looks for topics that do not exist yet: at first, and at most. */
 const firstLookMs = 20
 const mostLookMs = 500
 /** So few ask for their topics themselves: the broker may have thousands, and a list of them would be more work. */
