@@ -257,7 +257,7 @@ async function makeStream(
     throw new HermesError('NOT_FOUND', `There is no topic '${topic}' in the cluster.`, { details: { topic } })
   for (const until = performance.now() + cluster.requestTimeoutMs; ; ) {
     const made = await addStream(cluster, topic, wanted, origin)
-    // Somebody was faster.
+    // Another client was faster.
     const info = made ?? (await findStream(cluster, topic))
     if (made === undefined || made.state.messages === 0) {
       if (info !== undefined) return info
