@@ -134,6 +134,13 @@ function peers(): { readonly found: readonly Contestant[]; readonly notes: reado
       peer('Redis Streams, one at a time', 'redis-streams', 'single', 20_000, Server.redis),
     )
   } else notes.push('Redis Streams was left out: it needs redis-server and `npm run bench -- --peers`.')
+  const bull = findPeerProgram('redis-server') !== undefined && hasPeer('bullmq')
+  if (bull) {
+    found.push(
+      peer('BullMQ, a worker of 256 at a time', 'bullmq', 'batches', 20_000, Server.redis),
+      peer('BullMQ, one at a time', 'bullmq', 'single', 5000, Server.redis),
+    )
+  } else notes.push('BullMQ was left out: it needs redis-server and `npm run bench -- --peers`.')
   if (nats)
     found.push(peer('JetStream, pull of 256, acknowledged each', 'jetstream', 'batches', 50_000, Server.jetStream))
   else notes.push('JetStream was left out: it needs nats-server and `npm run bench -- --peers`.')

@@ -6,7 +6,7 @@ import { root } from '../support/machine.js'
 
 export const peersFolder = join(root, 'bench', 'peers')
 
-const packages = ['zeromq', 'nats', 'ioredis'] as const
+const packages = ['zeromq', 'nats', 'ioredis', 'bullmq'] as const
 export type PeerPackage = (typeof packages)[number]
 
 export function hasPeer(name: PeerPackage): boolean {
