@@ -146,7 +146,7 @@ napi_value AppenderHandle::sync(const Napi::CallbackInfo& info) {
 napi_value AppenderHandle::close_sync(const Napi::CallbackInfo& info) {
   if (appender_ == nullptr || appender_->is_closed()) return nullptr;
   uint64_t sequence = 0;
-  // What keeps us from looking keeps nobody from closing.
+  // A failure to look does not prevent closing.
   if (!needs_closing_sync(appender_->log(), appender_->slot(), kClosingSyncBytes, &sequence).ok() || sequence == 0)
     return nullptr;
   return start_sync(info.Env(), sequence);

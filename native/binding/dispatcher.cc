@@ -13,7 +13,7 @@ std::shared_ptr<Dispatcher> Dispatcher::create(Napi::Env env) {
   }
   napi_unref_threadsafe_function(env, function);
   dispatcher->function_ = function;
-  // Other threads may hold the dispatcher beyond the environment: tell them that there is nobody left to deliver to.
+  // Other threads may hold the dispatcher beyond the environment: tell them that no receiver is left.
   auto* held = new std::shared_ptr<Dispatcher>(dispatcher);
   env.AddCleanupHook(
       [](std::shared_ptr<Dispatcher>* self) {

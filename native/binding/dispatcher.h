@@ -22,7 +22,7 @@ class Dispatcher : public std::enable_shared_from_this<Dispatcher> {
   void expect();
   /// Delivers announced work. After the environment's end the work is dropped.
   void post(Work work) { deliver(std::move(work), true); }
-  /// Delivers work that nobody waits for: if nothing else keeps the loop alive, it's dropped.
+  /// Delivers work that no caller waits for: if nothing else keeps the loop alive, it's dropped.
   void nudge(Work work) { deliver(std::move(work), false); }
 
  private:

@@ -15,7 +15,7 @@ namespace hermes::binding {
 /// frameScanner(buffer, scratch, maxPayload, verify) → () => void. What scan() of core/log/reader.h does on a log, through
 /// frame_scan_scratch.
 ///
-/// holdLock(path) → { release() }, or null if somebody holds it.
+/// holdLock(path) → { release() }, or null if another process holds it.
 void define_ingest(napi_env env, ObjectBuilder& exports);
 
 }  // namespace hermes::binding

@@ -15,7 +15,7 @@
 namespace hermes::binding {
 namespace {
 
-/// Nobody is waited for in a thread of the pool for long: it has four, which all file access of the process shares, and the process can't end while
+/// No wait in a thread of the pool is long: it has four, which all file access of the process shares, and the process can't end while
 /// one is at work. lib/ asks again.
 constexpr uint32_t kOpenTimeoutMs = 10;
 /// A piece of work after which a search looks whether it's still wanted.
@@ -49,7 +49,7 @@ class Retain final : public Task {
  protected:
   Status work() override {
     Status status = apply_retention(*log_);
-    // Who is in the way now is not when the next segment is made.
+    // The holder of the lock will have released it when the next segment is made.
     return status.code == Code::kTimedOut ? Status::success() : status;
   }
   napi_value result(napi_env env) override { return to_undefined(env); }
@@ -132,8 +132,8 @@ bool read_settings(napi_env env, napi_value from, TopicSettings* settings) {
 
 }  // namespace
 
-/// makeLog(folder, { segmentBytes, maxPayloadBytes, fileMode }) → Promise. Makes the control file, and `locks` if that is lost and nobody has the
-/// topic open. Rejects with TIMED_OUT or BUSY soon if somebody else does the same, or has it open: to be tried again.
+/// makeLog(folder, { segmentBytes, maxPayloadBytes, fileMode }) → Promise. Makes the control file, and `locks` if that is lost and no process has the
+/// topic open. Rejects with TIMED_OUT or BUSY soon if another process does the same, or has it open: to be tried again.
 napi_value LogHandle::make(napi_env env, napi_callback_info given) {
   const Napi::CallbackInfo info(env, given);
   std::string folder;

@@ -12,7 +12,7 @@
 namespace hermes::binding {
 namespace {
 
-/// How long a participant waits for the book lock, in a thread of the pool. Nobody holds it for longer than moments, unless he was stopped.
+/// How long a participant waits for the book lock, in a thread of the pool. It is held for moments only, unless its holder was stopped.
 constexpr uint32_t kTimeoutMs = 1000;
 
 enum : uint32_t { kPublisher = 0, kSubscriber = 1, kBroker = 2 };
@@ -177,7 +177,7 @@ napi_value MetricsCellHandle::region(const Napi::CallbackInfo& info) {
   return buffer;
 }
 
-/// release(): what was counted is added to the totals, once nobody else uses the cell.
+/// release(): what was counted is added to the totals, once no other owner uses the cell.
 napi_value MetricsCellHandle::release(const Napi::CallbackInfo& info) {
   if (!region_.is_empty()) {
     detach(info.Env(), region_.value());

@@ -134,7 +134,7 @@ napi_value RingFileHandle::sleep(const Napi::CallbackInfo& info) {
   return nullptr;
 }
 
-/// park(room, seen, timeoutMs) → Promise: the same off this thread, where somebody also looks after
+/// park(room, seen, timeoutMs) → Promise: the same off this thread, where a sleeper thread also looks after
 /// the others. One at a time.
 napi_value RingFileHandle::park(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();

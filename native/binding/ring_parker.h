@@ -18,7 +18,7 @@ class RingParker {
   using Done = std::function<void()>;
 
   explicit RingParker(std::shared_ptr<RingFile> file) : file_(std::move(file)) {}
-  /// Ends a wait under way, which is still reported. Nobody looks at the file any more then.
+  /// Ends a wait under way, which is still reported. The file is not used any more then.
   ~RingParker();
 
   /// Has `done` called once `eventcount` does not hold `seen` any more, or after `timeout_ns`. kLimit if the process has no thread that could

@@ -9,7 +9,7 @@
 namespace hermes::binding {
 
 /// Memory that JavaScript and native code share for arguments, results and payloads, so that a hot call needs neither. It's an
-/// ArrayBuffer made by JavaScript, kept alive here. REQUIRES: nobody detaches it (lib/ never hands it out).
+/// ArrayBuffer made by JavaScript, kept alive here. REQUIRES: it is never detached (lib/ never hands it out).
 class Scratch {
  public:
   /// False if `buffer` is no ArrayBuffer of at least `least_bytes`.

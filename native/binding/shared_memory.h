@@ -14,7 +14,7 @@ namespace hermes::binding {
 template <typename T>
 napi_value share_memory(napi_env env, void* data, size_t bytes, std::shared_ptr<T> owner) {
   // Held by the buffer's finalizer and by this call. In an environment that is ending the call fails, and whether the finalizer has
-  // run already, will run later or never runs can't be told from that: who comes last frees it.
+  // run already, will run later or never runs can't be told from that: the last owner frees it.
   struct Keep {
     std::shared_ptr<T> owner;
     int holders;

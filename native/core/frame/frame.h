@@ -53,7 +53,7 @@ struct FrameFields {
   return commit_word(fields.type, fields.flags);
 }
 
-// Writes a whole header, first word included: for buffers that nobody else reads yet. `out` needs
+// Writes a whole header, first word included: for buffers without readers yet. `out` needs
 // 32 bytes, any alignment. `payload` as for frame_crc().
 void encode_header(std::byte* out, const FrameFields& fields, const std::byte* payload) noexcept;
 

@@ -12,12 +12,12 @@ namespace {
 
 /// Others were faster so often: the call ends, and the next one goes on.
 constexpr int kTries = 1000;
-/// How long a message that is not whole is left alone before somebody looks again.
+/// How long a message that is not whole is left alone before a member looks again.
 constexpr uint64_t kDamageDelayNs = 1'000'000'000;
 
 }  // namespace
 
-/// Makes `word` the entry of a sequence that was taken from `next`. False if somebody has found it missing meanwhile: it is not ours then.
+/// Makes `word` the entry of a sequence that was taken from `next`. False if a member has found it missing meanwhile: it is not ours then.
 bool Member::fill(uint64_t sequence, uint64_t place, uint64_t word) noexcept {
   GroupEntry& entry = group_->entry(sequence);
   const uint32_t lap = group_->lap(sequence);
@@ -120,7 +120,7 @@ Status Member::take_new(uint64_t most, uint64_t room, Stretch* stretch) {
     *stretch = {};
     if (!group_->load_span(&floor, &next)) return group_damaged(group_->path());
     if (next - floor >= group_->window()) {
-      // Unless somebody died before he could raise it.
+      // Unless a member died before it could raise it.
       group_->raise_floor_if_settled();
       if (!group_->load_span(&floor, &next)) return group_damaged(group_->path());
     }
@@ -210,7 +210,7 @@ Status Member::claim_new(Progress* progress) {
   return Status::success();
 }
 
-/// Copies the frame of a message that is ours now, and checks the copy: nobody changes that any more.
+/// Copies the frame of a message that is ours now, and checks the copy, which no longer changes.
 void Member::copy_out(const Segment& segment, uint64_t offset, uint64_t span, uint64_t sequence, uint32_t deliveries,
                       uint32_t bucket, Progress* progress) noexcept {
   ClaimResult& result = progress->result;

@@ -7,7 +7,7 @@
 
 namespace hermes {
 
-// The two words of an entry: see docs/group-format.md. The first one says who has the message of a sequence, and is only ever changed by a
+// The two words of an entry: see docs/group-format.md. The first one says which member has the message of a sequence, and is only ever changed by a
 // compare-and-swap of the whole of it; the second one says where the message stands.
 //
 //   first   bits 0–2 state · 3–10 member · 11–18 deliveries · 19–34 lap · 35–63 number of the claim, or due tick
@@ -89,7 +89,7 @@ struct Place {
 
 /// Owner and ticket of the right to claim, where only one may: see `turn` in docs/group-format.md.
 struct Turn {
-  uint32_t owner = 0;  ///< slot + 1; 0 = nobody
+  uint32_t owner = 0;  ///< slot + 1; 0 = none
   uint64_t ticket = 0;
 };
 [[nodiscard]] constexpr uint64_t pack(const Turn& t) noexcept { return (t.owner & 0x1FF) | t.ticket << 9; }
@@ -97,7 +97,7 @@ struct Turn {
   return {static_cast<uint32_t>(word & 0x1FF), word >> 9};
 }
 
-/// Floor of a durable subscription: the sequence, and who may move it.
+/// Floor of a durable subscription: the sequence, and the member that may move it.
 [[nodiscard]] constexpr uint64_t owned_floor(uint32_t owner, uint64_t sequence) noexcept {
   return (sequence & kSequenceMask) | uint64_t{owner} << 54;
 }

@@ -24,11 +24,10 @@ uint64_t check_of(const GroupRules& r) noexcept {
 }  // namespace
 
 Status group_damaged(const std::string& path) {
-  return Status::error(
-      Code::kCorrupt,
-      path +
-          " is damaged: its words contradict each other. Close all members of the group; whoever opens it then "
-          "sets it right, and messages may be delivered again");
+  return Status::error(Code::kCorrupt, path +
+                                           " is damaged: its words contradict each other. Close all members of the "
+                                           "group; the next process that opens it "
+                                           "sets it right, and messages may be delivered again");
 }
 
 void store_rules(GroupNumbers& numbers, const GroupRules& rules) noexcept {

@@ -28,14 +28,14 @@ struct GroupPlan {
   uint64_t start = 1;         ///< the first sequence to hand out
   bool up_to_synced = false;  ///< hand out only what no power cut can take back
   GroupRules rules;
-  std::string settings;  ///< for whoever opens the group, not looked at here
+  std::string settings;  ///< for the processes that open the group, not looked at here
   uint32_t file_mode = 0600;
 };
 
 /// What opening a group found.
 struct GroupOpening {
-  bool first = false;      ///< nobody else had it open
-  bool recovered = false;  ///< after another boot, or in a copy: nobody holds anything any more
+  bool first = false;      ///< no other process had it open
+  bool recovered = false;  ///< after another boot, or in a copy: no member holds a message any more
   bool mended = false;     ///< words that contradicted each other were set right: messages may come again
   uint64_t lost_from =
       0;  ///< if not 0: the log has lost what it had from this sequence on; what is there now is handed out anew
@@ -86,17 +86,17 @@ struct GroupReport {
 /// A consumer group's file, opened. The parent of its members in this process, which keep it alive.
 ///
 /// Thread safety: all methods may be called from any thread.
-/// Invariants, as long as nobody damages the file: floor ≤ next ≤ floor + window; each sequence in [floor, next) has an entry that belongs to
-/// it, or will get one from whoever took it from `next` or from whoever finds it missing; an entry below `floor` is settled.
+/// Invariants, as long as the file is not damaged: floor ≤ next ≤ floor + window; each sequence in [floor, next) has an entry that belongs to
+/// it, or will get one from the member that took it from `next` or from the one that finds it missing; an entry below `floor` is settled.
 class Group : public std::enable_shared_from_this<Group> {
  public:
   /// Makes the file, unless there is one of that name. REQUIRES: its folder is there.
   static Status create(const std::string& path, Log& log, const GroupPlan& plan);
-  /// Opens it, and recovers it if nobody else has it open and it was last used in another boot or under another identity. kTimedOut soon if others
+  /// Opens it, and recovers it if no other process has it open and it was last used in another boot or under another identity. kTimedOut soon if others
   /// are joining or recovering: to be tried again. kPositionLost if the file is of another topic of the same name.
   static Status open(const std::string& path, std::shared_ptr<Log> log, std::shared_ptr<Group>* out,
                      GroupOpening* opening);
-  /// Removes the file. kBusy while anybody has it open, unless `force`: they are told then (kNotFound).
+  /// Removes the file. kBusy while a process has it open, unless `force`: its members then get kNotFound.
   static Status remove(const std::string& path, bool force);
 
   const std::string& path() const noexcept { return path_; }
@@ -133,13 +133,13 @@ class Group : public std::enable_shared_from_this<Group> {
   bool has_returned() const noexcept;
   /// Notes a due tick; true if it's the earliest now.
   bool note_due(uint32_t tick) noexcept;
-  /// Wakes who waits for messages of the topic, if anybody does.
+  /// Wakes the waiters for messages of the topic, if there are any.
   void wake() const noexcept;
 
-  /// Looks for members that are dead or late, and returns what they hold; also for entries that nobody knows of any more. At most every 50 ms in
+  /// Looks for members that are dead or late, and returns what they hold; also for missing entries. At most every 50 ms in
   /// all processes together. True if something was returned.
   bool look(uint64_t now_ns);
-  /// The same now, whoever looked when.
+  /// The same now, whenever the last check was.
   bool look_now(uint64_t now_ns);
 
   /// Ok unless the file was removed or replaced, or the log has lost what the group knew of and that could not be set right. Looks at most every 100 ms.
@@ -192,7 +192,7 @@ class MembershipLock {
  public:
   explicit MembershipLock(Group& group)
       : guard_(group.mutex(), std::defer_lock), lock_(&group.locks(), kMembershipByte) {}
-  /// kTimedOut after `timeout_ms`: others are joining, or its holder is stopped. To be tried again by who can wait.
+  /// kTimedOut after `timeout_ms`: others are joining, or its holder is stopped. A caller that can wait tries again.
   Status acquire(uint32_t timeout_ms) {
     guard_.lock();
     Status status = lock_.acquire(timeout_ms);

@@ -13,7 +13,7 @@
 namespace hermes {
 namespace {
 
-/// The lock is held for moments; who is refused comes again, and not on a thread that others need.
+/// The lock is held for moments; a refused caller tries again, and not on a thread that others need.
 constexpr uint32_t kOpenTimeoutMs = 20;
 constexpr size_t kChecked = offsetof(GroupBlock, crc);
 
@@ -112,7 +112,7 @@ Status Group::create(const std::string& path, Log& log, const GroupPlan& plan) {
   store_rules(*reinterpret_cast<GroupNumbers*>(numbers), r);
   const auto settings_bytes = static_cast<uint32_t>(plan.settings.size());
   const uint32_t settings_crc = crc32(0, plan.settings.data(), plan.settings.size());
-  // Of no boot and no file yet: whoever opens it first notes these.
+  // Of no boot and no file yet: the process that opens it first notes these.
   GroupUse use;
   use.cut = newest_cut(log.control());
   const uint64_t use_check = check_of(use);
@@ -187,7 +187,7 @@ Status Group::open(const std::string& path, std::shared_ptr<Log> log, std::share
   status = group->locks_.try_lock(kGroupInUseByte, LockFile::Mode::kExclusive);
   opening->first = status.ok();
   if (status.code == Code::kBusy) {
-    // Somebody uses it, so it is as its members left it.
+    // Another process uses it, so it is as its members left it.
     status = group->locks_.try_lock(kGroupInUseByte, LockFile::Mode::kShared);
     if (status.ok()) status = group->recover_cut(opening);
   } else if (status.ok()) {
@@ -210,7 +210,7 @@ Status Group::open(const std::string& path, std::shared_ptr<Log> log, std::share
       now.cut = group->block().cut.load(std::memory_order_relaxed);
       store_use(group->block(), now);
     }
-    // In one step: nobody comes between.
+    // In one step: no other process comes between.
     if (status.ok()) status = group->locks_.try_lock(kGroupInUseByte, LockFile::Mode::kShared);
   }
   if (!status.ok()) return status;
@@ -231,7 +231,7 @@ Status Group::recover_cut(GroupOpening* opening) {
       opening->lost_from = lowest;
       opening->lost_to = next;
     }
-    // Who is in the middle of a claim loses it. `floor` first: it is never ahead of `next`.
+    // A member in the middle of a claim loses it. `floor` first: it is never ahead of `next`.
     if (position > lowest)
       b.floor.store(owned_floor(kind_ == GroupKind::kDurable ? owner_of(floor) : 0, lowest), std::memory_order_seq_cst);
     b.next.store(lowest, std::memory_order_seq_cst);
@@ -253,7 +253,7 @@ Status Group::recover_cut(GroupOpening* opening) {
   return Status::success();
 }
 
-/// Sets right what nobody may have left so. REQUIRES: the membership lock, and nobody else has the file open: so nobody holds anything.
+/// Repairs what no member may have left so. REQUIRES: the membership lock, and no other process has the file open: so no member holds a message.
 Status Group::recover(bool as_left, uint64_t end, GroupOpening* opening) {
   GroupBlock& b = block();
   uint64_t floor = b.floor.load(std::memory_order_acquire) & kSequenceMask;
@@ -308,7 +308,7 @@ Status Group::recover(bool as_left, uint64_t end, GroupOpening* opening) {
     } else if (is_ours && e.state == EntryState::kDelayed && as_left) {
       (void)note_due(e.number);
     } else {
-      // Who held it has died: nobody has the file open. Whether there was one is known of a file that is as it was left.
+      // Its holder has died: no process has the file open. Whether there was one is known of a file that is as it was left.
       taken += as_left && (!is_ours || e.state == EntryState::kClaimed) ? 1 : 0;
       word.store(pack({EntryState::kReturned, 0, is_ours ? e.deliveries : 0, lap(s), 0}), std::memory_order_relaxed);
       note_returned(s, s + 1);
@@ -363,10 +363,10 @@ Status Group::reset(uint64_t sequence, bool force) {
     }
   }
   const uint64_t floor = b.floor.load(std::memory_order_acquire) & kSequenceMask;
-  // Fences the active member, and who is about to claim in his turn.
+  // Fences the active member, and a member that is about to claim in its turn.
   b.turn.store(pack(Turn{0, unpack_turn(b.turn.load(std::memory_order_relaxed)).ticket + 1}),
                std::memory_order_seq_cst);
-  // Before, so that one who is killed here leaves messages that come again, and none that don't; after, for what was claimed in between.
+  // Before, so that a process killed here leaves messages that come again, and none that don't; after, for what was claimed in between.
   const auto forget = [&] {
     for (uint64_t s = 0; s < window_; ++s) entries_[s].word.store(0, std::memory_order_seq_cst);
   };

@@ -4,7 +4,7 @@
 
 namespace hermes {
 
-/// Replaces the numbers. REQUIRES: the membership lock, or nobody else has the file.
+/// Replaces the numbers. REQUIRES: the membership lock, or no other process has the file.
 void store_rules(GroupNumbers& numbers, const GroupRules& rules) noexcept;
 /// kInvalidArgument if a member could not go by them.
 Status check_rules(const GroupRules& rules);

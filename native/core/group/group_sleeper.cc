@@ -10,7 +10,7 @@
 namespace hermes {
 namespace {
 
-/// Members that die or hang wake nobody.
+/// Members that die or hang wake no other.
 constexpr uint64_t kLookUpNs = 100'000'000;
 constexpr uint64_t kLongestNs = uint64_t{1} << 60;
 constexpr uint64_t kTickNs = 16'000'000;
@@ -66,7 +66,7 @@ bool GroupSleeper::has_claimable(uint64_t floor, uint64_t next, uint32_t tick) c
     const uint32_t lap = group_->lap(s);
     if (word == settled_word(lap)) continue;
     const Place place = unpack_place(group_->entry(s).place.load(std::memory_order_relaxed));
-    // Whoever claims looks closer.
+    // A member that claims looks closer.
     if (!belongs(word, lap) || place.lap != (lap & 0x3FF)) return true;
     const EntryWord e = unpack(word);
     const bool waits = e.state == EntryState::kReturned || (e.state == EntryState::kDelayed && is_due(e.number, tick));

@@ -6,7 +6,7 @@
 namespace hermes {
 namespace {
 
-/// Who is refused comes again, and not on a thread that others need.
+/// A refused caller tries again, and not on a thread that others need.
 constexpr uint32_t kRemoveTimeoutMs = 20;
 constexpr uint64_t kSalt = 0x48524D5350415245;
 

@@ -1,4 +1,4 @@
-// Groups that keep the order of each key: one member claims at a time, and sees by the entries who has which bucket.
+// Groups that keep the order of each key: one member claims at a time, and sees by the entries which member has which bucket.
 
 #include <sched.h>
 
@@ -95,7 +95,7 @@ Status Member::enter_new(uint64_t most, const ClaimRecord* told, Stretch* stretc
     const Found& found = stretch->found[i];
     const uint32_t lap = group_->lap(found.sequence);
     const bool is_told = told != nullptr && told[i].sequence == found.sequence;
-    // (Not told: the log has changed under us. Whoever comes upon it asks again.)
+    // (Not told: the log has changed under us. The next member that comes upon it asks again.)
     const uint32_t bucket = told == nullptr ? bucket_of(segment, found.offset)
                             : is_told       ? told[i].bucket % kBuckets
                                             : 0;
@@ -186,7 +186,7 @@ Status Member::claim_keyed(Progress* progress, uint64_t now_ns) {
     if (e.state == EntryState::kClaimed) {
       if (e.member != slot_) held.set(bucket);
     } else if (e.state == EntryState::kSettled) {
-      // (of a form that nobody writes: damage)
+      // (of a form that is never written: damage)
     } else if (e.state == EntryState::kDelayed && !is_due(e.number, tick)) {
       (void)group_->note_due(e.number);
       held.set(bucket);
@@ -226,7 +226,7 @@ Status Member::peek(const ClaimBuffer& out, ClaimResult* result) {
     out.records[result->count++] = {sequence, static_cast<uint32_t>(result->bytes), 0, 0, 0};
     result->bytes += span;
   };
-  // First those that were entered without a bucket, by somebody who died.
+  // First those that were entered without a bucket, by a member that died.
   for (uint64_t s = floor; s < next; ++s) {
     const uint64_t seen = group_->entry(s).word.load(std::memory_order_acquire);
     uint32_t bucket = 0;

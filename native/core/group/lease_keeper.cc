@@ -68,7 +68,7 @@ void LeaseKeeper::work() {
         const uint64_t turned = lease->beat->turned_ns.load(std::memory_order_relaxed);
         if (turned != 0) raise_to(*lease->word, turned + lease->lease_ns);
         lease->due_ns = now + std::min(lease->lease_ns / kLooks, kLongestNs);
-        // Under the mutex, so that nobody is asked any more after remove().
+        // Under the mutex, so that no loop is asked any more after remove().
         if (lease->beat->ask) lease->beat->ask();
       }
       next = std::min(next, lease->due_ns);

@@ -12,7 +12,7 @@
 namespace hermes {
 namespace {
 
-/// Who is refused comes again, and not on a thread that others need.
+/// A refused caller tries again, and not on a thread that others need.
 constexpr uint32_t kOpenTimeoutMs = 20;
 /// How old the member's idea of the group's rules may be.
 constexpr uint64_t kRulesNs = 200'000'000;
@@ -46,7 +46,7 @@ Status Member::join(std::shared_ptr<Group> group, const MemberOptions& options, 
   status = membership.acquire(kOpenTimeoutMs);
   if (!status.ok()) return status;
   uint32_t slot = 0;
-  // A slot whose lock is free is nobody's, whatever it says.
+  // A slot whose lock is free has no owner, whatever it says.
   for (;; ++slot) {
     if (slot == kMemberSlots) return Status::error(Code::kLimit, "all 256 members of the group are there");
     status = lock.try_lock(kMemberByte + slot, LockFile::Mode::kExclusive);
@@ -132,7 +132,7 @@ Status Member::begin(uint64_t now_ns) {
   if (closed_) return Status::error(Code::kClosed, "the member is closed");
   if (guard_.in_child())
     return Status::error(Code::kForked, "this member belongs to the parent process; join the group again here");
-  // Who comes to claim is not hung.
+  // A member that claims does not hang.
   slot().lease_ns.store(now_ns + lease_ns_, std::memory_order_relaxed);
   Status status = group_->check(now_ns);
   if (!status.ok()) return status;
@@ -196,7 +196,7 @@ Status Member::claim(const ClaimBuffer& out, ClaimResult* result) {
       break;
   }
   if (group_->takes_turns()) {
-    // Sequentially consistent, after the entries were exchanged: whoever took the turn before this finds our claims in his look at the entries, or we
+    // Sequentially consistent, after the entries were exchanged: a member that took the turn before this finds our claims when it looks at the entries, or we
     // find it gone.
     if (group_->block().turn.load(std::memory_order_seq_cst) != turn_) [[unlikely]] {
       give_back(&progress);
@@ -275,7 +275,7 @@ uint32_t Member::settle(const ClaimRecord* records, uint32_t count, Outcome outc
       if (delay > 0) due = tick_of(now + std::min(delay, kLongestDelayNs) + 15'999'999);
       wanted = pack({due != 0 ? EntryState::kDelayed : EntryState::kReturned, 0, deliveries, lap, due});
     }
-    // The word that we wrote when we claimed it. If it was taken from us meanwhile it is another one, whoever has it now: that is the fence.
+    // The word that we wrote when we claimed it. If it was taken from us meanwhile it is another one, whichever member has it now: that is the fence.
     // Sequentially consistent for the sake of raise_floor(). Release: who claims it again comes after what we did with it.
     uint64_t mine = pack({EntryState::kClaimed, slot_, r.deliveries, lap, r.number});
     lost[i] = group_->entry(r.sequence).word.compare_exchange_strong(mine, wanted, std::memory_order_seq_cst) ? 0 : 1;

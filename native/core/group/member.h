@@ -103,7 +103,7 @@ class Member {
   /// Counts messages that this durable subscription found removed by retention.
   void note_lost(uint64_t count) noexcept { group_->block().totals.lost.fetch_add(count, std::memory_order_relaxed); }
 
-  /// Settles a message that is damaged as lost, so that nobody comes upon it again. False if it is not waiting (any more).
+  /// Settles a message that is damaged as lost, so that no member comes upon it again. False if it is not waiting (any more).
   bool skip(uint64_t sequence) noexcept;
 
   /// The lease begins anew.

@@ -48,7 +48,7 @@ bool Group::look_now(uint64_t now_ns) {
   return take_over(now_ns, false);
 }
 
-/// With the lock, a slot that is found dead or free stays so until it's over. Without, somebody may just be taking it, and loses what is returned here.
+/// With the lock, a slot that is found dead or free stays so until it's over. Without, a member may just be taking it, and loses what is returned here.
 bool Group::take_over(uint64_t now_ns, bool locked) {
   GroupBlock& b = block();
   std::bitset<kMemberSlots> gone;
@@ -93,7 +93,7 @@ bool Group::take_over(uint64_t now_ns, bool locked) {
       uint64_t seen = word.load(std::memory_order_seq_cst);
       EntryWord e = unpack(seen);
       if (!belongs(seen, lap(s))) {
-        // Nobody has entered it: who took it from `next` has died, or is about to, and then learns that it is not his.
+        // It was not entered: the member that took it from `next` has died, or is late and then learns that it has lost it.
         // If `floor` has passed it meanwhile, what was seen may be the word of a later lap.
         if (b.floor.load(std::memory_order_acquire) > s) continue;
         e = {EntryState::kReturned, 0, 0, lap(s), 0};

@@ -73,7 +73,7 @@ Code Appender::claim(uint64_t span, uint32_t count) noexcept {
     // word that looks like a claim of ours, while the note names another place, is none. See repair_claim().
     claiming_->store(segment_note_ | offset_ / kFrameAlign, std::memory_order_relaxed);
     if (exclusive_) {
-      // Nobody else claims. Release: the claim is seen before the payload behind it, so a crash leaves no unnamed bytes.
+      // No other publisher claims. Release: the claim is seen before the payload behind it, so a crash leaves no unnamed bytes.
       if (word.load(std::memory_order_relaxed) == 0) {
         word.store(mine, std::memory_order_release);
         std::atomic_thread_fence(std::memory_order_release);
@@ -91,7 +91,7 @@ Code Appender::claim(uint64_t span, uint32_t count) noexcept {
   }
 }
 
-/// Counts what is about to be committed at offset_: after the claim and before the commit, with its place, so that whoever finds this process dead
+/// Counts what is about to be committed at offset_: after the claim and before the commit, with its place, so that a process that finds this one dead
 /// can look whether the last of what is counted was committed. See docs/metrics-format.md.
 void Appender::count(uint64_t span, uint32_t count) noexcept {
   messages_ += count;
@@ -134,7 +134,7 @@ Code Appender::commit(std::byte* frame, uint64_t word, uint64_t span, uint32_t c
   return (parked & 1) == 0 ? Code::kOk : wake(parked);
 }
 
-/// Somebody sleeps, or the topic was deleted: then `parked` stays odd, and nobody reads what was just committed.
+/// A reader sleeps, or the topic was deleted: then `parked` stays odd, and what was just committed will not be read.
 Code Appender::wake(uint32_t parked) noexcept {
   // Acquire: pairs with tell_of_deletion(), which stores `deleted` before it makes the word odd for good.
   std::atomic_thread_fence(std::memory_order_acquire);
@@ -214,7 +214,7 @@ Code Appender::append_batch(const std::byte* frames, uint64_t bytes, uint32_t co
     if (i == 0) {
       first_word = word;
     } else {
-      // Relaxed: nobody looks behind the first word before it is committed.
+      // Relaxed: no reader looks behind the first word before it is committed.
       std::atomic_ref<uint64_t>(*reinterpret_cast<uint64_t*>(frame)).store(word, std::memory_order_relaxed);
     }
     at += span;
@@ -244,8 +244,8 @@ Status Appender::close(uint32_t timeout_ms) {
   membership_.leave(*log_, timeout_ms);
   if (!membership_.is_member()) return Status::success();
   if (segment_ != nullptr) log_->preparer().retire(std::move(segment_));
-  // Without other users the topic's threads and mappings end here, and not when somebody collects this object: who removes
-  // the folder now finds nobody at work in it.
+  // Without other users the topic's threads and mappings end here, and not when this object is collected: a process that
+  // removes the folder now finds no thread at work in it.
   control_ = nullptr;
   claiming_ = nullptr;
   log_.reset();

@@ -36,7 +36,7 @@ class Appender {
     uint32_t recovery_timeout_ms = 60'000;  ///< how long to wait for another's recovery, or sync; then kTimedOut
   };
 
-  /// Takes a slot, recovers the topic if nobody else publishes to it and the last one died. `report` may be null.
+  /// Takes a slot, recovers the topic if there is no other publisher and the last one died. `report` may be null.
   static Status open(std::shared_ptr<Log> log, const Options& options, std::unique_ptr<Appender>* out,
                      RecoveryReport* report);
   ~Appender();
@@ -49,7 +49,7 @@ class Appender {
   /// Appends `count` messages that become visible together, with dense sequences and one timestamp. `frames` holds whole
   /// frames back to back, `bytes` long, of which only `payload_len`, the payload and its zero padding need be filled.
   /// kInvalidArgument if the lengths do not add up or count is not 1 to 65,535.
-  /// REQUIRES: nobody changes `frames` during the call.
+  /// REQUIRES: `frames` does not change during the call.
   [[nodiscard]] Code append_batch(const std::byte* frames, uint64_t bytes, uint32_t count) noexcept {
     return append_batch(frames, bytes, count, BatchStamp{});
   }
@@ -83,7 +83,7 @@ class Appender {
   Status close(uint32_t timeout_ms = kCloseTimeoutMs);
 
  private:
-  /// Whoever can't have the lock by then leaves a little more for the next one to check.
+  /// Without the lock by then, the next one has a little more to check.
   static constexpr uint32_t kCloseTimeoutMs = 100;
   explicit Appender(std::shared_ptr<Log> log);
   Status join(const Options& options, RecoveryReport* report);

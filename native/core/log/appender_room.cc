@@ -49,7 +49,7 @@ Status Appender::find_end(bool alone) {
     if (walks && segment_->frame(offset_)->sequence != next_sequence_) return damaged();
     // A whole frame begins at the noted tail, so a length that leads over it is wrong: it may lead into the empty space behind the end.
     if (walks && offset_ < noted && offset_ + step.span > noted) return damaged();
-    // Nobody else publishes, and recovery has made void what the dead had claimed: this was no publisher's.
+    // No other publisher is at work, and recovery has made void what the dead had claimed: this was no publisher's.
     if (alone && step.kind == Step::Kind::kClaim) return damaged();
     if (walks) {
       offset_ += step.span;
@@ -58,7 +58,7 @@ Status Appender::find_end(bool alone) {
       return last_error_;
     }
   }
-  // An end before what is known is none: a page was lost. Whoever appended there would give sequences out again, and no reader that is further
+  // An end before what is known is none: a page was lost. An append there would use sequences again, and no reader that is further
   // would ever see it.
   if (known.segment > number || (known.segment == number && offset_ < known.offset) || offset_ < noted)
     return damaged();
@@ -136,7 +136,7 @@ Code Appender::make_room(uint64_t span) noexcept {
       if (code != Code::kOk) return code;
       continue;
     }
-    // What others have put here is stepped over first: they may be in the next segment already, and then nobody prepares
+    // What others have put here is stepped over first: they may be in the next segment already, and then no thread prepares
     // this one any more.
     const Step step = segment_->step(offset_);
     if (step.kind != Step::Kind::kEmpty) {
@@ -227,7 +227,7 @@ Code Appender::next_segment() noexcept {
   next->note_use(realtime_ns());
   std::atomic<uint64_t>& base = next->header().base_sequence;
   uint64_t unused = 0;
-  // Everybody who rotates has walked the same chain and stores the same value. Release: readers that see it find the file whole.
+  // All publishers that rotate have walked the same chain and store the same value. Release: readers that see it find the file whole.
   if (!base.compare_exchange_strong(unused, next_sequence_, std::memory_order_acq_rel) && unused != next_sequence_) {
     return fail(Status::error(Code::kCorrupt, Segment::path(log_->folder(), next->number()) + " begins with sequence " +
                                                   std::to_string(unused) + ", not " + std::to_string(next_sequence_)));

@@ -34,7 +34,7 @@ bool leads_up_to(const Position& from, const Position& known) noexcept {
          known.sequence - from.sequence <= (known.offset - from.offset) / kFrameHeaderBytes;
 }
 
-/// The beginning of a segment whose base sequence nobody knew says nothing.
+/// The beginning of a segment whose base sequence was unknown says nothing.
 bool is_about(const Position& known, const Segment& segment) noexcept {
   return known.segment == segment.number() && known.sequence != 0;
 }

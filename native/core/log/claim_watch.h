@@ -21,7 +21,7 @@ class ClaimWatch {
 
  private:
   std::mutex mutex_;
-  // Everybody who waits, waits for the first claim in the log: one is enough.
+  // All waiters wait for the first claim in the log: one is enough.
   Position at_;
   uint64_t word_ = 0;
   uint64_t taken_ns_ = 0;

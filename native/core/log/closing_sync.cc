@@ -35,7 +35,7 @@ Status needs_closing_sync(Log& log, uint32_t slot, uint64_t least_bytes, uint64_
   if (end < from || bytes < least_bytes) return status;
   std::shared_ptr<Segment> segment;
   status = log.segment(end.segment, &segment);
-  if (status.code == Code::kBehindRetention) return Status::success();  // somebody else publishes, after all
+  if (status.code == Code::kBehindRetention) return Status::success();  // another publisher is at work, after all
   if (status.ok() && !segment->file().in_memory()) *sequence = end.sequence;
   return status;
 }

@@ -102,7 +102,7 @@ Status find_row(const std::string& folder, uint64_t* first, uint64_t* active) {
 /// file description, which the mapping that is made of it holds on to: it ends with the mapping, and with the process.
 ///
 /// Locks on an unlinked `locks` still hold for those who opened it before, while newcomers would never meet them. So the file is made
-/// anew only while nobody has the topic open, which the lock on `control` tells.
+/// anew only while no process has the topic open, which the lock on `control` tells.
 Status enter(const std::string& folder, const File& control, bool writable, bool make_locks, uint32_t timeout_ms,
              uint32_t mode) {
   const std::string path = folder + "/locks";
@@ -128,7 +128,8 @@ Status enter(const std::string& folder, const File& control, bool writable, bool
       if (status.ok()) status = make_file(path, mode, nullptr, 0);
       if (status.ok()) status = sync_directory(folder);
       if (status.ok())
-        return LockFile::try_lock(control, kInUseByte, LockFile::Mode::kShared);  // in one step: nobody comes between
+        return LockFile::try_lock(control, kInUseByte,
+                                  LockFile::Mode::kShared);  // in one step: no other process comes between
       if (status.code != Code::kBusy) return status;
     }
     if (waited >= std::min(timeout_ms, kMendTimeoutMs)) {
@@ -138,7 +139,7 @@ Status enter(const std::string& folder, const File& control, bool writable, bool
           Code::kBusy,
           path +
               " was lost while the topic is in use. Close all its publishers and subscribers (hermes doctor "
-              "names them): whoever opens it then, or hermes repair, makes the file again");
+              "names them): the next process that opens it, or hermes repair, makes the file again");
     }
     const timespec pause = {0, 1'000'000};
     ::nanosleep(&pause, nullptr);
@@ -181,7 +182,7 @@ Status Control::create(const std::string& folder, const TopicSettings& settings,
   }
   if (status.ok()) status = locks.try_lock(kPublishersByte, LockFile::Mode::kExclusive);
   if (!status.ok()) {
-    // Somebody works here, so there is a control file: the one that another process has just made, or one that was lost.
+    // A process works here, so there is a control file: the one that another process has just made, or one that was lost.
     File made;
     if (File::open(folder + "/control", false, &made).ok()) return Status::success();
     status.context = "the control file of " + folder +

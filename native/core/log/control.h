@@ -22,10 +22,10 @@ class Control {
   /// is made again with their topic id and segment size, its largest payload covers every message that they hold, and readers find
   /// their messages at once.
   /// kBusy if a publisher is at work, as it would go on with the lost file.
-  /// kTimedOut after `timeout_ms` in which somebody else makes it, or was stopped while he did.
+  /// kTimedOut after `timeout_ms` in which another process makes it, or was stopped while it did.
   static Status create(const std::string& folder, const TopicSettings& settings, uint32_t timeout_ms);
   /// Maps and checks the control file. Falls back to a read-only mapping without the right to write. Until the mapping goes, the
-  /// topic counts as in use. If `locks` was lost and `make_locks`, that file is made again; kBusy if anybody has the topic open. Others who
+  /// topic counts as in use. If `locks` was lost and `make_locks`, that file is made again; kBusy if a process has the topic open. Others who
   /// may just be making it are waited for, up to `timeout_ms` and a second at most.
   static Status open(const std::string& folder, bool make_locks, uint32_t timeout_ms, Control* out);
 
@@ -78,7 +78,7 @@ inline void raise_to(std::atomic<uint64_t>& word, uint64_t value) noexcept {
 }
 
 /// Tells all who remember a place in the log (log_end.h) that it may be wrong from now on. To be called before anything is changed that was
-/// committed. Acquire and release: the changes come after it, and whoever sees what is published when they are made sees it, since recovery's
+/// committed. Acquire and release: the changes come after it, and a process that sees what is published after them sees it, since recovery's
 /// locks are handed on in between.
 inline void count_recovery(ControlBlock& control) noexcept {
   control.recoveries.fetch_add(1, std::memory_order_acq_rel);

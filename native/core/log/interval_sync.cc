@@ -37,7 +37,7 @@ void IntervalSync::Shared::fail(const Status& status) {
   const std::lock_guard<std::mutex> guard(mutex);
   if (ended) return;
   ended = true;
-  // Under the mutex: once the destructor has had it, nobody is told any more.
+  // Under the mutex: once the destructor has had it, no callback runs any more.
   failed(status);
 }
 
@@ -81,7 +81,7 @@ Status IntervalSync::look() {
       shared->underway = false;
     });
   }
-  // Nobody waits for what stands behind a dead publisher's claim, so nobody else might repair it.
+  // It may be that no reader waits for what stands behind a dead publisher's claim, and no other process repairs it.
   std::shared_ptr<Segment> segment;
   status = log_->segment(end.segment, &segment);
   if (status.code == Code::kBehindRetention)

@@ -13,7 +13,7 @@ namespace hermes {
 
 class Log;
 
-/// Has a topic synced again and again, so that what is written is on stable storage some time later though nobody waits for it.
+/// Has a topic synced again and again, so that what is written is on stable storage some time later even if no caller waits for it.
 /// A thread that all topics of the process share looks once per interval; if there is nothing new, that costs a few loads and no system call.
 ///
 /// Thread safety: made and destroyed by one thread. `failed` is called on a thread of the pool, once at most, or in the constructor: kLimit if

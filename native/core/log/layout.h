@@ -49,7 +49,7 @@ struct SegmentHeader {
   uint64_t created_ns;
   uint32_t zero;
   uint32_t crc;  // of the 60 bytes before
-  // Set once, by whoever rotates; everybody computes the same value.
+  // Set once, by a publisher that rotates; all publishers compute the same value.
   std::atomic<uint64_t> base_sequence;
   // When the segment came into use, by the clock of the process that rotated. The first one to rotate sets it; the check tells a torn or
   // damaged value, and one that an older release has left out.
@@ -118,7 +118,7 @@ struct ControlBlock {
   uint8_t reserved1[120];
   std::atomic<uint64_t> first;  // oldest segment that retention has left
   uint8_t reserved2[120];
-  std::atomic<uint32_t> parked;  // futex word: odd while somebody sleeps for new messages
+  std::atomic<uint32_t> parked;  // futex word: odd while a process sleeps for new messages
   uint8_t reserved3[124];
   PositionRecord checkpoint;  // everything before is committed
   uint8_t reserved4[96];

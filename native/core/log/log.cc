@@ -82,7 +82,7 @@ Status Log::check_control() {
   if (!is_cut_off() && now - looked_ns_.load(std::memory_order_relaxed) >= kLookAtControlNs) {
     looked_ns_.store(now, std::memory_order_relaxed);
     FileIdentity there;
-    // While the name is free, nobody new has come; those who are there go on together.
+    // While the name is free, no new process has come; those that are there continue together.
     const Status status = FileIdentity::of(folder_ + "/control", &there);
     if (is_gone()) return deleted();
     if (status.ok() && !there.is_same_file(control_.identity())) cut_off_.store(true, std::memory_order_relaxed);

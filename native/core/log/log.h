@@ -44,12 +44,12 @@ class Log : public std::enable_shared_from_this<Log> {
 
   /// Whether the `locks` file was there when this Log was opened.
   bool has_locks() const noexcept { return locks_.is_open(); }
-  /// A participant of its own, to hold locks with. On the file that was there when this Log was opened, also if somebody removes that.
+  /// A participant of its own, to hold locks with. On the file that was there when this Log was opened, also if that file is removed.
   Status open_lock(LockFile* out) const {
     const std::string path = folder_ + "/locks";
     return locks_.is_open() ? LockFile::open_again(locks_, path, out) : LockFile::open(path, out);
   }
-  /// The participant by which this Log's Syncer, and nobody else, holds the sync lock.
+  /// The participant by which only this Log's Syncer holds the sync lock.
   Status sync_locks(LockFile** out);
   /// The segment mapped for writing; one mapping for all users of this Log. kBehindRetention if it was removed, kCorrupt if it is lost,
   /// kNotFound if it has not been made.
@@ -67,11 +67,13 @@ class Log : public std::enable_shared_from_this<Log> {
   /// As committed(), walking from the end of a committed frame that is known, if that spares a part of the way.
   Status committed_from(const Position& known, Position* out);
   /// As committed_from(), for those who say how far the topic goes: beyond damage, as far as it is known where the chain goes on behind it. What
-  /// stands in front of a damaged frame is not all there is, and who reads up to here is told of the damage. Not for those who vouch for what
+  /// stands in front of a damaged frame is not all there is, and a reader that comes up to here gets the error. Not for those who vouch for what
   /// comes before.
   Status end_from(const Position& known, Position* out);
-  /// Where the claims end that anybody has made behind `written`, committed or not: the chain goes on behind a claim that is not.
-  Status claimed_from(const Position& written, Position* out) { return walk(written, {.claims = true, .damage = true}, out); }
+  /// Where the claims of all publishers behind `written` end, committed or not: the chain goes on behind a claim that is not.
+  Status claimed_from(const Position& written, Position* out) {
+    return walk(written, {.claims = true, .damage = true}, out);
+  }
   /// As committed(), and remembers the result as the checkpoint if that is further.
   void advance_checkpoint();
   /// Notes what the publisher in `slot` has committed as the checkpoint, if there's no other one: then nothing before can be uncommitted.
@@ -98,7 +100,7 @@ class Log : public std::enable_shared_from_this<Log> {
   /// The reason of a failure: of a deleted topic, that it was. Its files are gone, or those of a later topic stand in their place.
   Status explained(Status status) const { return !status.ok() && is_gone() ? deleted() : status; }
 
-  /// kTopicDeleted once the topic was deleted; kCorrupt once somebody has made the control file anew, because it was lost: those who publish by the new one are not seen through the
+  /// kTopicDeleted once the topic was deleted; kCorrupt once another process has made the control file again, because it was lost: publishers that use the new one are not seen through the
   /// old one. Looks at the file's name at most every 100 ms.
   Status check_control();
   /// As check_control(), without looking: whether an earlier look found it so.
@@ -110,7 +112,7 @@ class Log : public std::enable_shared_from_this<Log> {
   /// cut, or copying, may have left behind the notes of the control file: the next publisher that opens the topic looks at that.
   bool is_hole(const Segment& segment, uint64_t offset) const noexcept;
 
-  /// Whether the chain ends in empty space: with no claim and no damage. REQUIRES: nobody publishes.
+  /// Whether the chain ends in empty space: with no claim and no damage. REQUIRES: no publisher is at work.
   bool ends_cleanly();
 
   SegmentIndexes& indexes() noexcept { return indexes_; }

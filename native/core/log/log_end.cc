@@ -7,10 +7,10 @@ namespace hermes {
 // boundaries, are written over it; or put one void over it. It counts itself in the control file before it changes anything (Recovery::run), so:
 //
 // - The count is read before the walk. If it is the one that belongs to `seen_`, no recovery had begun by then that `seen_` does not know of.
-// - It is read again after the walk. Whoever publishes after a recovery does so after it was counted: the lock under which recovery works is handed
+// - It is read again after the walk. A publisher publishes after a recovery only after it was counted: the lock under which recovery works is handed
 //   on in between. So if the walk has met anything of his, the second look sees the count, and the walk is made again from the checkpoint.
 //
-// A walk that met a recovery at its work, and nobody's frames yet, ends at `seen_` or before: at a place where the log did end a moment before.
+// A walk that met a recovery at its work, and no new frames yet, ends at `seen_` or before: at a place where the log did end a moment before.
 Status LogEnd::find(Log& log, Position* out) {
   const std::atomic<uint64_t>& count = log.control().recoveries;
   uint64_t recoveries = count.load(std::memory_order_acquire);

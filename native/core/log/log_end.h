@@ -4,7 +4,7 @@
 
 namespace hermes {
 
-/// How far a topic goes, for somebody who asks again and again: each search begins where the last one ended.
+/// How far a topic goes, for a caller that asks again and again: each search begins where the last one ended.
 ///
 /// Thread safety: one thread at a time.
 class LogEnd {

@@ -46,7 +46,7 @@ Status Membership::join(Log& log, bool exclusive, uint32_t timeout_ms, RecoveryR
   status = take_slot(log, alone);
   if (status.ok()) status = find_end(alone);
   if (status.code == Code::kCorrupt && alone) {
-    // Damage that arose where everything had been found good. Nobody else publishes: the recovery lock keeps others out.
+    // Damage that arose where everything had been found good. No other publisher is at work: the recovery lock keeps others out.
     status = recover(log, true, report, timeout_ms);
     if (status.ok()) status = find_end(alone);
   }

@@ -22,7 +22,7 @@ class Membership {
   Membership(const Membership&) = delete;
   Membership& operator=(const Membership&) = delete;
 
-  /// Takes a slot; recovers the topic if nobody else publishes to it and the last one died.
+  /// Takes a slot; recovers the topic if there is no other publisher and the last one died.
   ///
   /// `find_end` is called in possession of the slot and of the recovery lock, with whether there are no other publishers. If it then finds damage
   /// (kCorrupt), everything is recovered, and it is called once more.

@@ -13,7 +13,7 @@ namespace {
 
 constexpr uint64_t kChunk = uint64_t{4} << 20;
 constexpr uint64_t kMaxLookahead = uint64_t{32} << 20;
-/// Who has used up less than this has no need of large pages.
+/// Appenders that have used up less than this need no large pages.
 constexpr uint64_t kLargePagesFrom = uint64_t{8} << 20;
 constexpr uint64_t kLargePage = uint64_t{2} << 20;
 /// Nor has a topic of which something was synced so recently.
@@ -38,7 +38,7 @@ void Preparer::want(const std::shared_ptr<Segment>& segment, uint64_t offset, ui
     next_.reset();
     offset_ = 0;
     need_ = 0;
-    prepared_.notify_all();  // whoever waits for room in an older segment need not
+    prepared_.notify_all();  // waiters for room in an older segment need not wait
   }
   if (segment->number() == segment_->number()) {
     // An appender that uses up room quickly asks often: run further ahead of it.
@@ -145,7 +145,7 @@ void Preparer::tidy(std::unique_lock<std::mutex>& lock) {
   lock.lock();
 }
 
-/// Does one piece of work; false if everything wanted is prepared, or the error says why not. REQUIRES: nobody else does one.
+/// Does one piece of work; false if everything wanted is prepared, or the error says why not. REQUIRES: no other thread does one.
 bool Preparer::step(std::unique_lock<std::mutex>& lock) {
   const std::shared_ptr<Segment> segment = segment_;
   const uint64_t target = std::max(offset_ + lookahead_, need_);
@@ -192,13 +192,13 @@ bool Preparer::prepare_to(std::unique_lock<std::mutex>& lock, const std::shared_
   working_ = false;
   ++progress_;
   prepared_.notify_all();
-  // Of a segment that nobody needs any more it does not matter why it could not be prepared.
+  // If a segment is not needed any more, it does not matter why it could not be prepared.
   if (keep->number() < segment_->number()) return true;
   error_ = std::move(status);
   return error_.ok();
 }
 
-/// Whether the appenders use up much, and nobody syncs: a sync of one message in a large page writes all of that page, which
+/// Whether the appenders use up much, without syncs: a sync of one message in a large page writes all of that page, which
 /// takes five times as long.
 bool Preparer::is_for_large_pages() {
   const uint32_t generation = log_.control().sync_generation.load(std::memory_order_relaxed);

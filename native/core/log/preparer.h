@@ -29,7 +29,7 @@ class Preparer {
   /// ahead of it is then prepared: up to `need`, where it has to wait for that, and some way beyond. Clears an earlier error.
   void want(const std::shared_ptr<Segment>& segment, uint64_t offset, uint64_t need, uint64_t sequence, uint32_t slot);
   /// Waits until `segment` is prepared up to `limit`, or an appender of this Log has moved on to a later segment, after which
-  /// nobody needs room in this one. kTimedOut if nothing at all gets prepared for 10 s. Call want() first, with `limit` as the need.
+  /// no appender needs room in this one. kTimedOut if nothing at all gets prepared for 10 s. Call want() first, with `limit` as the need.
   Status wait_ready(const Segment& segment, uint64_t limit);
   /// Waits for the successor of `segment`, as long; null if an appender of this Log is further on already. Call want() first.
   Status wait_next(const Segment& segment, std::shared_ptr<Segment>* next);
@@ -68,7 +68,7 @@ class Preparer {
   uint64_t tidied_ns_ = 0;  // when retention by age was last applied
   uint64_t progress_ = 0;   // pieces done
   bool pending_ = false;
-  bool working_ = false;  // somebody does a piece: one at a time
+  bool working_ = false;  // a thread does a piece: one at a time
   bool alone_ = false;    // the process has no thread for this
   Job job_;               // last: ends before what it works with
 };

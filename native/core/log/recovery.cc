@@ -30,7 +30,7 @@ class Recovery {
     report_.rebooted = control_.boot_id[0].load(std::memory_order_relaxed) != boot_id[0] ||
                        control_.boot_id[1].load(std::memory_order_relaxed) != boot_id[1];
     find_out_where();
-    // Whoever syncs raises the mark that is lowered here: one that closed meanwhile may have left a sync under way.
+    // A syncer raises the mark that is lowered here: one that closed meanwhile may have left a sync under way.
     LockFile locks;
     Status status = log_.open_lock(&locks);
     if (!status.ok()) return status;
@@ -48,7 +48,7 @@ class Recovery {
     if (sync_failed_ || (!bounds.fresh && (origin_.after_cut || everything_ || !in_order))) {
       report_.ran = true;
       count_recovery(control_);
-      // Whoever is killed from here on has not left the topic in order.
+      // A process killed from here on has not left the topic in order.
       control_.closed_in_order.store(0, std::memory_order_release);
       status = check_everything();
       if (status.ok()) status = make_durable();
@@ -56,7 +56,7 @@ class Recovery {
       // What did not reach the disk may have been read and noted, and its sequences are given out again.
       if (origin_.after_cut || sync_failed_) note_end(end_.sequence);
     }
-    // Nobody publishes: who is marked in a slot has died, and has left nothing any more.
+    // No publisher is at work: the owner of a marked slot has died, and has left nothing any more.
     for (ParticipantSlot& slot : control_.slots) slot.state.store(0, std::memory_order_relaxed);
     store_identity(control_, log_.identity());
     for (int i = 0; i < 2; ++i) control_.boot_id[i].store(boot_id[i], std::memory_order_relaxed);
@@ -84,7 +84,7 @@ class Recovery {
     const PositionRecord& record = origin_.after_cut || sync_failed_ ? control_.synced : control_.checkpoint;
     if (everything_ || !load_position(record, &at) || !log_.is_plausible(at))
       return {log_.first(), kSegmentHeaderBytes, 0};
-    // The way there, without a look at the contents: a page of zeros in it would be taken for the log's end by everybody who comes that way.
+    // The way there, without a look at the contents: a page of zeros in it would count as the log's end for every later walk.
     std::shared_ptr<Segment> segment;
     return log_.segment(at.segment, &segment).ok() && leads_to(*segment, at)
                ? at
@@ -124,7 +124,7 @@ class Recovery {
                               segment->header().base_sequence.load(std::memory_order_acquire)};
       const size_t damages = report_.damage.size();
       status = check_segment(*segment, &at);
-      // What was mended must not come back broken in a part that nobody checks any more.
+      // What was mended must not come back broken in a part that is not checked any more.
       if (status.ok() && report_.damage.size() != damages) {
         status = segment->file().sync_data();
         if (!status.ok()) {
@@ -153,7 +153,7 @@ class Recovery {
     crash_point("recover:lowered");
   }
 
-  /// Tells groups, and whoever else keeps positions, that the log ends at `sequence` now: on the disk before that is given out again.
+  /// Tells groups, and others that keep positions, that the log ends at `sequence` now: on the disk before that is given out again.
   void note_end(uint64_t sequence) {
     note_cut(control_, sequence);
     log_.write_control_through();
@@ -197,7 +197,7 @@ class Recovery {
           at->sequence += step.count;
           continue;
         case Step::Kind::kClaim: {
-          // Nobody publishes now, so its owner is dead, if it ever had one.
+          // No publisher is at work now, so its owner is dead, if it ever had one.
           const ClaimVerdict verdict = judge_claim(segment, *at, step, control_, !origin_.after_cut && !sync_failed_);
           if (verdict == ClaimVerdict::kDamage) break;
           Status status;

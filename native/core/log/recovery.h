@@ -30,7 +30,7 @@ struct RecoveryReport {
 /// Makes the topic fit for publishing: creates the first segment, or, after a crash, checks everything since the last known
 /// good position and repairs what is broken, as docs/log-format.md says. A crash in the middle is harmless.
 /// REQUIRES: the recovery lock is held, and the publishers' lock exclusively.
-/// `everything`: checks from the first segment on, whatever is believed to be good. kTimedOut, and nothing was done, if somebody else's sync does
+/// `everything`: checks from the first segment on, whatever is believed to be good. kTimedOut, and nothing was done, if another process's sync does
 /// not end within `timeout_ms`.
 Status recover(Log& log, bool everything, RecoveryReport* report, uint32_t timeout_ms = 60'000);
 

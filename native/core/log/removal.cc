@@ -11,7 +11,7 @@
 namespace hermes {
 namespace {
 
-/// Not open where nobody can have the file open as a topic's.
+/// Not open where no process can have the file open as a topic's.
 Status map_control(const File& control, MappedFile* out) {
   uint64_t bytes = 0;
   Status status = control.size(&bytes);
@@ -21,7 +21,7 @@ Status map_control(const File& control, MappedFile* out) {
 
 ControlBlock& block_of(const MappedFile& map) { return *reinterpret_cast<ControlBlock*>(map.data()); }
 
-/// REQUIRES: the topic's name is gone, so nobody new comes.
+/// REQUIRES: the topic's name is gone, so no new process comes.
 void tell_of_deletion(ControlBlock& block) {
   // Release, and before the word below: a publisher that finds that odd looks here for the reason (Appender::wake).
   block.deleted.store(kDeleted, std::memory_order_release);

@@ -7,10 +7,10 @@
 namespace hermes {
 
 /// Deletes a topic: gives its folder the name `aside`, beside it, in one step, and tells all who have the topic open. From then on its name is free;
-/// the caller removes what lies at `aside`. Who is killed before the step leaves the topic as it was, who is killed after it leaves `aside`:
+/// the caller removes what lies at `aside`. A process killed before the step leaves the topic as it was, one killed after it leaves `aside`:
 /// finish_removal() then tells in his place.
 ///
-/// kBusy while anybody has the topic open, unless `force`; kNotFound; kTimedOut after `timeout_ms` in which another participant keeps a lock
+/// kBusy while a process has the topic open, unless `force`; kNotFound; kTimedOut after `timeout_ms` in which another participant keeps a lock
 /// for work on the topic's files: to be tried again, unless that one was stopped.
 Status remove_topic(const std::string& folder, const std::string& aside, bool force, uint32_t timeout_ms);
 

@@ -30,7 +30,7 @@ Status no_claim(const Log& log, const Position& at) {
 /// Whether the owner of `slot`, who lives, denies the claim word that was seen (with acquire) at `at`: he notes each claim before he makes it, and
 /// takes the note away when it is committed. The caller then looks at the word again: if it still stands there, no publisher made it.
 bool is_denied(const Position& at, const ParticipantSlot& slot) noexcept {
-  // Whoever claims has stored both words before, and so they are his by now, if the claim is.
+  // A publisher stores both words before it claims, so they are its own by now, if the claim is.
   const uint64_t taken_ns = slot.taken_ns.load(std::memory_order_relaxed);
   if (slot.notes.load(std::memory_order_relaxed) != (taken_ns ^ kNotesSalt))
     return false;  // a release that notes nothing
@@ -38,7 +38,7 @@ bool is_denied(const Position& at, const ParticipantSlot& slot) noexcept {
   return slot.claiming.load(std::memory_order_acquire) != claim_note(at.segment, at.offset);
 }
 
-/// Voids the claim of an owner who is dead, unless it's damage (kCorrupt). REQUIRES: the recovery lock is held.
+/// Voids the claim of a dead owner, unless it's damage (kCorrupt). REQUIRES: the recovery lock is held.
 Status bury(Log& log, Segment& segment, const Position& at, const Step& step) {
   const ClaimVerdict verdict = judge_claim(segment, at, step, log.control(), true);
   if (verdict == ClaimVerdict::kDamage) return no_claim(log, at);
@@ -104,7 +104,7 @@ Status repair_claim(Log& log, const Position& at, RepairOutcome* outcome) {
   if (!status.ok()) return status;
   ScopedLock lock(&locks, kRecoveryByte);
   status = lock.try_acquire();
-  // Somebody repairs, recovers, or was stopped while he did. Those who ask may be event loops: they look again later.
+  // Another process repairs, recovers, or was stopped while it did. Callers may be event loops: they look again later.
   if (status.code == Code::kBusy) return Status::success();
   if (!status.ok()) return status;
   // Looked at again under the lock: slots change hands only under it, so this claim's owner is the one we ask about.
@@ -124,7 +124,7 @@ Status void_stale_claims(Log& log, uint32_t slot) {
   Position at;
   Status status = log.committed(&at);
   if (status.code == Code::kNotFound) return Status::success();
-  // Held for as long as the walk is in it: perhaps nobody else has it mapped, and mapping it for each frame would never catch up
+  // Held for as long as the walk is in it: perhaps no other object has it mapped, and mapping it for each frame would never catch up
   // with a busy publisher.
   std::shared_ptr<Segment> segment;
   for (; status.ok();) {

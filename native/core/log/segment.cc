@@ -110,7 +110,7 @@ Status Segment::create(const std::string& folder, uint64_t number, const Control
   head.created_ns = realtime_ns();
   head.crc = crc32(0, &head, offsetof(Head, crc));
   status = file.resize(control.segment_bytes);
-  // The header's page and the first frames: whoever opens the segment finds at least this much room.
+  // The header's page and the first frames: a process that opens the segment finds at least this much room.
   if (status.ok()) status = file.allocate(0, 4096);
   if (status.ok()) status = file.write_at(0, &head, sizeof head);
   if (status.ok()) status = file.sync_data();

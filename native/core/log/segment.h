@@ -91,7 +91,7 @@ class Segment {
     header().tail_hint.store(offset / kFrameAlign << 32 | (sequence - base), std::memory_order_relaxed);
   }
   /// The noted boundary, if it lies behind `after` and what stands there is the frame that the note speaks of. A note that
-  /// outlived its frame (a power cut, a flipped bit) is so found out: nobody may claim at a place that is no boundary.
+  /// outlived its frame (a power cut, a flipped bit) is so found out: a publisher must not claim at a position that is no boundary.
   [[nodiscard]] bool find_noted_tail(uint64_t after, uint64_t* offset, uint64_t* sequence) const noexcept;
 
   /// Says where writing begins in a segment that others have filled up to `offset`. Without effect once prepared.

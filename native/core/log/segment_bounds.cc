@@ -79,7 +79,7 @@ class BoundsSearch {
     if (!status.ok()) return status;
     const uint64_t base = segment->header().base_sequence.load(std::memory_order_acquire);
     FirstFrame first;
-    // Nobody who publishes may start from a wrong number.
+    // A publisher must not start from a wrong number.
     if ((find_first_frame(*segment, control_.max_payload, &first) && base != first.base) ||
         (!origin_.after_cut && !can_reach(*segment, base, log_.known())))
       bounds_.doubtful = true;
@@ -148,7 +148,7 @@ class BoundsSearch {
                            "the segments of " + log_.folder() + " are missing or have lost their headers");
     }
     bounds_.fresh = true;
-    // Its segments were taken away while somebody may have it open.
+    // Its segments were taken away while a process may have it open.
     if (log_.active() != 0) count_recovery(control_);
     Status status = Segment::create(log_.folder(), 1, control_, log_.file_mode());
     std::shared_ptr<Segment> segment;

@@ -16,7 +16,7 @@ class Log;
 /// Where in one segment which sequences and times are, in steps of 64 KiB. Times are in no order within a segment: each publisher has its
 /// clock, so a step keeps the latest one.
 ///
-/// An index is a hint: whoever goes where it points checks that a whole frame stands there.
+/// An index is a hint: a reader that uses it checks that a whole frame stands there.
 class SegmentIndex {
  public:
   struct Step {
@@ -50,14 +50,14 @@ class SegmentIndex {
   bool complete_ = false;
 };
 
-/// The indexes of one Log. Those of sealed segments are kept in files beside them, and made by whoever first needs them; that of the
+/// The indexes of one Log. Those of sealed segments are kept in files beside them, and made by the first process that needs them; that of the
 /// active one is kept in memory.
 ///
 /// Thread safety: all methods may be called from any thread.
 class SegmentIndexes {
  public:
   explicit SegmentIndexes(const Log& log) : log_(log) {}
-  // Nobody holds the mutex while an index is made: that takes up to a second, and others may be event loops.
+  // The mutex is not held while an index is made: that takes up to a second, and others may be event loops.
 
   /// The latest timestamp of a message in sealed segment `number`; all ones if the segment can't be looked through to its end (a claim
   /// stands in the way). kBehindRetention if it was removed.

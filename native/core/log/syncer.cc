@@ -17,14 +17,14 @@ namespace hermes {
 namespace {
 
 constexpr uint64_t kSyncTimeoutNs = 60'000'000'000;
-/// How long a waiter sleeps at most before it looks whether the one who syncs has died: the kernel then gives the lock back, but tells nobody.
+/// How long a waiter sleeps at most before it looks whether the syncing process has died: the kernel then releases the lock, but wakes no waiter.
 constexpr uint64_t kLookAgainNs = 1'000'000;
 /// Between two looks at a claim that stands in the way: a live publisher commits within moments.
 constexpr uint64_t kSoonNs = 20'000;
 constexpr uint64_t kLaterNs = 1'000'000;
 constexpr uint32_t kSoonAttempts = 100;
 constexpr uint64_t kAtOnceNs = 1;
-/// How long a topic that is being closed waits for another participant's sync: it may be an event loop that closes it. Who can wait has done so before.
+/// How long a topic that is being closed waits for another participant's sync: it may be an event loop that closes it. A caller that can wait has done so before.
 constexpr uint64_t kLastSyncTimeoutNs = 20'000'000;
 
 }  // namespace
@@ -165,10 +165,10 @@ Status Syncer::sync_or_wait(LockFile& locks, uint64_t sequence, Position* synced
   }
   busy_since_ns_ = 0;
   if (!status.ok()) return status;
-  // Somebody may have synced for us just before.
+  // Another one may have synced for us just before.
   if (!is_synced(sequence, synced)) status = sync_once(synced);
   locks.unlock(kSyncByte);
-  // After the unlocking, so that whoever wakes finds the lock free. Release: with the new generation comes the new watermark.
+  // After the unlocking, so that a woken waiter finds the lock free. Release: with the new generation comes the new watermark.
   generation.fetch_add(1, std::memory_order_release);
   futex_wake_all(&generation);
   // Who waits for messages may wait for those that are synced: it has announced itself and looks once more, or is seen here.
@@ -213,7 +213,7 @@ Status Syncer::sync_once(Position* synced) {
   status = log_.committed_from(from, &upto);
   if (!status.ok()) return status;
   if (from.offset == kSegmentHeaderBytes || from.segment < upto.segment) {
-    // Files that came into use since the last sync. Whoever made one syncs its name, too, but may have died between the two.
+    // Files that came into use since the last sync. The process that made one syncs its name, too, but may have died between the two.
     File folder;
     status = File::open_folder(log_.folder(), &folder);
     if (!status.ok()) return status;
@@ -229,7 +229,7 @@ Status Syncer::sync_once(Position* synced) {
     if (!status.ok()) return log_.fail_sync(status);
   }
   crash_point("sync:synced");
-  // Once more: what was noted meanwhile, by whoever holds no lock of ours, must not be outdone.
+  // Once more: what a process without our locks has noted meanwhile must not be undone.
   status = log_.check_sync();
   if (!status.ok()) return status;
   store_position(log_.control().synced, upto);

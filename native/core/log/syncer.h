@@ -15,12 +15,12 @@ namespace hermes {
 
 class Log;
 
-/// Brings a topic's messages to stable storage. One sync serves all who wait, in every process: whoever gets the sync lock
+/// Brings a topic's messages to stable storage. One sync serves all waiters, in every process: the one that gets the sync lock
 /// syncs everything committed so far and raises the shared watermark; the others find it raised.
 ///
 /// A sync that fails is final, for every participant in every process: the kernel tells each open file of an error once at most, and then takes
 /// the pages that it could not write for clean, so that a later sync which succeeds proves nothing. The control file keeps the failure
-/// (Log::check_sync); whoever holds the sync lock looks at it before the watermark is raised, and only a recovery clears it.
+/// (Log::check_sync); the holder of the sync lock looks at it before it raises the watermark, and only a recovery clears it.
 ///
 /// The work is done on threads that all topics of the process share, and none of them waits there for what others have to do first: the
 /// turn then comes again later. In a process that gets no thread the caller does it.

@@ -47,7 +47,7 @@ bool has_news(const Log& log, const Segment* segment, const Position& at) noexce
   switch (step.kind) {
     case Step::Kind::kEmpty:
       return log.is_hole(*segment, at.offset);
-    // Nobody repairs a claim in a segment that retention has removed: who waits there is to be told.
+    // A claim in a segment that retention has removed is never repaired: its waiters must get an error.
     case Step::Kind::kClaim:
       return at.segment < log.first();
     case Step::Kind::kPadding:

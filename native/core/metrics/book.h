@@ -10,7 +10,7 @@ namespace hermes {
 /// Whether a topic can have this name.
 [[nodiscard]] bool is_series_name(const char* name, size_t bytes) noexcept;
 
-/// The book lock, for the length of a scope. Whoever gets it finishes the fold that another one was killed in.
+/// The book lock, for the length of a scope. Its new holder finishes the fold in which another process was killed.
 class MetricsFile::Book {
  public:
   explicit Book(MetricsFile& file)

@@ -39,7 +39,7 @@ Status fate_of_claim(const std::string& folder, uint64_t place, ClaimFate* out) 
   // Acquire: who sees a void committed sees its body.
   const uint64_t word = std::atomic_ref<uint64_t>(*reinterpret_cast<uint64_t*>(frame)).load(std::memory_order_acquire);
   if (!is_committed(word)) {
-    // A claim, which nobody can commit any more; or zeros, where a power cut has taken it.
+    // A claim, which can't be committed any more; or zeros, where a power cut has taken it.
     *out = ClaimFate::kVoid;
     return status;
   }

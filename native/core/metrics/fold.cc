@@ -55,7 +55,7 @@ Status MetricsFile::tally(bool wide, uint32_t index, bool dead, Tally* out) cons
       const uint32_t series = cell.head.series.load(std::memory_order_relaxed);
       const std::string topic = series < kMetricsSeries ? topic_of(series) : std::string();
       const uint64_t place = cell.records[newer].place.load(std::memory_order_relaxed);
-      // In `other` nobody knows any more which topic it was.
+      // `other` does not keep which topic it was.
       Status status = topic.empty() ? Status::success() : fate_of_claim(root_ + "/topics/" + topic, place, &fate);
       if (!status.ok()) return status;
       if (!topic.empty() && fate == ClaimFate::kVoid) newer ^= 1;
@@ -70,7 +70,7 @@ Status MetricsFile::tally(bool wide, uint32_t index, bool dead, Tally* out) cons
   }
 }
 
-/// REQUIRES: the book lock, and nobody stores to the cell any more.
+/// REQUIRES: the book lock, and no owner stores to the cell any more.
 Status MetricsFile::fold_cell(bool wide, uint32_t index, bool dead) {
   MetricsBlock& b = block();
   CellHead& h = head(wide, index);
@@ -98,7 +98,7 @@ Status MetricsFile::fold_cell(bool wide, uint32_t index, bool dead) {
   for (uint32_t i = 0; i < totals_of(wide); ++i) intent.totals[i].store(counted.words[i], std::memory_order_relaxed);
   intent.check.store(check_of(wide, index, series, counted.words), std::memory_order_relaxed);
   crash_point("metrics:arming");
-  // Release: who sees it armed sees what is to be stored. From here on the fold is done, whoever does the rest.
+  // Release: a process that sees it armed sees what is to be stored. From here on the fold will be completed, by this process or another.
   intent.armed.store(1, std::memory_order_release);
   crash_point("metrics:armed");
   finish_intent();

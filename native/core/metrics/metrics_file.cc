@@ -34,7 +34,7 @@ static_assert(sizeof(Head) == 64);
 
 Status check_head(const File& file, const std::string& path) {
   const std::string remedy =
-      ". Nothing is counted. Move the file away while nobody has the place open: it is made again";
+      ". Nothing is counted. Move the file away while no process has the place open: it is made again";
   uint64_t bytes = 0;
   Head head;
   Status status = file.size(&bytes);
@@ -142,7 +142,7 @@ Status MetricsFile::join() {
     if (status.code == Code::kBusy) continue;
     if (!status.ok()) return status;
     MetricsMember& member = block().members[n];
-    // Whoever had it is gone. Nothing of his may count as ours.
+    // Its former owner has ended. Its counts must not count as ours.
     if (member.state.load(std::memory_order_relaxed) != 0) status = fold_where(n, false);
     if (!status.ok()) {
       locks_.unlock(kMetricsMemberByte + n);
@@ -287,7 +287,7 @@ void MetricsFile::leave(bool wide, uint32_t index) noexcept {
   head(wide, index).state.store(static_cast<uint32_t>(CellState::kLeft), std::memory_order_release);
   crash_point("metrics:left");
   Book book(*this);
-  // If somebody is in the way, whoever comes next does it. Somebody may have done it already, and given the cell to another.
+  // If the lock is held, the next process does it. Another one may have done it already, and assigned the cell again.
   if (book.open(0).ok() &&
       head(wide, index).state.load(std::memory_order_acquire) == static_cast<uint32_t>(CellState::kLeft)) {
     (void)fold_cell(wide, index, false);

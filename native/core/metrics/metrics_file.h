@@ -19,7 +19,7 @@ struct MetricsReport;
 ///
 /// Thread safety: all methods may be called from any thread; a cell is stored to by one thread at a time.
 /// Invariants: cells, series and members change hands under the book lock only; the totals of a series plus what its cells hold is what was
-/// counted, at every moment and whoever is killed.
+/// counted, at every moment and whichever process is killed.
 class MetricsFile : public std::enable_shared_from_this<MetricsFile> {
  public:
   /// Opens the file in the place `root`; makes it first if `file_mode` is not 0. Read-only without the right to write. kNotFound if there is none.
@@ -32,7 +32,7 @@ class MetricsFile : public std::enable_shared_from_this<MetricsFile> {
 
   /// Adds the cells of those who are gone to their series. kTimedOut if another process keeps the book lock: it may be stopped.
   Status fold(uint32_t timeout_ms);
-  /// All that is counted. Folds first, if this process may write and nobody is in the way.
+  /// All that is counted. Folds first, if this process may write and gets the lock.
   Status read(MetricsReport* out);
 
   MetricsBlock& block() const noexcept { return *reinterpret_cast<MetricsBlock*>(map_.data()); }
@@ -42,7 +42,7 @@ class MetricsFile : public std::enable_shared_from_this<MetricsFile> {
  private:
   friend class MetricsCell;
   class Book;
-  /// What a cell counts, whoever holds it.
+  /// What a cell counts, whichever participant holds it.
   struct Tally {
     uint64_t words[kWideCounters + kBucketsPerHistogram] = {};
   };
@@ -78,7 +78,7 @@ class MetricsFile : public std::enable_shared_from_this<MetricsFile> {
   uint32_t member_ = kMetricsMembers;
 };
 
-/// A participant's cell, until it is destroyed. Then what it has counted is added to the totals, now or by whoever comes next.
+/// A participant's cell, until it is destroyed. Then what it has counted is added to the totals, now or by the next process.
 class MetricsCell {
  public:
   MetricsCell(std::shared_ptr<MetricsFile> file, bool wide, uint32_t index)

@@ -48,7 +48,7 @@ struct TopicSample {
   std::vector<GroupSample> groups;
 };
 
-/// Looks at all topics of a place and their groups, without a lock and without a store: nobody is held up, and no topic counts as in use. Keeps
+/// Looks at all topics of a place and their groups, without a lock and without a store: no process is blocked, and no topic counts as in use. Keeps
 /// the mappings from one look to the next, so that a look at a thousand topics takes milliseconds.
 ///
 /// Thread safety: one thread at a time.

@@ -15,7 +15,7 @@ constexpr uint64_t kMostWaitNs = 20'000'000;
 
 Status MetricsFile::read(MetricsReport* out) {
   if (writable_ && !in_child()) {
-    // A fold that somebody died in ends by this, and what the dead had counted is made exact.
+    // A fold in which a process died ends by this, and what the dead had counted is made exact.
     Book book(*this);
     if (book.open(0).ok()) (void)fold_where(0, true);
   }
@@ -29,7 +29,7 @@ Status MetricsFile::read(MetricsReport* out) {
   }
 }
 
-/// False if a fold came between. `last`: one that is under way is taken as done, since nobody may be there to end it.
+/// False if a fold came between. `last`: one that is under way is taken as done, since no process may be there to end it.
 bool MetricsFile::read_once(MetricsReport* out, bool last) const {
   *out = {};
   const MetricsBlock& b = block();

@@ -64,7 +64,7 @@ void Executor::main(void* self) { static_cast<Executor*>(self)->work(); }
 /// REQUIRES: the mutex.
 Status Executor::start_one() {
   const uint64_t now = monotonic_ns();
-  // Without any thread it is tried each time: somebody is about to do the work himself.
+  // Without any thread it is tried each time: the caller is about to do the work itself.
   if (threads_ != 0 && refused_ns_ != 0 && now - refused_ns_ < kRefusedNs) return Status::error(Code::kLimit, "");
   Status status = start_thread(name_, &Executor::main, this);
   if (status.ok()) ++threads_;
@@ -72,7 +72,7 @@ Status Executor::start_one() {
   return status;
 }
 
-/// Sees to it that somebody takes what is in line, and that somebody keeps the time. REQUIRES: the mutex.
+/// Makes sure that a thread takes the queued work, and that a thread keeps the time. REQUIRES: the mutex.
 void Executor::attend() {
   const size_t work = ready_.size() + (timed_.empty() || keeper_ ? 0 : 1);
   if (work <= (spinner_ ? 1u : 0u)) return;
@@ -147,7 +147,7 @@ void Executor::work() {
   finished_.notify_all();
 }
 
-/// Waits for work, or for its time. Whoever awaits one sync before the next asks again within microseconds; if that's what the last one
+/// Waits for work, or for its time. A caller that awaits one sync before the next asks again within microseconds; if that's what the last one
 /// did, one thread stays awake for as long as being woken costs.
 void Executor::await(std::unique_lock<std::mutex>& lock) {
   const uint64_t begun = monotonic_ns();

@@ -35,7 +35,7 @@ class Executor {
 
   /// For allocating and faulting in what lies ahead of the publishers of this process, and for retention.
   static Executor& preparing();
-  /// For syncing. Apart from the other, so that slow disks keep nobody from preparing.
+  /// For syncing. Apart from the other, so that slow disks do not delay preparing.
   static Executor& syncing();
 
   uint32_t threads() const;
@@ -60,9 +60,9 @@ class Executor {
   static pid_t own_pid() noexcept;
 
   mutable std::mutex mutex_;
-  std::condition_variable wanted_;    // work, or somebody to keep the time
+  std::condition_variable wanted_;    // work, or the need for a timekeeper
   std::condition_variable due_;       // the one who keeps the time sleeps here
-  std::condition_variable finished_;  // a run whose end somebody waits for
+  std::condition_variable finished_;  // a run whose end a caller waits for
   std::list<Job*> ready_;
   std::multimap<uint64_t, Job*> timed_;
   std::atomic<uint32_t> waiting_jobs_{0};  // as ready_.size(), to be looked at without the mutex

@@ -94,7 +94,7 @@ void File::close() noexcept {
 }
 
 Status File::open(const std::string& path, bool writable, File* out) {
-  // Not waiting: a pipe in place of a file would have this wait for whoever opens its other end. For files it means nothing.
+  // Not waiting: a pipe in place of a file would have this wait for the opening of its other end. For files it means nothing.
   const int fd = ::open(path.c_str(), (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) {
     const int error = errno;
@@ -179,7 +179,7 @@ void inherit_ownership(int fd, const std::string& path) {
   if (::fstat(fd, &made) != 0 || ::stat(parent.c_str(), &folder) != 0) return;
   const uid_t owner = ::geteuid() == 0 ? folder.st_uid : made.st_uid;
   if (made.st_uid == owner && made.st_gid == folder.st_gid) return;
-  // Refused to who is not in that group: then the file is for its maker and whom the mode admits.
+  // Refused if this process is not in that group: then its creator and those that the mode admits may use it.
   if (::fchown(fd, owner == made.st_uid ? static_cast<uid_t>(-1) : owner, folder.st_gid) != 0) return;
 }
 

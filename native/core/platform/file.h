@@ -76,7 +76,7 @@ class File {
 };
 
 /// Gives what was just made in a folder the folder's group, as far as this process may, and its owner too if it is root's process: who
-/// shares the folder must be able to go on with the file, whoever made it.
+/// shares the folder must be able to use the file, whichever process made it.
 void inherit_ownership(int fd, const std::string& path);
 /// Makes the names in a folder durable.
 Status sync_directory(const std::string& path);

@@ -148,7 +148,7 @@ Status FileView::count_resident(uint64_t offset, uint64_t bytes, uint64_t* absen
 
 Status FileView::release() noexcept {
   if (released_ || data_ == nullptr) return Status::success();
-  // In one step, so that nobody can be given these addresses in between.
+  // In one step, so that no other mapping gets these addresses in between.
   constexpr int kFlags = MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
   if (::mmap(data_, bytes_, PROT_READ | PROT_WRITE, kFlags, -1, 0) == MAP_FAILED)
     return map_failed(errno, "unmap the file");

@@ -46,7 +46,7 @@ class FileView {
   /// Counts the pages that are in memory and those that aren't.
   Status count_resident(uint64_t offset, uint64_t bytes, uint64_t* absent, uint64_t* present) noexcept;
 
-  /// Lets go of the file. The addresses stay, as zeros, since somebody may still be using them:
+  /// Lets go of the file. The addresses stay, as zeros, since a reader may still be using them:
   /// they are given back on destruction. Idempotent.
   Status release() noexcept;
 

@@ -29,7 +29,7 @@ struct flock byte_range(uint64_t byte, short type) {
 
 Status LockFile::open(const std::string& path, LockFile* out) {
   Status status = File::open(path, true, &out->file_);
-  // Who may only read can take no exclusive locks, but may ask who holds them.
+  // A process that may only read can take no exclusive locks, but may query their holders.
   if (status.code == Code::kAccessDenied) status = File::open(path, false, &out->file_);
   return status;
 }

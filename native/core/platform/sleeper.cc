@@ -14,7 +14,7 @@ namespace {
 
 /// With 127 sleepers each, enough for a thousand before any is looked at by the clock.
 constexpr uint32_t kThreads = 8;
-/// Between two looks at sleepers whom nobody can wake, or for whom there is no room in the system call.
+/// Between two looks at sleepers that no process can wake, or for whom there is no room in the system call.
 constexpr uint64_t kLookNs = 1'000'000;
 /// Looking takes one part in so many of a processor at most.
 constexpr uint64_t kLookShare = 40;
@@ -66,7 +66,7 @@ uint32_t SleeperPool::threads() const {
   return static_cast<uint32_t>(crews_.size());
 }
 
-/// Who takes a newcomer: whoever has room, a new thread, or the last one if there's no room anywhere. REQUIRES: the mutex.
+/// The thread that takes a newcomer: one with room, a new one, or the last one if there's no room anywhere. REQUIRES: the mutex.
 SleeperPool::Crew* SleeperPool::choose(Status* status) {
   for (const auto& crew : crews_) {
     if (crew->load < capacity_) return crew.get();
@@ -142,7 +142,7 @@ void SleeperPool::work(Crew& crew) {
     }
     // A newcomer's nap is over.
     crew.naps.resize(crew.sleepers.size());
-    // Acquire: who sees it sees who was cancelled. Whoever sets it from now on changes the wake word after that.
+    // Acquire: a thread that sees it sees which sleepers were cancelled. A thread that sets it from now on changes the wake word after that.
     const bool cancels = crew.cancels.exchange(false, std::memory_order_acquire);
     const uint64_t now = monotonic_ns();
     lying.clear();
@@ -182,7 +182,7 @@ void SleeperPool::work(Crew& crew) {
       const std::lock_guard<std::mutex> guard(mutex_);
       sleeper->finished_ = true;
       --crew.load;
-      // Whoever waits for this in remove() drops the last reference, and what hangs on it, himself.
+      // The caller that waits for this in remove() drops the last reference itself.
       if (sleeper.use_count() > 1) sleeper.reset();
       finished_.notify_all();
     }

@@ -16,7 +16,7 @@ namespace hermes {
 
 /// For what, and how long at most, a Sleeper may be left alone.
 struct Nap {
-  const std::atomic<uint32_t>* word = nullptr;  ///< null: nobody can wake it
+  const std::atomic<uint32_t>* word = nullptr;  ///< null: no process can wake it
   uint32_t expected = 0;
   uint64_t until_ns = 0;       ///< of the monotonic clock
   bool needs_barrier = false;  ///< announced by a store that must be seen before is_over() looks again
@@ -55,7 +55,7 @@ class SleeperPool {
  public:
   /// `wait_any`: whether the system call may be used.
   SleeperPool(uint32_t max_threads, bool wait_any);
-  /// Ends the threads. REQUIRES: nobody sleeps. The process's own pool is never destroyed.
+  /// Ends the threads. REQUIRES: no sleeper is left. The process's own pool is never destroyed.
   ~SleeperPool();
   SleeperPool(const SleeperPool&) = delete;
   SleeperPool& operator=(const SleeperPool&) = delete;

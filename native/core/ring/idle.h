@@ -34,7 +34,7 @@ class YieldIdle {
 };
 
 /// Spins `spins` times, then sleeps until rung, `sleep_ns` at a time. REQUIRES: a ring created with
-/// `parking`; on another ring nobody rings, and each sleep lasts its full time.
+/// `parking`; on another ring no participant wakes sleepers, and each sleep lasts its full time.
 class ParkIdle {
  public:
   explicit ParkIdle(uint32_t spins = 2000, uint64_t sleep_ns = 10'000'000) noexcept

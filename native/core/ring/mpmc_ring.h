@@ -15,7 +15,7 @@ namespace hermes {
 /// claim can be resolved. The layout is kind 3 of docs/ring-layout.md.
 ///
 /// Thread safety: a view is one participant and belongs to one thread at a time; copy the view and
-/// `join` for each thread. `size`, `voided` and `evict` are for everybody.
+/// `join` for each thread. `size`, `voided` and `evict` are for all participants.
 ///
 /// Invariants: a slot's word is claimed by one CAS from the free (full) word of exactly one
 /// position, so a position has one writer and one reader; an index passes a position only after
@@ -48,7 +48,7 @@ class MpmcRing {
 
   // --- participation: cold path
 
-  /// Becomes a participant by any entry that nobody is attached to, or returns kNoRoom.
+  /// Becomes a participant by any free entry, or returns kNoRoom.
   RingStatus join() noexcept {
     for (uint32_t i = 0; i < participants_; ++i) {
       uint32_t before;
@@ -183,7 +183,7 @@ class MpmcRing {
     }
   }
 
-  // --- everybody
+  // --- all participants
 
   /// Positions between the indices: items, also those that are just being written, and voids.
   uint32_t size() const noexcept {
@@ -212,7 +212,7 @@ class MpmcRing {
   static_assert(sizeof(PaddedSlot) == ring_detail::mpmc_slot_size(sizeof(T)));
 
   static constexpr uint32_t kOwnerVoid = 255;  // on a full word: the writer died
-  static constexpr uint32_t kOwnerEnd = 255;   // on a free word: nobody pushes any more
+  static constexpr uint32_t kOwnerEnd = 255;   // on a free word: no item is pushed any more
   static constexpr uint32_t kTurnMask = 0xFFFFFFu;
 
   explicit MpmcRing(void* memory) noexcept
@@ -226,12 +226,12 @@ class MpmcRing {
 
   uint32_t turn(uint32_t position) const noexcept { return ring_detail::turn_of(position, shift_); }
   static constexpr uint32_t make(uint32_t turn, uint32_t owner) noexcept { return turn << 8 | owner; }
-  // Helps an index past a claimed position. A failure means that somebody else did.
+  // Helps an index past a claimed position. A failure means that another participant did.
   static void pass(RingWord& index, uint32_t position) noexcept {
     (void)index.compare_exchange_strong(position, position + 1, std::memory_order_acq_rel, std::memory_order_relaxed);
   }
 
-  // Claims the next position for `owner`. For kOwnerEnd the index stays: nobody goes past the end.
+  // Claims the next position for `owner`. For kOwnerEnd the index stays: no participant goes past the end.
   RingOp claim_write(uint32_t owner, uint32_t* claimed) noexcept {
     for (;;) {
       const uint32_t position = layout_->producer_index.load(std::memory_order_acquire);

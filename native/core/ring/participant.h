@@ -4,7 +4,7 @@
 
 #include "core/ring/ring_layout.h"
 
-// Participant entries: who is attached to a ring, who closed, who died.
+// Participant entries: which are attached to a ring, closed or dead.
 //
 // Thread safety: every function may be called from any thread or process.
 // Invariants: an entry's generation grows with each attach, and only `attached` may become `closed`
@@ -23,7 +23,7 @@ constexpr uint32_t with_state(uint32_t entry, ParticipantState state) noexcept {
 }
 constexpr uint32_t next_attached(uint32_t entry) noexcept { return with_state(entry + 4, ParticipantState::kAttached); }
 
-/// Attaches to an entry that nobody is attached to. `*before` receives what the entry was.
+/// Attaches to a free entry. `*before` receives what the entry was.
 inline bool attach_entry(RingWord& entry, uint32_t* before) noexcept {
   uint32_t seen = entry.load(std::memory_order_acquire);
   while (state_of(seen) != ParticipantState::kAttached) {
@@ -37,7 +37,7 @@ inline bool attach_entry(RingWord& entry, uint32_t* before) noexcept {
   return false;
 }
 
-/// Attaches in place of whoever is there. REQUIRES: the caller holds the kernel's lock of this
+/// Attaches in place of the present owner. REQUIRES: the caller holds the kernel's lock of this
 /// entry, or knows otherwise that the predecessor is gone. Returns what the entry was.
 inline uint32_t take_entry(RingWord& entry) noexcept {
   uint32_t seen = entry.load(std::memory_order_acquire);

@@ -33,7 +33,7 @@ Status describe(RingStatus status, const std::string& what) {
     case RingStatus::kTag:
       return Status::error(Code::kConfigMismatch, what + ": a ring of items of another layout");
     case RingStatus::kCorrupt:
-      return Status::error(Code::kCorrupt, what + ": the ring is damaged; remove it when nobody uses it");
+      return Status::error(Code::kCorrupt, what + ": the ring is damaged; remove it when no process uses it");
     case RingStatus::kBusy:
       return Status::error(Code::kExclusiveHeld, what + ": the role is held by a living participant");
     case RingStatus::kNoRoom:
@@ -116,7 +116,7 @@ Status RingFile::open_any(const std::string& path) {
   return adopt(path, std::move(mapped));
 }
 
-// Completes the ring under a temporary name first, so that nobody ever sees half of one. If two
+// Completes the ring under a temporary name first, so that no process sees half of one. If two
 // processes do this at once, one of them makes the name, and both then open that one's ring.
 Status RingFile::create(const std::string& path, const RingShape& shape, const RingOptions& options,
                         uint32_t file_mode) {

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <cstring>
 
-// The bytes of a ring, as docs/ring-layout.md specifies them, and the checks of whoever creates or
+// The bytes of a ring, as docs/ring-layout.md specifies them, and the checks of participants that create or
 // attaches.
 
 namespace hermes {
@@ -154,7 +154,7 @@ constexpr uint32_t turn_of(uint32_t position, uint32_t shift) noexcept {
 
 }  // namespace ring_detail
 
-/// Writes a whole ring of `shape` over `memory`. REQUIRES: nobody uses the memory yet.
+/// Writes a whole ring of `shape` over `memory`. REQUIRES: the memory is unused.
 inline RingStatus create_ring(void* memory, size_t bytes, const RingShape& shape, const RingOptions& options) noexcept {
   using namespace ring_detail;
   if (reinterpret_cast<uintptr_t>(memory) % kRingLine != 0) return RingStatus::kMisaligned;
@@ -200,7 +200,7 @@ inline RingStatus create_ring(void* memory, size_t bytes, const RingShape& shape
     }
   }
   std::memcpy(reinterpret_cast<char*>(layout) + 4, reinterpret_cast<const char*>(&header) + 4, sizeof header - 4);
-  // Publishes the whole layout to whoever finds the magic.
+  // Publishes the whole layout to participants that find the magic.
   std::atomic_ref<uint32_t>(layout->header.magic).store(kRingMagic, std::memory_order_release);
   return RingStatus::kOk;
 }

@@ -36,7 +36,7 @@ class SpscByteRing {
     return ring_detail::total_bytes(RingKind::kSpscBytes, 0, capacity);
   }
 
-  /// Writes a new ring of `capacity` bytes over `memory`. REQUIRES: nobody uses the memory.
+  /// Writes a new ring of `capacity` bytes over `memory`. REQUIRES: the memory is unused.
   static RingStatus create(void* memory, size_t bytes, uint32_t capacity, SpscByteRing* out,
                            const RingOptions& options = {}) noexcept {
     const RingStatus status = create_ring(memory, bytes, {RingKind::kSpscBytes, 0, capacity}, options);
@@ -199,7 +199,7 @@ class SpscByteRing {
     return *done != 0 ? RingOp::kOk : op;
   }
 
-  // --- everybody
+  // --- both sides
 
   /// Bytes in the ring, frame headers and padding included.
   uint32_t used_bytes() const noexcept {

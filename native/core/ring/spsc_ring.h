@@ -15,7 +15,7 @@ namespace hermes {
 /// docs/ring-layout.md.
 ///
 /// Thread safety: one thread at a time calls the producer's functions, and one the consumer's; they
-/// may be different threads or processes. `size` and `role_state` are for everybody.
+/// may be different threads or processes. `size` and `role_state` are for both.
 ///
 /// Invariants: only the producer writes producer_index and producer_copy, only the consumer their
 /// counterparts; 0 <= producer_index - consumer_index <= capacity; a copy never runs ahead of the
@@ -33,7 +33,7 @@ class SpscRing {
     return ring_detail::total_bytes(RingKind::kSpsc, sizeof(T), capacity);
   }
 
-  /// Writes a new ring over `memory`. REQUIRES: nobody uses the memory.
+  /// Writes a new ring over `memory`. REQUIRES: the memory is unused.
   static RingStatus create(void* memory, size_t bytes, uint32_t capacity, SpscRing* out,
                            const RingOptions& options = {}) noexcept {
     const RingStatus status = create_ring(memory, bytes, {RingKind::kSpsc, sizeof(T), capacity}, options);
@@ -41,7 +41,7 @@ class SpscRing {
     return status;
   }
 
-  /// Looks at a ring that somebody created. `tag`: refuse a ring with another one.
+  /// Looks at a ring that another one created. `tag`: refuse a ring with another one.
   static RingStatus attach(void* memory, size_t bytes, SpscRing* out, const uint64_t* tag = nullptr) noexcept {
     const RingStatus status = check_ring(memory, bytes, {RingKind::kSpsc, sizeof(T), 0}, tag);
     if (status == RingStatus::kOk) *out = SpscRing(memory);
@@ -52,7 +52,7 @@ class SpscRing {
 
   // --- roles: cold path
 
-  /// Takes a role that nobody holds, or returns kBusy. Optional between threads that know their
+  /// Takes a free role, or returns kBusy. Optional between threads that know their
   /// roles.
   RingStatus claim(RingRole role) noexcept {
     uint32_t before;
@@ -226,7 +226,7 @@ class SpscRing {
     }
   }
 
-  // --- everybody
+  // --- both sides
 
   /// Items in the ring, as of some moment during the call.
   uint32_t size() const noexcept {
