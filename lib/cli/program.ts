@@ -12,6 +12,7 @@ import { registerDoctor } from './commands/doctor.js'
 import { registerGroups } from './commands/groups.js'
 import { registerHelp } from './commands/help.js'
 import { registerInfo } from './commands/info.js'
+import { registerLead } from './commands/lead.js'
 import { registerMetrics } from './commands/metrics.js'
 import { registerMirror } from './commands/mirror.js'
 import { registerPing } from './commands/ping.js'
@@ -46,6 +47,7 @@ const commands = [
   registerDoctor,
   registerBackup,
   registerMirror,
+  registerLead,
   registerServe,
   registerAdmin,
   registerPing,
@@ -69,7 +71,8 @@ export async function run(args: readonly string[], streams: Streams): Promise<Ex
       session.fail(error)
       return exitCodeOf(error)
     }
-    return session.stoppedBy === undefined ? 0 : stopSignals[session.stoppedBy]
+    if (session.stoppedBy !== undefined) return stopSignals[session.stoppedBy]
+    return (session.childExit ?? 0) as ExitCode
   } finally {
     session.dispose()
   }

@@ -18,6 +18,8 @@ export class Session {
   json = false
   /** Set by `--quiet`. */
   quiet = false
+  /** The exit code of the program that the command ran, and takes for its own. */
+  childExit: number | undefined
   /** The signal that asked the command to stop, if one did. */
   stoppedBy: StopSignal | undefined
   readonly #stop = new AbortController()

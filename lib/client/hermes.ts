@@ -23,6 +23,7 @@ import { type Capabilities, requireAbility } from '../placement/capabilities.js'
 import type { Placement } from '../placement/port.js'
 import { Administration } from './administration.js'
 import { type CloseOptions, checkCloseOptions } from './close-options.js'
+import { Leadership, type LeadOptions } from './leadership.js'
 import { Mirror, type MirrorTopicOptions } from './mirror.js'
 import { Requester, type RequesterOptions } from './requester.js'
 import { type RequestHandler, Responder, type ResponderOptions } from './responder.js'
@@ -123,6 +124,17 @@ export class Hermes implements AsyncDisposable {
     const { transport } = this.#owner
     const target = { place: to.place, transport: transportOf(to) }
     return this.#owner.adopt(await Mirror.open({ place: this.place, transport }, topic, target, options))
+  }
+
+  /**
+   * Waits until no other process of the cluster leads this name, and leads it then, until it is released or can't be kept: look at its `signal`. For services of which one may be at work while
+   * others stand by. A leader that dies is followed after `leaseMs`.
+   *
+   * @throws HermesError `UNSUPPORTED` (all but `nats:`), `ABORTED`, `INVALID_NAME`, `ACCESS_DENIED`, …
+   */
+  async lead(name: string, options: LeadOptions = {}): Promise<Leadership> {
+    this.#owner.checkOpen()
+    return this.#owner.adopt(await Leadership.take(this.place, this.#owner.transport, name, options))
   }
 
   #checkServices(name: string): void {

@@ -29,6 +29,7 @@ import type { CloseOptions } from './close-options.js'
 import { checkFrom, checkUntil } from './from.js'
 import { Group } from './group.js'
 import { checkGroupOptions, type GroupOptions } from './group-options.js'
+import { Leadership } from './leadership.js'
 import { Progress } from './progress.js'
 import { Publisher } from './publisher.js'
 import { Subscriber } from './subscriber.js'
@@ -49,6 +50,8 @@ export interface PublisherOptions {
    * power can take, at the price of a sync per interval while messages come. Not over TCP, and not in a `ring:` place (`UNSUPPORTED`).
    */
   readonly syncIntervalMs?: number
+  /** In a cluster: have it refuse what this publisher sends once a later leader has published (`LEASE_LOST`). */
+  readonly leadership?: Leadership
   /** Gives up the opening with an `ABORTED` error. A publisher that is open goes on. */
   readonly signal?: AbortSignal | undefined
 }
@@ -135,8 +138,24 @@ export class Topic<In, Out = In, View = Out> {
    * @throws HermesError `EXCLUSIVE_HELD`, `TOO_MANY_PUBLISHERS`, `CODEC_MISMATCH`, `CONFIG_MISMATCH`, `ACCESS_DENIED`, `CORRUPT`, …
    */
   async publisher(options: PublisherOptions = {}): Promise<Publisher<In>> {
-    checkOptions('publisher()', options, ['durability', 'exclusive', 'overflow', 'syncIntervalMs', 'signal'])
-    const { durability = 'written', exclusive = false, overflow = 'block', syncIntervalMs, signal } = options
+    checkOptions('publisher()', options, [
+      'durability',
+      'exclusive',
+      'overflow',
+      'syncIntervalMs',
+      'leadership',
+      'signal',
+    ])
+    const {
+      durability = 'written',
+      exclusive = false,
+      overflow = 'block',
+      syncIntervalMs,
+      leadership,
+      signal,
+    } = options
+    if (leadership !== undefined && !(leadership instanceof Leadership))
+      throw invalid("'leadership' must be what hermes.lead() returned.")
     checkSignal(signal)
     checkChoice('durability', durability, durabilities)
     checkBoolean('exclusive', exclusive)
@@ -147,6 +166,7 @@ export class Topic<In, Out = In, View = Out> {
     const { capabilities } = transport
     this.#checkSettings(capabilities)
     if (exclusive) this.#require(capabilities.exclusivity)
+    if (leadership !== undefined) this.#require(capabilities.leases)
     if (overflow !== 'block') this.#require(capabilities.overflow)
     if (durability === 'synced') this.#require(capabilities.syncing)
     if (syncIntervalMs !== undefined) this.#require(capabilities.intervalSyncing)
@@ -155,6 +175,7 @@ export class Topic<In, Out = In, View = Out> {
       durability,
       overflow,
       syncIntervalMs,
+      fence: leadership?.revision,
       signal,
     })
     const settled = syncIntervalMs === undefined ? durability : 'synced'

@@ -40,6 +40,8 @@ export interface Capabilities {
   readonly groups: Ability
   /** Topics can be mirrors of topics elsewhere: `hermes.mirror()`. */
   readonly mirrors: Ability
+  /** `hermes.lead()`, and publishers that are fenced by it. */
+  readonly leases: Ability
   /** `hermes.admin`: topics are made, altered and deleted, and groups looked after. */
   readonly administration: Ability
   /** The files of topics are at hand: `verify`, `repair`, `backup`, `doctor`, and the options of `open()` for new ones. */

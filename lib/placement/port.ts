@@ -21,6 +21,8 @@ export interface PortOptions {
   readonly overflow?: Overflow
   /** Sync what was written so long after it was, unasked. */
   readonly syncIntervalMs?: number | undefined
+  /** Where there are `leases`: refuse to append behind what was fenced with a higher revision. */
+  readonly fence?: number | undefined
 }
 
 /** What a subscriber's port is told. */

@@ -16,6 +16,7 @@ export const localCapabilities: Capabilities = {
   knownPositions: true,
   batchTimestamps: true,
   growingLayouts: true,
+  leases: 'leaders are elected in a cluster: open nats://host,host,host.',
   mirrors: true,
   groups: true,
   administration: true,

@@ -40,13 +40,17 @@ export class Appender {
   readonly #by = crypto.randomUUID()
   /** The end of the stream, as far as is known. */
   #tail: Tail
+  readonly #fence: number | undefined
   /** The end has to be found, and what became of the one that was sent. */
   #isLost = false
   #doubtful: Doubtful | undefined
 
-  constructor(stream: TopicStream, tail: Tail) {
+  /** @param fence the revision of the leader that appends; nothing is appended behind a later one @throws HermesError `LEASE_LOST` */
+  constructor(stream: TopicStream, tail: Tail, fence: number | undefined) {
     this.#stream = stream
     this.#tail = tail
+    this.#fence = fence
+    this.#checkFence(tail)
   }
 
   /**
@@ -86,7 +90,10 @@ export class Appender {
       this.#tail = tail
       this.#doubtful = undefined
       this.#isLost = false
-      if (!isStored || doubtful === undefined || doubtful.cargo !== cargo) return 'refused'
+      if (!isStored || doubtful === undefined || doubtful.cargo !== cargo) {
+        this.#checkFence(tail)
+        return 'refused'
+      }
       stored(doubtful.sequence)
       return 'stored'
     } catch (error) {
@@ -98,7 +105,12 @@ export class Appender {
   async #send(cargo: Cargo, { last, next }: Tail): Promise<Fate> {
     const { subject, cluster, topic } = this.#stream
     const headers = cluster.peer.transport.headers()
-    writeHead(headers, { first: next, next: next + cargo.count, by: this.#nameOf(cargo) })
+    writeHead(headers, {
+      first: next,
+      next: next + cargo.count,
+      by: this.#nameOf(cargo),
+      ...(this.#fence !== undefined && { fence: this.#fence }),
+    })
     try {
       const { seq } = await cluster.client.publish(subject, cargo.bytes, {
         headers,
@@ -134,6 +146,17 @@ export class Appender {
       'BEHIND_RETENTION',
       `Retention has removed the place in topic '${stream.topic}' where ${cargo.count} messages were to stand, before the cluster answered: they may have been there or not. Keep messages for longer than an election takes.`,
       { details: { topic: stream.topic, messages: cargo.count } },
+    )
+  }
+
+  /** Who was the leader before writes nothing any more. */
+  #checkFence({ fence = 0 }: Tail): void {
+    if (this.#fence === undefined || fence <= this.#fence) return
+    const { topic } = this.#stream
+    throw new HermesError(
+      'LEASE_LOST',
+      `Another leader, of revision ${fence}, publishes to '${topic}'; this one had revision ${this.#fence}. Stop, and lead() again.`,
+      { details: { topic, revision: this.#fence, newer: fence } },
     )
   }
 

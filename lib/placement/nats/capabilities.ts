@@ -18,6 +18,7 @@ export const natsCapabilities: Capabilities = {
   knownPositions: 'only the cluster knows the positions, so the next poll reports one that does not exist.',
   batchTimestamps: 'timestamps of a batch count up by one, as they are numbers of messages too.',
   growingLayouts: 'a stream keeps the layout that it was made with. Make another topic for the new one.',
+  leases: true,
   mirrors: true,
   groups:
     'groups and durable subscriptions are kept on one host. Mirror the topic into a directory and share the work there.',

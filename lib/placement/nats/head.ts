@@ -12,14 +12,17 @@ export interface Head {
   readonly next: number
   /** Who appended it, and as which of its batches: so an appender whose acknowledgement was lost finds out. */
   readonly by: string
+  /** The revision of the leader that appended it. */
+  readonly fence?: number
 }
 
-export const headName = { first: 'Hermes-First', next: 'Hermes-Next', by: 'Hermes-By' } as const
+export const headName = { first: 'Hermes-First', next: 'Hermes-Next', by: 'Hermes-By', fence: 'Hermes-Fence' } as const
 
-export function writeHead(headers: MsgHdrs, { first, next, by }: Head): MsgHdrs {
+export function writeHead(headers: MsgHdrs, { first, next, by, fence }: Head): MsgHdrs {
   headers.set(headName.first, String(first))
   headers.set(headName.next, String(next))
   headers.set(headName.by, by)
+  if (fence !== undefined) headers.set(headName.fence, String(fence))
   return headers
 }
 
@@ -28,7 +31,9 @@ export function readHead(headers: MsgHdrs | undefined, topic: string, streamSequ
   const first = sequenceOf(headers?.get(headName.first))
   const next = sequenceOf(headers?.get(headName.next))
   const by = headers?.get(headName.by) ?? ''
-  if (first !== undefined && next !== undefined && next > first && by !== '') return { first, next, by }
+  const fence = sequenceOf(headers?.get(headName.fence))
+  if (first !== undefined && next !== undefined && next > first && by !== '')
+    return { first, next, by, ...(fence !== undefined && { fence }) }
   throw new HermesError(
     'CORRUPT',
     `Message ${streamSequence} in the stream of topic '${topic}' does not come from Hermes: something else publishes to its subject. Restrict the permission to publish there.`,

@@ -4,11 +4,13 @@ import { pause } from '../../base/pause.js'
 import { checkCodec } from '../../model/codec-check.js'
 import type { From, TopicInfo, TopicSettings } from '../../model/topic.js'
 import { AwaitedSubscriber, topicDefined } from '../awaited-subscriber.js'
+import type { LeaseOptions, LeasePlacement } from '../lease-port.js'
 import type { MirrorOptions, MirrorPlacement } from '../mirror-port.js'
 import type { Placement, PortOptions, SubscriberPort, SubscriberPortOptions } from '../port.js'
 import { natsCapabilities } from './capabilities.js'
 import { checkNoMirror, readDefinition, retentionOf, streamPrefix } from './definition.js'
 import { fromNats, passing } from './errors.js'
+import { NatsLease } from './lease.js'
 import { NatsMirror } from './mirror.js'
 import type { NatsSettings } from './options.js'
 import { type JetStreamManager, loadPeer, type NatsConnection, type Peer } from './peer.js'
@@ -28,7 +30,7 @@ const answerMs = 5000
 const againMs = 250
 
 /** Topics as streams of a NATS JetStream cluster. */
-export class NatsPlacement implements Placement, MirrorPlacement {
+export class NatsPlacement implements Placement, MirrorPlacement, LeasePlacement {
   readonly capabilities = natsCapabilities
   readonly #settings: NatsSettings
   readonly #cluster: Cluster
@@ -140,7 +142,7 @@ export class NatsPlacement implements Placement, MirrorPlacement {
       checkNoMirror(stream.definition)
       await stream.retain(settings.retention)
       const { max_payload: most = 1024 * 1024 } = this.#cluster.connection.info ?? {}
-      return NatsPublisher.open(stream, this.#settings.publishBuffer, most)
+      return NatsPublisher.open(stream, this.#settings.publishBuffer, most, options.fence)
     }
     const publisher = await this.#persist(open, options.signal)
     await topicDefined(this.#key(topic))
@@ -166,6 +168,10 @@ export class NatsPlacement implements Placement, MirrorPlacement {
     const openNow = () => undefined
     const awaited = { key: this.#key(topic), topic, open, openNow, revision: () => revision, check }
     return this.#persist(() => AwaitedSubscriber.open(awaited, options.from), options.signal)
+  }
+
+  lease(name: string, options: LeaseOptions): Promise<NatsLease> {
+    return NatsLease.take(this.#cluster, name, options)
   }
 
   mirror(topic: string, settings: TopicSettings, options: MirrorOptions): Promise<NatsMirror> {

@@ -69,8 +69,13 @@ export class NatsPublisher implements PublisherPort {
   }
 
   /** @throws HermesError what the cluster refuses with */
-  static async open(stream: TopicStream, publishBuffer: number, maxMessageBytes: number): Promise<NatsPublisher> {
-    return new NatsPublisher(stream, new Appender(stream, await stream.tail()), publishBuffer, maxMessageBytes)
+  static async open(
+    stream: TopicStream,
+    publishBuffer: number,
+    maxMessageBytes: number,
+    fence: number | undefined,
+  ): Promise<NatsPublisher> {
+    return new NatsPublisher(stream, new Appender(stream, await stream.tail(), fence), publishBuffer, maxMessageBytes)
   }
 
   /** Counts the messages of this publisher. */

@@ -36,6 +36,8 @@ export interface Tail {
   readonly last: number
   /** What the topic's next message gets. */
   readonly next: number
+  /** Of the leader that appended the newest message. */
+  readonly fence?: number
 }
 
 /** Where reading begins. */
@@ -114,7 +116,10 @@ export class TopicStream {
   async tail(): Promise<Tail> {
     for (let looks = 1; ; looks++) {
       const newest = await this.#stored({ last_by_subj: this.subject })
-      if (newest !== undefined) return { last: newest.seq, next: this.head(newest).next }
+      if (newest !== undefined) {
+        const { next, fence } = this.head(newest)
+        return { last: newest.seq, next, ...(fence !== undefined && { fence }) }
+      }
       // No message was ever there, or all have expired. No sequence above this one was given out then.
       const { messages, last_seq: last } = (await this.info()).state
       if (messages === 0) return { last, next: last * mostFrames + 1 }

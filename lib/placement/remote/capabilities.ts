@@ -17,6 +17,7 @@ export const remoteCapabilities: Capabilities = {
   knownPositions: 'only the broker knows the positions, so the next poll reports one that does not exist.',
   batchTimestamps: 'timestamps of a batch count up by one, as they are numbers of messages too.',
   growingLayouts: true,
+  leases: 'leaders are elected in a cluster: open nats://host,host,host.',
   mirrors: 'a mirror is filled where its files are: run it on the machine of the broker, with its directory.',
   groups: true,
   administration: true,
