@@ -46,6 +46,12 @@ it('refuses more replicas than there are servers', async () => {
   await failure('CONFIG_MISMATCH', () => hermes.topic('three', { codec: count }).publisher())
 })
 
+it('refuses retention that waits for groups, which are not there', async () => {
+  await using hermes = await open(url())
+  const retention = { bytes: 1_000_000, waitForGroups: 2_000_000 }
+  await failure('UNSUPPORTED', () => hermes.topic('waits', { codec: count, retention }).publisher())
+})
+
 it('does not go on in silence when a topic is deleted, or deleted and made anew', async () => {
   for (const again of [false, true]) {
     const hermes = await open(url())
