@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Fuzzes frame decoder, segment reader with recovery, control file and group file with libFuzzer and sanitizers, and the struct codec under vitest:
+# Fuzzes frame decoder, segment reader with recovery, recovery of whole topics, control file and group file with libFuzzer and sanitizers, and the struct codec under vitest:
 #
-#   scripts/fuzz.sh [--keep] [seconds per target] [frame|segment|control|group|struct …]
+#   scripts/fuzz.sh [--keep] [seconds per target] [frame|segment|damage|control|group|struct …]
 #
 # Every run begins with what is kept in native/fuzz/corpus/. What it finds interesting goes to build/fuzz/corpus/, what crashes to build/fuzz/.
 # With --keep, the kept corpus is made anew from both: as few and small inputs as reach the same code. Needs clang with libFuzzer.
@@ -15,7 +15,7 @@ fi
 seconds=${1:-30}
 shift || true
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(frame segment control group struct)
+[ ${#targets[@]} -gt 0 ] || targets=(frame segment damage control group struct)
 passed=0
 failed=0
 native=()

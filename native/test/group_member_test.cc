@@ -303,6 +303,10 @@ TEST_F(GroupMember, the_count_of_laps_goes_round) {
   in_child([&] { open_appender(open_log(late.path())); });
   const uint64_t base = 64 * 65'536 - 90;
   overwrite(segment_path(late.path(), 1), 64, &base, sizeof base);
+  // (which say that it begins with 1)
+  lose_checkpoint(late.path());
+  const uint64_t zeros[4] = {};
+  overwrite(late.path() + "/control", offsetof(ControlBlock, synced), zeros, sizeof zeros);
   const auto far_log = open_log(late.path());
   const auto far = open_appender(far_log);
   for (int i = 0; i < 400; ++i) append(far.get(), message(0, 1, 32));

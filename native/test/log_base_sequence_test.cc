@@ -172,5 +172,67 @@ TEST(LogBaseSequence, is_set_right_in_the_only_segment_where_it_was_lost) {
   expect_left(folder.path(), before, 0);
 }
 
+TEST(LogBaseSequence, is_set_right_in_the_newest_segment_after_a_power_cut_where_its_first_frame_is_whole) {
+  const Folder folder;
+  const auto before = three_segments(folder.path());
+  const uint64_t none = 0;
+  overwrite(segment_path(folder.path(), 3), offsetof(SegmentHeader, base_sequence), &none, sizeof none);
+  reboot(folder.path());
+  expect_left(folder.path(), before, 0);
+}
+
+/// Claims by a publisher that was killed over all that the segment has.
+void claim_all(const std::string& folder, const std::vector<Message>& messages, uint64_t segment) {
+  std::vector<Message> here = messages;
+  std::erase_if(here, [&](const Message& m) { return m.at.segment != segment; });
+  const uint64_t begin = here.front().at.offset;
+  const uint64_t end = here.back().at.offset + frame_span(static_cast<uint32_t>(here.back().payload.size()));
+  const uint64_t word = make_claim_word({7, static_cast<uint32_t>(here.size()), end - begin});
+  Bytes bytes(end - begin);
+  std::memcpy(bytes.data(), &word, sizeof word);
+  overwrite(segment_path(folder, segment), begin, bytes.data(), bytes.size());
+  const uint32_t taken = 1;
+  overwrite(folder + "/control", offsetof(ControlBlock, slots) + 7 * sizeof(ParticipantSlot), &taken, sizeof taken);
+  forget_orderly_close(folder);
+}
+
+TEST(LogBaseSequence, is_told_by_the_segment_before_where_the_newest_holds_claims_only) {
+  const Folder folder;
+  const auto before = three_segments(folder.path());
+  claim_all(folder.path(), before, 3);
+  flip_bit(segment_path(folder.path(), 3), offsetof(SegmentHeader, base_sequence), 0);
+  std::vector<Message> left = before;
+  std::erase_if(left, [](const Message& m) { return m.at.segment == 3; });
+  {
+    LogOptions options;
+    options.low_water_bytes = 0;
+    std::shared_ptr<Log> log;
+    std::unique_ptr<Appender> appender;
+    ASSERT_TRUE(Log::open(folder.path(), nullptr, options, &log).ok());
+    ASSERT_TRUE(Appender::open(log, {}, &appender, nullptr).ok());
+    append(appender.get(), message(9, 1, 200));
+    EXPECT_EQ(appender->last_sequence(), before.back().sequence + 1);
+    EXPECT_EQ(read_all(log).size(), left.size() + 1);
+  }
+  const auto log = open_log(folder.path());
+  RecoveryReport report;
+  const Status status = recover(*log, true, &report);
+  EXPECT_TRUE(status.ok()) << status.context;
+}
+
+TEST(LogBaseSequence, is_told_by_what_is_known_where_the_only_segment_holds_claims_only) {
+  const Folder folder;
+  const auto before = one_left(folder.path(), 3);
+  claim_all(folder.path(), before, 2);
+  for (const uint64_t wrong : {before.front().sequence ^ 1, uint64_t{0}}) {
+    overwrite(segment_path(folder.path(), 2), offsetof(SegmentHeader, base_sequence), &wrong, sizeof wrong);
+    const auto log = open_log(folder.path());
+    std::shared_ptr<Segment> segment;
+    ASSERT_TRUE(log->segment(2, &segment).ok());
+    EXPECT_EQ(judge_base(*segment, log->known(), log->control().max_payload), before.front().sequence);
+  }
+  expect_left(folder.path(), before, before.size());
+}
+
 }  // namespace
 }  // namespace hermes

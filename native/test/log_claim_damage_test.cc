@@ -188,6 +188,21 @@ TEST(LogClaimDamage, before_the_checkpoint_of_a_topic_that_was_closed_in_order_i
   EXPECT_EQ(stop, ScanStop::kEmpty);
 }
 
+TEST(LogClaimDamage, that_makes_the_claim_of_a_killed_publisher_shorter_hides_no_message_behind_it) {
+  const Folder folder;
+  const auto before = written(folder.path());
+  Bytes zeros(kSpan);
+  overwrite(segment_path(folder.path(), before[49].at.segment), before[49].at.offset, zeros.data(), zeros.size());
+  put_claim(folder.path(), before[49], {7, 1, 96});
+  const uint32_t taken = 1;
+  overwrite(folder.path() + "/control", offsetof(ControlBlock, slots) + 7 * sizeof(ParticipantSlot), &taken,
+            sizeof taken);
+  forget_orderly_close(folder.path());
+  lose_checkpoint(folder.path());
+  open_appender(open_log(folder.path()));
+  expect_only_lost(folder.path(), before, 50);
+}
+
 TEST(LogClaimStress, no_claim_of_a_live_publisher_is_ever_taken_for_damage) {
   const Folder folder(quick_place());
   const auto log = open_log(folder.path());

@@ -276,8 +276,9 @@ TEST(LogRecovery, goes_on_behind_a_page_that_was_lost_in_the_middle) {
 TEST(LogRecovery, finds_a_base_sequence_again_that_never_reached_the_disk) {
   const Folder folder;
   const auto before = written(folder.path(), 450);
-  const uint64_t none = 0;
-  overwrite(segment_path(folder.path(), 2), offsetof(SegmentHeader, base_sequence), &none, sizeof none);
+  // With the rest of its sector: the first frame was stored later than the base.
+  const Bytes none(512 - offsetof(SegmentHeader, base_sequence));
+  overwrite(segment_path(folder.path(), 2), offsetof(SegmentHeader, base_sequence), none.data(), none.size());
   reboot(folder.path());
   const RecoveryReport report = recovered(folder.path());
   // What was in a segment without a beginning was never synced. It's set aside, and the log ends before it.

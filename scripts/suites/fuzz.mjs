@@ -12,6 +12,9 @@ export const suite = {
     // By itself: where clang brings it, there is no package of this name.
     (await skipUnless('clang-rt')) ??
     countLines(
-      await run('bash', ['scripts/fuzz.sh', '10', 'frame', 'segment', 'control', 'group'], { log, timeoutMs }),
+      await run('bash', ['scripts/fuzz.sh', '10', 'frame', 'segment', 'damage', 'control', 'group'], {
+        log,
+        timeoutMs,
+      }),
     ),
 }

@@ -28,10 +28,14 @@ uint64_t count_messages(const Segment& segment, uint64_t sequence, uint32_t max_
   }
 }
 
-/// Whether the chain that begins with `from` at its offset can come to `known`: each sequence takes up a header at least.
-bool leads_up_to(const Position& from, const Position& known) noexcept {
-  return known.offset >= from.offset && known.sequence >= from.sequence &&
-         known.sequence - from.sequence <= (known.offset - from.offset) / kFrameHeaderBytes;
+/// Whether the chain that begins with `from` at its offset can come to `known`: each sequence takes up a header at least, and what takes up room is a
+/// sequence, unless it is the padding at the segment's end.
+bool leads_up_to(const Segment& segment, const Position& from, const Position& known) noexcept {
+  if (known.offset < from.offset || known.sequence < from.sequence) return false;
+  const uint64_t sequences = known.sequence - from.sequence;
+  const bool is_padding = known.offset == segment.bytes();
+  return sequences <= (known.offset - from.offset) / kFrameHeaderBytes &&
+         (sequences != 0 || known.offset == from.offset || is_padding);
 }
 
 /// The beginning of a segment whose base sequence was unknown says nothing.
@@ -39,16 +43,39 @@ bool is_about(const Position& known, const Segment& segment) noexcept {
   return known.segment == segment.number() && known.sequence != 0;
 }
 
+/// The claims that the segment begins with.
+struct FirstClaims {
+  uint64_t end = kSegmentHeaderBytes;
+  uint64_t count = 0;
+};
+
+FirstClaims first_claims(const Segment& segment) noexcept {
+  FirstClaims claims;
+  for (Step step = segment.step(claims.end); step.kind == Step::Kind::kClaim; step = segment.step(claims.end)) {
+    claims.end += step.span;
+    claims.count += step.count;
+  }
+  return claims;
+}
+
+/// The base sequence with which the chain comes to `known`, by the lengths and counts alone; 0 if it does not come there.
+uint64_t base_that_leads_to(const Segment& segment, const Position& known) noexcept {
+  uint64_t offset = kSegmentHeaderBytes;
+  uint64_t count = 0;
+  while (offset < known.offset) {
+    const Step step = segment.step(offset);
+    if (step.span == 0) return 0;
+    offset += step.span;
+    count += step.count;
+  }
+  return offset == known.offset && known.sequence > count ? known.sequence - count : 0;
+}
+
 }  // namespace
 
 bool find_first_frame(const Segment& segment, uint32_t max_payload, FirstFrame* found) noexcept {
-  uint64_t offset = kSegmentHeaderBytes;
-  uint64_t claimed = 0;
-  Step step = segment.step(offset);
-  for (; step.kind == Step::Kind::kClaim; step = segment.step(offset)) {
-    offset += step.span;
-    claimed += step.count;
-  }
+  const auto [offset, claimed] = first_claims(segment);
+  const Step step = segment.step(offset);
   if (step.span == 0) return false;
   const uint64_t sequence = segment.frame(offset)->sequence;
   if (sequence <= claimed || !is_whole(segment, {segment.number(), offset, sequence}, step.span, max_payload))
@@ -60,18 +87,22 @@ bool find_first_frame(const Segment& segment, uint32_t max_payload, FirstFrame* 
 }
 
 bool can_reach(const Segment& segment, uint64_t base, const Position& known) noexcept {
-  return !is_about(known, segment) || leads_up_to({segment.number(), kSegmentHeaderBytes, base}, known);
+  return !is_about(known, segment) || leads_up_to(segment, {segment.number(), kSegmentHeaderBytes, base}, known);
 }
 
 uint64_t judge_base(const Segment& segment, const Position& known, uint32_t max_payload) noexcept {
   const uint64_t stored = segment.header().base_sequence.load(std::memory_order_acquire);
   if (is_about(known, segment) && known.offset == kSegmentHeaderBytes) return known.sequence;
   FirstFrame first;
-  if (!find_first_frame(segment, max_payload, &first)) return stored;
+  const uint64_t told = is_about(known, segment) ? base_that_leads_to(segment, known) : 0;
+  // Where there are claims only, nothing but what is known can contradict the word.
+  if (!find_first_frame(segment, max_payload, &first))
+    return told != 0 && first_claims(segment).end == known.offset ? told : stored;
   if (stored == first.base || stored == 0) return first.base;
   const bool frame_fits =
-      can_reach(segment, first.base, known) && (!is_about(known, segment) || leads_up_to(first.next, known));
+      can_reach(segment, first.base, known) && (!is_about(known, segment) || leads_up_to(segment, first.next, known));
   if (can_reach(segment, stored, known) != frame_fits) return frame_fits ? first.base : stored;
+  if (told == stored || told == first.base) return told;
   // A frame says nothing for itself, but where the next one follows it the two do.
   const uint64_t span = segment.step(first.next.offset).span;
   const bool followed = span != 0 && is_whole(segment, first.next, span, max_payload);

@@ -18,8 +18,8 @@ struct FirstFrame {
 /// Whether a segment that begins with `base` can reach `known`, a position that the log was seen to have. True if that lies in another segment.
 [[nodiscard]] bool can_reach(const Segment& segment, uint64_t base, const Position& known) noexcept;
 
-/// The sequence with which a segment begins, by its own witness: its header's word (which no CRC covers) and its first frame. Where the two
-/// differ, that one is believed which can reach `known`; if both can, or neither, the one under which more other messages can be read; and the frame
+/// The sequence with which a segment begins, by its own witness: its header's word (which no CRC covers) and its first frame. Where
+/// the two differ, that one is believed which can reach `known`, or whose chain does exactly by its lengths and counts; if both can, or neither, the one under which more other messages can be read; and the frame
 /// if there are as many. 0: it can't tell.
 ///
 /// Reads the whole segment where the two differ, and nothing but its beginning otherwise.

@@ -1,5 +1,7 @@
 #include "core/log/claim_check.h"
 
+#include <algorithm>
+
 #include "core/log/resync.h"
 
 namespace hermes {
@@ -17,8 +19,17 @@ bool can_be_made(const Segment& segment, uint64_t offset, const Step& step, cons
   return claim && can_be_made(*claim, segment.bytes() - offset, control);
 }
 
+/// Whether the log may end at `offset`, where nothing stands: then nothing stands behind it either. `most` is how far the claim before it can have
+/// reached; damage that made it shorter leaves what follows it behind zeros.
+bool is_end(const Segment& segment, uint64_t offset, uint64_t most) noexcept {
+  if (segment.is_zero(offset, std::min(most + kFrameHeaderBytes, segment.bytes()))) return true;
+  // Publishers that are at work have begun here.
+  return segment.step(offset).kind != Step::Kind::kEmpty;
+}
+
 /// Whether the chain goes on at `next`, or ends there.
-bool goes_on(const Segment& segment, const Position& next, const ControlBlock& control, bool as_left) noexcept {
+bool goes_on(const Segment& segment, const Position& next, const ControlBlock& control, bool as_left,
+             uint64_t most) noexcept {
   const Step step = segment.step(next.offset);
   switch (step.kind) {
     case Step::Kind::kSegmentEnd:
@@ -27,7 +38,8 @@ bool goes_on(const Segment& segment, const Position& next, const ControlBlock& c
       return can_be_made(segment, next.offset, step, control);
     // Only the newest segment ends in empty space, and only if no page of it can have been lost.
     case Step::Kind::kEmpty:
-      return as_left && segment.number() >= control.active.load(std::memory_order_acquire);
+      return as_left && segment.number() >= control.active.load(std::memory_order_acquire) &&
+             is_end(segment, next.offset, most);
     case Step::Kind::kDamage:
       return false;
     default:
@@ -40,7 +52,8 @@ bool goes_on(const Segment& segment, const Position& next, const ControlBlock& c
 ClaimVerdict judge_claim(const Segment& segment, const Position& at, const Step& step, const ControlBlock& control,
                          bool as_left) noexcept {
   const Position behind = {at.segment, at.offset + step.span, at.sequence + step.count};
-  if (!can_be_made(segment, at.offset, step, control) || !goes_on(segment, behind, control, as_left))
+  const uint64_t most = at.offset + step.count * frame_span(control.max_payload);
+  if (!can_be_made(segment, at.offset, step, control) || !goes_on(segment, behind, control, as_left, most))
     return ClaimVerdict::kDamage;
   // A batch that was not committed holds whole frames of its own. Any other one would be lost with it.
   bool holds_frames = false;

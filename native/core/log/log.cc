@@ -103,7 +103,8 @@ Position Log::known() const noexcept {
   Position furthest = {first(), kSegmentHeaderBytes, 0};
   for (const PositionRecord* record : {&control().checkpoint, &control().synced}) {
     Position at;
-    if (load_position(*record, &at) && is_plausible(at) && furthest < at) furthest = at;
+    // At the same place, too: one that is noted has its sequence.
+    if (load_position(*record, &at) && is_plausible(at) && !(at < furthest)) furthest = at;
   }
   return furthest;
 }

@@ -86,9 +86,10 @@ class Recovery {
       return {log_.first(), kSegmentHeaderBytes, 0};
     // The way there, without a look at the contents: a page of zeros in it would count as the log's end for every later walk.
     std::shared_ptr<Segment> segment;
-    return log_.segment(at.segment, &segment).ok() && leads_to(*segment, at)
-               ? at
-               : Position{at.segment, kSegmentHeaderBytes, 0};
+    if (log_.segment(at.segment, &segment).ok() && leads_to(*segment, at)) return at;
+    // Its beginning may be damaged, too: where the segment before ends says how it begins.
+    const bool has_one_before = at.segment > log_.first() && log_.segment(at.segment - 1, &segment).ok();
+    return {has_one_before ? at.segment - 1 : at.segment, kSegmentHeaderBytes, 0};
   }
 
   static bool leads_to(const Segment& segment, const Position& to) {

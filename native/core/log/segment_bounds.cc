@@ -47,15 +47,16 @@ class BoundsSearch {
     }
     const uint64_t believed = log_.active();
     // In use by all that we know, and yet without a base sequence: it is found again from the segment before. After a power
-    // cut, though, a segment whose base never reached the disk holds nothing that was promised to be there.
-    if (!origin_.after_cut && believed > newest && std::binary_search(numbers.begin(), numbers.end(), believed) &&
-        newest != 0) {
+    // cut, though, a segment whose base never reached the disk holds nothing that was promised to be there: unless it begins with a whole frame,
+    // which is in one sector with the base, and was stored later. Then the base is damaged.
+    if (believed > newest && std::binary_search(numbers.begin(), numbers.end(), believed) && newest != 0 &&
+        (!origin_.after_cut || can_tell_its_base(believed))) {
       newest = believed;
       bounds_.doubtful = true;
     }
     // Retention has left one that has lost its base sequence alone.
     if (newest == 0 && believed > 1 && std::binary_search(numbers.begin(), numbers.end(), believed) &&
-        begins_with_a_frame(believed))
+        can_tell_its_base(believed))
       newest = believed;
     if (newest == 0) return make_first(numbers);
     Position synced;
@@ -87,10 +88,11 @@ class BoundsSearch {
   }
 
  private:
-  bool begins_with_a_frame(uint64_t number) {
+  /// Whether the base sequence that a segment has lost follows from its first frame, or from what is known.
+  bool can_tell_its_base(uint64_t number) {
     std::shared_ptr<Segment> segment;
-    FirstFrame first;
-    return log_.segment(number, &segment).ok() && find_first_frame(*segment, control_.max_payload, &first);
+    const Position known = origin_.after_cut ? Position{} : log_.known();
+    return log_.segment(number, &segment).ok() && judge_base(*segment, known, control_.max_payload) != 0;
   }
 
   /// The oldest segment is where the unbroken row of files begins that ends with the newest. A crash may have left some that
