@@ -19,7 +19,7 @@ export class Producer {
   /** What is in the log beyond what the client has seen acknowledged, oldest first. */
   runs: Run[] = []
   connected = true
-  /** Wall-clock time, as it is kept over restarts. */
+  /** When it left, by `performance.now()`: no clock that is set makes it older. */
   idleSinceMs = 0
   /** The file says whose the slot is. */
   isSaved = false

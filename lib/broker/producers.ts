@@ -27,7 +27,7 @@ export interface ProducersOptions {
   readonly most: number
   /** For how long a producer without a connection is remembered. */
   readonly memoryMs: number
-  /** When the broker was started, in wall-clock time. */
+  /** When the broker was started, by `performance.now()`. */
   readonly startedMs: number
 }
 
@@ -45,7 +45,8 @@ export class Producers {
   readonly #resting = new Set<Producer>()
   #restingRuns = 0
   #nextSlot = 1
-  #lookedAt = 0
+  /** By `performance.now()`, as all times here but those in the file: a clock that is set makes nobody older. */
+  #lookedAt = Number.NEGATIVE_INFINITY
   #saving: Promise<void> | undefined
   #nextSave: Promise<void> | undefined
   /** Something was stored since the file was written. */
@@ -111,7 +112,7 @@ export class Producers {
       }
       return known
     }
-    if (Date.now() - this.#lookedAt >= forgetEveryMs || this.#slots.size >= this.#most) this.#forgetOld()
+    if (performance.now() - this.#lookedAt >= forgetEveryMs || this.#slots.size >= this.#most) this.#forgetOld()
     this.#checkShare(identity)
     const producer = new Producer(id, this.#freeSlot(), next, 0n)
     producer.identity = identity
@@ -161,7 +162,7 @@ export class Producers {
   leave(producer: Producer): void {
     if (this.#byId.get(producer.id) !== producer || !producer.connected) return
     producer.connected = false
-    producer.idleSinceMs = Date.now()
+    producer.idleSinceMs = performance.now()
     this.#rest(producer)
   }
 
@@ -233,7 +234,7 @@ export class Producers {
 
   async #write(): Promise<void> {
     const written = [...this.#byId.values()]
-    const now = Date.now()
+    const now = performance.now()
     this.isDirty = false
     const entries: string[] = []
     for (const [index, one] of written.entries()) {
@@ -291,7 +292,7 @@ export class Producers {
 
   /** By age alone, never to make room: the messages of a producer that is forgotten too early are stored twice. */
   #forgetOld(): void {
-    const now = Date.now()
+    const now = performance.now()
     this.#lookedAt = now
     const { memoryMs, startedMs } = this.#options
     if (now - startedMs < Math.min(memoryMs, graceMs)) return
@@ -316,7 +317,7 @@ function entryOf(one: Producer, now: number): Record<string, unknown> {
     last: String(last),
     stored: String(stored),
     at,
-    idleSinceMs: connected ? now : idleSinceMs,
+    idleSinceMs: Math.max(0, Math.round(Date.now() - (connected ? 0 : now - idleSinceMs))),
     ...(known.length === 0 ? {} : { runs: known.map((run) => [String(run.first), run.count, run.sequence]) }),
   }
 }
@@ -341,7 +342,7 @@ function parseEntry(
   producer.isSaved = true
   producer.hasLost = since > next
   // A clock that was ahead must not keep it for ever.
-  producer.idleSinceMs = Math.min(idleSinceMs, Date.now())
+  producer.idleSinceMs = performance.now() - Math.max(0, Date.now() - idleSinceMs)
   for (const run of runs as unknown[]) {
     const [first, count, sequence] = Array.isArray(run) ? (run as unknown[]) : []
     if (!isNumber(first) || !isCount(count, 1) || !isCount(sequence, 0)) return undefined

@@ -78,7 +78,7 @@ export class TopicTable {
       metrics,
       maxBatchBytes: limits.maxBatchBytes,
       spins: idle === 'spin',
-      producers: { most: limits.maxProducers, memoryMs: limits.producerMemoryMs, startedMs: Date.now() },
+      producers: { most: limits.maxProducers, memoryMs: limits.producerMemoryMs, startedMs: performance.now() },
       report: (topic, error) => this.#failed(topic, error),
       retired: (topic, error) => this.#retired(topic, error),
       mayRetry: (topic) => this.#mayRetry(topic),

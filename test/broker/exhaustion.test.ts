@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { mkdirSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { Broker, serve } from '../../lib/broker/broker.js'
 import type { EngineSocket } from '../../lib/broker/engine/engine.js'
 import { NodeEngine } from '../../lib/broker/engine/node.js'
@@ -280,7 +280,11 @@ describe('what is remembered of publishers that have gone', () => {
       traceProducers: async () => [],
     } as unknown as TopicLog
     mkdirSync(dir, { recursive: true })
-    const producers = await Producers.load(dir, log, { most: 65_535, memoryMs: 86_400_000, startedMs: Date.now() })
+    const producers = await Producers.load(dir, log, {
+      most: 65_535,
+      memoryMs: 86_400_000,
+      startedMs: performance.now(),
+    })
     const all = Array.from({ length: 100 }, (_, n) => {
       const producer = producers.enter(n.toString(16).padStart(16, '0'), 1)
       for (let run = 1; run <= 1500; run++)
@@ -301,9 +305,37 @@ describe('what is remembered of publishers that have gone', () => {
     expect(all.at(-2)?.runs).toHaveLength(1500)
     // All of them are in the file, though it is written in parts.
     await producers.save()
-    const again = await Producers.load(dir, log, { most: 65_535, memoryMs: 86_400_000, startedMs: Date.now() })
+    const again = await Producers.load(dir, log, { most: 65_535, memoryMs: 86_400_000, startedMs: performance.now() })
     expect(again.size).toBe(100)
   })
+})
+
+describe('a clock that is set', () => {
+  it.each([30 * 86_400_000, -86_400_000])(
+    'by %i ms makes no publisher older that has lost its connection',
+    async (byMs) => {
+      mkdirSync(dir, { recursive: true })
+      const log = {
+        info: () => ({ firstSequence: 1, nextSequence: 1 }),
+        traceProducers: async () => [],
+      } as unknown as TopicLog
+      const startedMs = performance.now() - 2 * 3_600_000
+      const producers = await Producers.load(dir, log, { most: 65_535, memoryMs: 86_400_000, startedMs })
+      producers.leave(producers.enter('0'.repeat(16), 1))
+      const clock = vi.spyOn(Date, 'now').mockReturnValue(Date.now() + byMs)
+      try {
+        producers.enter('1'.repeat(16), 1)
+        expect(producers.size).toBe(2)
+        await producers.save()
+      } finally {
+        clock.mockRestore()
+      }
+      // Also when the next broker reads when that was, by a clock that is right again.
+      const again = await Producers.load(dir, log, { most: 65_535, memoryMs: 86_400_000, startedMs: performance.now() })
+      again.enter('2'.repeat(16), 1)
+      expect(again.size).toBe(3)
+    },
+  )
 })
 
 describe('what waits for the disk', () => {
