@@ -9,10 +9,19 @@ const reader: Reader<unknown> = Object.freeze({ read: decodeJson })
 /** JSON.stringify names no remedy for a bigint, and draws what refers to itself over several lines. */
 function reasonOf(error: unknown): string {
   const message = messageOf(error)
-  if (!(error instanceof TypeError)) return message
+  if (!isTypeError(error)) return message
   if (/serialize a BigInt/i.test(message))
     return 'JSON has no text for a bigint. Make it a string first, or use msgpack.'
   return /circular structure/i.test(message) ? `the value holds itself. ${message.replace(/\s+/g, ' ')}` : message
+}
+
+/** (a value's own code may throw a revoked Proxy) */
+function isTypeError(error: unknown): boolean {
+  try {
+    return error instanceof TypeError
+  } catch {
+    return false
+  }
 }
 
 function decodeJson(source: Region, offset: number, length: number): unknown {

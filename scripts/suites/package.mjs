@@ -16,6 +16,7 @@ const allowed = [
   /^examples\/[\w./-]+\.(ts|js|py|md|sh|cc|txt)$/,
   /^packaging\/systemd\/hermes\.(service|env)$/,
   /^packaging\/(grafana\/hermes\.json|prometheus\/hermes-alerts\.yml)$/,
+  /^packaging\/cluster\/(compose\.yaml|nats\.conf)$/,
   /^clients\/python\/(hermes_mq\/(\w+\.py|py\.typed)|README\.md|pyproject\.toml|LICENSE)$/,
 ]
 /** Two of it are the addons of four targets. */
