@@ -79,8 +79,8 @@ export interface MemberOptions {
   readonly endsOnAbort: boolean
   /** Where no field of the payload is the key. @throws HermesError `VALIDATION_FAILED` for a value that has none */
   readonly checkKey: ((value: unknown) => void) | undefined
-  /** Messages are handled in their order, or those of a key are. */
-  readonly isOrdered: boolean
+  /** What is handled in order: nothing, the messages of a key, or all of the topic. */
+  readonly order: 'none' | 'key' | 'topic'
   readonly onError: ((error: HermesError) => void) | undefined
 }
 
@@ -146,7 +146,7 @@ export function checkGroupOptions<Out>(
       wait,
       signal,
       endsOnAbort: onAbort === 'end',
-      isOrdered: kind !== 'shared',
+      order: kind === 'shared' ? 'none' : kind === 'keyed' ? 'key' : 'topic',
       onError,
       checkKey: keyed.checkKey,
     },

@@ -2,9 +2,10 @@ import { onAbort } from '../base/abort.js'
 import { HermesError } from '../base/errors.js'
 import { checkInteger, checkOptions, invalid, isSignal, show } from '../base/options.js'
 import type { Job } from './job.js'
+import { Lanes } from './lanes.js'
 
 export interface HandleOptions<Out> {
-  /** Handlers at a time: 1 to 10,000. Default 1. */
+  /** Handlers at a time: 1 to 10,000. Default 1. The messages of one key, and those of an exclusive group, are handled one after the other all the same. */
   readonly concurrency?: number
   /** How long a handler may take: its message is returned then, and its `context.signal` fires. 1 to 86,400,000 ms. No limit unless given. */
   readonly handlerTimeoutMs?: number
@@ -45,16 +46,23 @@ export async function runHandlers<Out>(
   const ended = new AbortController()
   const taking = AbortSignal.any(signal === undefined ? [ended.signal] : [ended.signal, signal])
   const giveUp = new AbortController()
+  const lanes = new Lanes<Out>()
+  const begin = (job: Job<Out>) => {
+    const one: Promise<void> = handleOne(job, handler, handlerTimeoutMs, giveUp.signal, onError).finally(() => {
+      running.delete(one)
+      const next = lanes.after(job)
+      if (next !== undefined) begin(next)
+    })
+    running.add(one)
+  }
   try {
     for await (const job of source.jobs(taking)) {
-      const one: Promise<void> = handleOne(job, handler, handlerTimeoutMs, giveUp.signal, onError).finally(() =>
-        running.delete(one),
-      )
-      running.add(one)
+      if (lanes.enter(job)) begin(job)
       while (running.size >= concurrency) await Promise.race(running)
     }
   } finally {
     ended.abort()
+    lanes.close()
     if (running.size > 0) {
       let timer: ReturnType<typeof setTimeout> | undefined
       const over = new Promise<void>((resolve) => {

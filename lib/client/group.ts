@@ -12,7 +12,7 @@ import { DeadLetters } from './dead-letters.js'
 import { keylessBucket, type MemberOptions } from './group-options.js'
 import { type HandleOptions, runHandlers } from './group-run.js'
 import { InFlight } from './in-flight.js'
-import { backOff, Job, type JobHost, leaseLost } from './job.js'
+import { backOff, inUse, Job, type JobHost, leaseLost, sequencesOf } from './job.js'
 import { JobCursor, type JobHandler } from './job-view.js'
 import { ofMessage } from './message-error.js'
 import { waitForMessages } from './wait.js'
@@ -122,7 +122,7 @@ export class Group<Out, View> implements AsyncDisposable, AsyncIterable<Job<Out>
   }
 
   /**
-   * Handles messages as they come, `concurrency` at a time: one for which the handler's promise resolves is acknowledged, one for which it rejects is returned. Resolves
+   * Handles messages as they come, `concurrency` at a time (in a keyed group one of each key, in an exclusive one no two): one for which the handler's promise resolves is acknowledged, one for which it rejects is returned. Resolves
    * when the signal fires or the group is closed, once the handlers that are under way have ended.
    *
    * @throws HermesError what iterations throw, but for `ABORTED`
@@ -260,12 +260,7 @@ export class Group<Out, View> implements AsyncDisposable, AsyncIterable<Job<Out>
 
   #begin(consumer: 'poll' | 'iterator'): void {
     this.#checkOpen()
-    if (this.#consumer !== 'none') {
-      throw new HermesError(
-        'BUSY',
-        `This member of group '${this.name}' is in use already. Join once more with topic.group().`,
-      )
-    }
+    if (this.#consumer !== 'none') throw inUse(this.name)
     this.#consumer = consumer
   }
 
@@ -313,7 +308,7 @@ export class Group<Out, View> implements AsyncDisposable, AsyncIterable<Job<Out>
     const port = this.#port
     const claimed = this.#claimed
     const { maxDeliveries } = port.rules
-    const { checkKey } = this.#options
+    const { checkKey, order } = this.#options
     const jobs: Job<Out>[] = []
     while (claimed.next < claimed.count && jobs.length < max) {
       const at = claimed.next++
@@ -342,9 +337,19 @@ export class Group<Out, View> implements AsyncDisposable, AsyncIterable<Job<Out>
         continue
       }
       const stamp = port.timestampOf(at)
+      const lane = order === 'none' ? undefined : order === 'topic' ? 0 : port.bucketOf(at)
       this.#inFlight.add()
       jobs.push(
-        new Job(this.#host, value, sequence, Number(stamp & 0xffff_ffffn), Number(stamp >> 32n), deliveries, number),
+        new Job(
+          this.#host,
+          value,
+          sequence,
+          Number(stamp & 0xffff_ffffn),
+          Number(stamp >> 32n),
+          deliveries,
+          number,
+          lane,
+        ),
       )
     }
     return jobs
@@ -356,19 +361,14 @@ export class Group<Out, View> implements AsyncDisposable, AsyncIterable<Job<Out>
     if (this.#hasLeft) throw this.#closedError()
     if (new Set(jobs).size !== jobs.length) throw invalid('A job stands in the list twice.')
     for (const job of jobs) if (job.isSettled) job.markSettled()
-    for (const job of jobs) job.markSettled()
+    for (const job of jobs) job.markSettled(outcome !== 'done')
     this.#inFlight.remove(jobs.length)
     const lost = this.#port.settle(jobs, outcome, delayMs)
     // Where order counts, nothing behind it goes before it.
-    if (outcome !== 'done' && this.#options.isOrdered) this.#claimed.release()
+    if (outcome !== 'done' && this.#options.order !== 'none') this.#claimed.release()
     this.#inFlight.wake()
     const late = lost instanceof Promise ? await lost : lost
-    if (late.length > 0)
-      throw leaseLost(
-        this.topic,
-        this.name,
-        late.map(({ sequence }) => sequence),
-      )
+    if (late.length > 0) throw leaseLost(this.topic, this.name, sequencesOf(late))
   }
 
   async #reject(job: Job<unknown>, reason: string): Promise<void> {

@@ -316,7 +316,9 @@ class Owner implements TopicOwner {
       this.checkOpen()
     }
     this.#children.add(child)
-    void child.closed().then(() => this.#children.delete(child))
+    // (a responder's rejects with what ended it)
+    const forget = () => this.#children.delete(child)
+    void child.closed().then(forget, forget)
     return child
   }
 

@@ -30,7 +30,9 @@ export class Job<Out> extends Message<Out> implements Claim {
   /** Tells this delivery of the message from others. */
   readonly number: number
   readonly #host: JobHost
+  readonly #lane: number | undefined
   #settled = false
+  #returned = false
 
   /** @internal */
   constructor(
@@ -41,9 +43,11 @@ export class Job<Out> extends Message<Out> implements Claim {
     timestampHigh: number,
     deliveries: number,
     number: number,
+    lane?: number,
   ) {
     super(value, sequence, timestampLow, timestampHigh)
     this.#host = host
+    this.#lane = lane
     this.deliveries = deliveries
     this.number = number
   }
@@ -53,11 +57,27 @@ export class Job<Out> extends Message<Out> implements Claim {
     return this.#settled
   }
 
+  /** @internal Jobs of one lane are handled in their order; `undefined` where order does not count. */
+  get lane(): number | undefined {
+    return this.#lane
+  }
+
+  /** @internal It comes again. */
+  get wasReturned(): boolean {
+    return this.#returned
+  }
+
+  /** @internal It was not begun: it comes again, as if it had not been delivered. */
+  release(): Promise<void> {
+    return this.#host.settle(this, 'released', 0)
+  }
+
   /** @internal @throws HermesError `INVALID_ARGUMENT` if it is settled already */
-  markSettled(): void {
+  markSettled(isReturned = false): void {
     if (this.#settled)
       throw invalid(`Message ${this.sequence} was settled already: a job is acknowledged, returned or rejected once.`)
     this.#settled = true
+    this.#returned = isReturned
   }
 
   /** @internal It could not be settled, and may be again. */
@@ -112,3 +132,13 @@ export function leaseLost(topic: string, group: string, sequences: readonly numb
     { details: { topic, group, sequences: sequences.slice(0, 100) } },
   )
 }
+
+/** The member iterates, or polls, already. */
+export function inUse(group: string): HermesError {
+  return new HermesError(
+    'BUSY',
+    `This member of group '${group}' is in use already. Join once more with topic.group().`,
+  )
+}
+
+export const sequencesOf = (claims: readonly Claim[]): number[] => claims.map(({ sequence }) => sequence)

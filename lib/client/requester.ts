@@ -3,6 +3,7 @@ import { Deferred } from '../base/deferred.js'
 import { HermesError } from '../base/errors.js'
 import { aborted, checkInteger } from '../base/options.js'
 import { type Call, type CallView, callKind } from '../codec/call.js'
+import { isOurs } from '../codec/failures.js'
 import { type CallOptions, type CallPlace, callTopics } from './call-options.js'
 import { type CloseOptions, checkCloseOptions } from './close-options.js'
 import type { Publisher } from './publisher.js'
@@ -33,6 +34,8 @@ export class Requester<Request, Reply> implements AsyncDisposable {
   readonly #waiting = new Map<number, Waiting<Reply>>()
   #number = 0
   #closing: Promise<void> | undefined
+  /** What ended it, if that was not `close()`. */
+  #ended: HermesError | undefined
   readonly #closed = new Deferred<void>()
 
   private constructor(
@@ -76,7 +79,7 @@ export class Requester<Request, Reply> implements AsyncDisposable {
    */
   async request(value: Request, options: WaitOptions = {}): Promise<Reply> {
     checkWaitOptions('request()', options)
-    if (this.#closing !== undefined) throw this.#closedError()
+    if (this.#closing !== undefined) throw this.#ended ?? this.#closedError()
     const { signal, timeoutMs = this.#timeoutMs } = options
     const number = ++this.#number
     const deadlineMs = Date.now() + timeoutMs
@@ -140,6 +143,7 @@ export class Requester<Request, Reply> implements AsyncDisposable {
       }
     } catch (error) {
       // Closed, or the topic can't be read any more: no caller gets a reply.
+      if (this.#closing === undefined && isOurs(error) && error.code !== 'CLOSED') this.#ended = error
       this.#closing ??= this.#close({}, error).catch(() => undefined)
     }
   }

@@ -64,6 +64,8 @@ export class Responder<Request, Reply> implements AsyncDisposable {
     this.#ended = Promise.allSettled([serving, this.#follow()])
     void serving.catch((error: unknown) => {
       this.#closing ??= this.#close({}, error)
+      // `closed()` tells of it: closing may fail for the same reason, and no call of close() waits for it.
+      this.#closing.catch(() => undefined)
     })
   }
 

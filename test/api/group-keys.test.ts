@@ -88,3 +88,110 @@ it('hands nothing to a handler of poll that goes on after it has returned', asyn
   expect((await group.describe()).totals.settled).toBe(0)
   await hermes.close()
 })
+
+interface Step {
+  readonly key: number
+  readonly n: number
+}
+
+async function steps(count: number, keys: number) {
+  const hermes = await open(folder())
+  const topic = hermes.topic('steps', { codec: json<Step>() })
+  const publisher = await topic.publisher()
+  for (let n = 0; n < count; n++) publisher.publish({ key: n % keys, n })
+  return { hermes, topic }
+}
+
+it.each([
+  ['keyed', 4],
+  ['exclusive', 1],
+] as const)('run() with many handlers keeps the order, in a %s group', async (kind, most) => {
+  const count = 400
+  const { hermes, topic } = await steps(count, 8)
+  const key = kind === 'keyed' ? { key: (step: Step) => step.key } : {}
+  const group = await topic.group('ordered', { kind, ...key })
+  const running = new Map<number, number>()
+  const done = new Map<number, number[]>()
+  const stop = new AbortController()
+  let handled = 0
+  let beside = 0
+  await group.run(
+    async ({ value: { key: one, n } }) => {
+      const lane = kind === 'keyed' ? one : 0
+      expect(running.get(lane)).toBeUndefined()
+      running.set(lane, n)
+      beside = Math.max(beside, running.size)
+      // Later ones would overtake this one, if they could.
+      for (let turns = (n * 7) % 5; turns > 0; turns--) await new Promise((resolve) => setImmediate(resolve))
+      running.delete(lane)
+      done.set(lane, [...(done.get(lane) ?? []), n])
+      if (++handled === count) stop.abort()
+    },
+    { concurrency: 4, signal: stop.signal },
+  )
+  for (const order of done.values()) expect(order).toEqual([...order].sort((a, b) => a - b))
+  expect([...done.values()].flat()).toHaveLength(count)
+  expect(beside).toBe(most)
+  expect((await group.describe()).totals).toMatchObject({ settled: count, redelivered: 0 })
+  await hermes.close()
+})
+
+it.each([0, 20])(
+  'a message that is returned after %i ms goes before those of its key that were handed out behind it',
+  async (backoffMs) => {
+    const { hermes, topic } = await steps(60, 3)
+    const group = await topic.group('ordered', { key: ({ key }) => key, backoffMs })
+    const done: Step[] = []
+    const deliveries: number[] = []
+    const stop = new AbortController()
+    let failed = 0
+    const handler = async (job: { readonly value: Step; readonly deliveries: number; nack(): Promise<void> }) => {
+      await new Promise((resolve) => setImmediate(resolve))
+      const { n } = job.value
+      // One by an error, one by hand.
+      if (job.deliveries === 1 && n === 9) throw new Error(`no ${++failed}`)
+      if (job.deliveries === 1 && n === 22) return job.nack()
+      done.push(job.value)
+      deliveries.push(job.deliveries)
+      if (done.length === 60) stop.abort()
+    }
+    await group.run(handler, { concurrency: 8, signal: stop.signal, onError: () => {} })
+    for (let key = 0; key < 3; key++) {
+      const order = done.filter((step) => step.key === key).map(({ n }) => n)
+      expect(order).toEqual(Array.from({ length: 20 }, (_, index) => index * 3 + key))
+    }
+    expect(failed).toBe(1)
+    // Those that were given back behind them do not count as delivered.
+    expect(deliveries.filter((count) => count > 1)).toHaveLength(2)
+    await hermes.close()
+  },
+)
+
+it('what waits behind others when run() ends is given back at once', async () => {
+  const { hermes, topic } = await steps(20, 1)
+  const group = await topic.group('ordered', { key: ({ key }) => key })
+  const stop = new AbortController()
+  const seen: number[] = []
+  let finish = () => {}
+  const running = group.run(
+    ({ value }) => {
+      seen.push(value.n)
+      return new Promise<void>((resolve) => {
+        finish = resolve
+      })
+    },
+    { concurrency: 8, signal: stop.signal },
+  )
+  await expect.poll(() => seen).toEqual([0])
+  stop.abort()
+  await expect.poll(async () => (await group.describe()).claimed).toBe(1)
+  finish()
+  await running
+  expect(seen).toEqual([0])
+  const { totals, returned } = await group.describe()
+  expect({ settled: totals.settled, returned, redelivered: totals.redelivered }).toMatchObject({
+    settled: 1,
+    redelivered: 0,
+  })
+  await hermes.close()
+})

@@ -90,6 +90,31 @@ describe('access entries that change', () => {
     await hermes.close({ timeoutMs: 10 }).catch(() => {})
   })
 
+  it('tells a responder and a requester what has ended them, and fails nothing besides', async () => {
+    const { broker, admin, reload } = await start([boss, user])
+    await using _broker = broker
+    await using _admin = admin
+    await (await admin.responder('calc', () => 1)).close()
+    const hermes = await open(broker.url, { token: user.token })
+    const responder = await hermes.responder('calc', () => 2)
+    const requester = await hermes.requester('calc')
+    expect(await requester.request(0, { timeoutMs: 20_000 })).toBe(2)
+    const unhandled: unknown[] = []
+    const note = (reason: unknown) => unhandled.push(reason)
+    process.on('unhandledRejection', note)
+    try {
+      reload()
+      expect(await codeOf(responder.closed())).toBe('UNAUTHORIZED')
+      await requester.closed()
+      expect(await codeOf(requester.request(0))).toBe('UNAUTHORIZED')
+      await new Promise((resolve) => setTimeout(resolve, 50))
+      expect(unhandled).toEqual([])
+    } finally {
+      process.off('unhandledRejection', note)
+    }
+    await hermes.close({ timeoutMs: 10 }).catch(() => {})
+  })
+
   it('has other bounds hold for what is open: bytes that may be stored', async () => {
     const { broker, admin, reload } = await start([boss, user])
     await using _broker = broker

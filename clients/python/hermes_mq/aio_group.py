@@ -165,6 +165,7 @@ class Group(Closable, GroupSurface[T]):
         Returns when ``stop`` is set or the group is closed, once the handlers that are under way have ended. ``on_error`` as of ``hermes_mq.Group.run``.
         """
         check_integer("concurrency", concurrency, 1, 10_000)
+        self._check_concurrency(concurrency)
         told = on_error or _print
         running: "Set[asyncio.Task[None]]" = set()
 

@@ -203,6 +203,7 @@ class Group(GroupSurface[T]):
         acknowledgement that came too late; by default a traceback is printed. Raises what iteration raises.
         """
         check_integer("concurrency", concurrency, 1, 1000)
+        self._check_concurrency(concurrency)
         told = on_error or _print
         slots = threading.Semaphore(concurrency)
 

@@ -301,6 +301,14 @@ class GroupSurface(Generic[T]):
         }
         return channel.ask("reject", fields, is_once=True)
 
+    def _check_concurrency(self, concurrency: int) -> None:
+        if self._ordered and concurrency > 1:
+            raise HermesError(
+                "UNSUPPORTED",
+                f"Group '{self.name}' is keyed or exclusive, and its messages are handled in order: run() takes one at a time here. Join with several members for more.",
+                {"group": self.name, "concurrency": concurrency},
+            )
+
     def _decoded(self, claims: Sequence[Claim], make: Callable[[Claim, T], Any]) -> "Tuple[List[Any], Optional[HermesError]]":
         """Jobs. One that can't be decoded is returned, as another member may be able to: with its error, behind those before it."""
         jobs = []

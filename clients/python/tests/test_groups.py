@@ -65,6 +65,13 @@ class Groups(BrokerCase):
         report = group.describe()
         return report if report["totals"]["settled"] == count else None
 
+    def test_several_threads_are_refused_where_order_counts(self):
+        topic = self.filled({"k": 1}, codec="json")
+        for options in ({"key": lambda value: value["k"]}, {"kind": "exclusive"}):
+            with topic.group(f"g{len(options)}{list(options)[0]}", **options) as group:
+                with self.refused("UNSUPPORTED", "group", "concurrency"):
+                    group.run(print, concurrency=2)
+
     def test_a_returned_message_comes_again_and_is_given_up_in_the_end(self):
         topic = self.filled("bad", "good", "ugly")
         seen = []
