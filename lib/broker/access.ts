@@ -1,6 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { HermesError } from '../base/errors.js'
-import { checkBoolean, checkInteger, checkOptions, invalid } from '../base/options.js'
+import { checkBoolean, checkInteger, checkOptions, invalid, show } from '../base/options.js'
 
 /** Access rights. An entry without `publish` and `subscribe` may do both on every topic. */
 export interface AccessEntry {
@@ -137,6 +137,9 @@ function toKnown(entry: AccessEntry): Known {
   }
   const digest =
     token !== undefined ? sha256(token) : tokenSha256 === undefined ? undefined : Buffer.from(tokenSha256, 'hex')
+  for (const [option, patterns] of Object.entries({ publish, subscribe, consume }))
+    if (patterns !== undefined && !Array.isArray(patterns))
+      throw invalid(`'${option}' of '${name}' must be a list of patterns, as ["orders.*"], not ${show(patterns)}.`)
   const unlimited = publish === undefined && subscribe === undefined && consume === undefined
   const rights: Rights = {
     name,

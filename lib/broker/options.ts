@@ -162,6 +162,7 @@ export function checkBrokerOptions(options: BrokerOptions): BrokerSettings {
   checkChoice('idle', idle, ['park', 'spin'])
   checkChoice('compression', compression, compressions)
   if (mode !== undefined) checkInteger('mode', mode, 0o600, 0o777)
+  if (typeof log !== 'function') throw invalid(`'log' must be a function of a line, not ${show(log)}.`)
   if (!Array.isArray(access)) throw invalid("'access' must be a list of entries.")
   if (tls !== undefined) checkTls(tls)
   const known = new Access(access)

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { type BrokerOptions, serve } from '../../lib/broker/index.js'
+import { checkBrokerOptions } from '../../lib/broker/options.js'
 import { open, text } from '../../lib/index.js'
 import { certificate, hasOpenssl } from '../helpers/certificates.js'
 import { failure } from '../helpers/failure.js'
@@ -72,5 +73,23 @@ describe.skipIf(!hasOpenssl())('its certificate (made by openssl)', () => {
       expect(error.message).not.toMatch(/error:0|routines/)
     }
     await (await serve({ dir: folder(), port: 0, tls: { key: Buffer.from(server.key), cert: server.cert } })).close()
+  })
+})
+
+describe('values that a beginner gives', () => {
+  const entry = { name: 'a', token: 'x'.repeat(24) }
+  it.each([
+    ['a log that is no function', { log: console }, /'log' must be a function/],
+    [
+      'a pattern in place of a list',
+      { access: [{ ...entry, publish: 'orders.*' }] },
+      /'publish' of 'a' must be a list/,
+    ],
+    ['the same of subscribe', { access: [{ ...entry, subscribe: 'a' }] }, /'subscribe' of 'a' must be a list/],
+    ['the same of consume', { access: [{ ...entry, consume: 'a' }] }, /'consume' of 'a' must be a list/],
+  ])('%s is refused in words', (_, options, message) => {
+    const given = { dir: 'somewhere', ...options } as unknown as BrokerOptions
+    expect(() => checkBrokerOptions(given)).toThrow(expect.objectContaining({ code: 'INVALID_ARGUMENT' }))
+    expect(() => checkBrokerOptions(given)).toThrow(message)
   })
 })
