@@ -260,6 +260,8 @@ it('another process is told, and one that waits for an empty topic waits for the
      await hermes.close()`,
   )
   const child = spawn(process.execPath, [program, there.dir], { stdio: ['ignore', 'pipe', 'inherit'] })
+  // (it may have ended by the time that the topic is deleted)
+  const closed = once(child, 'close')
   let printed = ''
   child.stdout.on('data', (data) => {
     printed += data
@@ -267,7 +269,7 @@ it('another process is told, and one that waits for an empty topic waits for the
   while (!printed.includes('a\n')) await once(child.stdout, 'data')
   await failure('BUSY', () => there.hermes.admin.deleteTopic('t'))
   await there.hermes.admin.deleteTopic('t', { force: true })
-  await once(child, 'close')
+  await closed
   expect(printed).toBe('a\nTOPIC_DELETED\n')
 
   const first = (async () => {
