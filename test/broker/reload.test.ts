@@ -132,14 +132,19 @@ describe('access entries that change', () => {
     const { broker, admin, reload } = await start([boss, user])
     await using _broker = broker
     await using _admin = admin
+    const crowd = { name: 'crowd', token: 'crowd-crowd-crowd-crowd' }
     const clients = [await open(broker.url, { token: user.token })]
     for (let round = 0; round < 5; round++) {
-      reload({ ...user, administer: true })
-      reload({ ...user, administer: false })
+      reload(crowd, { ...user, administer: false })
+      reload(crowd, { ...user, administer: true })
     }
-    // 20 in all, 2 of them for administrators: 18 for this one, as if nothing had changed.
-    while (clients.length < 18) clients.push(await open(broker.url, { token: user.token }))
-    expect(await codeOf(open(broker.url, { token: user.token, reconnect: false }))).toBe('LIMIT')
+    // 20 in all, 2 of them for administrators, which there are now: 18 for others.
+    while (clients.length < 1 + 18) clients.push(await open(broker.url, { token: crowd.token, reconnect: false }))
+    await clients.pop()?.close()
+    await expect.poll(() => broker.connections).toBe(19)
+    // One administrator fewer, who counts among the others now.
+    reload(crowd, user)
+    expect(await codeOf(open(broker.url, { token: crowd.token, reconnect: false }))).toBe('LIMIT')
     await Promise.all(clients.map((one) => one.close()))
   })
 
