@@ -57,6 +57,11 @@ export async function runHandlers<Out>(
   }
   try {
     for await (const job of source.jobs(taking)) {
+      if (taking.aborted) {
+        // (one that cannot be given back any more is with another member)
+        await job.release().catch(() => undefined)
+        break
+      }
       if (lanes.enter(job)) begin(job)
       while (running.size >= concurrency) await Promise.race(running)
     }

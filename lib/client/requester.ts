@@ -105,7 +105,7 @@ export class Requester<Request, Reply> implements AsyncDisposable {
     return this.#waiting.size
   }
 
-  /** Ends all waits (`CLOSED`), and closes what was opened for them. Idempotent. */
+  /** Ends all waits (`CLOSED`), of which the handlers are told, and closes what was opened for them. Idempotent. */
   close(options: CloseOptions = {}): Promise<void> {
     try {
       checkCloseOptions(options)
@@ -126,7 +126,7 @@ export class Requester<Request, Reply> implements AsyncDisposable {
   }
 
   async #close(options: CloseOptions, reason: unknown): Promise<void> {
-    for (const number of [...this.#waiting.keys()]) this.#take(number)?.reply.reject(reason)
+    for (const number of [...this.#waiting.keys()]) this.#giveUp(number, reason)
     try {
       await this.#replies.close(options)
       await this.#requests.close(options)
@@ -170,7 +170,7 @@ export class Requester<Request, Reply> implements AsyncDisposable {
   }
 
   /** The caller does not wait any more: the handler may stop. */
-  #giveUp(number: number, reason: HermesError): void {
+  #giveUp(number: number, reason: unknown): void {
     const waiting = this.#take(number)
     if (waiting === undefined) return
     waiting.reply.reject(reason)

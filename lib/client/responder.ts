@@ -3,6 +3,7 @@ import { HermesError } from '../base/errors.js'
 import { checkInteger, invalid } from '../base/options.js'
 import { type Call, type CallFailure, type CallView, callKind } from '../codec/call.js'
 import { type CallOptions, type CallPlace, callTopics } from './call-options.js'
+import { Cancellations } from './cancellations.js'
 import { type CloseOptions, checkCloseOptions } from './close-options.js'
 import type { Group } from './group.js'
 import type { Job } from './job.js'
@@ -40,7 +41,7 @@ export class Responder<Request, Reply> implements AsyncDisposable {
   readonly #cancels: Subscriber<Call<Request>, CallView<Request>>
   readonly #replies: Publisher<Call<Reply>>
   readonly #handler: RequestHandler<Request, Reply>
-  readonly #running = new Map<string, AbortController>()
+  readonly #cancellations = new Cancellations()
   readonly #stop = new AbortController()
   #ended: Promise<unknown> = Promise.resolve()
   #closing: Promise<void> | undefined
@@ -100,7 +101,7 @@ export class Responder<Request, Reply> implements AsyncDisposable {
 
   /** How many requests are being answered. */
   get running(): number {
-    return this.#running.size
+    return this.#cancellations.running
   }
 
   /** Takes no more requests, has the signals of those under way fire, waits up to 5 s for their handlers, and closes. What was not answered goes to other responders. Idempotent. */
@@ -126,7 +127,7 @@ export class Responder<Request, Reply> implements AsyncDisposable {
   async #close(options: CloseOptions, reason: unknown): Promise<void> {
     this.#closed.promise.catch(() => undefined)
     this.#stop.abort()
-    for (const one of this.#running.values()) one.abort()
+    this.#cancellations.stop()
     await this.#cancels.close()
     await this.#ended
     try {
@@ -144,8 +145,8 @@ export class Responder<Request, Reply> implements AsyncDisposable {
     // The caller does not wait for it any more: it is skipped.
     if (kind !== callKind.request || deadlineMs <= Date.now()) return
     const id = `${client}/${number}`
-    const cancel = new AbortController()
-    this.#running.set(id, cancel)
+    const cancel = this.#cancellations.begin(id)
+    if (cancel === undefined) return this.#stop.signal.aborted ? job.release() : undefined
     const context = { signal: cancel.signal, deadline: new Date(deadlineMs), deliveries: job.deliveries }
     let reply: Call<Reply>
     try {
@@ -154,7 +155,7 @@ export class Responder<Request, Reply> implements AsyncDisposable {
     } catch (error) {
       reply = { client, number, kind: callKind.failure, deadlineMs: 0, failure: failureOf(error) }
     } finally {
-      this.#running.delete(id)
+      this.#cancellations.end(id, cancel)
     }
     // Closed in the middle: another responder may do it.
     if (this.#stop.signal.aborted && cancel.signal.aborted && reply.kind === callKind.failure) throw aborting(this.name)
@@ -176,7 +177,7 @@ export class Responder<Request, Reply> implements AsyncDisposable {
     for (;;) {
       await this.#cancels.ready()
       this.#cancels.poll(({ client, number, kind }) => {
-        if (kind === callKind.cancel) this.#running.get(`${client}/${number}`)?.abort()
+        if (kind === callKind.cancel) this.#cancellations.cancel(`${client}/${number}`)
       })
     }
   }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { type Hermes, type Job, json, open, type Topic, text } from '../../lib/index.js'
+import { custom, type Hermes, type Job, json, open, type Topic, text } from '../../lib/index.js'
 import { failure } from '../helpers/failure.js'
 import { foldersPerTest } from '../helpers/folder.js'
 import { numbers, publishMany } from '../helpers/receive.js'
@@ -96,6 +96,34 @@ describe('a group', () => {
     await using ring = await open(`ring:hermes-group-${process.pid}`)
     await failure('UNSUPPORTED', () => ring.topic('jobs', { codec: count }).group('g'))
     await hermes.close()
+  })
+
+  it('begins no handler once run() was told to end', async () => {
+    await using hermes = await open(folder())
+    const stop = new AbortController()
+    const codec = custom<Uint8Array>({
+      name: 'stopping',
+      fingerprint: '1',
+      encode: (value) => value,
+      decode: (value) => {
+        stop.abort()
+        return value
+      },
+    })
+    const topic = hermes.topic('jobs', { codec })
+    const publisher = await topic.publisher()
+    publisher.publish(Uint8Array.of(1))
+    const group = await topic.group('stopped')
+    const begun: number[] = []
+    await group.run(({ sequence }) => begun.push(sequence), { signal: stop.signal })
+    expect([begun, group.inFlight]).toEqual([[], 0])
+    await group.close({ timeoutMs: 0 })
+    const other = await topic.group('stopped')
+    for await (const { deliveries } of other) {
+      expect(deliveries).toBe(1)
+      break
+    }
+    await other.close({ timeoutMs: 0 }).catch(() => undefined)
   })
 
   it('has one listener for all handlers that are under way', async () => {

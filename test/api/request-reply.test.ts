@@ -4,7 +4,9 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { serve } from '../../lib/broker/broker.js'
-import { f64, type Hermes, HermesError, json, open, struct } from '../../lib/index.js'
+import { callTopics } from '../../lib/client/call-options.js'
+import { callKind } from '../../lib/codec/call.js'
+import { custom, f64, type Hermes, HermesError, json, open, type Responder, struct } from '../../lib/index.js'
 import { failure } from '../helpers/failure.js'
 import { foldersPerTest, root } from '../helpers/folder.js'
 
@@ -143,6 +145,81 @@ describe.each([
     )
     await second.kill()
   }, 120_000)
+
+  it('a requester that is closed tells the handlers', async () => {
+    await using there = await make()
+    const responder = await there.hermes.responder<number, number>('sums', async (_, { signal }) => {
+      await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
+      return 1
+    })
+    const requester = await there.hermes.requester<number, number>('sums')
+    const given = failure('CLOSED', () => requester.request(1))
+    await expect.poll(() => responder.running).toBe(1)
+    await requester.close()
+    await given
+    await expect.poll(() => responder.running).toBe(0)
+  }, 60_000)
+
+  it('no handler begins while its responder closes: its request goes to another one, as if it had not been delivered', async () => {
+    await using there = await make()
+    const { hermes } = there
+    let closing: Promise<void> | undefined
+    let first: Responder<number, number> | undefined
+    const request = custom<number>({
+      name: 'closing',
+      fingerprint: '1',
+      encode: (value) => Uint8Array.of(value),
+      decode: ([value]) => {
+        closing ??= first?.close()
+        return value as number
+      },
+    })
+    const begun: number[] = []
+    first = await hermes.responder<number, number>(
+      'sums',
+      async (value, { signal }) => {
+        begun.push(value)
+        await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
+        return 0
+      },
+      { request },
+    )
+    const requester = await hermes.requester<number, number>('sums', { request })
+    const reply = requester.request(7)
+    await first.closed()
+    await closing
+    expect(begun).toEqual([])
+    await hermes.responder<number, number>('sums', (_, { deliveries }) => deliveries, { request })
+    expect(await reply).toBe(1)
+  }, 60_000)
+
+  it('a request that was given up before its handler began is passed over', async () => {
+    await using there = await make()
+    const { hermes } = there
+    const begun: string[] = []
+    const responder = await hermes.responder<string, string>('sums', async (name, { signal }) => {
+      begun.push(name)
+      if (name === 'wait')
+        await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
+      return name
+    })
+    await using requester = await hermes.requester<string, string>('sums')
+    const [client, number] = [7n, 1]
+    const by = await callTopics<string, string>(hermes, 'test', 'sums', {}, []).requests.publisher()
+    const stop = new AbortController()
+    const given = failure('ABORTED', () => requester.request('wait', { signal: stop.signal }))
+    await expect.poll(() => begun).toEqual(['wait'])
+    by.publish({ client, number, kind: callKind.cancel, deadlineMs: 0 })
+    await by.flush()
+    // Once the handler was told of the one that was given up later, the earlier one is known, too.
+    stop.abort()
+    await given
+    await expect.poll(() => responder.running).toBe(0)
+    by.publish({ client, number, kind: callKind.request, deadlineMs: Date.now() + 600_000, value: 'given up' })
+    await by.flush()
+    expect(await requester.request('next')).toBe('next')
+    expect(begun).toEqual(['wait', 'next'])
+  }, 60_000)
 
   it('closing ends what waits; codecs are part of the topics', async () => {
     await using there = await make()

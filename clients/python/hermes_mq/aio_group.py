@@ -14,7 +14,7 @@ from .jobs import MOST_BATCH, Ahead, GroupSurface, JobBase, delay_ms, report_of
 from .member import MemberChannel
 from .options import check_integer, check_timeout
 from .questions import Question
-from .settlements import DONE, RETURNED, Settling
+from .settlements import DONE, RELEASED, RETURNED, Settling
 
 T = TypeVar("T")
 
@@ -41,6 +41,10 @@ class Job(JobBase[T]):
         if self.is_settled:
             raise invalid(f"Message {self.sequence} is settled already.")
         self._group._channel.beat()
+
+    async def _release(self) -> None:
+        """It was not begun: it comes again, as if it had not been delivered."""
+        await self._group._settled([self], RELEASED, 0)
 
 
 class Group(Closable, GroupSurface[T]):
@@ -189,6 +193,11 @@ class Group(Closable, GroupSurface[T]):
                     continue
                 job = await self.receive(0.1)
                 if job is None and self.closed:
+                    return
+                if job is not None and stop is not None and stop.is_set():
+                    # One that cannot be given back any more is with another member.
+                    with contextlib.suppress(HermesError):
+                        await job._release()
                     return
                 if job is not None:
                     running.add(self._driver.loop.create_task(work(job)))

@@ -93,17 +93,19 @@ class Requester(Closable, Generic[Q, R]):
         except Exception as error:
             future.set_exception(error)
 
-    def _end(self, error: HermesError) -> None:
+    def _end(self, error: HermesError) -> "Dict[int, asyncio.Future[R]]":
         if self._error is None:
             self._error = error
         waiting, self._waiting = self._waiting, {}
         for future in waiting.values():
             if not future.done():
                 future.set_exception(error.again())
+        return waiting
 
     async def close(self, timeout: Optional[float] = 30.0) -> None:
-        """Ends all waits (CLOSED). Idempotent. Raises as ``Publisher.close``."""
-        self._end(self._service.closed_error())
+        """Ends all waits (CLOSED), of which the handlers are told. Idempotent. Raises as ``Publisher.close``."""
+        waiting = self._end(self._service.closed_error())
+        await asyncio.gather(*(self._give_up(number) for number in waiting))
         await self._replies.close()
         await self._task
         await self._requests.close(timeout)

@@ -4,13 +4,14 @@ import asyncio
 import datetime
 import inspect
 import traceback
-from typing import Any, Awaitable, Callable, Dict, Generic, NamedTuple, Optional, Tuple, TypeVar, Union
+from typing import Any, Awaitable, Callable, Generic, NamedTuple, Optional, TypeVar, Union
 
 from .aio_group import Group, Job
 from .aio_pending import Closable
 from .aio_publisher import Publisher
 from .aio_subscriber import Subscriber
 from .calls import CANCEL, Call, Service, deadline_of, failure_of, is_awaited
+from .cancellations import Cancellations
 from .errors import HermesError
 
 Q = TypeVar("Q")
@@ -43,7 +44,7 @@ class Responder(Closable, Generic[Q, R]):
         self._cancels = cancels
         self._replies = replies
         self._handler = handler
-        self._running: Dict[Tuple[int, int], asyncio.Event] = {}
+        self._cancellations = Cancellations(asyncio.Event)
         self._stop = asyncio.Event()
         self._error: Optional[BaseException] = None
         loop = asyncio.get_running_loop()
@@ -53,7 +54,7 @@ class Responder(Closable, Generic[Q, R]):
     @property
     def running(self) -> int:
         """How many requests are being answered."""
-        return len(self._running)
+        return self._cancellations.running
 
     @property
     def error(self) -> Optional[BaseException]:
@@ -79,9 +80,12 @@ class Responder(Closable, Generic[Q, R]):
         call = job.value
         if not is_awaited(call):
             return  # handled by passing it over
-        key = (call.client, call.number)
-        cancelled = asyncio.Event()
-        self._running[key] = cancelled
+        request = (call.client, call.number)
+        cancelled = self._cancellations.begin(request)
+        if cancelled is None:
+            if self._stop.is_set():
+                await job._release()
+            return
         try:
             context = RequestContext(cancelled, deadline_of(call), job.deliveries)
             value = self._handler(self._service.request.decode(call.body), context)
@@ -93,7 +97,7 @@ class Responder(Closable, Generic[Q, R]):
                 raise  # closed in the middle: another responder may do it
             reply = failure_of(call, error)
         finally:
-            self._running.pop(key, None)
+            self._cancellations.end(request, cancelled)
         try:
             await self._replies.publish(reply)
         except HermesError as error:
@@ -110,17 +114,14 @@ class Responder(Closable, Generic[Q, R]):
             async for message in self._cancels:
                 call = message.value
                 if call.kind == CANCEL:
-                    event = self._running.get((call.client, call.number))
-                    if event is not None:
-                        event.set()
+                    self._cancellations.cancel((call.client, call.number))
         except HermesError:
             pass  # the group tells of the same
 
     async def close(self, timeout: float = 5.0) -> None:
         """As ``hermes_mq.Responder.close``."""
         self._stop.set()
-        for event in self._running.values():
-            event.set()
+        self._cancellations.stop()
         done, _ = await asyncio.wait({self._serving}, timeout=timeout)
         await self._cancels.close()
         try:

@@ -15,7 +15,7 @@ from .jobs import MOST_BATCH, Ahead, GroupSurface, JobBase, delay_ms, report_of
 from .member import MemberChannel
 from .options import check_integer, check_timeout
 from .questions import Question
-from .settlements import DONE, RETURNED, Settling
+from .settlements import DONE, RELEASED, RETURNED, Settling
 
 T = TypeVar("T")
 
@@ -42,6 +42,10 @@ class Job(JobBase[T]):
         if self.is_settled:
             raise invalid(f"Message {self.sequence} is settled already.")
         self._group._renew()
+
+    def _release(self) -> None:
+        """It was not begun: it comes again, as if it had not been delivered."""
+        self._group._settled([self], RELEASED, 0)
 
 
 class Group(GroupSurface[T]):
@@ -232,6 +236,11 @@ class Group(GroupSurface[T]):
                     job = self.receive(0.1)
                     if job is None and self.closed:
                         return
+                    if job is not None and stop is not None and stop.is_set():
+                        # One that cannot be given back any more is with another member.
+                        with contextlib.suppress(HermesError):
+                            job._release()
+                        job = None
                     if job is not None:
                         pool.submit(work, job)
                 finally:

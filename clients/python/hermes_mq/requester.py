@@ -117,11 +117,12 @@ class Requester(Generic[Q, R]):
             if self._error is None:
                 self._error = error
             waiting, self._waiting = self._waiting, {}
-        for future in waiting.values():
+        for number, future in waiting.items():
             future.set_exception(error.again())
+            self._give_up(number)
 
     def close(self, timeout: Optional[float] = 30.0) -> None:
-        """Ends all waits (CLOSED). ``timeout``: for requests that are not acknowledged. Idempotent. Raises as ``Publisher.close``."""
+        """Ends all waits (CLOSED), of which the handlers are told. ``timeout``: for requests that are not acknowledged. Idempotent. Raises as ``Publisher.close``."""
         self._end(self._service.closed_error())
         self._replies.close()
         if threading.current_thread() is not self._thread:

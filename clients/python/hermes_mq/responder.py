@@ -4,9 +4,10 @@ import datetime
 import threading
 import traceback
 from types import TracebackType
-from typing import Any, Callable, Dict, Generic, NamedTuple, Optional, Tuple, Type, TypeVar
+from typing import Any, Callable, Generic, NamedTuple, Optional, Type, TypeVar
 
 from .calls import CANCEL, Call, Service, deadline_of, failure_of, is_awaited
+from .cancellations import Cancellations
 from .errors import HermesError
 from .group import Group, Job
 from .publisher import Publisher
@@ -46,8 +47,7 @@ class Responder(Generic[Q, R]):
         self._cancels = cancels
         self._replies = replies
         self._handler = handler
-        self._lock = threading.Lock()
-        self._running: Dict[Tuple[int, int], threading.Event] = {}
+        self._cancellations = Cancellations(threading.Event)
         self._stop = threading.Event()
         self._error: Optional[BaseException] = None
         self._threads = [
@@ -60,7 +60,7 @@ class Responder(Generic[Q, R]):
     @property
     def running(self) -> int:
         """How many requests are being answered."""
-        return len(self._running)
+        return self._cancellations.running
 
     @property
     def error(self) -> Optional[BaseException]:
@@ -87,10 +87,12 @@ class Responder(Generic[Q, R]):
         call = job.value
         if not is_awaited(call):
             return  # handled by passing it over
-        key = (call.client, call.number)
-        cancelled = threading.Event()
-        with self._lock:
-            self._running[key] = cancelled
+        request = (call.client, call.number)
+        cancelled = self._cancellations.begin(request)
+        if cancelled is None:
+            if self._stop.is_set():
+                job._release()
+            return
         try:
             context = RequestContext(cancelled, deadline_of(call), job.deliveries)
             value = self._handler(self._service.request.decode(call.body), context)
@@ -100,8 +102,7 @@ class Responder(Generic[Q, R]):
                 raise  # closed in the middle: another responder may do it
             reply = failure_of(call, error)
         finally:
-            with self._lock:
-                self._running.pop(key, None)
+            self._cancellations.end(request, cancelled)
         try:
             self._replies.publish(reply)
         except HermesError as error:
@@ -118,10 +119,7 @@ class Responder(Generic[Q, R]):
             for message in self._cancels:
                 call = message.value
                 if call.kind == CANCEL:
-                    with self._lock:
-                        event = self._running.get((call.client, call.number))
-                    if event is not None:
-                        event.set()
+                    self._cancellations.cancel((call.client, call.number))
         except HermesError:
             pass  # the group tells of the same
 
@@ -131,9 +129,7 @@ class Responder(Generic[Q, R]):
         Raises HermesError TIMED_OUT if a handler has not ended by then. The responder is closed all the same.
         """
         self._stop.set()
-        with self._lock:
-            for event in self._running.values():
-                event.set()
+        self._cancellations.stop()
         try:
             if threading.current_thread() not in self._threads:
                 self._threads[0].join(timeout)

@@ -6,12 +6,14 @@ import subprocess
 import threading
 import time
 import unittest
+from unittest import mock
 
 from .support import PATIENCE, ROOT, BrokerCase, wait_for
 from .test_aio import run
 from hermes_mq import HermesError, aio, connect
-from hermes_mq.calls import REQUEST, Call, CallCodec
+from hermes_mq.calls import CANCEL, REQUEST, Call, CallCodec
 from hermes_mq.codecs import json as json_codec
+from hermes_mq.responder import Responder
 
 SCRIPT = """
 import { open } from '%s/dist/index.js'
@@ -147,6 +149,67 @@ class Calls(BrokerCase):
         with self.refused("CLOSED"):
             requester.request(2)
 
+    def test_a_requester_that_is_closed_tells_the_handlers(self):
+        told = threading.Event()
+        responder = self.responder(lambda _, context: context.cancelled.wait(PATIENCE) and told.set())
+        requester = self.requester()
+        thread = threading.Thread(target=lambda: self.assertRaises(HermesError, requester.request, 1, PATIENCE))
+        thread.start()
+        wait_for("the handler", lambda: responder.running == 1)
+        requester.close()
+        self.assertTrue(told.wait(PATIENCE))
+        thread.join(PATIENCE)
+
+    def test_a_handler_does_not_begin_while_its_responder_closes(self):
+        taken, began = threading.Event(), []
+        answer = Responder._answer
+
+        def late(responder, job):
+            taken.set()
+            responder._stop.wait(PATIENCE)
+            # (close() tells the handlers next)
+            time.sleep(0.2)
+            return answer(responder, job)
+
+        def handler(_, context):
+            began.append(context)
+            context.cancelled.wait(PATIENCE)
+
+        with mock.patch.object(Responder, "_answer", late):
+            first = self.client.responder(self.name, handler)
+            requester = self.requester()
+            answers = []
+            thread = threading.Thread(target=lambda: answers.append(requester.request(1, PATIENCE)))
+            thread.start()
+            self.assertTrue(taken.wait(PATIENCE))
+            first.close()
+        self.assertEqual(began, [])
+        self.responder(lambda _, context: context.deliveries)
+        thread.join(PATIENCE)
+        self.assertEqual(answers, [1])
+
+    def test_a_request_that_was_given_up_before_its_handler_began_is_passed_over(self):
+        began = []
+
+        def handler(value, context):
+            began.append(value)
+            return context.cancelled.wait(PATIENCE if value == "wait" else 0)
+
+        self.responder(handler, concurrency=2)
+        requester = self.requester()
+        thread = threading.Thread(target=requester.request, args=("wait", PATIENCE))
+        thread.start()
+        wait_for("the handler", lambda: began == ["wait"])
+        publish = requester._requests.publish
+        publish(Call(7, 1, CANCEL, 0))
+        # Once its handler has ended, the responder has seen the cancellation before it, too.
+        publish(Call(requester._client, 1, CANCEL, 0))
+        wait_for("the end of the handler", lambda: requester.pending == 0)
+        publish(Call(7, 1, REQUEST, int((time.time() + PATIENCE) * 1000), b'"given up"'))
+        self.assertEqual(requester.request("next", PATIENCE), False)
+        self.assertEqual(began, ["wait", "next"])
+        thread.join(PATIENCE)
+
     def test_a_responder_that_is_closed_in_the_middle_leaves_its_request_to_others(self):
         began = threading.Event()
 
@@ -269,6 +332,55 @@ class Calls(BrokerCase):
                             await asyncio.sleep(0.005)
                     with self.refused("CLOSED"):
                         await waiting
+
+        run(main())
+
+    def test_asyncio_what_is_given_up_or_closed_is_told_in_time(self):
+        async def main():
+            began = []
+            answer = aio.Responder._answer
+            taken = asyncio.Event()
+
+            async def late(responder, job):
+                taken.set()
+                await responder._stop.wait()
+                return await answer(responder, job)
+
+            async def handler(value, context):
+                began.append(value)
+                if value in ("wait", 1):
+                    await asyncio.wait_for(context.cancelled.wait(), PATIENCE)
+                return context.deliveries
+
+            async with aio.connect(self.broker.url) as client:
+                requester = await client.requester(self.name)
+                with mock.patch.object(aio.Responder, "_answer", late):
+                    first = await client.responder(self.name, handler)
+                    waiting = asyncio.ensure_future(requester.request(1, PATIENCE))
+                    await taken.wait()
+                    await first.close()
+                self.assertEqual(began, [])
+                async with client.responder(self.name, lambda value, context: context.deliveries):
+                    self.assertEqual(await waiting, 1)
+                async with client.responder(self.name, handler) as responder:
+                    waiting = asyncio.ensure_future(requester.request("wait", PATIENCE))
+                    while responder.running == 0:
+                        await asyncio.sleep(0.005)
+                    publish = requester._requests.publish
+                    await publish(Call(7, 1, CANCEL, 0))
+                    await publish(Call(requester._client, 2, CANCEL, 0))
+                    await waiting
+                    await publish(Call(7, 1, REQUEST, int((time.time() + PATIENCE) * 1000), b'"given up"'))
+                    self.assertEqual(await requester.request("next", PATIENCE), 1)
+                    self.assertEqual(began, ["wait", "next"])
+                    waiting = asyncio.ensure_future(requester.request("wait", PATIENCE))
+                    while responder.running == 0:
+                        await asyncio.sleep(0.005)
+                    await requester.close()
+                    with self.refused("CLOSED"):
+                        await waiting
+                    while responder.running > 0:
+                        await asyncio.sleep(0.005)
 
         run(main())
 

@@ -149,6 +149,25 @@ class Groups(BrokerCase):
         self.assertEqual(failed, [("7", "at first")])
         self.assertGreater(most[0], 3)
 
+    def test_what_was_taken_when_run_was_stopped_is_given_back(self):
+        stop, began = threading.Event(), []
+
+        def decode(payload):
+            stop.set()
+            return payload
+
+        codec = custom("stopping", "1", bytes, decode)
+        topic = self.client.topic(self.name, codec)
+        with topic.publisher() as publisher, topic.group("workers", max_deliveries=1) as group:
+            publisher.publish(b"x")
+            group.run(began.append, stop=stop)
+            self.assertEqual((began, group._channel.held), ([], 0))
+            with topic.group("workers", max_deliveries=1) as other:
+                group.close(0.0)
+                job = other.receive(PATIENCE)
+                self.assertEqual(job.deliveries, 1)
+                job.ack()
+
     def test_each_key_keeps_its_order(self):
         orders = [{"account": n % 7, "number": n} for n in range(300)]
         topic = self.filled(*orders, codec="json")
@@ -429,6 +448,31 @@ class Asynchronous(BrokerCase):
                     totals = (await group.describe())["totals"]
                     self.assertEqual((totals["settled"], totals["rejected"], totals["redelivered"]), (30, 1, 1))
                 self.assertEqual((sorted(done, key=int), failed), (list(map(str, range(30))), ["3"]))
+
+        run(work())
+
+    def test_what_was_taken_when_run_was_stopped_is_given_back(self):
+        async def work():
+            stop, began = asyncio.Event(), []
+
+            def decode(payload):
+                stop.set()
+                return payload
+
+            async def handle(job):
+                began.append(job)
+
+            async with aio.connect(self.broker.url) as client:
+                topic = client.topic(self.name, custom("stopping", "1", bytes, decode))
+                async with topic.publisher() as publisher, topic.group("workers") as group:
+                    await publisher.publish(b"x")
+                    await group.run(handle, stop=stop)
+                    self.assertEqual((began, group._channel.held), ([], 0))
+                    await group.close(0.0)
+                    async with topic.group("workers") as other:
+                        job = await other.receive(PATIENCE)
+                        self.assertEqual(job.deliveries, 1)
+                        await job.ack()
 
         run(work())
 
