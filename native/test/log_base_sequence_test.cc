@@ -81,9 +81,9 @@ TEST(LogBaseSequence, is_that_of_the_first_frame_where_as_much_can_be_read_eithe
   const auto log = open_log(folder.path());
   std::shared_ptr<Segment> segment;
   ASSERT_TRUE(log->segment(1, &segment).ok());
-  EXPECT_EQ(judge_base(*segment, {}, log->control().max_payload), 1u);
+  EXPECT_EQ(judge_base(*log, *segment, {}), 1u);
   segment->header().base_sequence.store(0);
-  EXPECT_EQ(judge_base(*segment, {}, log->control().max_payload), 1u);
+  EXPECT_EQ(judge_base(*log, *segment, {}), 1u);
 }
 
 /// `count` messages of 200 bytes in a segment that is the only one that retention has left, with number 2. Their publisher was killed.
@@ -181,10 +181,11 @@ TEST(LogBaseSequence, is_set_right_in_the_newest_segment_after_a_power_cut_where
   expect_left(folder.path(), before, 0);
 }
 
-/// Claims by a publisher that was killed over all that the segment has.
-void claim_all(const std::string& folder, const std::vector<Message>& messages, uint64_t segment) {
+/// A claim by a publisher that was killed over all messages that the segment has, but for the first `spared`.
+void claim_all(const std::string& folder, const std::vector<Message>& messages, uint64_t segment, size_t spared = 0) {
   std::vector<Message> here = messages;
   std::erase_if(here, [&](const Message& m) { return m.at.segment != segment; });
+  here.erase(here.begin(), here.begin() + static_cast<std::ptrdiff_t>(spared));
   const uint64_t begin = here.front().at.offset;
   const uint64_t end = here.back().at.offset + frame_span(static_cast<uint32_t>(here.back().payload.size()));
   const uint64_t word = make_claim_word({7, static_cast<uint32_t>(here.size()), end - begin});
@@ -229,9 +230,85 @@ TEST(LogBaseSequence, is_told_by_what_is_known_where_the_only_segment_holds_clai
     const auto log = open_log(folder.path());
     std::shared_ptr<Segment> segment;
     ASSERT_TRUE(log->segment(2, &segment).ok());
-    EXPECT_EQ(judge_base(*segment, log->known(), log->control().max_payload), before.front().sequence);
+    EXPECT_EQ(judge_base(*log, *segment, log->known()), before.front().sequence);
   }
   expect_left(folder.path(), before, before.size());
+}
+
+/// Everything is checked without a refusal, twice; what `segment` held is lost, everything else is there, and a publisher goes on behind it.
+void expect_all_but(const std::string& folder, const std::vector<Message>& before, uint64_t segment) {
+  for (int round = 0; round < 2; ++round) {
+    const auto log = open_log(folder);
+    RecoveryReport report;
+    const Status status = recover(*log, true, &report);
+    ASSERT_TRUE(status.ok()) << "round " << round << ": " << status.context;
+  }
+  std::vector<Message> expected = before;
+  std::erase_if(expected, [&](const Message& m) { return m.at.segment == segment; });
+  const auto log = open_log(folder);
+  const auto appender = open_appender(log);
+  append(appender.get(), message(9, 1, 200));
+  EXPECT_EQ(appender->last_sequence(), before.back().sequence + 1);
+  const auto left = read_all(log);
+  ASSERT_EQ(left.size(), expected.size() + 1);
+  for (size_t i = 0; i < expected.size(); ++i) {
+    ASSERT_EQ(left[i].sequence, expected[i].sequence);
+    ASSERT_EQ(left[i].payload, expected[i].payload);
+  }
+}
+
+/// Retention has removed all segments before `first`.
+void remove_before(const std::string& folder, uint64_t first, std::vector<Message>* messages) {
+  for (uint64_t number = 1; number < first; ++number) std::filesystem::remove(segment_path(folder, number));
+  overwrite(folder + "/control", offsetof(ControlBlock, first), &first, sizeof first);
+  std::erase_if(*messages, [&](const Message& m) { return m.at.segment < first; });
+}
+
+TEST(LogBaseSequence, is_not_that_of_a_stray_frame_from_which_the_next_segment_can_not_be_reached) {
+  for (const uint64_t oldest : {1, 2}) {
+    for (const uint64_t stray : {uint64_t{5'000}, uint64_t{1} << 49, ~uint64_t{0} - 1}) {
+      for (const bool restarted : {false, true}) {
+        const Folder folder;
+        auto before = three_segments(folder.path());
+        remove_before(folder.path(), oldest, &before);
+        // No message is left in the segment that could be counted for either.
+        claim_all(folder.path(), before, oldest, 1);
+        replace_first_frame(folder.path(), oldest, stray);
+        if (restarted) reboot(folder.path());
+        expect_all_but(folder.path(), before, oldest);
+      }
+    }
+  }
+}
+
+TEST(LogBaseSequence, is_told_by_the_next_segment_where_the_oldest_holds_claims_only) {
+  for (const uint64_t wrong : {uint64_t{0}, uint64_t{3}, uint64_t{1} << 40}) {
+    const Folder folder;
+    auto before = three_segments(folder.path());
+    remove_before(folder.path(), 2, &before);
+    claim_all(folder.path(), before, 2);
+    // Its publisher went on to the padding, and a second one was killed there.
+    const Message last =
+        *std::find_if(before.rbegin(), before.rend(), [](const Message& m) { return m.at.segment == 2; });
+    const uint64_t end = last.at.offset + frame_span(200);
+    const uint64_t padding = make_claim_word({7, 0, kMinSegmentBytes - end});
+    overwrite(segment_path(folder.path(), 2), end, &padding, sizeof padding);
+    overwrite(segment_path(folder.path(), 2), offsetof(SegmentHeader, base_sequence), &wrong, sizeof wrong);
+    expect_all_but(folder.path(), before, 2);
+  }
+}
+
+TEST(LogBaseSequence, is_told_by_a_segment_further_on_where_the_next_one_says_two_things_as_well) {
+  const Folder folder;
+  const auto before = three_segments(folder.path());
+  for (const uint64_t number : {1, 2}) {
+    claim_all(folder.path(), before, number, 1);
+    replace_first_frame(folder.path(), number, uint64_t{1} << 49);
+  }
+  const auto log = open_log(folder.path());
+  RecoveryReport report;
+  const Status status = recover(*log, true, &report);
+  EXPECT_TRUE(status.ok()) << status.context;
 }
 
 }  // namespace

@@ -1,7 +1,6 @@
 #pragma once
 
-#include "core/log/position.h"
-#include "core/log/segment.h"
+#include "core/log/log.h"
 
 namespace hermes {
 
@@ -18,16 +17,15 @@ struct FirstFrame {
 /// Whether a segment that begins with `base` can reach `known`, a position that the log was seen to have. True if that lies in another segment.
 [[nodiscard]] bool can_reach(const Segment& segment, uint64_t base, const Position& known) noexcept;
 
-/// The sequence with which a segment begins, by its own witness: its header's word (which no CRC covers) and its first frame. Where
-/// the two differ, that one is believed which can reach `known`, or whose chain does exactly by its lengths and counts; if both can, or neither, the one under which more other messages can be read; and the frame
-/// if there are as many. 0: it can't tell.
+/// The sequence with which a segment of `log` begins, by its own witness: its header's word (which no CRC covers) and its first frame. Where
+/// the two differ, that one is believed which can reach `known` and the beginning of the next segment, or whose chain does exactly by its lengths and counts; if both can, or neither, the one under which more other messages can be read; and
+/// the frame if there are as many. 0: it can't tell.
 ///
 /// Reads the whole segment where the two differ, and nothing but its beginning otherwise.
-[[nodiscard]] uint64_t judge_base(const Segment& segment, const Position& known, uint32_t max_payload) noexcept;
+[[nodiscard]] uint64_t judge_base(Log& log, const Segment& segment, const Position& known);
 
 /// Makes sure that a segment's base sequence is right, and stores it. `expected` is how the segment before ends, and counts for more than what
 /// the segment itself says; 0 if that was not looked at. kCorrupt if the segment's messages belong elsewhere.
-Status mend_base(const std::string& folder, Segment& segment, uint64_t expected, const Position& known,
-                 uint32_t max_payload);
+Status mend_base(Log& log, Segment& segment, uint64_t expected, const Position& known);
 
 }  // namespace hermes

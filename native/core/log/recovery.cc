@@ -117,8 +117,7 @@ class Recovery {
       std::shared_ptr<Segment> segment;
       Status status = log_.segment(at.segment, &segment);
       if (status.code == Code::kNotFound) return missing_segment(log_, at.segment);
-      if (status.ok() && at.offset == kSegmentHeaderBytes)
-        status = mend_base(log_.folder(), *segment, at.sequence, known_end_, control_.max_payload);
+      if (status.ok() && at.offset == kSegmentHeaderBytes) status = mend_base(log_, *segment, at.sequence, known_end_);
       if (!status.ok()) return status;
       if (at.sequence == 0) at.sequence = segment->header().base_sequence.load(std::memory_order_acquire);
       const Position begin = {at.segment, kSegmentHeaderBytes,
@@ -233,7 +232,7 @@ class Recovery {
     std::shared_ptr<Segment> segment;
     Status status = log_.segment(number, &segment);
     if (!status.ok()) return status;
-    *sequence = judge_base(*segment, known_end_, control_.max_payload);
+    *sequence = judge_base(log_, *segment, known_end_);
     if (*sequence == 0) *sequence = ~uint64_t{0};
     return status;
   }

@@ -92,7 +92,7 @@ class BoundsSearch {
   bool can_tell_its_base(uint64_t number) {
     std::shared_ptr<Segment> segment;
     const Position known = origin_.after_cut ? Position{} : log_.known();
-    return log_.segment(number, &segment).ok() && judge_base(*segment, known, control_.max_payload) != 0;
+    return log_.segment(number, &segment).ok() && judge_base(log_, *segment, known) != 0;
   }
 
   /// The oldest segment is where the unbroken row of files begins that ends with the newest. A crash may have left some that
