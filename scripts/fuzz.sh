@@ -2,20 +2,37 @@
 # Fuzzes frame decoder, segment reader with recovery, recovery of whole topics, control file and group file with libFuzzer and sanitizers, and the struct codec under vitest:
 #
 #   scripts/fuzz.sh [--keep] [seconds per target] [frame|segment|damage|control|group|struct …]
+#   scripts/fuzz.sh --fixed [frame|segment|damage|control|group …]
 #
-# Every run begins with what is kept in native/fuzz/corpus/. What it finds interesting goes to build/fuzz/corpus/, what crashes to build/fuzz/.
-# With --keep, the kept corpus is made anew from both: as few and small inputs as reach the same code. Needs clang with libFuzzer.
+# The first explores with a random seed, which it prints. It begins with what is kept in native/fuzz/corpus/. What it finds interesting goes to build/fuzz/corpus/, what
+# crashes to build/fuzz/. With --keep, the kept corpus is made anew from both: as few and small inputs as reach the same code; inputs with a name of their own stay.
+# The second, for npm test, runs what is kept and then a fixed number of inputs that follow from a fixed seed: the same ones everywhere and each time
+# (native/fuzz/fixed_runs.cc). Needs clang with libFuzzer.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 keep=false
-if [ "${1:-}" = --keep ]; then
-  keep=true
+fixed=false
+seconds=30
+case ${1:-} in
+  --fixed)
+    fixed=true
+    shift
+    ;;
+  --keep)
+    keep=true
+    shift
+    ;;
+esac
+if ! $fixed && [ $# -gt 0 ]; then
+  seconds=$1
   shift
 fi
-seconds=${1:-30}
-shift || true
 targets=("$@")
 [ ${#targets[@]} -gt 0 ] || targets=(frame segment damage control group struct)
+# Some ten seconds for each, and a bound for a machine that is busy: what was done until then counts.
+declare -A fixed_runs=([frame]=200000 [segment]=10000 [damage]=3000 [control]=10000 [group]=10000)
+fixed_seconds=60
+random() { echo $(($(od -An -N4 -tu4 /dev/urandom))); }
 passed=0
 failed=0
 native=()
@@ -24,7 +41,7 @@ for target in "${targets[@]}"; do
     native+=("$target")
     continue
   fi
-  seed=$(($(od -An -N4 -tu4 /dev/urandom)))
+  seed=$(random)
   if HERMES_FUZZ_SECONDS=$seconds HERMES_FUZZ_SEED=$seed npx vitest run test/codec/struct-fuzz.test.ts; then
     passed=$((passed + 1))
   else
@@ -63,8 +80,21 @@ for target in "${targets[@]}"; do
   kept=native/fuzz/corpus/$target
   corpus=$out/corpus/$target
   mkdir -p "$corpus" "$kept"
-  "$clang" "${flags[@]}" -fsanitize=fuzzer "native/fuzz/${target}_fuzz.cc" "${core[@]}" -o "$out/$target"
-  if "$out/$target" -max_total_time="$seconds" -max_len=8192 -timeout=20 -rss_limit_mb=1024 -print_final_stats=1 \
+  "$clang" "${flags[@]}" -fsanitize=fuzzer "native/fuzz/${target}_fuzz.cc" native/fuzz/fixed_runs.cc "${core[@]}" -o "$out/$target"
+  if $fixed; then
+    if ASAN_OPTIONS=abort_on_error=1 UBSAN_OPTIONS=abort_on_error=1 "$out/$target" "--fixed-runs=${fixed_runs[$target]}" \
+      "--at-most-seconds=$fixed_seconds" "--artifact-prefix=$out/$target-" "$kept" >"$out/$target.log" 2>&1; then
+      passed=$((passed + 1))
+      echo "$target: $(tail -n 1 "$out/$target.log")"
+    else
+      failed=$((failed + 1))
+      tail -n 40 "$out/$target.log"
+    fi
+    continue
+  fi
+  seed=$(random)
+  echo "$target: seed $seed, for $seconds s"
+  if "$out/$target" -seed="$seed" -max_total_time="$seconds" -max_len=8192 -timeout=20 -rss_limit_mb=1024 -print_final_stats=1 \
     -artifact_prefix="$out/$target-" "$corpus" "$kept" >"$out/$target.log" 2>&1; then
     passed=$((passed + 1))
     echo "$target: $(grep -o 'number_of_executed_units: .*' "$out/$target.log") runs, $(ls "$kept" | wc -l) inputs kept and $(ls "$corpus" | wc -l) found here"
@@ -72,7 +102,7 @@ for target in "${targets[@]}"; do
       rm -rf "$out/merged-$target"
       mkdir "$out/merged-$target"
       "$out/$target" -set_cover_merge=1 -max_len=4096 "$out/merged-$target" "$kept" "$corpus" >>"$out/$target.log" 2>&1
-      rm -f "$kept"/*
+      find "$kept" -type f -regextype posix-extended -regex '.*/[0-9a-f]{40}' -delete
       cp "$out/merged-$target"/* "$kept/"
       echo "$target: $(ls "$kept" | wc -l) inputs are kept now, $(du -sb "$kept" | cut -f 1) bytes"
     fi
