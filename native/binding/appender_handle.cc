@@ -65,7 +65,8 @@ void AppenderHandle::finish(Code code) noexcept {
     return;
   }
   scratch_.set<int32_t>(kStatusAt, appender_->under_pressure() ? 1 : 0);
-  scratch_.set<double>(kSequenceAt, static_cast<double>(appender_->last_sequence()));
+  // Through a signed number, which the processor converts in one instruction.
+  scratch_.set<double>(kSequenceAt, static_cast<double>(static_cast<int64_t>(appender_->last_sequence())));
   scratch_.set<uint64_t>(kTimestampAt, appender_->last_timestamp_ns());
 }
 

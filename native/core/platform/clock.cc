@@ -12,6 +12,8 @@ namespace {
 
 /// Steps back of less than this are taken for the extrapolation's error.
 constexpr uint64_t kGuardNs = 10'000;
+/// Of the counter's rate, in fixed point: a window is a million nanoseconds, so the product has 52 bits.
+constexpr uint32_t kFractionBits = 32;
 
 uint64_t read_ns(clockid_t id) noexcept {
   timespec now;
@@ -76,7 +78,7 @@ uint64_t monotonic_ns() noexcept { return read_ns(CLOCK_MONOTONIC); }
 
 FastClock::FastClock() noexcept {
   static const double rate = ticks_are_constant() ? measure_ns_per_tick() : 0;
-  ns_per_tick_ = rate;
+  rate_ = static_cast<uint64_t>(rate * (uint64_t{1} << kFractionBits));
   if (rate > 0) window_ticks_ = static_cast<uint64_t>(1'000'000 / rate);
 }
 
@@ -86,7 +88,7 @@ uint64_t FastClock::now_ns() noexcept {
   const uint64_t elapsed = ticks - base_ticks_;
   if (elapsed >= window_ticks_) return resynchronise();
   // What was told is remembered: the next reading of the system clock is compared with it.
-  return last_ns_ = base_ns_ + static_cast<uint64_t>(static_cast<double>(elapsed) * ns_per_tick_);
+  return last_ns_ = base_ns_ + (elapsed * rate_ >> kFractionBits);
 }
 
 uint64_t FastClock::resynchronise() noexcept {

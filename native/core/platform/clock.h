@@ -25,7 +25,7 @@ class FastClock {
   uint64_t base_ns_ = 0;
   uint64_t last_ns_ = 0;       // what was told last
   uint64_t window_ticks_ = 0;  // how far to extrapolate; 0 = no usable counter
-  double ns_per_tick_ = 0;
+  uint64_t rate_ = 0;          // nanoseconds per tick, times 2^32: conversions to double and back take longer
 };
 
 }  // namespace hermes
