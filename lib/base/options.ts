@@ -45,15 +45,42 @@ export function invalid(message: string, details?: Readonly<Record<string, unkno
  */
 export function checkOptions(where: string, options: unknown, allowed: readonly string[]): void {
   const names = namesOfOptions(options)
-  if (names === undefined) throw invalid(`${where} takes an object of options${listed(allowed)}, not ${show(options)}.`)
+  if (names === undefined) {
+    if (isCodec(options)) throw misplacedCodec(where, allowed)
+    throw invalid(`${where} takes an object of options${listed(allowed)}, not ${show(options)}.`)
+  }
   for (const name of names) {
     if (allowed.includes(name)) continue
+    if (isCodec(options)) throw misplacedCodec(where, allowed)
     const meant = likely(name, allowed)
     const hint = meant === undefined ? `It takes: ${allowed.join(', ')}.` : `Did you mean '${meant}'?`
     throw new HermesError('UNKNOWN_OPTION', `${where} has no option '${name}'. ${hint}`, {
       details: { option: name, ...(meant === undefined ? {} : { likely: meant }) },
     })
   }
+}
+
+/** Whether it looks like a codec: json is a function, what struct() returns an object. */
+export function isCodec(value: unknown): boolean {
+  try {
+    const { name, fingerprint, encode, decode, reader } = value as Record<string, unknown>
+    const methods = [encode, decode, reader]
+    return (
+      typeof name === 'string' && typeof fingerprint === 'string' && methods.every((one) => typeof one === 'function')
+    )
+  } catch {
+    return false // undefined, null, or a revoked Proxy
+  }
+}
+
+/** For a codec in the place of the options. */
+function misplacedCodec(where: string, allowed: readonly string[]): HermesError {
+  const options = ['codec', 'request', 'reply'].filter((name) => allowed.includes(name))
+  const how =
+    options.length === 0
+      ? 'codecs are an option of topic(): topic(name, { codec })'
+      : `give the codec as an option: { ${options.join(', ')} }`
+  return invalid(`${where} takes an object of options, not a codec: ${how}.`)
 }
 
 /** ' ({ signal, timeoutMs })', where there are few. */

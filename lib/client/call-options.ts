@@ -40,8 +40,8 @@ export function callTopics<Request, Reply>(
   if (name.length > 100)
     throw invalid(`The name of a service has 100 characters at most, as its topics are called after it.`)
   const { request = json as Codec<Request>, reply = json as Codec<Reply>, maxPayloadBytes = 65_536 } = options
-  checkCodec(request)
-  checkCodec(reply)
+  checkCodec(request, "'request'")
+  checkCodec(reply, "'reply'")
   checkInteger('maxPayloadBytes', maxPayloadBytes, 1, 4_000_000)
   const settings = {
     segmentBytes,

@@ -253,7 +253,12 @@ export class Hermes implements AsyncDisposable {
   }
 
   /** Looks at the place and the machine under it: who holds what, room, limits, features; and says what to do. */
-  async doctor(): Promise<DoctorReport> {
+  async doctor(): Promise<DoctorReport>
+  async doctor(more?: unknown): Promise<DoctorReport> {
+    if (more !== undefined)
+      throw invalid(
+        'doctor() looks at the whole place, and takes nothing. verify(topic) checks the messages of one topic.',
+      )
     const maintenance = this.#maintenance('doctor()')
     const findings = await maintenance.doctor(await this.topics())
     const worst = Math.max(0, ...findings.map(({ severity }) => severities.indexOf(severity)))

@@ -10,6 +10,7 @@ import { type Durability, durabilities } from '../model/topic.js'
 import { type Ability, requireAbility } from '../placement/capabilities.js'
 import type { PublisherPort } from '../placement/port.js'
 import { CloseBound, type CloseOptions, checkCloseOptions } from './close-options.js'
+import { busyError, closedError, explained, moreThanValues } from './publisher-errors.js'
 import { Receipt } from './receipt.js'
 
 export interface PublishOptions extends WaitOptions {
@@ -90,7 +91,9 @@ export class Publisher<In> implements AsyncDisposable {
    *   `overflow: 'drop-newest'` (in a `ring:` place): false if the message was dropped, and only then.
    * @throws HermesError `CLOSED`, `BUSY` (within the iterable of a batch, or within an encode), `ENCODE_FAILED`, `VALIDATION_FAILED`, `PAYLOAD_TOO_LARGE`, `DISK_FULL`, `FORKED`, `IO_FAILED`
    */
-  publish(value: In): boolean {
+  publish(value: In): boolean
+  publish(value: In, more?: unknown): boolean {
+    if (more !== undefined) throw moreThanValues('publish()', 'one value')
     if (!this.#accepts) throw this.#refusal()
     const roomy = this.#port.append(this.#encode(value))
     return this.durability === 'written' ? roomy : this.#syncSoon(1) && roomy
@@ -102,7 +105,9 @@ export class Publisher<In> implements AsyncDisposable {
    * @returns as `publish`
    * @throws HermesError as `publish`. Then nothing of the group with the offending value was published; `details.accepted` says how many values before it were.
    */
-  publishBatch(values: Iterable<In>): boolean {
+  publishBatch(values: Iterable<In>): boolean
+  publishBatch(values: Iterable<In>, more?: unknown): boolean {
+    if (more !== undefined) throw moreThanValues('publishBatch()', 'one array')
     if (!this.#accepts) throw this.#refusal()
     if (!isIterable(values)) {
       throw invalid('publishBatch() takes an array or another iterable of values.')
@@ -144,7 +149,7 @@ export class Publisher<In> implements AsyncDisposable {
       if (this.#state !== 'open') throw this.#closedError()
       if (count > 0) roomy = port.appendBatch(count, offset - batchOffset) && roomy
     } catch (error) {
-      const told = this.#explained(error)
+      const told = explained(error, this.topic, this.#port.maxPayloadBytes)
       if (!isOurs(told)) throw told
       throw new HermesError(told.code, told.message, { cause: error, details: { ...told.details, accepted } })
     } finally {
@@ -315,31 +320,12 @@ export class Publisher<In> implements AsyncDisposable {
       length = this.#codec.encode(value, this.#port.region, this.#payloadOffset, this.#payloadLimit)
     } catch (error) {
       this.#accepts = this.#state === 'open'
-      throw this.#explained(error)
+      throw explained(error, this.topic, this.#port.maxPayloadBytes)
     }
     this.#accepts = this.#state === 'open'
     // Closed by the value's own code: `close` does not wait for this message any more.
     if (!this.#accepts) throw this.#closedError()
     return length
-  }
-
-  /** A codec knows neither the topic nor that its limit is fixed. */
-  #explained(error: unknown): unknown {
-    if (!isOurs(error)) return error
-    const { code, details, message } = error
-    const { topic } = this
-    if (code === 'VALIDATION_FAILED' || code === 'ENCODE_FAILED') {
-      return new HermesError(code, message, { cause: error.cause, details: { ...details, topic } })
-    }
-    if (code !== 'PAYLOAD_TOO_LARGE') return error
-    const { maxPayloadBytes } = this.#port
-    const size =
-      typeof details['needed'] === 'number' ? `${details['needed']} bytes` : `more than ${maxPayloadBytes} bytes`
-    return new HermesError(
-      code,
-      `The value has ${size} encoded; topic '${topic}' takes ${maxPayloadBytes} at most, which was fixed when it was made. Split the value, or make another topic with a larger 'maxPayloadBytes'.`,
-      { cause: error, details: { ...details, topic, maxPayloadBytes } },
-    )
   }
 
   #underway(): number {
@@ -374,18 +360,11 @@ export class Publisher<In> implements AsyncDisposable {
   }
 
   #refusal(): HermesError {
-    if (this.#state !== 'open') return this.#closedError()
-    return new HermesError(
-      'BUSY',
-      `The publisher of '${this.topic}' is in use: it is encoding a value or taking those of a batch. Publish afterwards, or with another publisher.`,
-    )
+    return this.#state === 'open' ? busyError(this.topic) : this.#closedError()
   }
 
   #closedError(): HermesError {
-    return new HermesError(
-      'CLOSED',
-      `The publisher of '${this.topic}' is closed. Make a new one with topic.publisher().`,
-    )
+    return closedError(this.topic)
   }
 }
 

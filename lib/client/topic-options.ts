@@ -1,4 +1,4 @@
-import { checkBoolean, checkInteger, checkOptions, invalid, show } from '../base/options.js'
+import { checkBoolean, checkInteger, checkOptions, invalid, isCodec, show } from '../base/options.js'
 import type { Codec } from '../codec/codec.js'
 import { defaultSegmentBytes, maxSegmentBytes, minSegmentBytes } from '../model/limits.js'
 import type { Retention, TopicSettings } from '../model/topic.js'
@@ -75,23 +75,13 @@ export function checkRetention(retention: Retention): void {
     throw invalid("'retention.waitForGroups' holds up a limit: set 'bytes' or 'ageMs', too.")
 }
 
-/** @throws HermesError `INVALID_ARGUMENT` */
-export function checkCodec(codec: unknown): void {
-  const given = codec as Partial<Codec<unknown>> | null
-  try {
-    if (
-      typeof given?.name === 'string' &&
-      typeof given.fingerprint === 'string' &&
-      typeof given.encode === 'function' &&
-      typeof given.decode === 'function' &&
-      typeof given.reader === 'function'
-    ) {
-      return
-    }
-  } catch {
-    // a revoked Proxy
-  }
+/**
+ * @param option that it was given as, for the message
+ * @throws HermesError `INVALID_ARGUMENT`
+ */
+export function checkCodec(codec: unknown, option = "'codec'"): void {
+  if (isCodec(codec)) return
   throw invalid(
-    `'codec' must be a codec, not ${show(codec)}: raw, text, json or msgpack, imported from 'hermes-mq', or what struct({…}), custom({…}) or validated(…) returns.`,
+    `${option} must be a codec, not ${show(codec)}: raw, text, json or msgpack, imported from 'hermes-mq', or what struct({…}), custom({…}) or validated(…) returns.`,
   )
 }

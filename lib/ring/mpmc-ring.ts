@@ -9,7 +9,7 @@ import { word } from './layout.js'
 import { createMpmc, type MpmcRingAttachOptions, type MpmcRingOptions } from './mpmc-options.js'
 import { closeEntry, joinRing, markDead, participantStates, stateOf } from './participant.js'
 import { type RingHandle, RingMemory } from './ring-memory.js'
-import { busy, checkItemBytes, checkTag, closed, codecOf, wrongSize } from './settings.js'
+import { busy, checkItemBytes, checkTag, closed, codecOf, madeBy, wrongSize } from './settings.js'
 import { noOwner, SlotQueue } from './slot-queue.js'
 
 /**
@@ -42,7 +42,7 @@ export class MpmcRing<In, Out = In, View = Out> {
   #failed = false
 
   private constructor(memory: RingMemory, codec: Codec<In, Out, View>) {
-    this.#memory = memory
+    this.#memory = madeBy('MpmcRing', memory)
     this.#words = memory.words
     this.#slots = new SlotQueue(memory)
     this.#codec = codec

@@ -6,7 +6,7 @@ import { guarded } from '../codec/guarded.js'
 import { raw } from '../codec/raw.js'
 import { assertCodec } from '../codec/validated.js'
 import { maxItemBytes } from './layout.js'
-import type { RingMemory } from './ring-memory.js'
+import { RingMemory } from './ring-memory.js'
 
 /** What every ring can be told at creation. */
 export interface RingCreateOptions {
@@ -92,6 +92,18 @@ export function checkTag(memory: RingMemory, codec: Codec<never, unknown, unknow
       { details: { codec: codec.name, ring: theirs, fingerprint: ours } },
     )
   }
+}
+
+/**
+ * The memory that a ring's constructor was given by `create` or `attach`.
+ *
+ * @throws HermesError `INVALID_ARGUMENT` for whoever called it with `new`
+ */
+export function madeBy(ring: string, memory: RingMemory): RingMemory {
+  if (memory instanceof RingMemory) return memory
+  throw invalid(
+    `A ring is not made with 'new ${ring}()': ${ring}.create({ capacity, … }) makes one, and ${ring}.attach(handle, …) joins one that another thread or process made.`,
+  )
 }
 
 export function wrongSize(codec: string, got: number, itemBytes: number): HermesError {

@@ -8,7 +8,7 @@ import { isOurs } from '../codec/failures.js'
 import { checkHandler, checkLabel, checkLimit, checkTarget } from './arguments.js'
 import { dataOffset, frameHeaderBytes, paddingFlag } from './layout.js'
 import { corrupt, type RingHandle, RingMemory } from './ring-memory.js'
-import { checkCommon, checkTag, codecOf, type RingCreateOptions, tagOf } from './settings.js'
+import { checkCommon, checkTag, codecOf, madeBy, type RingCreateOptions, tagOf } from './settings.js'
 import { type SpscAttachOptions, SpscSide } from './spsc-side.js'
 
 export interface SpscByteRingOptions<In, Out, View> extends RingCreateOptions, SpscAttachOptions {
@@ -57,7 +57,7 @@ export class SpscByteRing<In, Out = In, View = Out> extends SpscSide {
   #scratch = scratchOf(0)
 
   private constructor(memory: RingMemory, codec: Codec<In, Out, View>, options: SpscAttachOptions) {
-    super(memory, options)
+    super(madeBy('SpscByteRing', memory), options)
     this.#codec = codec
     this.#reader = codec.reader()
     this.#region = memory.region

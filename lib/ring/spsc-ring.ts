@@ -12,6 +12,7 @@ import {
   checkTag,
   codecOf,
   itemBytesOf,
+  madeBy,
   type RingCreateOptions,
   tagOf,
   wrongSize,
@@ -55,7 +56,7 @@ export class SpscRing<In, Out = In, View = Out> extends SpscSide {
   readonly #capacity: number
 
   private constructor(memory: RingMemory, codec: Codec<In, Out, View>, options: SpscAttachOptions) {
-    super(memory, options)
+    super(madeBy('SpscRing', memory), options)
     this.#codec = codec
     this.#reader = codec.reader()
     this.#region = memory.region
