@@ -2,7 +2,8 @@ import { randomBytes } from 'node:crypto'
 import { isIPv6 } from 'node:net'
 import { HermesError } from '../base/errors.js'
 import type { TopicInfo } from '../model/topic.js'
-import { pathOfPlace } from '../placement/local/open.js'
+import { loadAddon } from '../native/load.js'
+import { pathOfPlace } from '../placement/local/path.js'
 import { LocalPlacement } from '../placement/local/placement.js'
 import { openDirectory, topicFolder } from '../store/directory.js'
 import { listGroups } from '../store/group.js'
@@ -50,6 +51,7 @@ export function serve(options: BrokerOptions): Promise<Broker> {
 /** The same over any engine. @internal */
 export async function serveOver(makeEngine: MakeEngine, options: BrokerOptions): Promise<Broker> {
   const settings = checkBrokerOptions(options)
+  loadAddon('A broker')
   const directory = await openDirectory(pathOfPlace(settings.dir), true, settings.mode)
   const served = await ServedDirectory.hold(directory)
   try {

@@ -1,8 +1,11 @@
 import { X509Certificate } from 'node:crypto'
+import { existsSync } from 'node:fs'
 import { BlockList, isIP } from 'node:net'
 import { createSecureContext } from 'node:tls'
+import { isHostAndPort } from '../base/address.js'
 import { HermesError } from '../base/errors.js'
 import { checkBoolean, checkChoice, checkInteger, checkOptions, invalid, show } from '../base/options.js'
+import { schemeMissing } from '../placement/registry.js'
 import { type Compression, compressions } from '../wire/compression.js'
 import { Access, type AccessEntry } from './access.js'
 
@@ -150,6 +153,7 @@ export function checkBrokerOptions(options: BrokerOptions): BrokerSettings {
     log = () => {},
   } = options
   if (typeof dir !== 'string' || dir === '') throw invalid("serve() needs the 'dir' whose topics it is to serve.")
+  if (isHostAndPort(dir) && !existsSync(dir)) throw schemeMissing(dir)
   const scheme = /^([a-z][a-z0-9+.-]+):/i.exec(dir)?.[1]?.toLowerCase()
   if (scheme !== undefined && scheme !== 'shm' && scheme !== 'file') {
     throw new HermesError('UNSUPPORTED', `A broker serves a directory or 'shm:name', not '${dir}'.`, {

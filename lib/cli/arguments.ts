@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from 'commander'
+import { isHostAndPort } from '../base/address.js'
 import type { From } from '../model/topic.js'
 import { isoTime } from './iso-time.js'
 
@@ -70,9 +71,28 @@ export function payloadSize(text: string): number {
 /** A broker's address. */
 export function brokerUrl(text: string): string {
   if (/^(tcp|tls|nats):\/\/./i.test(text)) return text
+  if (isHostAndPort(text)) throw new InvalidArgumentError(`Write tcp://${text}, or tls://${text} if it speaks TLS.`)
   throw new InvalidArgumentError(
     'Give tcp://host:port, tls://host:port or nats://host,host,host; a directory goes with --dir.',
   )
+}
+
+/** The address of an admin server: a URL, or `host:port`. */
+export function adminUrl(text: string): string {
+  const written = isHostAndPort(text) ? `http://${text}` : text
+  const url = /^https?:\/\/[^/]/i.test(written) ? parsedUrl(written) : undefined
+  if (url?.pathname === '/' && `${url.username}${url.password}${url.search}${url.hash}` === '') return url.origin
+  throw new InvalidArgumentError(
+    'Give http://host:port, https://host:port or host:port, as `hermes admin` prints it, and nothing more.',
+  )
+}
+
+function parsedUrl(text: string): URL | undefined {
+  try {
+    return new URL(text)
+  } catch {
+    return undefined
+  }
 }
 
 /** `earliest`, `latest`, a sequence, or an ISO 8601 date. */

@@ -1,7 +1,7 @@
 import { HermesError } from '../base/errors.js'
-import { neededBy } from '../native/load.js'
+import { loadAddon } from '../native/load.js'
 import type { NatsOptions } from '../placement/nats/options.js'
-import type { LocalOptions } from '../placement/port.js'
+import type { LocalOptions, Opened } from '../placement/port.js'
 import type { Scheme, Schemes } from '../placement/registry.js'
 import type { TcpOptions } from '../placement/remote/options.js'
 
@@ -18,8 +18,11 @@ const remote = (form: string): Scheme<OpenOptions> => ({
 
 const directory: Scheme<OpenOptions> = {
   form: 'a directory',
-  open: async (place, options) => (await local('A directory')).openLocalPlace(place, options),
+  open: (place, options) => openLocal('A directory', place, options),
 }
+
+/** Options by which a program that means a broker or a cluster shows that it does. */
+const remoteOptions: readonly (keyof OpenOptions)[] = ['token', 'tls', 'reconnect', 'credentials', 'replicas']
 
 /**
  * The placements. The code of each is loaded when it is opened: a program on one host needs no sockets, and a client of a broker needs no addon.
@@ -29,7 +32,7 @@ export const schemes: Schemes<OpenOptions> = {
   file: directory,
   shm: {
     form: "'shm:name'",
-    open: async (place, options) => (await local('Shared memory')).openLocalPlace(place, options),
+    open: (place, options) => openLocal('Shared memory', place, options),
   },
   ring: {
     form: "'ring:name'",
@@ -44,8 +47,19 @@ export const schemes: Schemes<OpenOptions> = {
   },
 }
 
-function local(what: string) {
-  return onThisHost(what, () => import('../placement/local/open.js'))
+async function openLocal(what: string, place: string, options: OpenOptions): Promise<Opened> {
+  const { openLocalPlace } = await onThisHost(what, () => import('../placement/local/open.js'))
+  try {
+    return await openLocalPlace(place, options)
+  } catch (error) {
+    const option = error instanceof HermesError && error.code === 'UNKNOWN_OPTION' ? error.details['option'] : undefined
+    if (!remoteOptions.some((one) => one === option)) throw error
+    throw new HermesError(
+      'UNKNOWN_OPTION',
+      `'${place}' is a directory of this host, and '${option}' an option for brokers and clusters. Their addresses are written tcp://host:port, tls://host:port and nats://host,host,host.`,
+      { cause: error, details: { option } },
+    )
+  }
 }
 
 /** @throws HermesError `UNSUPPORTED`, `NATIVE_UNAVAILABLE` */
@@ -56,9 +70,6 @@ async function onThisHost<T>(what: string, load: () => Promise<T>): Promise<T> {
       `Logs and shared memory need Linux; this is ${process.platform}. Connect to a broker: tcp://host:port or tls://host:port.`,
     )
   }
-  try {
-    return await load()
-  } catch (error) {
-    throw error instanceof HermesError && error.code === 'NATIVE_UNAVAILABLE' ? neededBy(what, error) : error
-  }
+  loadAddon(what)
+  return load()
 }

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { expect, test } from 'vitest'
+import { dirname, join } from 'node:path'
+import { expect, test, vi } from 'vitest'
 import { json, open } from '../../lib/index.js'
 import { fromFs } from '../../lib/store/directory.js'
 import { failure } from '../helpers/failure.js'
@@ -28,6 +28,52 @@ test('a directory that is not there is told in plain words, and what only a shel
   expect(details).toEqual({ path: place })
   for (const home of ['~', '~/data']) await failure('INVALID_ARGUMENT', () => open(home))
   expect(existsSync('~')).toBe(false)
+})
+
+test.each(['127.0.0.1:9000', 'localhost:9000', 'broker.example:9000', '[::1]:9000'])(
+  'an address without a scheme, %s, is no directory that is made in passing',
+  async (address) => {
+    const { serve } = await import('../../lib/broker/index.js')
+    await using here = await open(folder())
+    for (const work of [
+      () => open(address),
+      () => open(address, { token: 'secret' }),
+      () => serve({ dir: address, port: 0 }),
+      () => here.backup(address),
+    ]) {
+      const { message } = await failure('INVALID_ARGUMENT', work)
+      expect(message).toContain(`tcp://${address}`)
+      expect(message).toContain(`./${address}`)
+    }
+    expect(existsSync(address)).toBe(false)
+  },
+)
+
+test('a directory that has the name of an address is opened, if it is there', async () => {
+  const address = join(folder(), '127.0.0.1:9000')
+  await (await open(address)).close()
+  const before = process.cwd()
+  const hermes = await inFolder(address, () => open('127.0.0.1:9000'))
+  expect(process.cwd()).toBe(before)
+  await hermes.close()
+})
+
+/** Runs `work` where a relative path begins in the folder of `path`. (A thread has no working directory of its own.) */
+async function inFolder<T>(path: string, work: () => Promise<T>): Promise<T> {
+  const cwd = vi.spyOn(process, 'cwd').mockReturnValue(dirname(path))
+  try {
+    return await work()
+  } finally {
+    cwd.mockRestore()
+  }
+}
+
+test('options of a broker say that a directory has none', async () => {
+  for (const option of [{ token: 'secret' }, { tls: {} }, { reconnect: false }, { replicas: 3 }] as const) {
+    const { message, details } = await failure('UNKNOWN_OPTION', () => open(join(folder(), 'data'), option))
+    expect(details).toMatchObject({ option: Object.keys(option)[0] })
+    expect(message).toContain('tcp://host:port')
+  }
 })
 
 test('a place below a file, a device or a pipe, or that is one', async () => {

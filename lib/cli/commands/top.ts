@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Command } from 'commander'
 import { HermesError } from '../../base/errors.js'
-import { integer } from '../arguments.js'
+import { adminUrl, integer } from '../arguments.js'
 import { isBroker } from '../place.js'
 import type { Session } from '../session.js'
 import { aligned, Screen, sorted } from '../top/screen.js'
@@ -26,7 +26,11 @@ export function registerTop(program: Command, session: Session): void {
       'Shows rates, lags and latencies of --dir, or of the directory of an admin server (--admin), again and again. ' +
         'Without a terminal it prints plain tables, or with --json one object for each look.',
     )
-    .option('--admin <url>', 'ask `hermes admin` or `hermes serve --admin` there, with HERMES_TOKEN')
+    .option(
+      '--admin <url>',
+      'ask `hermes admin` or `hermes serve --admin` at http://host:port, with HERMES_TOKEN',
+      adminUrl,
+    )
     .addOption(timeOption('--interval <time>', 'how often to look', 1000))
     .option('-n, --count <n>', 'leave after so many looks (without a terminal, default: 1)', integer(1))
     .action(async (options: Options) => {

@@ -13,6 +13,7 @@ import { readTopicFile } from '../../store/topic-file.js'
 import { copyFile, modeOf, writeFile } from './copied-files.js'
 import { copyGroups } from './group-files.js'
 import { HeldSegments } from './held-segments.js'
+import { pathOf } from './path.js'
 import { type CopyWork, TopicCopy } from './topic-copy.js'
 
 /** How often a topic is begun anew whose segments retention removed all before they could be opened. */
@@ -26,7 +27,7 @@ export async function backUp(
   options: BackupOptions,
 ): Promise<BackupReport> {
   const begun = performance.now()
-  const target = resolve(to)
+  const target = pathOf(to)
   await checkTarget(directory, target)
   const temporary = `${target}.tmp-${process.pid}-${Math.random().toString(36).slice(2)}`
   try {

@@ -1,44 +1,10 @@
-import { resolve } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { HermesError } from '../../base/errors.js'
-import { invalid } from '../../base/options.js'
-import { openPlaceDirectory, sharedMemoryPath } from '../../store/open-place.js'
+import { openPlaceDirectory } from '../../store/open-place.js'
 import type { LocalOptions, Opened } from '../port.js'
+import { pathOfPlace } from './path.js'
 import { LocalPlacement } from './placement.js'
 
 /** Opens a path, a `file:` URL or `shm:name`. */
 export async function openLocalPlace(place: string, options: LocalOptions): Promise<Opened> {
-  return { name: place, placement: new LocalPlacement(await openPlaceDirectory(() => pathOfPlace(place), options)) }
-}
-
-/**
- * The directory that a place lies in.
- *
- * @param place a path, a `file:` URL or `shm:name`; other schemes have none
- * @throws HermesError `INVALID_ARGUMENT`, `INVALID_NAME`
- */
-export function pathOfPlace(place: string): string {
-  if (/^shm:/i.test(place)) return sharedMemoryPath(place.slice('shm:'.length), 'shared-memory')
-  return /^file:/i.test(place) ? pathOfUrl(place) : pathOf(place)
-}
-
-function pathOf(place: string): string {
-  // Only a shell replaces it, and not in --dir=~/data: a folder of this name is never meant.
-  if (/^~(\/|$)/.test(place)) {
-    throw invalid(
-      `'${place}' begins with '~', which only a shell replaces: give the path itself, as join(homedir(), …).`,
-    )
-  }
-  return resolve(place)
-}
-
-function pathOfUrl(url: string): string {
-  let path: string
-  try {
-    path = fileURLToPath(url)
-  } catch (cause) {
-    throw new HermesError('INVALID_ARGUMENT', `${url} leads to no path on this host. Use file:///path.`, { cause })
-  }
-  if (path.includes('\0')) throw invalid('A path holds no null characters.')
-  return path
+  const path = pathOfPlace(place)
+  return { name: place, placement: new LocalPlacement(await openPlaceDirectory(() => path, options)) }
 }
