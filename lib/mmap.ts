@@ -10,6 +10,7 @@ import { checkBoolean, checkInteger, invalid, show } from './base/options.js'
 import { bufferOf, lengthOf, offsetOf } from './base/plain-bytes.js'
 import { native } from './native/addon.js'
 import { callNative } from './native/error.js'
+import { loadAddon } from './native/load.js'
 import type { NativeFileMapping } from './native/types.js'
 
 export const {
@@ -62,6 +63,8 @@ export function map(
   offset = 0,
   advice: number = MADV_NORMAL,
 ): Buffer {
+  // (Without an addon the constants are not there either: that is what is wrong, not the arguments.)
+  loadAddon('hermes-mq/mmap')
   checkInteger('size', size, 1, bufferConstants.MAX_LENGTH)
   checkProtection(protection)
   checkFlags(flags)

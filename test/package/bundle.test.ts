@@ -90,6 +90,45 @@ test.each(['esm', 'cjs'] as const)('a bundle (%s) of a remote client has all tha
   expect(stdout).toBe(`499500 ${crc32(new Uint8Array(1000))} NATIVE_UNAVAILABLE\n`)
 })
 
+test.each(['esm', 'cjs'] as const)(
+  'a bundle (%s) with what needs the addon fails where that is used',
+  async (format) => {
+    writeFileSync(
+      join(folder, 'uses.js'),
+      `import mmap, { map } from 'hermes-mq/mmap'
+     import { serve } from 'hermes-mq/broker'
+     import { Oracle } from 'hermes-mq/testkit'
+     async function main() {
+       const fails = async (work) => {
+         try {
+           await work()
+         } catch ({ code, message }) {
+           const known = message.includes('esbuild --external:hermes-mq --external:hermes-mq/*')
+           return console.log(code, known, message.slice(0, message.indexOf(' ')))
+         }
+         console.log('nothing was thrown')
+       }
+       console.log('imported', typeof map, typeof serve, typeof Oracle)
+       await fails(() => mmap.map(4096, mmap.PROT_READ, mmap.MAP_SHARED, 0))
+       await fails(() => map(mmap.PAGESIZE, 1, 1, 0))
+       await fails(() => serve({ dir: './place', port: 0 }))
+       console.log(new Oracle().constructor.name)
+     }
+     main()`,
+    )
+    const { status, stdout, stderr } = await bundled(format, [], 'uses.js')
+    expect([status, stderr]).toEqual([0, ''])
+    expect(stdout.split('\n')).toEqual([
+      'imported function function function',
+      'NATIVE_UNAVAILABLE true hermes-mq/mmap',
+      'NATIVE_UNAVAILABLE true hermes-mq/mmap',
+      'NATIVE_UNAVAILABLE true A',
+      expect.stringContaining('Oracle'),
+      '',
+    ])
+  },
+)
+
 /** What the modules of the package import at their top, from `entry` on: what has to be there for the package to be imported. */
 async function staticImports(entry: string): Promise<{ modules: string[]; outside: string[] }> {
   const { metafile } = await build({

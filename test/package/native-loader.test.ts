@@ -38,10 +38,9 @@ function load(
 ): { output: string; code: string; message: string; tried: string[] } {
   const program = `
     ${pretend}
-    import(${JSON.stringify(join(at, 'dist/native/addon.js'))}).then(
-      ({ native }) => console.log(JSON.stringify({ output: 'napi ' + native.napiVersion })),
-      ({ code, message, details }) => console.log(JSON.stringify({ code, message, tried: details?.tried })),
-    )`
+    import(${JSON.stringify(join(at, 'dist/native/addon.js'))})
+      .then(({ native }) => console.log(JSON.stringify({ output: 'napi ' + native.napiVersion })))
+      .catch(({ code, message, details }) => console.log(JSON.stringify({ code, message, tried: details?.tried })))`
   const env = { ...process.env, HERMES_NATIVE: choice }
   const { stdout, stderr } = spawnSync(process.execPath, ['-e', program], { env, encoding: 'utf8' })
   expect(stderr).toBe('')
