@@ -1,6 +1,9 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { type ErrorCode, HermesError } from '../base/errors.js'
 import type { Publisher } from '../client/publisher.js'
+import type { Codec } from '../codec/codec.js'
+import { Encoder } from '../codec/encoder.js'
+import { defaultMaxPayloadBytes, frameBytes } from '../frame/frame.js'
 import type { Session } from './session.js'
 import { counted } from './text-format.js'
 
@@ -102,6 +105,25 @@ export class Feed {
       }
     }
     await turn()
+  }
+}
+
+/**
+ * Encodes the first value of a topic that is still to be made, which one that is refused should not do.
+ *
+ * @param maxPayload what the topic is to take, in bytes
+ * @throws HermesError `ENCODE_FAILED`, `PAYLOAD_TOO_LARGE`, …, with the origin in front
+ */
+export function checkFirst(
+  codec: Codec<never, unknown, unknown>,
+  value: unknown,
+  origin: string,
+  maxPayload = defaultMaxPayloadBytes,
+): void {
+  try {
+    new Encoder(codec, { maxPayload, capacity: frameBytes(maxPayload), timestamp: 'none' }).encode(value as never)
+  } catch (error) {
+    throw at(origin, error)
   }
 }
 

@@ -37,6 +37,15 @@ const usage: [string[], string, string][] = [
   [['pub', 'x', 'y', '--segment-bytes', '70000'], 'INVALID_ARGUMENT', '4KiB'],
   [['pub', 'x', 'y', '--max-payload', '1G'], 'INVALID_ARGUMENT', '256MiB'],
   [['topics', '--url', 'quotes'], 'INVALID_ARGUMENT', 'tcp://host:port'],
+  [['topics', '--url', 'localhost:9000'], 'INVALID_ARGUMENT', 'tcp://localhost:9000'],
+  [['topics', '--dir', 'localhost:9000'], 'INVALID_ARGUMENT', 'tcp://localhost:9000'],
+  [['pub', 'x', 'y', '--dir', '127.0.0.1:9000'], 'INVALID_ARGUMENT', './127.0.0.1:9000'],
+  [['mirror', '127.0.0.1:9000/orders', 'data/orders'], 'INVALID_ARGUMENT', 'tcp://127.0.0.1:9000'],
+  [['top', '--admin', 'nowhere'], 'INVALID_ARGUMENT', 'http://host:port'],
+  [['top', '--admin', 'tcp://127.0.0.1:9464'], 'INVALID_ARGUMENT', 'http://host:port'],
+  [['top', '--admin', 'http://'], 'INVALID_ARGUMENT', 'http://host:port'],
+  [['top', '--admin', 'localhost:99999'], 'INVALID_ARGUMENT', 'http://host:port'],
+  [['top', '--admin', 'http://localhost:9464/metrics'], 'INVALID_ARGUMENT', 'nothing more'],
   [['topics', '--url', 'tcp://127.0.0.1:9', '--dir', 'data'], 'INVALID_ARGUMENT', 'cannot be used with'],
   [['topics', '--dir', '~/data'], 'INVALID_ARGUMENT', "begins with '~'"],
   [['pub', 'x', 'y', '--codec', 'struct'], 'INVALID_ARGUMENT', '--schema'],
@@ -232,4 +241,28 @@ test('column names that no struct can have are told with what can be done', asyn
   const { code, stderr } = await hermes(['replay', file, 'names', '--speed', 'max'])
   expect(code).toBe(2)
   expect(stderr).toMatch(/Column "a b".*--columns.*--codec json/)
+})
+
+test('what can not be published leaves no topic behind', async () => {
+  writeFileSync(join(place.folder, 'words.ndjson'), '{"a": \n{"a":1}\n')
+  writeFileSync(join(place.folder, 'times.csv'), 'when,price\nsoon,1\n')
+  writeFileSync(join(place.folder, 'price.csv'), 'price\nhigh\n')
+  writeFileSync(join(place.folder, 'large.ndjson'), `${JSON.stringify({ a: 'x'.repeat(70_000) })}\n`)
+  await (await hermes(['pub', 'kept', 'one'])).code
+  for (const [args, says] of [
+    [['replay', 'words.ndjson', 't', '--speed', 'max'], 'line 1'],
+    [['replay', 'times.csv', 't', '--time', 'when'], 'line 2'],
+    [['replay', 'price.csv', 't', '--speed', 'max', '--schema', '{"price":"f64"}'], 'line 2'],
+    [['replay', 'large.ndjson', 't', '--speed', 'max'], 'line 1'],
+    [['pub', 't', '--codec', 'json', '{'], 'argument 1'],
+    [['pub', 't', 'x'.repeat(70_000)], 'argument 1'],
+  ] as const) {
+    const { code, stderr } = await hermes([...args])
+    expect([args[0], code, stderr]).toEqual([args[0], 7, expect.stringContaining(says)])
+    expect((await hermes(['topics'])).lines).toEqual(['kept'])
+  }
+  // One that is good is there, with what came before the failure.
+  writeFileSync(join(place.folder, 'words.ndjson'), '{"a":1}\n{"a":\n')
+  expect((await hermes(['replay', 'words.ndjson', 't', '--speed', 'max'])).code).toBe(7)
+  expect((await hermes(['sub', 't', '--from', 'earliest', '--end'])).lines).toEqual(['{"a":1}'])
 })

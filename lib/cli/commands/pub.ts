@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import { integer } from '../arguments.js'
-import { at, Feed, feeding } from '../feed.js'
+import { at, checkFirst, Feed, feeding } from '../feed.js'
 import { type Format, type FormatOptions, publishFormat } from '../format.js'
 import { lineText } from '../json-text.js'
 import { linesOf } from '../lines.js'
@@ -48,6 +48,16 @@ export function registerPub(program: Command, session: Session): void {
       const info = await findTopic(hermes, topic, { signal: session.signal })
       const format = await publishFormat(options, info, 'text')
       const settings = { codec: format.codec, ...topicSettings(options, info) }
+      const copies = session.json && values.length === 0
+      // An argument that can't be published leaves no topic behind.
+      const [first] = info === undefined && values.length > 0 ? fromArguments(values, 1) : []
+      if (first !== undefined && !(first.content.length === 0 && format.skipsBlank))
+        checkFirst(
+          format.codec,
+          parsedAt(format, first.content, first.origin, copies),
+          first.origin,
+          options.maxPayload,
+        )
       const publisher = await hermes.topic(topic, settings).publisher({
         durability: options.durability,
         exclusive: options.exclusive === true,
@@ -60,7 +70,6 @@ export function registerPub(program: Command, session: Session): void {
       const { count = Number.POSITIVE_INFINITY, rate } = options
       const pacer = new Pacer(signal)
       let given = 0
-      const copies = session.json && values.length === 0
       const source = values.length > 0 ? fromArguments(values, options.count) : fromStdin(session)
       await feeding(session, feed, async () => {
         for await (const { content, origin } of source) {

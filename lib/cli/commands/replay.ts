@@ -4,7 +4,7 @@ import { invalid } from '../../base/options.js'
 import type { Hermes } from '../../client/hermes.js'
 import type { Durability, TopicInfo } from '../../model/topic.js'
 import { integer, names, speed } from '../arguments.js'
-import { Feed, feeding } from '../feed.js'
+import { checkFirst, Feed, feeding } from '../feed.js'
 import { codecNames, type Format, type FormatOptions, publishFormat, structFormat } from '../format.js'
 import { inferStruct } from '../infer.js'
 import { Pacer } from '../pace.js'
@@ -13,6 +13,7 @@ import { Progress } from '../progress.js'
 import { recordShape, type Shape } from '../record-shape.js'
 import {
   fileBytes,
+  type RawRecord,
   type RecordFormat,
   type RecordsOptions,
   readRecords,
@@ -135,6 +136,12 @@ async function replay(
   const shape = recordShape(format, records.columns)
   const time = timeColumn(records.columns, options)
   const settings = { codec: format.codec, ...topicSettings(options, info) }
+  // A file of which not even the first record can be published leaves no topic behind.
+  const check = (record: RawRecord) => {
+    if (time !== undefined) timeOf(record, time.name, time.index, time.unit)
+    checkFirst(format.codec, shape(record), `line ${record.line}`, options.maxPayload)
+  }
+  const rows = info === undefined ? await opened(records.rows, check) : records.rows
   const publisher = await hermes.topic(topic, settings).publisher({
     durability: options.durability,
     exclusive: options.exclusive === true,
@@ -144,7 +151,9 @@ async function replay(
   const progress = new Progress(session, total)
   const begun = performance.now()
   try {
-    await feeding(session, feed, () => publishAll(records, shape, feed, pacer, progress, time, options, signal))
+    await feeding(session, feed, () =>
+      publishAll({ ...records, rows }, shape, feed, pacer, progress, time, options, signal),
+    )
   } finally {
     progress.clear()
   }
@@ -160,6 +169,26 @@ async function replay(
     ms: performance.now() - begun,
     ...(isPaced(options) ? { latestMs: pacer.latestMs } : {}),
   })
+}
+
+/** The same rows, the first of which was read and checked. */
+async function opened(
+  rows: AsyncIterable<RawRecord>,
+  check: (first: RawRecord) => void,
+): Promise<AsyncIterable<RawRecord>> {
+  const iterator = rows[Symbol.asyncIterator]()
+  const first = await iterator.next()
+  try {
+    if (first.done !== true) check(first.value)
+  } catch (error) {
+    await iterator.return?.()
+    throw error
+  }
+  return (async function* () {
+    if (first.done === true) return
+    yield first.value
+    yield* { [Symbol.asyncIterator]: () => iterator }
+  })()
 }
 
 function isPaced({ rate, time, speed }: ReplayOptions): boolean {
