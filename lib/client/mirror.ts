@@ -5,7 +5,7 @@ import { checkTopicName } from '../base/topic-name.js'
 import type { MirrorStatus } from '../model/mirror.js'
 import type { TopicInfo, TopicSettings } from '../model/topic.js'
 import { type Capabilities, requireAbility } from '../placement/capabilities.js'
-import type { MirrorPlacement, MirrorPort } from '../placement/mirror-port.js'
+import { type MirrorPlacement, type MirrorPort, mirrorOfItself } from '../placement/mirror-port.js'
 import type { Placement, PublisherPort } from '../placement/port.js'
 import { Bridge } from './bridge.js'
 
@@ -67,6 +67,7 @@ export class Mirror implements AsyncDisposable {
     const { capabilities } = from.transport
     requireAbility(`Mirroring topic '${topic}'`, capabilities.replay, { topic })
     requireAbility(`Mirroring topic '${topic}' to ${to.place}`, to.transport.capabilities.mirrors, { topic })
+    if (as === topic && from.place === to.place) throw mirrorOfItself(topic)
     const info = await from.transport.info(topic, signal)
     const settings = settingsOf(topic, info)
     const stop = new AbortController()

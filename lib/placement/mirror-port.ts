@@ -1,3 +1,5 @@
+import type { HermesError } from '../base/errors.js'
+import { invalid } from '../base/options.js'
 import type { TopicSettings } from '../model/topic.js'
 
 /** Which topic a mirror is of. */
@@ -45,4 +47,12 @@ export interface MirrorPort {
 export interface MirrorPlacement {
   /** Opens the mirror, or makes it. @throws HermesError `CONFIG_MISMATCH` if it is something else, `EXCLUSIVE_HELD`, … */
   mirror(topic: string, settings: TopicSettings, options: MirrorOptions): Promise<MirrorPort>
+}
+
+/** For a mirror that would be of itself. */
+export function mirrorOfItself(topic: string): HermesError {
+  return invalid(
+    `Topic '${topic}' can't be a mirror of itself. Name another place, or another topic: the option 'as' of mirror(), <place>/<topic> of \`hermes mirror\`.`,
+    { topic },
+  )
 }

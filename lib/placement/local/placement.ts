@@ -16,7 +16,7 @@ import { PlaceMetrics } from '../../store/place-metrics.js'
 import { listTopics, openTopicFile, readTopicFile, type TopicFile } from '../../store/topic-file.js'
 import { AwaitedSubscriber, topicDefined } from '../awaited-subscriber.js'
 import type { ConsumerOptions, PositionOptions } from '../consumer-port.js'
-import type { MirrorOptions, MirrorPlacement } from '../mirror-port.js'
+import { type MirrorOptions, type MirrorOrigin, type MirrorPlacement, mirrorOfItself } from '../mirror-port.js'
 import type { GroupPlacement, PortOptions, SubscriberPort, SubscriberPortOptions } from '../port.js'
 import { LocalAdministration } from './administration.js'
 import { localCapabilities } from './capabilities.js'
@@ -25,6 +25,7 @@ import { DeadLetters, letterBytes } from './dead-letters.js'
 import { LogMaintenance } from './maintenance.js'
 import { collectMetrics } from './metrics.js'
 import { LocalMirror } from './mirror.js'
+import { readMirrorMark } from './mirror-mark.js'
 import { LocalPosition } from './position.js'
 import { LocalPublisher } from './publisher.js'
 import { LocalSubscriber } from './subscriber.js'
@@ -232,6 +233,8 @@ export class LocalPlacement implements GroupPlacement, MirrorPlacement {
   }
 
   async mirror(topic: string, settings: TopicSettings, options: MirrorOptions): Promise<LocalMirror> {
+    const { origin } = options
+    if (origin.topic === topic && (await this.#isOrigin(origin))) throw mirrorOfItself(topic)
     const publisher = await this.publisher(topic, settings, { exclusive: true })
     try {
       const { nextSequence } = await this.info(topic)
@@ -240,6 +243,13 @@ export class LocalPlacement implements GroupPlacement, MirrorPlacement {
       await publisher.close()
       throw error
     }
+  }
+
+  /** Whether the topic of this name here is the origin itself, reached by another way: a mirror of it is younger, and has a mark once there is a message in it. */
+  async #isOrigin({ topic, createdMs }: MirrorOrigin): Promise<boolean> {
+    if ((await readTopicFile(this.#directory, topic)) === undefined) return false
+    const isSame = (await this.info(topic)).createdMs === createdMs
+    return isSame && (await readMirrorMark(topicFolder(this.#directory, topic))) === undefined
   }
 
   #lettersTo(topic: string, maxPayloadBytes: number): Promise<LocalPublisher> {
