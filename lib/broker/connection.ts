@@ -18,6 +18,9 @@ const mostCopiedBytes = 2048
 /** A client that does not read the last packets is disconnected after this time. */
 const lastWordsMs = 1000
 
+/** The other side's system says that the connection is no more, as it does for a process that was killed. */
+const resets: ReadonlySet<string | undefined> = new Set(['ECONNRESET', 'EPIPE'])
+
 /** What a connection needs of its broker. */
 export interface ConnectionHost extends SessionHost {
   readonly scheduler: Scheduler
@@ -39,6 +42,7 @@ export class Connection implements SessionPort, SocketHandler, Worker {
   /** Made when something arrives: who says nothing costs less. */
   #session: Session | undefined
   #ended = false
+  #wasLetGo = false
   readonly #opened = performance.now()
   #received = performance.now()
   #sent = performance.now()
@@ -88,6 +92,10 @@ export class Connection implements SessionPort, SocketHandler, Worker {
     const waits =
       this.#chunk !== undefined || this.#backlog !== undefined || this.#rests || this.#session?.takes === false
     return waits ? performance.now() : this.#received
+  }
+
+  get wasLetGo(): boolean {
+    return this.#wasLetGo
   }
 
   identified(rights: Rights): void {
@@ -209,8 +217,9 @@ export class Connection implements SessionPort, SocketHandler, Worker {
   }
 
   /** The other side is gone. That is no news, unless something went wrong or was left unsaid. */
-  lost(reason?: string): void {
+  lost(reason?: string, code?: string): void {
     if (this.#ended) return
+    this.#wasLetGo = reason === undefined || resets.has(code)
     const unsaid = this.#session?.unfinishedBytes ?? 0
     if (reason !== undefined || unsaid > 0) {
       const message = reason ?? 'The connection ended in the middle of a packet.'

@@ -29,6 +29,8 @@ export interface MemberHost {
   deliver(): boolean
   /** When something was last heard of the client, of `performance.now()`. */
   readonly heardAt: number
+  /** The client's system has ended the connection. */
+  readonly wasLetGo: boolean
   /** An error as the client may see it. */
   shown(error: HermesError): HermesError
 }
@@ -298,7 +300,7 @@ export class MemberChannel implements Delivering {
     if (leaves) this.acknowledge()
     this.#stop()
     if (leaves) await this.#memberships.leave(this.membership)
-    else this.#memberships.detach(this.membership)
+    else this.#memberships.detach(this.membership, this.#host.wasLetGo)
   }
 
   #stop(): void {

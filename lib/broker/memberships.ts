@@ -31,6 +31,7 @@ export class Memberships {
   #count = 0
   #timer: NodeJS.Timeout | undefined
   #looked = 0
+  #skipped = false
   #closed = false
 
   /** @param files how many files may be open; a quarter of them may be for members */
@@ -111,10 +112,15 @@ export class Memberships {
     else this.#byIdentity.set(identity, count)
   }
 
-  /** Its connection is gone: it is kept for a while. */
-  detach(membership: Membership): void {
+  /**
+   * Its connection is gone: it is kept for a while.
+   *
+   * @param wasLetGo the client's system has ended the connection: a client that lives is back soon, and nobody waits for one that was killed
+   */
+  detach(membership: Membership, wasLetGo: boolean): void {
+    const mostMs = wasLetGo ? this.#limits.memberReturnMs : Number.POSITIVE_INFINITY
     membership.attached = undefined
-    membership.keptUntil = performance.now() + membership.graceMs
+    membership.keptUntil = performance.now() + Math.min(membership.graceMs, mostMs)
     if (membership.of.graceMs === 0 || this.#closed) void this.leave(membership)
   }
 
@@ -144,7 +150,9 @@ export class Memberships {
     const now = performance.now()
     const wasPaused = this.#looked !== 0 && now - this.#looked > lookMs + pausedMs
     this.#looked = now
-    if (wasPaused) return
+    // (packets are read between any two looks; a broker that is always late would else wait for the silent for ever)
+    this.#skipped = wasPaused && !this.#skipped
+    if (this.#skipped) return
     for (const membership of this.#byToken.values()) {
       const { attached, rules, keptUntil, of } = membership
       if (attached === undefined) {

@@ -29,8 +29,10 @@ export interface BrokerLimits {
   readonly maxMembers: number
   /** Groups and durable subscriptions of one topic that clients may make. */
   readonly maxGroups: number
-  /** A member whose connection is lost keeps what it holds for so long, and for its lease at most. */
+  /** A member of which nothing is heard any more keeps what it holds for so long after its connection was given up, and for its lease at most. */
   readonly memberGraceMs: number
+  /** And one whose own system has ended the connection, as it does for a process that was killed, for so long. */
+  readonly memberReturnMs: number
   /** Remote publishers of one topic, connected and remembered; 65,535 at most, a quarter of it for one access entry. */
   readonly maxProducers: number
   /** Topics that are open at the same time. Fewer, if the system allows too few open files. */
@@ -69,6 +71,7 @@ export const defaultLimits: BrokerLimits = {
   maxMembers: 4096,
   maxGroups: 1024,
   memberGraceMs: 5000,
+  memberReturnMs: 150,
   maxProducers: 65_535,
   maxTopics: 10_000,
   idleTopicMs: 30_000,

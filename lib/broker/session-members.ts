@@ -38,6 +38,9 @@ export class SessionMembers {
       get heardAt() {
         return port.heardAt
       },
+      get wasLetGo() {
+        return port.wasLetGo
+      },
       shown: (error) => host.shown(error),
       send: (packet) => session.send(packet),
       failChannel: (channel, error) => session.failChannel(channel, error),

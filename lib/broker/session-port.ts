@@ -45,6 +45,8 @@ export interface SessionPort {
   readonly party: string
   /** When something was last heard of the client, of `performance.now()`: now, while what it has sent waits. */
   readonly heardAt: number
+  /** The client's system has ended the connection: the process is gone, or connects anew. False while it lasts, and when nothing was heard for too long. */
+  readonly wasLetGo: boolean
   /** The common name in the client's certificate, if it was checked. */
   readonly certificateName: string | undefined
   /** False while enough is waiting to be written. */

@@ -1,3 +1,6 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type Broker, serve } from '../../lib/broker/broker.js'
@@ -17,7 +20,7 @@ import { parseJson } from '../../lib/wire/messages.js'
 import { packetType } from '../../lib/wire/packet.js'
 import { emptyPacket, jsonPacket, u64Packet } from '../../lib/wire/packet-writer.js'
 import { failure } from '../helpers/failure.js'
-import { makeFolder, removeFolder } from '../helpers/folder.js'
+import { makeFolder, removeFolder, root } from '../helpers/folder.js'
 import { FalseBroker } from './false-broker.js'
 import { FaultyNetwork, pause, seeded } from './harness.js'
 import { Stranger, settings } from './stranger.js'
@@ -102,7 +105,8 @@ async function messagesOf(stranger: Stranger) {
 
 describe('members over connections that are lost', () => {
   it('keep their work if they are back within their grace', async () => {
-    await start()
+    // (long enough for a machine that has much else to do)
+    await start({ limits: { memberReturnMs: 5000 } })
     await publish('a', 'b', 'c')
     const network = await FaultyNetwork.start(broker.port, seeded(1))
     const hermes = await open(network.url, { reconnect })
@@ -120,8 +124,11 @@ describe('members over connections that are lost', () => {
     await network.close()
   })
 
-  it('lose it to the others after that, and are told', async () => {
-    await start({ limits: { memberGraceMs: 100 } })
+  it.each([
+    ['of any kind', { memberGraceMs: 100, memberReturnMs: 600_000 }],
+    ['that their system has ended', { memberGraceMs: 600_000, memberReturnMs: 100 }],
+  ])('%s lose it to the others after that, and are told', async (_, limits) => {
+    await start({ limits })
     await publish('a')
     const network = await FaultyNetwork.start(broker.port, seeded(1))
     const hermes = await open(network.url, { reconnect })
@@ -144,6 +151,59 @@ describe('members over connections that are lost', () => {
     await next?.ack()
     await hermes.close()
     await network.close()
+  })
+
+  it('keep it for longer if nothing is heard of them than if their system has ended the connection', async () => {
+    await start({ limits: { memberGraceMs: 600_000, memberReturnMs: 1, heartbeatMs: 100 } })
+    await publish('a')
+    const network = await FaultyNetwork.start(broker.port, seeded(1))
+    const hermes = await open(network.url, { reconnect, connectTimeoutMs: 500 })
+    const group = await hermes.topic('t', topicOptions).group('g')
+    const [job] = (await take(group, 1)) as [Job<string>]
+    network.fault = 'half-open'
+    await expect.poll(() => lines.map(({ event }) => event), { timeout: 10_000 }).toContain('silent')
+    await pause(200)
+    network.fault = 'none'
+    await job.ack()
+    expect((await describeLocally()).totals).toMatchObject({ settled: 1, redelivered: 0, late: 0 })
+    expect(lines.map(({ event }) => event)).not.toContain('member-gone')
+    await hermes.close()
+    await network.close()
+  })
+
+  const inTypeScript = (place: string) => `
+    import { open, text } from ${JSON.stringify(join(root, 'dist/index.js'))}
+    const hermes = await open(${JSON.stringify(place)})
+    const topic = hermes.topic('t', { codec: text, segmentBytes: 1048576, maxPayloadBytes: 4096 })
+    for await (const _ of await topic.group('g')) console.log('got')`
+  const inPython = (place: string) => `
+import sys
+sys.path.insert(0, ${JSON.stringify(join(root, 'clients/python'))})
+from hermes_mq import connect
+topic = connect(${JSON.stringify(place)}).topic("t", "text", segment_bytes=1048576, max_payload_bytes=4096)
+for _ in topic.group("g"):
+    print("got", flush=True)`
+  it.each([
+    ['TypeScript', process.execPath, 'member.mjs', inTypeScript],
+    ['Python', 'python3', 'member.py', inPython],
+  ])('are not waited for once their process was killed, in %s', async (_, command, name, program) => {
+    await start({ limits: { memberGraceMs: 600_000 } })
+    await publish('a')
+    const file = join(dir, '..', name)
+    writeFileSync(file, program(broker.url))
+    const child = spawn(command, [file], { stdio: ['ignore', 'pipe', 'inherit'] })
+    await once(child.stdout, 'data')
+    const other = await local.topic('t', topicOptions).group('g')
+    const taking = take(other, 1)
+    const at = performance.now()
+    child.kill('SIGKILL')
+    const [job] = await taking
+    const ms = performance.now() - at
+    console.log(`the work of a killed member in ${name} is with another one after ${ms.toFixed(0)} ms`)
+    expect(job?.deliveries).toBe(2)
+    // (250 ms on a machine that has nothing else to do; the grace of the silent is ten minutes here)
+    expect(ms).toBeLessThan(10_000)
+    await job?.ack()
   })
 
   it('are told that a settlement is uncertain if the broker did not answer and is another one by then', async () => {
@@ -206,13 +266,36 @@ describe('a member that says nothing', () => {
     stranger.socket.destroy()
   })
 
-  it('keeps it as long as it is heard', async () => {
+  it('loses it also if the broker itself is always late', async () => {
     await start()
     await publish('a')
     const stranger = await greeted()
     await joined(stranger, 1, { rules: { leaseMs: 300 } })
+    await messagesOf(stranger)
+    const other = await local.topic('t', topicOptions).group('g')
+    let isDone = false
+    const busy = () => {
+      for (const until = performance.now() + 200; performance.now() < until; );
+      if (!isDone) setTimeout(busy, 1)
+    }
+    busy()
+    const [job] = await take(other, 1).finally(() => {
+      isDone = true
+    })
+    expect(job?.deliveries).toBe(2)
+    await job?.ack()
+    stranger.socket.destroy()
+  })
+
+  it('keeps it as long as it is heard', async () => {
+    await start()
+    await publish('a')
+    const stranger = await greeted()
+    // (so long that a machine that has much else to do is heard in time)
+    const leaseMs = 3000
+    await joined(stranger, 1, { rules: { leaseMs } })
     const head = await messagesOf(stranger)
-    for (let beat = 0; beat < 20; beat++) {
+    for (const until = performance.now() + 1.2 * leaseMs; performance.now() < until; ) {
       await pause(50)
       stranger.say(demandPacket(1, { taken: 1, limit: 1, epoch: 0 }))
     }
@@ -438,7 +521,7 @@ describe('local and remote members', () => {
 
 describe('a durable subscription over connections that are lost', () => {
   it('goes on, and commits what was committed meanwhile', async () => {
-    await start()
+    await start({ limits: { memberReturnMs: 5000 } })
     await publish('a', 'b', 'c')
     const network = await FaultyNetwork.start(broker.port, seeded(1))
     await using hermes = await open(network.url, { reconnect })

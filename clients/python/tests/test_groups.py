@@ -356,7 +356,8 @@ class Groups(BrokerCase):
 
 class OverLostConnections(unittest.TestCase):
     def test_a_member_keeps_its_work_over_a_restart_of_nothing_but_the_connection(self):
-        broker = Broker()
+        # (long enough for a machine that has much else to do)
+        broker = Broker(limits={"heartbeatMs": 500, "memberReturnMs": 5000})
         self.addCleanup(broker.close)
         with connect(broker.url, reconnect_min=0.01, reconnect_max=0.05) as client:
             topic = client.topic("t", "text", **SMALL)

@@ -40,8 +40,8 @@ export interface SocketHandler {
   received(bytes: Buffer): void
   /** Nothing waits to be written any more, after much did. */
   drained(): void
-  /** The other side has ended, or, with a reason, the connection failed. */
-  lost(reason?: string): void
+  /** The other side has ended, or, with a reason and the system's code if it has one (`ECONNRESET`), the connection failed. */
+  lost(reason?: string, code?: string): void
   /** The last call. */
   closed(): void
   /** The socket was asked to make room for another one: ends it at once. */

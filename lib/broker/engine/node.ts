@@ -157,7 +157,7 @@ class NodeSocket implements EngineSocket {
     this.#socket = socket
     socket.setNoDelay(true)
     socket.on('drain', () => handler.drained())
-    socket.on('error', (error) => handler.lost(error.message))
+    socket.on('error', (error: NodeJS.ErrnoException) => handler.lost(error.message, error.code))
     socket.on('end', () => handler.lost())
     socket.on('close', () => {
       handler.closed()
