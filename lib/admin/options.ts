@@ -1,4 +1,3 @@
-import { isIP } from 'node:net'
 import { checkBoolean, checkInteger, checkOptions, invalid } from '../base/options.js'
 import { Access, type AccessEntry } from '../broker/access.js'
 import { type BrokerTls, checkGuarded } from '../broker/options.js'
@@ -42,13 +41,4 @@ export function checkAdminOptions(options: AdminOptions): AdminSettings {
   const known = new Access(access)
   checkGuarded(host, known, tls, insecure)
   return { dir, host, port, access: known, tls, insecure, expectsBroker }
-}
-
-/** `127.0.0.1:9464`, `[::1]:9464`, `9464`. @throws HermesError `INVALID_ARGUMENT` */
-export function listenAddress(text: string): { host: string; port: number } {
-  const [, bracketed, plain, port = ''] = /^(?:\[([^\]]*)\]:|([^:]*):)?(\d{1,5})$/.exec(text) ?? []
-  const host = bracketed ?? plain ?? '127.0.0.1'
-  if (port === '' || Number(port) > 65_535 || host === '' || (bracketed !== undefined && isIP(bracketed) !== 6))
-    throw invalid(`'${text}' is no address to listen on: write host:port, as 127.0.0.1:${defaultAdminPort}.`)
-  return { host, port: Number(port) }
 }

@@ -1,9 +1,10 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { createServer as createSecureServer, Server as SecureServer } from 'node:https'
-import { type AddressInfo, isIP, isIPv6, type Socket } from 'node:net'
+import { type AddressInfo, isIPv6, type Socket } from 'node:net'
 import { resolve } from 'node:path'
 import type { TLSSocket } from 'node:tls'
 import { HermesError } from '../base/errors.js'
+import { isOurs } from '../broker/engine/origins.js'
 import { checkReloadOptions, type ReloadOptions } from '../broker/reload.js'
 import { LocalPlacement } from '../placement/local/placement.js'
 import { openDirectory } from '../store/directory.js'
@@ -146,12 +147,7 @@ export class AdminServer implements AsyncDisposable {
    */
   #isForUs({ headers }: IncomingMessage): boolean {
     const { access, host } = this.settings
-    if (!access.isOpen) return true
-    const name = (headers.host ?? '')
-      .replace(/:\d+$/, '')
-      .replace(/^\[(.*)\]$/, '$1')
-      .toLowerCase()
-    return name === 'localhost' || name === host.toLowerCase() || isIP(name) !== 0
+    return !access.isOpen || isOurs(headers.host, host)
   }
 }
 

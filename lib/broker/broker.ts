@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto'
-import { isIPv6 } from 'node:net'
 import { HermesError } from '../base/errors.js'
 import type { TopicInfo } from '../model/topic.js'
 import { loadAddon } from '../native/load.js'
@@ -17,8 +16,10 @@ import { Connection, type ConnectionHost } from './connection.js'
 import { openFilesLimit } from './descriptors.js'
 import type { Engine, EngineHost, EngineTls } from './engine/engine.js'
 import { NodeEngine } from './engine/node.js'
+import { WebSocketEngine } from './engine/web-socket.js'
 import { Health } from './health.js'
 import { Journal } from './journal.js'
+import { listenOn, shownAddress } from './listening.js'
 import { Memberships } from './memberships.js'
 import { Meter } from './meter.js'
 import { Openings } from './openings.js'
@@ -73,6 +74,7 @@ export class Broker implements AsyncDisposable {
   readonly #served: ServedDirectory
   readonly #transport: LocalPlacement
   readonly #engine: Engine
+  readonly #door: WebSocketEngine<Guest> | undefined
   readonly #connections = new Set<Connection>()
   readonly #topics: TopicTable
   readonly #list: TopicList
@@ -142,15 +144,23 @@ export class Broker implements AsyncDisposable {
         this.#connections.delete(connection)
       },
     }
-    this.#engine = makeEngine(
-      {
-        admit: (address, descriptor, drop) => this.#admit(address, descriptor, drop),
-        serve: (socket, guest) => this.#serve(new Connection(this.#host, guest, socket)),
-        leave: (guest) => this.#admission.leave(guest),
-        failed: (event, facts) => this.#report(event === 'listen-failed' ? 'error' : 'warn', event, facts),
-      },
-      tls && { ...tls, handshakeTimeoutMs: limits.handshakeTimeoutMs },
-    )
+    const { handshakeTimeoutMs } = limits
+    const host: EngineHost<Guest> = {
+      admit: (address, descriptor, drop) => this.#admit(address, descriptor, drop),
+      serve: (socket, guest) => this.#serve(new Connection(this.#host, guest, socket)),
+      leave: (guest) => this.#admission.leave(guest),
+      failed: (event, facts) => this.#report(event === 'listen-failed' ? 'error' : 'warn', event, facts),
+    }
+    const engineTls = tls && { ...tls, handshakeTimeoutMs }
+    this.#engine = makeEngine(host, engineTls)
+    const { webSocket } = settings
+    this.#door =
+      webSocket &&
+      new WebSocketEngine(this.#counting(host), engineTls, {
+        origins: webSocket.origins,
+        handshakeTimeoutMs,
+        isOpen: () => settings.access.isOpen && settings.tls?.ca === undefined,
+      })
   }
 
   /** Where it listens. */
@@ -163,27 +173,41 @@ export class Broker implements AsyncDisposable {
     return `${this.settings.tls === undefined ? 'tcp' : 'tls'}://${shownAddress(this.settings.host, this.port)}`
   }
 
+  /** The same for WebSockets; `undefined` if there is no door for them. */
+  get webSocketUrl(): string | undefined {
+    const { webSocket, tls } = this.settings
+    if (webSocket === undefined || this.#door === undefined) return undefined
+    return `${tls === undefined ? 'ws' : 'wss'}://${shownAddress(webSocket.host, this.#door.port)}`
+  }
+
   get connections(): number {
     return this.#connections.size
   }
 
   /** @internal */
   async listen(): Promise<void> {
-    const { host, port, limits } = this.settings
+    const { host, port, limits, webSocket } = this.settings
     await this.#meter.open(this.#metrics)
     await sweepRemoved(this.#served.directory)
     this.#quotas = await Quotas.load(this.#served.directory, (name) => this.#topics.find(name))
+    await listenOn(this.#engine, host, port)
     try {
-      await this.#engine.listen(host, port)
+      if (webSocket !== undefined && this.#door !== undefined)
+        await listenOn(this.#door, webSocket.host, webSocket.port)
     } catch (error) {
-      throw cannotListen(error as NodeJS.ErrnoException, shownAddress(host, port))
+      await this.#engine.close()
+      throw error
     }
     this.#sweeper = setInterval(
       () => this.#sweep(),
       Math.max(5, Math.min(limits.heartbeatMs / 4, limits.handshakeTimeoutMs / 4, 1000)),
     )
     this.#sweeper.unref()
-    this.#report('info', 'listening', { url: this.url, dir: this.#served.directory.path })
+    this.#report('info', 'listening', {
+      url: this.url,
+      webSocket: this.webSocketUrl,
+      dir: this.#served.directory.path,
+    })
   }
 
   /**
@@ -197,7 +221,7 @@ export class Broker implements AsyncDisposable {
     if (this.#closing !== undefined) throw new HermesError('CLOSED', 'The broker is closed.')
     const { access, tls } = checkReloadOptions(options, this.settings)
     if (access !== undefined) this.settings.access.become(access)
-    if (tls !== undefined) this.#engine.renew(tls)
+    if (tls !== undefined) for (const engine of this.#engines) engine.renew(tls)
     this.#report('info', 'reloaded', { access: access !== undefined, tls: tls !== undefined })
     if (access !== undefined) for (const connection of [...this.#connections]) connection.review()
   }
@@ -209,7 +233,7 @@ export class Broker implements AsyncDisposable {
     if (!this.#draining) {
       this.#draining = true
       this.#report('info', 'draining', { connections: this.#connections.size, graceMs })
-      this.#engine.stop()
+      for (const engine of this.#engines) engine.stop()
       for (const connection of this.#connections) connection.drain(graceMs)
     }
     const until = performance.now() + graceMs
@@ -231,9 +255,9 @@ export class Broker implements AsyncDisposable {
   async #close(): Promise<void> {
     this.#draining = true
     clearInterval(this.#sweeper)
-    this.#engine.stop()
+    for (const engine of this.#engines) engine.stop()
     for (const connection of [...this.#connections]) connection.destroy()
-    await this.#engine.close()
+    await Promise.all(this.#engines.map((engine) => engine.close()))
     await this.#memberships.close()
     await this.#topics.close()
     await this.#saveQuotas()
@@ -241,6 +265,22 @@ export class Broker implements AsyncDisposable {
     this.#metrics.close()
     this.#served.release()
     this.#report('info', 'closed', {})
+  }
+
+  get #engines(): readonly Engine[] {
+    return this.#door === undefined ? [this.#engine] : [this.#engine, this.#door]
+  }
+
+  /** The host of the door for WebSockets. */
+  #counting(host: EngineHost<Guest>): EngineHost<Guest> {
+    return {
+      ...host,
+      admit: (address, descriptor, drop) => {
+        const guest = host.admit(address, descriptor, drop)
+        if (guest !== undefined) this.#meter.count('webSockets')
+        return guest
+      },
+    }
   }
 
   #serve(connection: Connection): Connection {
@@ -330,6 +370,7 @@ export class Broker implements AsyncDisposable {
     this.#meter.set('subscribers', this.#admission.subscribers)
     this.#meter.set('bufferedBytes', this.#admission.bufferedBytes)
     this.#meter.set('topics', this.#topics.size)
+    this.#meter.set('openWebSockets', this.#door?.served ?? 0)
     this.#meter.set('beatMs', Date.now())
   }
 
@@ -337,21 +378,4 @@ export class Broker implements AsyncDisposable {
     this.#meter.noted(event, facts)
     this.#journal.write(level, event, facts)
   }
-}
-
-function cannotListen(cause: NodeJS.ErrnoException, address: string): HermesError {
-  const why = {
-    EADDRINUSE: 'another program listens there. End it, or give another port (0: any that is free)',
-    EADDRNOTAVAIL: 'this machine has no such address. Give one that it has as host, or 0.0.0.0 for all',
-    ENOTFOUND: "there is no host of this name. Give an address, or a name that this machine's resolver knows",
-    EACCES: 'this user may not use that port. Give one from 1024 on',
-  }[cause.code ?? '']
-  return new HermesError('IO_FAILED', `Can't listen on ${address}: ${why ?? cause.message}.`, {
-    cause,
-    details: { address, system: cause.code },
-  })
-}
-
-function shownAddress(address: string, port: number): string {
-  return isIPv6(address) ? `[${address}]:${port}` : `${address}:${port}`
 }

@@ -15,6 +15,7 @@ const byEvent: Readonly<Record<string, BrokerCounter>> = {
   'too-many-unauthenticated': 'refusedUnauthenticated',
   'too-many-connections': 'refusedConnections',
   'too-few-descriptors': 'refusedDescriptors',
+  'origin-refused': 'refusedOrigin',
   'topic-failed': 'topicFailures',
 }
 

@@ -8,6 +8,7 @@ import { checkBoolean, checkChoice, checkInteger, checkOptions, invalid, show } 
 import { schemeMissing } from '../placement/registry.js'
 import { type Compression, compressions } from '../wire/compression.js'
 import { Access, type AccessEntry } from './access.js'
+import { checkOrigins } from './engine/origins.js'
 
 export interface BrokerLimits {
   /** Sockets, also those that have not said HELLO yet. */
@@ -110,6 +111,8 @@ export interface BrokerOptions {
   /** Default 9000; 0 = any that is free. */
   readonly port?: number
   readonly tls?: BrokerTls
+  /** Listen for WebSockets too, with the same TLS, access rights and limits. */
+  readonly webSocket?: WebSocketOptions
   /** Access rights. Without it authentication is not configured. */
   readonly access?: readonly AccessEntry[]
   /** Serve a public address without authentication. */
@@ -124,11 +127,21 @@ export interface BrokerOptions {
   readonly log?: BrokerLog
 }
 
+export interface WebSocketOptions {
+  /** Default: that of the broker. */
+  readonly host?: string
+  /** Default 9001; 0 = any that is free. */
+  readonly port?: number
+  /** Origins whose pages may connect, as `https://example.org`, beside pages from this port itself. `*`: all pages. Programs that send no origin need none. */
+  readonly origins?: readonly string[]
+}
+
 export interface BrokerSettings {
   readonly dir: string
   readonly host: string
   readonly port: number
   readonly tls: BrokerTls | undefined
+  readonly webSocket: Required<WebSocketOptions> | undefined
   readonly access: Access
   readonly insecure: boolean
   readonly idle: 'park' | 'spin'
@@ -138,7 +151,22 @@ export interface BrokerSettings {
   readonly log: BrokerLog
 }
 
-const names = ['dir', 'host', 'port', 'tls', 'access', 'insecure', 'idle', 'compression', 'limits', 'mode', 'log']
+export const defaultWebSocketPort = 9001
+
+const names = [
+  'dir',
+  'host',
+  'port',
+  'tls',
+  'webSocket',
+  'access',
+  'insecure',
+  'idle',
+  'compression',
+  'limits',
+  'mode',
+  'log',
+]
 
 /** @throws HermesError `INVALID_ARGUMENT`, `UNKNOWN_OPTION`, `UNAUTHORIZED` */
 export function checkBrokerOptions(options: BrokerOptions): BrokerSettings {
@@ -174,8 +202,18 @@ export function checkBrokerOptions(options: BrokerOptions): BrokerSettings {
   if (tls !== undefined) checkTls(tls)
   const known = new Access(access)
   checkGuarded(host, known, tls, insecure)
+  const webSocket = options.webSocket && checkWebSocket(options.webSocket, host)
+  if (webSocket !== undefined) checkGuarded(webSocket.host, known, tls, insecure)
   const limits = checkLimits(options.limits ?? {})
-  return { dir, host, port, tls, access: known, insecure, idle, compression, limits, mode, log }
+  return { dir, host, port, tls, webSocket, access: known, insecure, idle, compression, limits, mode, log }
+}
+
+function checkWebSocket(options: WebSocketOptions, ownHost: string): Required<WebSocketOptions> {
+  checkOptions("'webSocket'", options, ['host', 'port', 'origins'])
+  const { host = ownHost, port = defaultWebSocketPort, origins = [] } = options
+  if (typeof host !== 'string' || host === '') throw invalid("'webSocket.host' must be a host name or an address.")
+  checkInteger('webSocket.port', port, 0, 65_535)
+  return { host, port, origins: checkOrigins(origins) }
 }
 
 /** Authentication is configured, or not needed. @throws HermesError `UNAUTHORIZED` */

@@ -12,7 +12,13 @@ export interface ReloadOptions {
 /** @throws HermesError `INVALID_ARGUMENT`, `UNKNOWN_OPTION`, `UNAUTHORIZED`, `UNSUPPORTED` */
 export function checkReloadOptions(
   options: ReloadOptions,
-  { host, insecure, tls: before, access: known }: Pick<BrokerSettings, 'host' | 'insecure' | 'tls' | 'access'>,
+  {
+    host,
+    insecure,
+    tls: before,
+    access: known,
+    webSocket,
+  }: Pick<BrokerSettings, 'host' | 'insecure' | 'tls' | 'access'> & Partial<Pick<BrokerSettings, 'webSocket'>>,
 ): { access: Access | undefined; tls: BrokerTls | undefined } {
   checkOptions('reload()', options, ['access', 'tls'])
   const { access, tls } = options
@@ -24,7 +30,8 @@ export function checkReloadOptions(
     if ((tls.ca === undefined) !== (before.ca === undefined))
       throw needsRestart('Asking clients for certificates can only be begun or ended')
   }
-  checkGuarded(host, next ?? known, tls ?? before, insecure)
+  for (const address of [host, ...(webSocket === undefined ? [] : [webSocket.host])])
+    checkGuarded(address, next ?? known, tls ?? before, insecure)
   return { access: next, tls }
 }
 

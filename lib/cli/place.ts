@@ -16,7 +16,7 @@ const brokerLookMs = 200
 const youngLooks = 20
 
 export function isBroker(place: string): boolean {
-  return /^(tcp|tls):/i.test(place)
+  return /^(tcp|tls|wss?):/i.test(place)
 }
 
 function isCluster(place: string): boolean {
@@ -33,7 +33,7 @@ export async function openPlace(place: string, create: boolean, options: TcpOpti
   if (isCluster(place)) return openCluster(place, options)
   if (!isBroker(place)) return openLocal(place, create)
   const token = process.env['HERMES_TOKEN']
-  const tls = /^tls:/i.test(place) ? tlsFiles() : {}
+  const tls = /^(tls|wss):/i.test(place) ? tlsFiles() : {}
   // (Loaded when it is needed: pages of help and completion need nothing of it.)
   const { open } = await import('../client/open.js')
   return open(place, { ...(token ? { token } : {}), ...(Object.keys(tls).length > 0 ? { tls } : {}), ...options })

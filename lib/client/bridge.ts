@@ -1,3 +1,4 @@
+import { Buffer } from '../base/buffer.js'
 import { HermesError } from '../base/errors.js'
 import { aborted } from '../base/options.js'
 import { frameBytes, frameOffset, frameType } from '../frame/frame.js'

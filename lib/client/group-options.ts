@@ -1,4 +1,5 @@
 import { HermesError } from '../base/errors.js'
+import { processWords } from '../base/node.js'
 import { checkBoolean, checkChoice, checkInteger, checkOptions, checkSignal, invalid, show } from '../base/options.js'
 import { checkTopicName } from '../base/topic-name.js'
 import type { Codec, Region } from '../codec/codec.js'
@@ -119,7 +120,7 @@ export function checkGroupOptions<Out>(
   checkSignal(signal)
   checkChoice('onAbort', onAbort, ['throw', 'end'])
   if (onError !== undefined && typeof onError !== 'function') throw invalid("'onError' must be a function.")
-  const { window, member = `${process.title} ${process.pid}` } = options
+  const { window, member = processWords() } = options
   if (window !== undefined && !(Number.isInteger(Math.log2(window)) && window >= 64 && window <= 1_048_576)) {
     throw invalid(`'window' must be a power of two from 64 to 1,048,576, not ${show(window)}.`)
   }

@@ -1,5 +1,6 @@
 import { onAbort } from '../base/abort.js'
 import { HermesError } from '../base/errors.js'
+import { emitWarning } from '../base/node.js'
 import { checkInteger, checkOptions, invalid, isSignal, show } from '../base/options.js'
 import type { Job } from './job.js'
 import { Lanes } from './lanes.js'
@@ -131,16 +132,16 @@ function tell<Out>(onError: (error: unknown, job: Job<Out>) => void, error: unkn
   try {
     onError(error, job)
   } catch (second) {
-    process.emitWarning(`An onError callback threw: ${String(second)}`, { code: 'HERMES_HANDLER' })
+    emitWarning(`An onError callback threw: ${String(second)}`, 'HERMES_HANDLER')
   }
 }
 
 function warn(topic: string, group: string) {
   return (error: unknown, job: { readonly sequence: number; readonly deliveries: number }) => {
     const what = error instanceof Error ? error.message : String(error)
-    process.emitWarning(
+    emitWarning(
       `Group '${group}' of topic '${topic}': message ${job.sequence} was not handled (delivery ${job.deliveries}): ${what}`,
-      { code: 'HERMES_HANDLER' },
+      'HERMES_HANDLER',
     )
   }
 }

@@ -1,3 +1,4 @@
+import { processWords } from '../base/node.js'
 import { checkInteger, checkOptions, checkSignal } from '../base/options.js'
 import { checkTopicName } from '../base/topic-name.js'
 import { requireAbility } from '../placement/capabilities.js'
@@ -36,7 +37,7 @@ export class Leadership implements AsyncDisposable {
     checkSignal(signal)
     checkInteger('leaseMs', leaseMs, 1000, 3_600_000)
     requireAbility(`lead() in ${place}`, transport.capabilities.leases, { name })
-    const holder = `${process.title} ${process.pid}`
+    const holder = processWords()
     const port = await (transport as Placement & LeasePlacement).lease(name, { leaseMs, holder, signal })
     const leadership = new Leadership(name, port)
     const release = () => void leadership.release()

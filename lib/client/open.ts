@@ -1,7 +1,6 @@
-import { invalid, show } from '../base/options.js'
-import { isWellFormed } from '../codec/strings.js'
-import { openPlace, placeForms } from '../placement/registry.js'
+import { openPlace } from '../placement/registry.js'
 import { Hermes } from './hermes.js'
+import { checkedPlace } from './place.js'
 import { type OpenOptions, schemes } from './schemes.js'
 
 export type { OpenOptions } from './schemes.js'
@@ -13,24 +12,13 @@ export type { OpenOptions } from './schemes.js'
  *   `shm:market`: the same, volatile, in shared memory.
  *   `ring:market`: rings in shared memory. Each topic goes from one publisher to one subscriber, volatile; a full one refuses.
  *   `tcp://host:port`, `tls://host:port`: a broker (`hermes serve`). Resolves once connected; a connection that is lost later is made again.
+ *   `ws://host:port`, `wss://host:port`: the same by a WebSocket, through the broker's door for browsers (`hermes serve --ws`).
  *   `nats://host,host,host`: a cluster of nats-servers with JetStream, which keeps each topic on several machines. Needs the packages
  *   `@nats-io/transport-node` and `@nats-io/jetstream`.
  * @throws HermesError `INVALID_ARGUMENT`, `INVALID_NAME`, `NOT_FOUND`, `NOT_A_DIRECTORY`, `NOT_HERMES`, `VERSION_MISMATCH`, `ACCESS_DENIED`, `UNSUPPORTED`,
  *   `NATIVE_UNAVAILABLE` (all but brokers), `CONNECTION_FAILED`, `UNAUTHORIZED`, `PROTOCOL`
  */
 export async function open(place: string | URL, options: OpenOptions = {}): Promise<Hermes> {
-  const text = isUrl(place) ? place.href : place
-  if (typeof text !== 'string' || text === '' || text.includes('\0') || !isWellFormed(text)) {
-    throw invalid(`open() takes a place: ${placeForms(schemes)}; not ${show(place)}.`)
-  }
-  const { name, placement } = await openPlace(schemes, text, options)
+  const { name, placement } = await openPlace(schemes, checkedPlace(schemes, place), options)
   return new Hermes(name, placement)
-}
-
-function isUrl(place: unknown): place is URL {
-  try {
-    return place instanceof URL
-  } catch {
-    return false // a revoked Proxy
-  }
 }

@@ -6,7 +6,7 @@ import type { Scheme, Schemes } from '../placement/registry.js'
 import type { TcpOptions } from '../placement/remote/options.js'
 
 /**
- * `create` and `mode` are for directories, shared memory and rings; `replicas` and `credentials` for `nats:` places; the others for `tcp:` and `tls:` places,
+ * `create` and `mode` are for directories, shared memory and rings; `replicas` and `credentials` for `nats:` places; the others for `tcp:`, `tls:`, `ws:` and `wss:` places,
  * and those that a connection to a cluster has as well for `nats:`.
  */
 export interface OpenOptions extends LocalOptions, TcpOptions, NatsOptions {}
@@ -41,6 +41,8 @@ export const schemes: Schemes<OpenOptions> = {
   },
   tcp: remote("'tcp://host:port'"),
   tls: remote("'tls://host:port'"),
+  ws: remote("'ws://host:port'"),
+  wss: remote("'wss://host:port'"),
   nats: {
     form: "'nats://host,host,host'",
     open: async (place, options) => (await import('../placement/nats/open.js')).openNats(place, options),

@@ -1,5 +1,6 @@
 import { bounded, checkWaitOptions, type WaitOptions } from '../base/abort.js'
 import { HermesError } from '../base/errors.js'
+import { processWords } from '../base/node.js'
 import {
   aborted,
   checkBoolean,
@@ -294,7 +295,7 @@ export class Topic<In, Out = In, View = Out> {
     if (leaseMs !== undefined) checkInteger('leaseMs', leaseMs, 100, 86_400_000)
     const { transport } = this.#owner
     requireAbility(`Topic '${this.name}'`, transport.capabilities.groups, { topic: this.name, name })
-    const member = `${process.title} ${process.pid}`
+    const member = processWords()
     const port = await (transport as GroupPlacement).position(this.name, this.#settings, name, {
       from,
       leaseMs,

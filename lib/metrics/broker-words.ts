@@ -23,11 +23,20 @@ export const brokerCounters = [
   'topicFailures',
   'loopSamples',
   'loopSumUs',
+  'webSockets',
+  'refusedOrigin',
 ] as const
 export type BrokerCounter = (typeof brokerCounters)[number]
 
 /** States: word 32 + i. */
-export const brokerStates = ['connections', 'subscribers', 'bufferedBytes', 'beatMs', 'topics'] as const
+export const brokerStates = [
+  'connections',
+  'subscribers',
+  'bufferedBytes',
+  'beatMs',
+  'topics',
+  'openWebSockets',
+] as const
 export type BrokerState = (typeof brokerStates)[number]
 
 export const stateAt = 32

@@ -252,6 +252,7 @@ export const brokerHelp: Readonly<Record<string, readonly [string, string]>> = {
   silent: ['broker_silent_connections', 'Connections ended since nothing was heard.'],
   failed: ['broker_failures', 'Requests that failed for a reason that the broker does not know.'],
   topicFailures: ['broker_topic_failures', 'Failures of topics.'],
+  webSockets: ['broker_accepted_websockets', 'Connections accepted at the door for WebSockets.'],
 }
 export const refusals: Readonly<Record<string, string>> = {
   refusedHandshakes: 'handshakes',
@@ -262,10 +263,12 @@ export const refusals: Readonly<Record<string, string>> = {
   refusedLogin: 'login',
   refusedLimit: 'limit',
   refusedOther: 'protocol',
+  refusedOrigin: 'origin',
 }
 export const brokerStates: Readonly<Record<string, readonly [string, string]>> = {
   connections: ['broker_connections', 'Connections that are open.'],
   subscribers: ['broker_subscribers', 'Subscribers of clients that are open.'],
   bufferedBytes: ['broker_buffered_bytes', 'Bytes that wait to be worked on.'],
+  openWebSockets: ['broker_websockets', 'WebSockets that are open; they count as connections too.'],
   topics: ['broker_topics', 'Topics that the broker has open.'],
 }

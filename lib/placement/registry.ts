@@ -12,7 +12,7 @@ export interface Scheme<Options> {
 }
 
 /** By the scheme of the place, in lower case. `file` is also for what has none: a path. */
-export type Schemes<Options> = Readonly<Record<'file' | (string & {}), Scheme<Options>>>
+export type Schemes<Options> = Readonly<Record<string, Scheme<Options>>>
 
 /** How places are written: `a directory, 'shm:name' or 'ring:name'`. */
 export function placeForms(schemes: Schemes<never>): string {

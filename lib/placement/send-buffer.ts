@@ -1,3 +1,4 @@
+import { Buffer } from '../base/buffer.js'
 import { HermesError } from '../base/errors.js'
 import type { Region } from '../codec/codec.js'
 import { frameBytes, frameHeaderBytes, frameOffset } from '../frame/frame.js'

@@ -1,6 +1,7 @@
 import { HermesError } from '../base/errors.js'
 import { systemAdvice } from '../base/system-advice.js'
 import type { ClientTls, Target } from './connection.js'
+import { WebSocketFailed } from './web-socket.js'
 
 const unknownAuthority =
   "the broker's certificate is not signed by an authority that this program trusts. Give the authority's certificate with tls: { ca } (a self-signed certificate is its own authority)."
@@ -64,6 +65,10 @@ function meaning(reason: Error, host: string, tls: ClientTls | undefined): strin
   // With certificates of clients, a server without an alert for it simply ends what it does not accept.
   if (known === certificateWanted && tls?.cert !== undefined) return certificateRefused
   if (known !== undefined) return known
+  if (reason instanceof WebSocketFailed) return webSocketAdvice
+  const answered = /^Unexpected server response: (\d+)/.exec(reason.message)?.[1]
+  if (answered !== undefined)
+    return `what answers there takes no WebSocket of ours (HTTP ${answered}). Connect to the broker's door (\`hermes serve --ws\`).`
   const advice = systemAdvice(reason)
   const text = `${reason.message || code}.`.replace(/\.\.$/, '.')
   if (advice !== undefined) return `${text} ${advice}`
@@ -73,6 +78,9 @@ function meaning(reason: Error, host: string, tls: ClientTls | undefined): strin
 }
 
 const secureAdvice = 'If it is a broker with a certificate (`--tls-cert`), connect to tls:// in place of tcp://.'
+
+const webSocketAdvice =
+  'a browser tells no reason. Look whether a broker has its door there (`hermes serve --ws`), whether its `--ws-origin` allows this page, and whether a page of https: uses wss:.'
 
 const endedAdvice =
   'If the broker takes only clients with a certificate of its authority, give one with tls: { cert, key }.'

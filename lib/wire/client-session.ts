@@ -1,3 +1,4 @@
+import { Buffer } from '../base/buffer.js'
 import { HermesError } from '../base/errors.js'
 import { compressionFeature, Deflater } from './compression.js'
 import { groupsFeature } from './group-packets.js'

@@ -1,3 +1,4 @@
+import { Buffer } from '../base/buffer.js'
 import {
   demandBytes,
   messagesHeadBytes,

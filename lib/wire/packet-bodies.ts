@@ -1,3 +1,4 @@
+import type { Buffer } from '../base/buffer.js'
 import { ackEntryBytes, type DeliverHead, protocolError, type Run } from './packet.js'
 
 export function readAck(bytes: Buffer, start: number, end: number): Run[] {

@@ -1,3 +1,4 @@
+import { Buffer } from '../base/buffer.js'
 import { HermesError } from '../base/errors.js'
 import { inflatedLengthBytes, inflateInto, mostInflatedBytes } from './compression.js'
 import { mostSettleEntries, mostUnkeyed } from './group-packets.js'

@@ -1,3 +1,4 @@
+import { Buffer } from '../base/buffer.js'
 import { inflatedLengthBytes } from './compression.js'
 import {
   ackEntryBytes,

@@ -1,3 +1,4 @@
+import { Buffer } from '../base/buffer.js'
 import { HermesError } from '../base/errors.js'
 import { crc32Range } from '../frame/crc32.js'
 

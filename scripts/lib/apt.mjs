@@ -18,7 +18,8 @@ export const tools = {
   // libFuzzer and the sanitizers: only recommended by clang, which is of no use for fuzzing without them.
   'clang-rt': { package: 'libclang-rt-dev', present: hasFuzzer },
   openssl: { package: 'openssl', present: () => which('openssl') !== undefined },
-  // Of all that it brings, promtool.
+  chromium: { package: 'chromium', present: () => which('chromium') !== undefined },
+  // With prometheus itself.
   promtool: { package: 'prometheus', present: () => which('promtool') !== undefined },
   strace: { package: 'strace', present: () => which('strace') !== undefined },
   'systemd-analyze': { package: 'systemd', present: () => which('systemd-analyze') !== undefined },

@@ -16,7 +16,7 @@ export const suite = {
     // Tests of what can't be had say that they are skipped, and why.
     const tryTo = (work) => work.then((missing) => missing && note(missing)).catch((error) => note(error.message))
     const note = (text) => appendFileSync(log, `${text}\n`)
-    for (const name of ['python3', 'openssl', 'strace', 'promtool', 'python3-yaml', 'systemd-analyze'])
+    for (const name of ['python3', 'openssl', 'strace', 'promtool', 'chromium', 'python3-yaml', 'systemd-analyze'])
       await tryTo(need(name))
     await tryTo(ensureNatsServer())
     await tryTo(ensureCrashAddon().then(() => undefined))

@@ -25,3 +25,18 @@ export function brokerHere(options: Omit<BrokerOptions, 'dir' | 'port'> = {}): S
     }
   }
 }
+
+/** The same, reached through its door for WebSockets. */
+export function brokerAtDoor(options: Omit<BrokerOptions, 'dir' | 'port' | 'webSocket'>): StartBroker {
+  return async () => {
+    const folder = makeFolder()
+    const broker = await serve({ dir: join(folder, 'data'), port: 0, webSocket: { port: 0 }, ...options })
+    return {
+      url: broker.webSocketUrl as string,
+      close: async () => {
+        await broker.close()
+        removeFolder(folder)
+      },
+    }
+  }
+}

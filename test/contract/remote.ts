@@ -4,6 +4,7 @@ import { remoteCapabilities } from '../../lib/placement/remote/capabilities.js'
 import { checkTcpOptions, type TcpOptions } from '../../lib/placement/remote/options.js'
 import { RemotePlacement } from '../../lib/placement/remote/placement.js'
 import type { RemotePublisher } from '../../lib/placement/remote/publisher.js'
+import { transportOf } from '../../lib/placement/remote/transports.js'
 import { pause } from '../helpers/receive.js'
 import type { StartBroker } from './broker-here.js'
 import type { Placement } from './placement.js'
@@ -56,7 +57,10 @@ export function remotePlacement(name: string, start: StartBroker, client: TcpOpt
     async open() {
       const broker = await start()
       const settings = checkTcpOptions(broker.url, { subscribeBuffer: 64 * 1024 * 1024, ...client })
-      const hermes = new Hermes(broker.url, awaitingArrival(await RemotePlacement.connect(settings)))
+      const hermes = new Hermes(
+        broker.url,
+        awaitingArrival(await RemotePlacement.connect(settings, await transportOf(settings))),
+      )
       return {
         hermes,
         place: broker.url,

@@ -63,7 +63,7 @@ export interface EngineHost<Guest> {
   /** He never got so far. */
   leave(guest: Guest): void
   /** Something failed that concerns no socket that is being served. */
-  failed(event: 'listen-failed' | 'tls-failed', facts: Readonly<Record<string, unknown>>): void
+  failed(event: 'listen-failed' | 'tls-failed' | 'origin-refused', facts: Readonly<Record<string, unknown>>): void
 }
 
 /** TLS as the engine is to speak it, in PEM. With `ca`, clients need a certificate that it has signed. */

@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { listenAddress } from '../../base/listen-address.js'
 import { timerDuration } from '../arguments.js'
 import type { Session } from '../session.js'
 import { untilStopped } from '../until-stopped.js'
@@ -25,7 +26,6 @@ export function registerAdmin(program: Command, session: Session): void {
     .option('--tls-ca <file>', 'ask clients for a certificate that this authority has signed, PEM')
     .option('-t, --duration <time>', 'stop after a time', timerDuration)
     .action(async ({ listen, ...options }: Options) => {
-      const { listenAddress } = await import('../../admin/options.js')
       const { serveAdmin } = await import('../../admin/server.js')
       const { dir } = globalsOf(command)
       const { access, tls, insecure } = await wantedOf(dir, options, session.streams.env)

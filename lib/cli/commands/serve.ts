@@ -3,6 +3,7 @@ import { dirname, resolve } from 'node:path'
 import { type Command, Option } from 'commander'
 import type { AdminThread } from '../../admin/beside.js'
 import { HermesError } from '../../base/errors.js'
+import { listenAddress } from '../../base/listen-address.js'
 import { checkOptions, invalid } from '../../base/options.js'
 import type { BrokerOptions, BrokerTls, defaultLimits } from '../../broker/options.js'
 import { integer, timerDuration } from '../arguments.js'
@@ -25,11 +26,13 @@ export interface ServeOptions {
   readonly tlsCa?: string
   readonly grace?: number
   readonly admin?: string
+  readonly ws?: string
+  readonly wsOrigin?: readonly string[]
   readonly duration?: number
 }
 
 /** What the file of --config may say: as `BrokerOptions`, with file names in place of keys and certificates. */
-const configNames = ['host', 'port', 'idle', 'compression', 'insecure', 'tls', 'access', 'limits', 'mode']
+const configNames = ['host', 'port', 'idle', 'compression', 'insecure', 'tls', 'webSocket', 'access', 'limits', 'mode']
 
 export function registerServe(program: Command, session: Session): void {
   const command = program
@@ -49,22 +52,28 @@ export function registerServe(program: Command, session: Session): void {
     .option('--tls-key <file>', 'the private key, PEM; with --tls-cert')
     .option('--tls-cert <file>', 'the certificate, PEM')
     .option('--tls-ca <file>', 'ask clients for a certificate that this authority has signed, PEM')
+    .option('--ws <address>', 'a door for browsers: WebSockets at host:port, as 127.0.0.1:9001; HERMES_WS')
+    .option('--ws-origin <origin...>', 'pages that may connect there, as https://example.org; * for all')
     .option('--admin <address>', 'serve metrics and health over HTTP at host:port, as 127.0.0.1:9464; HERMES_ADMIN')
     .option('--grace <time>', 'how long clients may take to leave when it is stopped (default: 5s)', timerDuration)
     .option('-t, --duration <time>', 'stop after a time', timerDuration)
     .action(async (options: ServeOptions) => {
       const wanted = await wantedOf(globalsOf(command).dir, options, session.streams.env)
       const { serve } = await import('../../broker/broker.js')
-      const { listenAddress } = await import('../../admin/options.js')
       const at = options.admin ?? session.streams.env['HERMES_ADMIN']
       const listen = at ? listenAddress(at) : undefined
       await using broker = await serve({ ...wanted, log: (line) => report(session, line) })
       await using admin = listen && (await adminOf(session, wanted, listen))
-      const { settings, url } = broker
+      const { settings, url, webSocketUrl } = broker
       session.out.line(
         session.json
-          ? JSON.stringify({ url, ...(admin && { admin: admin.url }), ...shown(wanted, settings.limits) })
-          : `Serving ${settings.dir} at ${url}${admin === undefined ? '' : `, and telling of it at ${admin.url}`}`,
+          ? JSON.stringify({
+              url,
+              ...(webSocketUrl && { webSocketUrl }),
+              ...(admin && { admin: admin.url }),
+              ...shown(wanted, settings.limits),
+            })
+          : `Serving ${settings.dir} at ${url}${webSocketUrl === undefined ? '' : ` and ${webSocketUrl}`}${admin === undefined ? '' : `, and telling of it at ${admin.url}`}`,
       )
       await session.out.flush()
       session.note(`with ${JSON.stringify(shown(wanted, settings.limits))}`)
@@ -113,8 +122,10 @@ export async function wantedOf(dir: string, options: ServeOptions, env: NodeJS.P
   const config = options.config === undefined ? {} : await readConfig(options.config)
   const { HERMES_HOST: host, HERMES_PORT: port, HERMES_TOKEN: token } = env
   const tls = await tlsOf(options, config['tls'])
+  const webSocket = webSocketOf(options, env, config['webSocket'])
   const wanted: Record<string, unknown> = { ...config, dir }
   if (tls !== undefined) wanted['tls'] = tls
+  if (webSocket !== undefined) wanted['webSocket'] = webSocket
   if (host) wanted['host'] = host
   if (port) wanted['port'] = portOf(port)
   if (token)
@@ -126,6 +137,17 @@ export async function wantedOf(dir: string, options: ServeOptions, env: NodeJS.P
     if (options[name] !== undefined) wanted[name] = options[name]
   }
   return wanted as unknown as BrokerOptions
+}
+
+function webSocketOf({ ws, wsOrigin }: ServeOptions, env: NodeJS.ProcessEnv, config: unknown): unknown {
+  const at = ws ?? env['HERMES_WS']
+  if (at === undefined || at === '') {
+    if (wsOrigin !== undefined && config === undefined)
+      throw invalid('--ws-origin is for a door: give its address with --ws.')
+    return wsOrigin === undefined ? config : { ...(config as object), origins: wsOrigin }
+  }
+  const { host, port } = listenAddress(at)
+  return { ...(config as object | undefined), host, port, ...(wsOrigin !== undefined && { origins: wsOrigin }) }
 }
 
 function portOf(text: string): number {
@@ -177,13 +199,14 @@ async function readText(file: string): Promise<string> {
 /** The effective configuration, without what must stay secret. */
 function shown(wanted: BrokerOptions, limits: typeof defaultLimits): Record<string, unknown> {
   const { host = '127.0.0.1', port = 9000, idle = 'park', insecure = false, access = [], tls } = wanted
-  const { compression = 'deflate' } = wanted
+  const { compression = 'deflate', webSocket } = wanted
   return {
     dir: wanted.dir,
     host,
     port,
     idle,
     compression,
+    ...(webSocket !== undefined && { webSocket }),
     insecure,
     tls: tls === undefined ? false : tls.ca === undefined ? true : 'mutual',
     access: access.map(({ name, publish, subscribe, administer = false, maxBytes }) => ({

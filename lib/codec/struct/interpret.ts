@@ -3,6 +3,7 @@
  * the common cases and leaves all others to it, among them every value that has to be refused. It also does all the
  * work where the process forbids code generation.
  */
+import { Buffer } from '../../base/buffer.js'
 import { HermesError } from '../../base/errors.js'
 import { isUint8Array, lengthOf } from '../../base/plain-bytes.js'
 import type { Region } from '../codec.js'

@@ -1,3 +1,4 @@
+import { Buffer } from '../../base/buffer.js'
 import { namesOfOptions } from '../../base/options.js'
 import { describe, invalidArgument, isArray } from '../failures.js'
 import { fingerprintOf } from '../fingerprint.js'

@@ -1,5 +1,6 @@
 import { Deferred } from '../../base/deferred.js'
 import type { HermesError } from '../../base/errors.js'
+import { unref } from '../../base/node.js'
 import type { Region } from '../../codec/codec.js'
 import { defaultRules, type GroupReport, type GroupRules } from '../../model/group.js'
 import type { TopicSettings } from '../../model/topic.js'
@@ -20,13 +21,10 @@ import { randomHex } from './random-hex.js'
 import { membershipStep, Settlements } from './settlements.js'
 
 const beatsPerLease = 4
-/** (buckets do not travel: with this one the member that claims a message checks whether it has a key) */
+/** (buckets do not travel: with it the member that claims a message checks whether it has a key) */
 const keylessBucket = 0
 
-/**
- * A member of a group behind a broker. The broker claims for it, ahead of its asking by what it has demanded. What was handed out is the member's own until it
- * settles it, also over a lost connection, if it's back before its grace is over.
- */
+/** A member of a group behind a broker, which claims for it ahead of its asking, by what it has demanded. What was handed out is its own until it settles it, also over a lost connection, if it's back before its grace is over. */
 export class RemoteConsumer implements ConsumerPort, LinkUser {
   rules: GroupRules = defaultRules
   readonly arrivesByTurn = true
@@ -148,7 +146,7 @@ export class RemoteConsumer implements ConsumerPort, LinkUser {
     this.#flush()
     clearInterval(this.#beat)
     this.#beat = setInterval(() => this.renew(), this.rules.leaseMs / beatsPerLease)
-    this.#beat.unref?.()
+    unref(this.#beat)
     this.#opened.resolve()
     this.#parking.rouse()
   }
@@ -164,7 +162,7 @@ export class RemoteConsumer implements ConsumerPort, LinkUser {
     }
     if (this.#graceTimer !== undefined) return
     this.#graceTimer = setTimeout(() => this.#graceOver(), this.#graceMs)
-    this.#graceTimer.unref?.()
+    unref(this.#graceTimer)
   }
 
   #gone(): void {

@@ -1,6 +1,7 @@
 import { abortable } from '../../base/abort.js'
 import { Deferred } from '../../base/deferred.js'
 import { HermesError } from '../../base/errors.js'
+import { platformWords, unref } from '../../base/node.js'
 import { checkSignal } from '../../base/options.js'
 import { version } from '../../base/version.js'
 import type { Connection, Transport } from '../../transport/connection.js'
@@ -32,9 +33,6 @@ const lingerMs = 200
 
 /** A connection that has lasted so long was a good one. */
 const stableMs = 1000
-
-/** What the broker's log shows of this client. */
-const platform = typeof process === 'undefined' ? 'no node' : `node/${process.versions.node}`
 
 /** One connection to a broker, made again whenever it's lost. Many channels share it. */
 export class Link {
@@ -228,7 +226,7 @@ export class Link {
     const connection = this.#connection
     this.#lost(undefined)
     connection?.end()
-    if (connection !== undefined) setTimeout(() => connection.destroy(), lingerMs).unref()
+    if (connection !== undefined) unref(setTimeout(() => connection.destroy(), lingerMs))
   }
 
   #connect(): void {
@@ -250,7 +248,7 @@ export class Link {
       compression,
     )
     const connection = this.#transport.connect({
-      opened: () => session.greet(`hermes-mq/${version} ${platform}`, token),
+      opened: () => session.greet(`hermes-mq/${version} ${platformWords}`, token),
       received: (bytes) => {
         try {
           session.receive(bytes, performance.now())
@@ -296,7 +294,7 @@ export class Link {
     this.#channels.clear()
     this.awaited.clear()
     this.#heart = setInterval(() => this.#beat(), Math.max(5, heartbeatMs / 4))
-    this.#heart.unref()
+    unref(this.#heart)
     this.#tell({ type: 'connected', server })
     this.#opened.resolve()
     for (const user of [...this.#users]) this.#channels.assign(user)
@@ -327,7 +325,7 @@ export class Link {
     const connection = this.#connection
     connection?.end()
     this.#drainTimer = setTimeout(() => connection?.destroy(), leaveMs)
-    this.#drainTimer.unref()
+    unref(this.#drainTimer)
   }
 
   /** The connection is gone. */

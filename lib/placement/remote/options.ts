@@ -18,7 +18,7 @@ export type Happening =
   /** A subscriber is behind by this many messages, and takes nothing. */
   | { readonly type: 'lagging'; readonly topic: string; readonly behind: number }
 
-/** Options of `open()` for `tcp:` and `tls:` places. */
+/** Options of `open()` for `tcp:`, `tls:`, `ws:` and `wss:` places. */
 export interface TcpOptions {
   /** What the broker asks for. */
   readonly token?: string
@@ -59,6 +59,7 @@ export interface TcpSettings {
   readonly url: string
   readonly host: string
   readonly port: number
+  readonly isWebSocket: boolean
   readonly secure: boolean
   readonly token: string | undefined
   readonly tls: ClientTls
@@ -90,6 +91,10 @@ const tcpOptionNames = [
 ] as const
 
 const defaultPort = 9000
+/** As every WebSocket has it: a door is often behind a web server. */
+const defaultPorts: Readonly<Record<string, number>> = { 'ws:': 80, 'wss:': 443 }
+
+const forms = 'tcp://host:port, tls://host:port, ws://host:port or wss://host:port'
 
 /** What stands before an '@' may be a secret. */
 const withoutUser = (place: string): string => place.replace(/\/\/.*@/s, '//')
@@ -103,13 +108,14 @@ export function checkTcpOptions(place: string, options: TcpOptions): TcpSettings
   } catch (cause) {
     const port = /:(\d+)\/?$/.exec(place)?.[1]
     const what = Number(port) > 65_535 ? `has the port ${port}, and ports go up to 65535` : 'is no URL'
-    throw invalid(`'${withoutUser(place)}' ${what}: use tcp://host:port or tls://host:port.`, { cause: String(cause) })
+    throw invalid(`'${withoutUser(place)}' ${what}: use ${forms}.`, { cause: String(cause) })
   }
-  if (url.hostname === '')
-    throw invalid(`'${withoutUser(place)}' names no host: use tcp://host:port or tls://host:port.`)
+  if (url.hostname === '') throw invalid(`'${withoutUser(place)}' names no host: use ${forms}.`)
+  const isWebSocket = url.protocol === 'ws:' || url.protocol === 'wss:'
   const extras = [
     ...(url.username !== '' || url.password !== '' ? ["something before an '@'; a token is an option"] : []),
-    ...(['', '/'].includes(url.pathname) ? [] : [`the path '${url.pathname}'`]),
+    // (A web server in front of the door may go by the path.)
+    ...(isWebSocket || ['', '/'].includes(url.pathname) ? [] : [`the path '${url.pathname}'`]),
     ...(url.search === '' ? [] : ["something behind a '?'"]),
     ...(url.hash === '' ? [] : ["something behind a '#'"]),
   ]
@@ -137,10 +143,10 @@ export function checkTcpOptions(place: string, options: TcpOptions): TcpSettings
   const { minMs = 50, maxMs = 5000 } = reconnect === false ? {} : reconnect
   checkInteger('reconnect.minMs', minMs, 1, 3_600_000)
   checkInteger('reconnect.maxMs', maxMs, minMs, 3_600_000)
-  const secure = url.protocol === 'tls:'
+  const secure = url.protocol === 'tls:' || url.protocol === 'wss:'
   if (!secure && options.tls !== undefined) {
     throw invalid(
-      `'tls' is given, but ${url.protocol}//${url.host} is a connection in clear text. Use tls://${url.host}, or leave 'tls' out.`,
+      `'tls' is given, but ${url.protocol}//${url.host} is a connection in clear text. Use ${isWebSocket ? 'wss' : 'tls'}://${url.host}, or leave 'tls' out.`,
     )
   }
   for (const name of ['ca', 'cert', 'key'] as const) {
@@ -149,10 +155,12 @@ export function checkTcpOptions(place: string, options: TcpOptions): TcpSettings
       throw invalid(`'tls.${name}' must be a PEM text, not a path: read the file first.`)
   }
   const host = url.hostname.replace(/^\[(.*)\]$/, '$1')
+  const port = Number(url.port || (defaultPorts[url.protocol] ?? defaultPort))
   return {
-    url: `${url.protocol}//${url.hostname}:${url.port || defaultPort}`,
+    url: `${url.protocol}//${url.hostname}:${port}${url.pathname === '/' ? '' : url.pathname}`,
     host,
-    port: Number(url.port || defaultPort),
+    port,
+    isWebSocket,
     secure,
     token,
     // Names, not addresses, go into a TLS greeting.

@@ -1,5 +1,6 @@
 import { abortable } from '../../base/abort.js'
 import type { BrokerHealth, TopicInfo, TopicSettings } from '../../model/topic.js'
+import type { Transport } from '../../transport/connection.js'
 import { protocolError } from '../../wire/packet.js'
 import type { ConsumerOptions, PositionOptions } from '../consumer-port.js'
 import type { GroupPlacement, PortOptions, SubscriberPortOptions } from '../port.js'
@@ -13,7 +14,6 @@ import { RemotePublisher } from './publisher.js'
 import { Request } from './request.js'
 import { RemoteSubscriber } from './subscriber.js'
 import { listTopics } from './topic-list.js'
-import { transportOf } from './transports.js'
 
 /** Topics behind a broker. */
 export class RemotePlacement implements GroupPlacement {
@@ -29,8 +29,7 @@ export class RemotePlacement implements GroupPlacement {
   }
 
   /** @throws HermesError `CONNECTION_FAILED`, `UNAUTHORIZED`, `VERSION_MISMATCH`, `PROTOCOL` */
-  static async connect(settings: TcpSettings): Promise<RemotePlacement> {
-    const transport = await transportOf(settings)
+  static async connect(settings: TcpSettings, transport: Transport): Promise<RemotePlacement> {
     const links = Array.from(
       { length: settings.connections },
       (_, index) => new Link(settings, transport, index + 1, listTopics),

@@ -1,5 +1,6 @@
 import { Deferred } from '../../base/deferred.js'
 import { HermesError } from '../../base/errors.js'
+import { unref } from '../../base/node.js'
 import { defaultRules } from '../../model/group.js'
 import type { TopicSettings } from '../../model/topic.js'
 import { type Joined, parseJoined } from '../../wire/group-messages.js'
@@ -119,7 +120,7 @@ export class RemotePosition implements PositionPort, LinkUser {
     clearInterval(this.#beat)
     const beat = () => this.#link.send(demandPacket(this.#channel, { taken: 0, limit: 0, epoch: 0 }))
     this.#beat = setInterval(beat, (rules.leaseMs ?? defaultRules.leaseMs) / beatsPerLease)
-    this.#beat.unref?.()
+    unref(this.#beat)
     for (const { sequence } of this.#commits) this.#sendCommit(sequence)
     if (!resumed) this.#asks.anew([], this.#overtaken())
     this.#asks.again()
