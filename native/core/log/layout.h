@@ -101,6 +101,16 @@ struct CutRecord {
 };
 inline constexpr uint32_t kCuts = 8;
 
+/// The wall clock beside one that never steps, as retention saw the two last. See clock_step.h.
+struct ClockRecord {
+  std::atomic<uint64_t> boot;  // the two words of the boot id, XOR
+  std::atomic<uint64_t> offset_ns;
+  std::atomic<uint64_t> looked_ns;
+  std::atomic<uint64_t> ahead_ns;
+  std::atomic<uint64_t> at_ns;
+  std::atomic<uint64_t> check;
+};
+
 struct ControlBlock {
   uint64_t magic;
   uint32_t version;
@@ -146,7 +156,8 @@ struct ControlBlock {
   CutRecord cuts[kCuts];  // where recovery ended the log; groups learn from it what they can't rely on any more
   std::atomic<uint64_t>
       recoveries;  // so many have changed the log, or might have: who remembers a place in it looks here. See log_end.h
-  uint8_t reserved8c[2872];
+  ClockRecord clock;
+  uint8_t reserved8c[2824];
   ParticipantSlot slots[kSlots];
   uint8_t reserved9[4096];
 };
@@ -160,7 +171,7 @@ static_assert(offsetof(ControlBlock, retention_wait) == 800);
 static_assert(offsetof(ControlBlock, boot_id) == 896 && offsetof(ControlBlock, closed_in_order) == 912);
 static_assert(offsetof(ControlBlock, sync_failure) == 680 && offsetof(ControlBlock, identity) == 920);
 static_assert(offsetof(ControlBlock, cuts) == 1024 && sizeof(CutRecord) == 24 &&
-              offsetof(ControlBlock, recoveries) == 1216);
+              offsetof(ControlBlock, recoveries) == 1216 && offsetof(ControlBlock, clock) == 1224);
 static_assert(offsetof(ControlBlock, slots) == 4096 && sizeof(ControlBlock) == kControlBytes);
 
 }  // namespace hermes

@@ -4,42 +4,55 @@
 #include <cerrno>
 #include <cstdio>
 
+#include "core/log/clock_step.h"
 #include "core/log/group_floors.h"
-#include "core/platform/clock.h"
 
 namespace hermes {
 namespace {
 
 constexpr uint32_t kOpenTimeoutMs = 100;
 
-/// When segment `number` was full, as `times` and the headers of later segments tell; 0 if that is not known. The stamps of the messages
+/// Ages by the clock of this host, and by what is known of how that was set.
+struct Now {
+  uint64_t ns = 0;
+  ClockStep step;
+};
+
+/// The times in a segment's header by the clock as it is now.
+Status read_times(const Log& log, uint64_t number, const Now& now, SegmentTimes* out) {
+  Status status = Segment::read_times(log.folder(), number, log.control(), out);
+  out->created_ns = now.step.corrected(out->created_ns);
+  if (out->used_since_ns != 0) out->used_since_ns = now.step.corrected(out->used_since_ns);
+  return status;
+}
+
+/// When segment `number` was full, as the headers of later segments tell; 0 if that is not known. The stamps of the messages
 /// are not asked: they come from publishers' clocks, also of other hosts, and would have to be checked one by one.
-uint64_t full_since(const Log& log, uint64_t number, uint64_t now) {
+uint64_t full_since(const Log& log, uint64_t number, const Now& now) {
   for (uint64_t later = number + 1; later <= log.active(); ++later) {
     SegmentTimes times;
-    if (!Segment::read_times(log.folder(), later, log.control(), &times).ok()) return 0;
-    if (times.used_since_ns != 0 && times.used_since_ns <= now) return times.used_since_ns;
+    if (!read_times(log, later, now, &times).ok()) return 0;
+    if (times.used_since_ns != 0 && times.used_since_ns <= now.ns) return times.used_since_ns;
     // A time to come was noted by a clock that was ahead, none by an older release. Then the next one is the witness: it was made
     // when this one was in use.
-    if (later > number + 1 && times.created_ns <= now) return times.created_ns;
+    if (later > number + 1 && times.created_ns <= now.ns) return times.created_ns;
   }
   return 0;
 }
 
 /// Whether all messages of segment `number` are older than `age_ns`, by the clock of this host.
-bool is_too_old(const Log& log, uint64_t number, uint64_t age_ns) {
-  const uint64_t now = realtime_ns();
+bool is_too_old(const Log& log, uint64_t number, uint64_t age_ns, const Now& now) {
   uint64_t since = full_since(log, number, now);
   if (since == 0) return false;
   // It was not full before it was in use, nor before its successor was made. That bounds what a clock notes that was behind for a while.
   for (uint64_t at = number; at <= number + 1; ++at) {
     SegmentTimes times;
-    if (!Segment::read_times(log.folder(), at, log.control(), &times).ok()) return false;
+    if (!read_times(log, at, now, &times).ok()) return false;
     for (const uint64_t bound : {times.created_ns, at == number ? times.used_since_ns : 0}) {
-      if (bound <= now) since = std::max(since, bound);
+      if (bound <= now.ns) since = std::max(since, bound);
     }
   }
-  return now - since > age_ns;
+  return now.ns - since > age_ns;
 }
 
 }  // namespace
@@ -58,6 +71,10 @@ Status apply_retention(Log& log) {
   // The names may be those of a later topic: who deletes one holds this lock while he tells.
   if (log.is_gone()) return Log::deleted();
 
+  TwoClocks clocks;
+  // Held up in between, a look at two clocks tells nothing: age comes again in a second.
+  const bool ages = age_ns != 0 && read_two_clocks(&clocks);
+  const Now now = ages ? Now{clocks.realtime_ns, look_for_clock_step(control, clocks)} : Now{};
   uint64_t first = log.first();
   const uint64_t active = log.active();
   // Everything below `active` is at stake: make sure that it's a segment in use, not a flipped bit.
@@ -70,7 +87,7 @@ Status apply_retention(Log& log) {
   uint64_t settled = 0;
   while (first < active) {
     const bool too_many = bytes != 0 && (active - first + 1) * control.segment_bytes > bytes;
-    if (!too_many && (age_ns == 0 || !is_too_old(log, first, age_ns))) break;
+    if (!too_many && (!ages || !is_too_old(log, first, age_ns, now))) break;
     if (wait_bytes != 0 && (active - first + 1) * control.segment_bytes <= wait_bytes) {
       if (settled == 0) settled = lowest_group_floor(log.folder(), control.topic_id);
       status = Segment::peek(log.folder(), first + 1, &base, &first_ns);

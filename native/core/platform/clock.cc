@@ -75,6 +75,11 @@ double measure_ns_per_tick() noexcept {
 
 uint64_t realtime_ns() noexcept { return read_ns(CLOCK_REALTIME); }
 uint64_t monotonic_ns() noexcept { return read_ns(CLOCK_MONOTONIC); }
+#if defined(CLOCK_BOOTTIME)
+uint64_t boottime_ns() noexcept { return read_ns(CLOCK_BOOTTIME); }
+#else
+uint64_t boottime_ns() noexcept { return monotonic_ns(); }
+#endif
 
 FastClock::FastClock() noexcept {
   static const double rate = ticks_are_constant() ? measure_ns_per_tick() : 0;

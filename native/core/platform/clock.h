@@ -6,6 +6,7 @@ namespace hermes {
 
 uint64_t realtime_ns() noexcept;   ///< nanoseconds since 1970; may step in both directions
 uint64_t monotonic_ns() noexcept;  ///< never steps; comparable between processes of one boot
+uint64_t boottime_ns() noexcept;   ///< as monotonic_ns(), and goes on while the machine sleeps
 
 /// Reads the wall clock in a few nanoseconds. Between two readings of the system clock, at most a millisecond apart, it
 /// extrapolates by the processor's time-stamp counter; a step of the system clock is therefore seen within a millisecond.
