@@ -100,6 +100,37 @@ TEST_F(GroupMember, goes_on_over_the_edge_of_a_segment) {
   ASSERT_GT(log->active(), 5u);
 }
 
+TEST_F(GroupMember, the_first_message_of_a_segment_comes_again_as_any_other) {
+  append_numbered(appender.get(), 1, 300, 1000);
+  ASSERT_GT(log->active(), 3u);
+  for (const uint32_t at_once : {1u, 7u}) {
+    const auto group = open_group(log, plan_of(GroupKind::kShared), nullptr, std::to_string(at_once));
+    TestMember member(group, {}, 1 << 20);
+    (void)member.settle(member.claim_all(), Outcome::kReturned);
+    // In order, and none set aside as damaged.
+    EXPECT_EQ(sequences(member.claim_all(at_once)), range(1, 300)) << at_once;
+  }
+}
+
+TEST_F(GroupMember, a_key_goes_on_over_the_edges_of_segments) {
+  constexpr uint32_t kKeys = 7;
+  for (uint64_t i = 1; i <= 300; ++i) append(appender.get(), keyed_message(i, static_cast<uint32_t>(i % kKeys), 1000));
+  ASSERT_GT(log->active(), 3u);
+  const auto group = open_group(log, keyed_plan());
+  TestMember a(group);
+  TestMember b(group);
+  std::vector<uint64_t> done;
+  for (int round = 0; round < 200; ++round) {
+    for (TestMember* member : {&a, &b}) {
+      const auto claimed = member->claim(5);
+      EXPECT_NE(member->result.stop, ClaimStop::kDamage);
+      for (const ClaimRecord& record : claimed) done.push_back(record.sequence);
+      EXPECT_EQ(member->settle(claimed), claimed.size());
+    }
+  }
+  EXPECT_EQ(done, range(1, 300));
+}
+
 TEST_F(GroupMember, a_returned_message_comes_again_and_says_so) {
   append_numbered(appender.get(), 1, 5);
   const auto group = open_group(log);

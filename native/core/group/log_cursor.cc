@@ -17,6 +17,16 @@ bool is_plausible_frame(const Reader& reader, const Step& step) noexcept {
 }
 
 Status LogCursor::go_to(const Group& group, uint64_t sequence, const Place* place, const Place* before) {
+  Status status = find(group, sequence, place, before);
+  if (!status.ok() || reader_.segment() == nullptr) return status;
+  // Behind the last frame of a segment: the sequence has its frame in the next one, once that is in use.
+  const Step::Kind kind = reader_.segment()->step(reader_.position().offset).kind;
+  if (kind != Step::Kind::kPadding && kind != Step::Kind::kSegmentEnd) return status;
+  status = reader_.next_segment();
+  return status.code == Code::kNotFound ? Status::success() : status;
+}
+
+Status LogCursor::find(const Group& group, uint64_t sequence, const Place* place, const Place* before) {
   const bool placed = reader_.segment() != nullptr;
   const uint64_t here = reader_.position().sequence;
   if (placed && here == sequence) return Status::success();

@@ -21,6 +21,7 @@ class LogCursor {
   uint64_t sequence() const noexcept { return reader_.position().sequence; }
 
  private:
+  Status find(const Group& group, uint64_t sequence, const Place* place, const Place* before);
   Status walk_to(uint64_t sequence);
   Status jump(const Group& group, uint64_t sequence, const Place& place);
 
