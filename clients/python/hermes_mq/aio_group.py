@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import traceback
 from types import TracebackType
-from typing import Any, AsyncIterator, Awaitable, Callable, Dict, List, Optional, Sequence, Set, Type, TypeVar
+from typing import Any, AsyncIterator, Awaitable, Callable, Dict, Hashable, List, Optional, Sequence, Set, Type, TypeVar
 
 from .aio_driver import Driver
 from .aio_pending import Closable
 from .codecs import Codec
 from .errors import HermesError, invalid
 from .jobs import MOST_BATCH, Ahead, GroupSurface, JobBase, delay_ms, report_of
+from .lanes import Lanes
 from .member import MemberChannel
 from .options import check_integer, check_timeout
 from .questions import Question
@@ -55,13 +56,13 @@ class Group(Closable, GroupSurface[T]):
         driver: Driver,
         channel: MemberChannel,
         codec: Codec[T],
-        ordered: bool,
+        lane_of: Optional[Callable[[bytes], Hashable]],
         check_key: Optional[Callable[[Any], None]] = None,
     ) -> None:
         self._driver = driver
         self._channel = channel
         self._codec = codec
-        self._ordered = ordered
+        self._lane_of = lane_of
         self._ahead = Ahead()
         self._check_key = check_key
         self._signal = driver.signal_of(channel)
@@ -164,16 +165,26 @@ class Group(Closable, GroupSurface[T]):
         stop: Optional[asyncio.Event] = None,
         on_error: Optional[Callable[[BaseException, Job[T]], Any]] = None,
     ) -> None:
-        """Handles messages as they come, ``concurrency`` at a time: one for which the handler returns is acknowledged, one for which it raises is returned.
+        """Handles messages as they come, ``concurrency`` at a time (in a keyed group one of each key, in an exclusive one no two): one for which the handler returns is acknowledged, one for which it raises is returned.
 
         Returns when ``stop`` is set or the group is closed, once the handlers that are under way have ended. ``on_error`` as of ``hermes_mq.Group.run``.
         """
         check_integer("concurrency", concurrency, 1, 10_000)
-        self._check_concurrency(concurrency)
         told = on_error or _print
         running: "Set[asyncio.Task[None]]" = set()
+        lanes: "Lanes[Job[T]]" = Lanes(self._lane_of)
 
-        async def work(job: Job[T]) -> None:
+        async def work(first: Job[T]) -> None:
+            job: Optional[Job[T]] = first
+            while job is not None:
+                await handle(job)
+                following, back = lanes.after(job)
+                while back:
+                    await self._give_back(back)
+                    following, back = lanes.after(job)
+                job = following
+
+        async def handle(job: Job[T]) -> None:
             try:
                 await handler(job)
                 if not job.is_settled:
@@ -191,19 +202,29 @@ class Group(Closable, GroupSurface[T]):
                 if len(running) >= concurrency:
                     _, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                     continue
+                turn = lanes.turn
                 job = await self.receive(0.1)
                 if job is None and self.closed:
                     return
-                if job is not None and stop is not None and stop.is_set():
-                    # One that cannot be given back any more is with another member.
-                    with contextlib.suppress(HermesError):
-                        await job._release()
+                if job is None:
+                    continue
+                if stop is not None and stop.is_set():
+                    await self._give_back([job])
                     return
-                if job is not None:
+                begins, back = lanes.enter(job, turn)
+                if begins:
                     running.add(self._driver.loop.create_task(work(job)))
+                await self._give_back(back)
         finally:
+            await self._give_back(lanes.close())
             if running:
                 await asyncio.wait(running)
+
+    async def _give_back(self, jobs: "List[Job[T]]") -> None:
+        """They were not begun. One that cannot be given back any more is with another member."""
+        if jobs:
+            with contextlib.suppress(HermesError):
+                await self._settled(jobs, RELEASED, 0)
 
     async def describe(self) -> Dict[str, Any]:
         """What the group and its members are doing: the fields of ``GroupReport`` in the TypeScript package, as they travel."""

@@ -6,12 +6,13 @@ import threading
 import time
 import traceback
 from types import TracebackType
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Type, TypeVar
+from typing import Any, Callable, Dict, Hashable, Iterator, List, Optional, Sequence, Type, TypeVar
 
 from .codecs import Codec
 from .driver import Driver
 from .errors import HermesError, invalid
 from .jobs import MOST_BATCH, Ahead, GroupSurface, JobBase, delay_ms, report_of
+from .lanes import Lanes
 from .member import MemberChannel
 from .options import check_integer, check_timeout
 from .questions import Question
@@ -69,13 +70,13 @@ class Group(GroupSurface[T]):
         driver: Driver,
         channel: MemberChannel,
         codec: Codec[T],
-        ordered: bool,
+        lane_of: Optional[Callable[[bytes], Hashable]],
         check_key: Optional[Callable[[Any], None]] = None,
     ) -> None:
         self._driver = driver
         self._channel = channel
         self._codec = codec
-        self._ordered = ordered
+        self._lane_of = lane_of
         self._ahead = Ahead()
         self._check_key = check_key
         self._condition = driver.condition_of(channel)
@@ -201,51 +202,71 @@ class Group(GroupSurface[T]):
         stop: Optional[threading.Event] = None,
         on_error: Optional[Callable[[BaseException, Job[T]], Any]] = None,
     ) -> None:
-        """Handles messages as they come, in ``concurrency`` threads: one for which the handler returns is acknowledged, one for which it raises is returned.
+        """Handles messages as they come, in ``concurrency`` threads (in a keyed group one of each key, in an exclusive one no two): one for which the handler returns is acknowledged, one for which it raises is returned.
 
         Returns when ``stop`` is set or the group is closed, once the handlers that are under way have ended. ``on_error`` is told of each handler that failed and of each
         acknowledgement that came too late; by default a traceback is printed. Raises what iteration raises.
         """
         check_integer("concurrency", concurrency, 1, 1000)
-        self._check_concurrency(concurrency)
         told = on_error or _print
         slots = threading.Semaphore(concurrency)
+        lanes: "Lanes[Job[T]]" = Lanes(self._lane_of)
 
-        def work(job: Job[T]) -> None:
+        def handle(job: Job[T]) -> None:
             try:
-                try:
-                    handler(job)
-                    if not job.is_settled:
-                        job.ack()
-                except BaseException as error:
-                    _tell(told, error, job)
-                    if not job.is_settled:
-                        try:
-                            job.nack()
-                        except HermesError as second:
-                            _tell(told, second, job)
+                handler(job)
+                if not job.is_settled:
+                    job.ack()
+            except BaseException as error:
+                _tell(told, error, job)
+                if not job.is_settled:
+                    try:
+                        job.nack()
+                    except HermesError as second:
+                        _tell(told, second, job)
+
+        def work(first: Job[T]) -> None:
+            job: Optional[Job[T]] = first
+            try:
+                while job is not None:
+                    handle(job)
+                    following, back = lanes.after(job)
+                    while back:
+                        self._give_back(back)
+                        following, back = lanes.after(job)
+                    job = following
             finally:
                 slots.release()
 
         with concurrent.futures.ThreadPoolExecutor(concurrency) as pool:
-            while stop is None or not stop.is_set():
-                if not slots.acquire(timeout=0.1):
-                    continue
-                job: Optional[Job[T]] = None
-                try:
-                    job = self.receive(0.1)
-                    if job is None and self.closed:
-                        return
-                    if job is not None and stop is not None and stop.is_set():
-                        # One that cannot be given back any more is with another member.
-                        with contextlib.suppress(HermesError):
-                            job._release()
-                        job = None
-                    if job is not None:
-                        pool.submit(work, job)
-                finally:
-                    if job is None:
-                        slots.release()
+            try:
+                while stop is None or not stop.is_set():
+                    if not slots.acquire(timeout=0.1):
+                        continue
+                    begins = False
+                    try:
+                        turn = lanes.turn
+                        job = self.receive(0.1)
+                        if job is None and self.closed:
+                            return
+                        if job is not None and stop is not None and stop.is_set():
+                            self._give_back([job])
+                        elif job is not None:
+                            begins, back = lanes.enter(job, turn)
+                            self._give_back(back)
+                            if begins:
+                                pool.submit(work, job)
+                    finally:
+                        if not begins:
+                            slots.release()
+            finally:
+                self._give_back(lanes.close())
+
+    def _give_back(self, jobs: "List[Job[T]]") -> None:
+        """They were not begun. One that cannot be given back any more is with another member."""
+        if jobs:
+            with contextlib.suppress(HermesError):
+                self._settled(jobs, RELEASED, 0)
 
     def describe(self) -> Dict[str, Any]:
         """What the group and its members are doing: the fields of ``GroupReport`` in the TypeScript package, as they travel."""

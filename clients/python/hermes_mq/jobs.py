@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from typing import Any, Callable, Dict, Generic, List, NamedTuple, Optional, Sequence, Tuple, TypeVar, Union
+from typing import Any, Callable, Dict, Generic, Hashable, List, NamedTuple, Optional, Sequence, Tuple, TypeVar, Union
 from zlib import crc32
 
 from .claims import Claim
@@ -123,6 +123,18 @@ def group_join(
     return join, find
 
 
+def lane_of_group(join: Dict[str, Any], find: Optional[Key_]) -> Optional[Callable[[bytes], Hashable]]:
+    """Messages of one lane are handled in their order: those of a key, or of an exclusive group. None: there is no order."""
+    if join["kind"] == "shared":
+        return None
+    if join["kind"] == "exclusive":
+        return lambda payload: 0
+    if find is not None:
+        return find.hash_of
+    offset, size = join["rules"]["key"]["offset"], join["rules"]["key"]["bytes"]
+    return lambda payload: payload[offset : offset + size]
+
+
 def joining_settings(settings: Dict[str, Any], create: bool) -> Dict[str, Any]:
     """What the topic is, and how much of it is kept, is for its publishers to say."""
     return {**{name: value for name, value in settings.items() if create or name != "retention"}, "create": create}
@@ -190,7 +202,7 @@ def key_text(found: Any) -> str:
 class JobBase(Generic[T]):
     """A message that this member of a group is to handle. No other member gets it as long as this one is alive."""
 
-    __slots__ = ("_claim", "_group", "is_settled", "value")
+    __slots__ = ("_claim", "_group", "is_settled", "lane", "value", "was_returned")
 
     def __init__(self, group: Any, claim: Claim, value: T) -> None:
         self._group = group
@@ -199,6 +211,10 @@ class JobBase(Generic[T]):
         self.value = value
         #: ``ack``, ``nack`` or ``reject`` was called.
         self.is_settled = False
+        #: It comes again.
+        self.was_returned = False
+        #: Of ``run()``: jobs of one lane are handled in their order.
+        self.lane: Hashable = None
 
     @property
     def sequence(self) -> int:
@@ -243,7 +259,7 @@ class GroupSurface(Generic[T]):
 
     _channel: MemberChannel
     _codec: Codec[T]
-    _ordered: bool
+    _lane_of: Optional[Callable[[bytes], Hashable]]
     _ahead: Ahead
     _check_key: Optional[Callable[[Any], None]]
 
@@ -301,14 +317,6 @@ class GroupSurface(Generic[T]):
         }
         return channel.ask("reject", fields, is_once=True)
 
-    def _check_concurrency(self, concurrency: int) -> None:
-        if self._ordered and concurrency > 1:
-            raise HermesError(
-                "UNSUPPORTED",
-                f"Group '{self.name}' is keyed or exclusive, and its messages are handled in order: run() takes one at a time here. Join with several members for more.",
-                {"group": self.name, "concurrency": concurrency},
-            )
-
     def _decoded(self, claims: Sequence[Claim], make: Callable[[Claim, T], Any]) -> "Tuple[List[Any], Optional[HermesError]]":
         """Jobs. One that can't be decoded is returned, as another member may be able to: with its error, behind those before it."""
         jobs = []
@@ -344,8 +352,9 @@ class GroupSurface(Generic[T]):
                 raise invalid(f"Message {job.sequence} was settled already: a job is acknowledged, returned or rejected once.")
         for job in jobs:
             job.is_settled = True
+            job.was_returned = outcome != DONE
         settling = self._channel.settle([job._claim for job in jobs], outcome, delay_ms)
-        if outcome != DONE and self._ordered:
+        if outcome != DONE and self._lane_of is not None:
             # Nothing behind it goes before it.
             self._channel.release_ahead()
         return settling

@@ -1,6 +1,7 @@
 """Groups and durable subscriptions, with a real broker: the synchronous client and that for asyncio."""
 
 import asyncio
+import json
 import signal
 import subprocess
 import sys
@@ -8,10 +9,11 @@ import threading
 import time
 import unittest
 
-from .support import PATIENCE, ROOT, Broker, BrokerCase, FakeBroker, refused, wait_for
+from .support import PATIENCE, ROOT, Broker, BrokerCase, FakeBroker, node, refused, wait_for
 from .test_aio import run
-from hermes_mq import HermesError, aio, connect, custom, packets
+from hermes_mq import HermesError, aio, connect, custom, packets, struct
 from hermes_mq.jobs import Ahead
+from hermes_mq.lanes import Lanes
 
 SMALL = {"segment_bytes": 1024 * 1024, "max_payload_bytes": 4096}
 
@@ -65,12 +67,87 @@ class Groups(BrokerCase):
         report = group.describe()
         return report if report["totals"]["settled"] == count else None
 
-    def test_several_threads_are_refused_where_order_counts(self):
-        topic = self.filled({"k": 1}, codec="json")
-        for options in ({"key": lambda value: value["k"]}, {"kind": "exclusive"}):
-            with topic.group(f"g{len(options)}{list(options)[0]}", **options) as group:
-                with self.refused("UNSUPPORTED", "group", "concurrency"):
-                    group.run(print, concurrency=2)
+    def test_several_threads_keep_the_order(self):
+        schema = node(
+            f"""import {{ struct, u32 }} from '{ROOT}/dist/index.js'
+            console.log(JSON.stringify(struct({{ key: u32, n: u32 }}).schema))"""
+        )
+        steps = struct(json.loads(schema))
+        for index, (codec, options, most) in enumerate((
+            ("json", {"key": lambda value: value["key"]}, 4),
+            (steps, {"key": "key"}, 4),
+            ("json", {"kind": "exclusive"}, 1),
+        )):
+            with self.subTest(index):
+                topic = self.client.topic(f"{self.name}-{index}", codec, **SMALL)
+                with topic.publisher() as publisher:
+                    publisher.publish_batch([{"key": n % 8, "n": n} for n in range(300)])
+                stop, lock, running, done, wrong, beside = threading.Event(), threading.Lock(), set(), [], [], []
+
+                def handle(job):
+                    lane = job.value["key"] if "key" in options else 0
+                    with lock:
+                        if lane in running:
+                            wrong.append(job)
+                        running.add(lane)
+                        beside.append(len(running))
+                    # Later ones would overtake this one, if they could.
+                    time.sleep(job.value["n"] * 7 % 5 / 1000)
+                    with lock:
+                        running.discard(lane)
+                        done.append((lane, job.value["n"]))
+                        if len(done) == 300:
+                            stop.set()
+
+                with topic.group("g", **options) as group:
+                    group.run(handle, concurrency=4, stop=stop)
+                    totals = group.describe()["totals"]
+                self.assertEqual((wrong, len(done), max(beside)), ([], 300, most))
+                for lane in {lane for lane, _ in done}:
+                    numbers = [n for one, n in done if one == lane]
+                    self.assertEqual(numbers, sorted(numbers))
+                self.assertEqual((totals["settled"], totals["redelivered"]), (300, 0))
+
+    def test_a_message_that_is_returned_goes_before_those_of_its_key_that_were_handed_out_behind_it(self):
+        topic = self.filled(*({"key": n % 3, "n": n} for n in range(60)), codec="json")
+        stop, lock, done = threading.Event(), threading.Lock(), []
+
+        def handle(job):
+            n = job.value["n"]
+            if job.deliveries == 1 and n == 9:
+                raise RuntimeError("no")
+            if job.deliveries == 1 and n == 22:
+                job.nack()
+                return
+            with lock:
+                done.append((job.value["key"], n, job.deliveries))
+                if len(done) == 60:
+                    stop.set()
+
+        with topic.group("g", key="key", backoff=0.02) as group:
+            group.run(handle, concurrency=8, stop=stop, on_error=lambda error, job: None)
+        for key in range(3):
+            self.assertEqual([n for one, n, _ in done if one == key], list(range(key, 60, 3)))
+        self.assertEqual(sorted(n for _, n, deliveries in done if deliveries > 1), [9, 22])
+
+    def test_what_waits_behind_others_when_run_ends_is_given_back_at_once(self):
+        topic = self.filled(*({"n": n} for n in range(20)), codec="json")
+        stop, finish, seen = threading.Event(), threading.Event(), []
+
+        def handle(job):
+            seen.append(job.value["n"])
+            finish.wait(PATIENCE)
+
+        with topic.group("g", kind="exclusive", max_in_flight=20) as group:
+            thread = threading.Thread(target=group.run, args=(handle,), kwargs={"concurrency": 8, "stop": stop})
+            thread.start()
+            wait_for("all of them", lambda: group._channel.held == 20)
+            stop.set()
+            wait_for("them to go back", lambda: group.describe()["claimed"] == 1)
+            finish.set()
+            thread.join(PATIENCE)
+            totals = group.describe()["totals"]
+        self.assertEqual((seen, totals["settled"], totals["redelivered"]), ([0], 1, 0))
 
     def test_a_returned_message_comes_again_and_is_given_up_in_the_end(self):
         topic = self.filled("bad", "good", "ugly")
@@ -452,6 +529,42 @@ class Asynchronous(BrokerCase):
 
         run(work())
 
+    def test_several_handlers_keep_the_order(self):
+        async def work():
+            async with aio.connect(self.broker.url) as client:
+                for options, most in (({"key": "key"}, 4), ({"kind": "exclusive"}, 1)):
+                    topic = client.topic(f"{self.name}-{most}", "json", **SMALL)
+                    async with topic.publisher() as publisher:
+                        await publisher.publish_batch([{"key": n % 3 if most == 1 else n % 8, "n": n} for n in range(300)])
+                    stop, running, done, wrong, beside, again = asyncio.Event(), set(), [], [], [], []
+
+                    async def handle(job):
+                        lane = job.value["key"] if "key" in options else 0
+                        if lane in running:
+                            wrong.append(job)
+                        running.add(lane)
+                        beside.append(len(running))
+                        await asyncio.sleep(job.value["n"] * 7 % 5 / 1000)
+                        running.discard(lane)
+                        if job.deliveries == 1 and job.value["n"] == 9:
+                            raise RuntimeError("no")
+                        done.append((lane, job.value["n"]))
+                        if job.deliveries > 1:
+                            again.append((job.value["n"], job.deliveries))
+                        if len(done) == 300:
+                            stop.set()
+
+                    async with topic.group("g", backoff=0.0, **options) as group:
+                        await group.run(handle, concurrency=4, stop=stop, on_error=lambda error, job: None)
+                        totals = (await group.describe())["totals"]
+                    self.assertEqual((wrong, len(done), max(beside)), ([], 300, most))
+                    for lane in {lane for lane, _ in done}:
+                        numbers = [n for one, n in done if one == lane]
+                        self.assertEqual(numbers, sorted(numbers))
+                    self.assertEqual((totals["settled"], again), (300, [(9, 2)]))
+
+        run(work())
+
     def test_what_was_taken_when_run_was_stopped_is_given_back(self):
         async def work():
             stop, began = asyncio.Event(), []
@@ -518,6 +631,50 @@ class Asynchronous(BrokerCase):
                 await group.close(0)
 
         run(work())
+
+
+class TakingTurns(unittest.TestCase):
+    class Job:
+        def __init__(self, lane, sequence):
+            self._claim = type("Claim", (), {"payload": lane})
+            self.sequence = sequence
+            self.was_returned = False
+
+    def test_what_was_taken_before_another_one_was_returned_goes_behind_it(self):
+        lanes = Lanes(lambda payload: payload)
+        first, late, other, later = (self.Job(*one) for one in zip("aaba", (1, 2, 3, 4)))
+        self.assertEqual(lanes.enter(first, lanes.turn), (True, []))
+        turn = lanes.turn
+        first.was_returned = True
+        self.assertEqual(lanes.after(first), (None, []))
+        # (taken before that, and entering now)
+        self.assertEqual(lanes.enter(late, turn), (False, [late]))
+        self.assertEqual(lanes.enter(other, turn), (True, []))
+        self.assertEqual(lanes.enter(later, lanes.turn), (True, []))
+
+    def test_a_lane_stays_taken_until_those_behind_are_given_back(self):
+        lanes = Lanes(lambda payload: payload)
+        first, second, third = (self.Job("a", sequence) for sequence in (1, 2, 3))
+        self.assertEqual([lanes.enter(job, 0) for job in (first, second)], [(True, []), (False, [])])
+        first.was_returned = True
+        self.assertEqual(lanes.after(first), (None, [second]))
+        self.assertEqual(lanes.enter(third, 0), (False, []))
+        self.assertEqual(lanes.after(first), (None, [third]))
+        self.assertEqual(lanes.after(first), (None, []))
+        self.assertEqual(lanes.enter(third, lanes.turn), (True, []))
+        self.assertEqual(lanes.close(), [])
+
+    def test_one_that_was_returned_and_is_here_again_is_the_next(self):
+        lanes = Lanes(lambda payload: payload)
+        first, second, again = (self.Job("a", sequence) for sequence in (1, 2, 1))
+        turn = lanes.turn
+        for job in (first, second, again):
+            lanes.enter(job, turn)
+        first.was_returned = True
+        self.assertEqual(lanes.after(first), (None, [second]))
+        self.assertEqual(lanes.after(first), (again, []))
+        self.assertEqual(lanes.after(again), (None, []))
+        self.assertEqual(lanes.enter(again, turn), (True, []))
 
 
 class AskingAhead(unittest.TestCase):
