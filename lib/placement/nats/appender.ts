@@ -3,8 +3,11 @@ import { apiCode, apiCodeOf, fromNats, passing } from './errors.js'
 import { writeHead } from './head.js'
 import type { Tail, TopicStream } from './stream.js'
 
-/** How long the servers may take to store one. An election takes 4 to 9 s; what is tried again does no harm. */
-const answerMs = 5000
+/**
+ * How long the servers may take to store one, at first and at most: twice as long after each time without an answer. What is tried again does no harm, and whoever asks soon
+ * finds the leader soon that an election has brought.
+ */
+const answerMs = { first: 1000, most: 5000 } as const
 
 /** What became of an append: stored; refused, as the stream has gone on; or not known. */
 export type Fate = 'stored' | 'refused' | 'unknown'
@@ -41,6 +44,7 @@ export class Appender {
   /** The end of the stream, as far as is known. */
   #tail: Tail
   readonly #fence: number | undefined
+  #answerMs: number = answerMs.first
   /** The end has to be found, and what became of the one that was sent. */
   #isLost = false
   #doubtful: Doubtful | undefined
@@ -115,9 +119,10 @@ export class Appender {
       const { seq } = await cluster.client.publish(subject, cargo.bytes, {
         headers,
         expect: { lastSequence: last },
-        timeout: answerMs,
+        timeout: this.#answerMs,
         retries: 0,
       })
+      this.#answerMs = answerMs.first
       if (seq === last + 1) return 'stored'
     } catch (error) {
       return this.#fateOf(error)
@@ -131,7 +136,10 @@ export class Appender {
     const known = fromNats(error, `store messages of '${topic}'`, { topic })
     const { name } = error as Error
     const isClosed = name === 'ClosedConnectionError' || name === 'DrainingConnectionError'
-    if (passing.has(known.code) && !isClosed) return 'unknown'
+    if (passing.has(known.code) && !isClosed) {
+      if (known.code === 'TIMED_OUT') this.#answerMs = Math.min(2 * this.#answerMs, answerMs.most)
+      return 'unknown'
+    }
     this.#isLost = true
     throw known
   }

@@ -21,11 +21,22 @@ import { NatsSubscriber } from './subscriber.js'
 /** Of a server before, subscribers were seen to read messages that were gone after the next election. docs/cluster.md */
 const leastVersion = [2, 10, 0] as const
 
+/**
+ * How soon it is noticed that a server says nothing any more, which was cut off or stopped: after two of these without an answer. The client's own 2 minutes would have publishers wait
+ * for as long as five, though all other servers are well.
+ */
+const pingMs = 2000
+const mostPings = 2
+/** A server that does not take a connection is given up, and the next one is tried; sooner than this none is. */
+const leastDialMs = 1000
+
 /** One attempt to learn whether there is JetStream. */
 const askMs = 1000
 
 /** A question that no server has answered in this time is asked again: of those that reach a group of servers without a leader, some are never answered. */
 const answerMs = 5000
+/** The same of a look for where a topic ends, which publishers wait for; the one after it has all the time. */
+const lookMs = 1000
 /** Between two of them. */
 const againMs = 250
 
@@ -48,7 +59,9 @@ export class NatsPlacement implements Placement, MirrorPlacement, LeasePlacement
     const connecting = transport.connect({
       servers: [...servers],
       name: 'hermes',
-      timeout: connectTimeoutMs,
+      timeout: Math.min(connectTimeoutMs, Math.max(leastDialMs, connectTimeoutMs / servers.length)),
+      pingInterval: pingMs,
+      maxPingOut: mostPings,
       maxReconnectAttempts: -1,
       reconnectTimeWait: 250,
       ...(user !== undefined && { user, pass: password ?? '' }),
@@ -68,6 +81,10 @@ export class NatsPlacement implements Placement, MirrorPlacement, LeasePlacement
       try {
         checkVersion(connection.info?.version ?? '')
         const manager = await abortable(reachJetStream(peer, connection, settings), settings.signal)
+        const hasty = await jetstream.jetstreamManager(connection, {
+          timeout: Math.min(requestTimeoutMs, lookMs),
+          checkAPI: false,
+        })
         const client = jetstream.jetstream(connection, { timeout: requestTimeoutMs })
         const reconnected = new Set<() => void>()
         void tellReconnects(connection, reconnected)
@@ -75,6 +92,7 @@ export class NatsPlacement implements Placement, MirrorPlacement, LeasePlacement
           peer,
           connection,
           manager,
+          hasty,
           client,
           reconnected,
           replicas,

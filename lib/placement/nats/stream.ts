@@ -23,6 +23,8 @@ export interface Cluster {
   readonly peer: Peer
   readonly connection: NatsConnection
   readonly manager: JetStreamManager
+  /** The same, with less patience. */
+  readonly hasty: JetStreamManager
   readonly client: JetStreamClient
   /** Called when the connection was lost and made again. */
   readonly reconnected: Set<() => void>
@@ -69,6 +71,8 @@ export class TopicStream {
   readonly name: string
   readonly subject: string
   readonly cluster: Cluster
+  /** The last question was not answered in haste. */
+  #isSlow = false
 
   private constructor(cluster: Cluster, definition: Definition) {
     this.cluster = cluster
@@ -206,10 +210,15 @@ export class TopicStream {
   async #stored(
     query: { last_by_subj: string } | { seq: number; next_by_subj: string },
   ): Promise<StoredMsg | undefined> {
+    // (of the questions that come during an election some are never answered: the next attempt has more time)
+    const { hasty, manager } = this.cluster
+    const { streams } = this.#isSlow ? manager : hasty
     try {
-      const found = await this.#ask('read the topic', () => this.cluster.manager.streams.getMessage(this.name, query))
+      const found = await this.#ask('read the topic', () => streams.getMessage(this.name, query))
+      this.#isSlow = false
       return found ?? undefined
     } catch (error) {
+      if (error instanceof HermesError && error.code === 'TIMED_OUT') this.#isSlow = true
       const code = error instanceof HermesError ? apiCodeOf(error.cause) : undefined
       if (code === apiCode.noMessage) return undefined
       // (says what became of it)
