@@ -3,16 +3,28 @@ import { aborted } from '../../base/options.js'
 import { frameBytes, frameOffset } from '../../frame/frame.js'
 import { type Directory, topicFolder } from '../../store/directory.js'
 import type { MirrorOptions, MirrorOrigin, MirrorPiece, MirrorPort } from '../mirror-port.js'
+import type { SubscriberPort } from '../port.js'
 import { type MirrorMark, readMirrorMark, writeMirrorMark } from './mirror-mark.js'
+import { newestMessage } from './newest-message.js'
 import type { LocalPublisher } from './publisher.js'
 
 /** What `LocalPublisher` takes as a batch. */
 const mostFrames = 256
 
+/** Of the topic that is the mirror. */
+export interface MirrorTarget {
+  readonly firstSequence: number
+  /** What its next message gets. */
+  readonly nextSequence: number
+  /** Reads it from a sequence on. */
+  read(from: number): Promise<SubscriberPort>
+}
+
 /**
  * Appends messages of another topic to a local one, whose only publisher it is.
  *
- * Where the mirror is follows from how many messages it has, and from a mark beside them, which is written anew only where the origin has left a gap.
+ * Where the mirror is follows from how many messages it has, and from a mark beside them, which is written anew only where the two have drifted apart: where the origin has left a gap,
+ * and where a bridge was killed between the claim of its batch and the commit. Recovery makes such a claim void: it takes sequences, and none of its messages is there.
  */
 export class LocalMirror implements MirrorPort {
   readonly pieceBytes: number
@@ -43,15 +55,16 @@ export class LocalMirror implements MirrorPort {
     this.pieceBytes = publisher.batchLimit - publisher.batchOffset
   }
 
-  /** @param target the topic's next sequence @throws HermesError `CONFIG_MISMATCH`, `CORRUPT` */
+  /** REQUIRES: the log was recovered. @throws HermesError `CONFIG_MISMATCH`, `CORRUPT` */
   static async open(
     publisher: LocalPublisher,
     directory: Directory,
     topic: string,
     options: MirrorOptions,
-    target: number,
+    found: MirrorTarget,
   ): Promise<LocalMirror> {
     const { origin } = options
+    const { nextSequence: target } = found
     const mark = await readMirrorMark(topicFolder(directory, topic))
     if (mark === undefined) {
       if (target === 1) return new LocalMirror(publisher, directory, topic, options, target, undefined)
@@ -62,7 +75,11 @@ export class LocalMirror implements MirrorPort {
       )
     }
     checkMark(mark, origin, topic, target)
-    return new LocalMirror(publisher, directory, topic, options, target, mark.source + target - mark.target)
+    const voids = await voidsAtEnd(found, mark.target)
+    const next = mark.source + target - mark.target - voids
+    const mirror = new LocalMirror(publisher, directory, topic, options, target, next)
+    if (voids > 0) await mirror.#note(next)
+    return mirror
   }
 
   async newest(): Promise<undefined> {}
@@ -90,7 +107,8 @@ export class LocalMirror implements MirrorPort {
 
   /** Messages from here on are those from `source` on: what lies before is on the disk by then, so that their number can be believed. */
   async #note(source: number): Promise<void> {
-    await this.#publisher.reached(this.#publisher.ticket, 'synced', this.#signal)
+    // (also what an earlier bridge has left)
+    await this.#publisher.reached(this.#target - 1, 'synced', this.#signal)
     await writeMirrorMark(this.#folder, { origin: this.#origin, source, target: this.#target }, this.#fileMode)
     this.next = source
   }
@@ -119,6 +137,22 @@ function checkMark(
     `Mirror '${topic}' has fewer messages than it had: ${target - 1} of ${least - 1}. It was restored from an older copy, or its disk forgot what was synced. Mirror into another topic.`,
     { details: { topic } },
   )
+}
+
+/**
+ * How many sequences behind the newest message nothing has: those of one batch that was never committed. (What damage has made void further in front was copied, and counts.)
+ *
+ * @param least no further back than this
+ */
+async function voidsAtEnd({ firstSequence, nextSequence, read }: MirrorTarget, least: number): Promise<number> {
+  const from = Math.max(firstSequence, least, nextSequence - mostFrames)
+  if (from >= nextSequence) return 0
+  const port = await read(from)
+  try {
+    return nextSequence - 1 - (newestMessage(port) ?? from - 1)
+  } finally {
+    port.close()
+  }
 }
 
 /** Where so many frames end. */

@@ -237,8 +237,9 @@ export class LocalPlacement implements GroupPlacement, MirrorPlacement {
     if (origin.topic === topic && (await this.#isOrigin(origin))) throw mirrorOfItself(topic)
     const publisher = await this.publisher(topic, settings, { exclusive: true })
     try {
-      const { nextSequence } = await this.info(topic)
-      return await LocalMirror.open(publisher, this.#directory, topic, options, nextSequence)
+      const { firstSequence, nextSequence } = await this.info(topic)
+      const read = (from: number) => this.subscriber(topic, { ...settings, create: false }, { from, verify: true })
+      return await LocalMirror.open(publisher, this.#directory, topic, options, { firstSequence, nextSequence, read })
     } catch (error) {
       await publisher.close()
       throw error
