@@ -4,6 +4,7 @@
 //   npm run campaign -- --kills 50 --power-cuts 500 --damages 500
 //   npm run campaign -- --seed 7 --power-cuts 100 --kills 0 --damages 0
 //   npm run campaign -- --at-length calls              of the suites that npm test runs a part of, these and at full length
+//   npm run campaign -- cluster --rounds 100           topics in a cluster of three (scripts/cluster/campaign.mjs)
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -11,6 +12,14 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { setup } from './lib/build.mjs'
 import { fail } from './lib/log.mjs'
+
+if (process.argv[2] === 'cluster') {
+  const { clusterCampaign } = await import('./cluster/campaign.mjs')
+  const code = await clusterCampaign(process.argv.slice(3))
+  // (a pipe takes what is left first)
+  process.stdout.write('', () => process.exit(code))
+  await new Promise(() => {})
+}
 
 const help = `npm run campaign -- [options]: kills, power cuts and damage by the thousand. Ends with 1 if anything promised was broken.
 
@@ -24,7 +33,9 @@ const help = `npm run campaign -- [options]: kills, power cuts and damage by the
   --dist FOLDER     the package to try, if not this one
   --at-length LIST  suites of which npm test runs a part, here at full length, or none (calls,syncs,topics,containers,members)
   --json            one JSON document
-  --help`
+  --help
+
+npm run campaign -- cluster --help: topics in a cluster of three go through faults`
 
 const options = {
   kills: { type: 'string', default: '1000' },

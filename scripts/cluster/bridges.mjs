@@ -131,7 +131,7 @@ export class BridgeRounds {
         const hermes = await this.#api.open(place)
         const mirrored = await readTo(this.#api, hermes, topic, origin.sent)
         await hermes.close()
-        faults.push(...mirrorFaultsOf(original, mirrored).map((fault) => `${place}: ${fault}`))
+        faults.push(...mirrorFaultsOf(original, mirrored, place === url).map((fault) => `${place}: ${fault}`))
       }
       return { faults, messages: origin.sent }
     } finally {
@@ -207,7 +207,7 @@ export class RaceRounds {
       for (const mirror of [...mirrors, ...extra]) this.reached.outrun += mirror.status().outrun
       const original = await readTo(this.#api, local, topic, origin.sent)
       if (original.length !== origin.sent) faults.push(`the topic has ${original.length} of ${origin.sent}`)
-      faults.push(...mirrorFaultsOf(original, await readTo(this.#api, there, topic, origin.sent)))
+      faults.push(...mirrorFaultsOf(original, await readTo(this.#api, there, topic, origin.sent), true))
       for (const mirror of all) await mirror.close()
       return { faults, messages: origin.sent }
     } finally {

@@ -159,6 +159,8 @@ export async function clusterCampaign(args) {
   const build = { ...(await loadBuild(dist)), dist }
   if (!values.json) console.log(`seed ${seed}, nats-server ${version}, three servers, sync_interval: always`)
   const tell = (name, done, of, { violations }) => {
+    const last = violations.at(-1)
+    if (!values.json && last?.round === done - 1) process.stderr.write(`${name}, seed ${last.seed}: ${last.message}\n`)
     if (!values.json && (done % 10 === 0 || done === of))
       process.stderr.write(`${name}: ${done} of ${of}, ${violations.length} violations\n`)
   }

@@ -45,13 +45,13 @@ export const mutants = {
     rounds: 8,
     found: /the subscriber saw/,
   },
-  'copies-again': {
-    what: 'a bridge that is opened again copies its last message once more',
+  'leaves-out': {
+    what: 'a bridge that is opened again leaves a message out',
     file: 'placement/nats/mirror.js',
-    lines: [[/tail\.last === 0 \? undefined : tail\.next;/, 'tail.last === 0 ? undefined : tail.next - 1;']],
+    lines: [[/tail\.last === 0 \? undefined : tail\.next;/, 'tail.last === 0 ? undefined : tail.next + 1;']],
     kind: 'bridge',
     rounds: 1,
-    found: /of the mirror|the mirror has/,
+    found: /of the mirror|the mirror has|does not have/,
   },
   'marks-wrong': {
     what: 'a mirror in a directory is one message further than it is',

@@ -7,9 +7,10 @@ import { timed } from './log.mjs'
 import { must, which } from './run.mjs'
 import { cacheFolder } from './toolchain.mjs'
 
-const release = 'trixie'
+/** Of Debian: 13, and what will follow it. */
+const releases = ['trixie', 'sid']
 const keyring = '/usr/share/keyrings/debian-archive-keyring.gpg'
-const fetched = join(cacheFolder, `nats-server-${release}`, 'nats-server')
+const fetchedFrom = (release) => join(cacheFolder, `nats-server-${release}`, 'nats-server')
 
 /** Whether the program is of 2.10 or later. */
 function isRecent(program) {
@@ -18,15 +19,33 @@ function isRecent(program) {
   return major !== undefined && (Number(major) > 2 || Number(minor) >= 10)
 }
 
+/** The release of Debian whose server is wanted: `HERMES_NATS_RELEASE`, by default any server that will do. */
+function wantedRelease() {
+  const { HERMES_NATS_RELEASE: release } = process.env
+  if (release === undefined || release === '') return undefined
+  if (releases.includes(release)) return release
+  throw new Error(`HERMES_NATS_RELEASE is one of ${releases.join(', ')}, not ${release}`)
+}
+
 /** The program, if one is here that will do. */
 export function natsServer() {
   const { HERMES_NATS_SERVER: named } = process.env
-  return [named, 'nats-server', fetched].find((program) => program !== undefined && isRecent(program))
+  const release = wantedRelease()
+  const known = release === undefined ? [named, 'nats-server', fetchedFrom('trixie')] : [fetchedFrom(release)]
+  return known.find((program) => program !== undefined && isRecent(program))
+}
+
+/** The version of a program: `2.10.27`. */
+export function versionOf(program) {
+  const { stdout } = spawnSync(program, ['--version'], { encoding: 'utf8' })
+  return /v(\d+\.\d+\.\d+\S*)/.exec(stdout ?? '')?.[1] ?? 'unknown'
 }
 
 /** Makes sure of one. @returns a sentence that says what is missing, or undefined */
 export async function ensureNatsServer() {
   if (natsServer() !== undefined) return undefined
+  const release = wantedRelease() ?? 'trixie'
+  const fetched = fetchedFrom(release)
   if (which('apt-get') === undefined || which('dpkg-deb') === undefined || !existsSync(keyring))
     return 'nats-server 2.10 or later is not here: install it, or name it in HERMES_NATS_SERVER'
   const work = `${fetched}.${process.pid}`

@@ -3,9 +3,8 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { json, open, text } from '../../lib/index.js'
 import { streamOf } from '../../lib/placement/nats/definition.js'
 import { failure } from '../helpers/failure.js'
-import { type NatsCluster, natsMissing, startNats } from '../helpers/nats-server.js'
+import { type NatsCluster, natsMissing, startNats, streamsOf } from '../helpers/nats-server.js'
 import { numbers, pause, take } from '../helpers/receive.js'
-import { streamsOf } from './streams.js'
 
 const count = json<number>()
 const it = natsMissing === undefined ? test : test.skip
