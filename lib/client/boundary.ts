@@ -12,11 +12,12 @@ export class Boundary {
     this.#bound = bound
   }
 
-  static of(until: 'latest' | number | Date, port: SubscriberPort): Boundary {
-    if (until === 'latest') return new Boundary({ before: port.nextSequence(), beforeNs: undefined })
+  /** @param end behind what is there now for the subscriber; asked for if it is needed */
+  static async of(until: 'latest' | number | Date, end: () => Promise<number>): Promise<Boundary> {
+    if (until === 'latest') return new Boundary({ before: await end(), beforeNs: undefined })
     if (typeof until === 'number') return new Boundary({ before: until + 1, beforeNs: undefined })
     // What is published from now on is stamped later than a time that is past.
-    const before = until.getTime() <= Date.now() ? port.nextSequence() : Number.POSITIVE_INFINITY
+    const before = until.getTime() <= Date.now() ? await end() : Number.POSITIVE_INFINITY
     return new Boundary({ before, beforeNs: nanosecondsOf(until) })
   }
 

@@ -93,7 +93,8 @@ export interface SubscriberOptions {
   readonly upTo?: 'written' | 'synced'
   /**
    * Where to end: iterations end there, and `poll` finds nothing more. `latest`: behind what is there when the subscriber is opened. A sequence: behind that message. A Date: in front of the
-   * first message stamped then or later; where that is past, and there is none, as `latest`. Default: never.
+   * first message stamped then or later; where that is past, and there is none, as `latest`. With `upTo: 'synced'`, what is there is what is synced by then; a sequence that is not is waited
+   * for. Default: never.
    */
   readonly until?: 'latest' | number | Date
   /** What to do where retention has removed the next message: `error` (default) throws `BEHIND_RETENTION`, `earliest` goes on with the first one that is left. */
@@ -235,8 +236,11 @@ export class Topic<In, Out = In, View = Out> {
     this.#checkSettings(capabilities)
     if (upTo === 'synced') this.#require(capabilities.syncing)
     const progress = await this.#progress(options, start)
+    let port: SubscriberPort | undefined
     try {
-      const port = await this.#subscriberPort(progress?.committed ?? start, options, verify, create, progress)
+      port = await this.#subscriberPort(progress?.committed ?? start, options, verify, create, progress)
+      const opened = port
+      const end = upTo === 'synced' ? () => this.#syncedEnd(signal) : async () => opened.nextSequence()
       const codec = guarded(this.codec) as unknown as Codec<never, Out, View>
       const how = {
         wait,
@@ -246,11 +250,22 @@ export class Topic<In, Out = In, View = Out> {
         onError,
         onBehind,
         progress,
-        boundary: until === undefined ? undefined : Boundary.of(until, port),
+        boundary: until === undefined ? undefined : await Boundary.of(until, end),
       }
       return this.#owner.adopt(new Subscriber<Out, View>(this.name, codec, port, how))
     } catch (error) {
+      port?.close()
       await progress?.close()
+      throw error
+    }
+  }
+
+  /** Behind what is synced now. */
+  async #syncedEnd(signal: AbortSignal | undefined): Promise<number> {
+    try {
+      return (await this.#owner.transport.info(this.name, signal)).syncedSequence
+    } catch (error) {
+      if (error instanceof HermesError && error.code === 'NOT_FOUND') return 1 // (it is waited for)
       throw error
     }
   }

@@ -159,4 +159,54 @@ export function endingCase({ it }: Suite): void {
     await closing
     expect((await topic.info()).syncedSequence).toBe(51)
   })
+
+  it(
+    "ends with 'until' at what is synced when it begins, if it reads no further",
+    ['syncing', 'replay'],
+    async ({ hermes, place, options }) => {
+      const topic = hermes.topic('counts', { codec: count })
+      const synced = await topic.publisher({ durability: 'synced' })
+      await publishMany(synced, 0, 10)
+      await synced.flush('synced')
+      const end = (await topic.info()).syncedSequence
+      expect(end).toBe(11)
+      // A tail that nothing syncs.
+      const written = await topic.publisher()
+      await publishMany(written, 10, 10)
+      await written.flush('written')
+      const now = new Date()
+      // (With a connection of its own: the suite's waits until all that is published has arrived.)
+      await using reading = await open(place, options)
+      const read = reading.topic('counts', { codec: count })
+      for (const until of ['latest', now] as const) {
+        const subscriber = await read.subscriber({ from: 'earliest', upTo: 'synced', until })
+        const seen: number[] = []
+        for await (const { value } of subscriber) seen.push(value)
+        expect(seen).toEqual(numbers(0, 10))
+        expect(subscriber.position).toBe(end)
+        await failure('OUT_OF_RANGE', () => subscriber.ready())
+      }
+      // One that is named is waited for.
+      const waiting = await read.subscriber({ from: 'earliest', upTo: 'synced', until: 12 })
+      const seen: number[] = []
+      const iterating = (async () => {
+        for await (const { value } of waiting) seen.push(value)
+      })()
+      while (seen.length < 10) await pause(1)
+      expect(await stateOf(iterating, 20)).toBe('pending')
+      await written.flush('synced')
+      await iterating
+      expect(seen).toEqual(numbers(0, 12))
+    },
+  )
+
+  it(
+    "ends at once with 'until' and what is synced, in a topic that is still to be made",
+    ['syncing'],
+    async ({ hermes }) => {
+      const topic = hermes.topic('counts', { codec: count })
+      const subscriber = await topic.subscriber({ from: 'earliest', upTo: 'synced', until: 'latest' })
+      expect(await subscriber.batches().next()).toEqual({ done: true, value: undefined })
+    },
+  )
 }
