@@ -4,14 +4,16 @@ import { credentialsOf, type Rights } from '../broker/access.js'
 import { noLatency, noPublished, noReceived } from '../metrics/nothing.js'
 import { contentTypes, metricsText } from '../metrics/text.js'
 import type { MetricsReport } from '../model/metrics.js'
+import { type Messages, mostShown } from './messages.js'
 import type { AdminSettings } from './options.js'
+import { pagePart } from './page.js'
 import type { Snapshots } from './snapshots.js'
 
 export interface Answer {
   readonly status: number
   readonly type: string
-  readonly body: string
-  readonly headers?: Readonly<Record<string, string>>
+  readonly body: string | Uint8Array
+  readonly headers?: Readonly<Record<string, string | string[]>>
 }
 
 const text = 'text/plain; charset=utf-8'
@@ -21,6 +23,7 @@ const mostTargetBytes = 1024
 export async function answer(
   settings: AdminSettings,
   snapshots: Snapshots,
+  messages: Messages,
   request: IncomingMessage,
   certificate: string | undefined,
 ): Promise<Answer> {
@@ -49,9 +52,12 @@ export async function answer(
       status: 401,
       type: text,
       body: 'A token is needed.\n',
-      headers: { 'WWW-Authenticate': 'Bearer realm="hermes", Basic realm="hermes"' },
+      // Two headers: Chromium takes one for one challenge, and would not ask for a password.
+      headers: { 'WWW-Authenticate': ['Basic realm="hermes"', 'Bearer realm="hermes"'] },
     }
   }
+  const part = pagePart(path)
+  if (part !== undefined) return part
   if (path === '/metrics') {
     const format = /\bapplication\/openmetrics-text\b/.test(headers.accept ?? '') ? 'openmetrics' : 'prometheus'
     const report = visible(await snapshots.take(), rights)
@@ -60,6 +66,8 @@ export async function answer(
   if (path === '/api/metrics') return toJson(visible(await snapshots.take(), rights))
   if (path === '/api/topics') return toJson(visible(await snapshots.take(), rights).topics)
   if (path === '/api/groups') return toJson(visible(await snapshots.take(), rights).groups)
+  const [, read] = /^\/api\/topics\/([A-Za-z0-9._-]{1,128})\/messages$/.exec(path) ?? []
+  if (read !== undefined) return lastMessages(messages, read, url, rights)
   const [, name] = /^\/api\/topics\/([A-Za-z0-9._-]{1,128})$/.exec(path) ?? []
   if (name !== undefined) {
     const { topics, groups, publishers, subscribers } = visible(await snapshots.take(), rights)
@@ -79,7 +87,24 @@ export async function answer(
 const notFound: Answer = {
   status: 404,
   type: text,
-  body: 'There is /metrics, /healthz, /readyz, /api/metrics, /api/topics, /api/topics/<name> and /api/groups.\n',
+  body: 'There is /, /metrics, /healthz, /readyz, /api/metrics, /api/topics, /api/topics/<name>, /api/topics/<name>/messages and /api/groups.\n',
+}
+
+/** `?last=20`: for those that may subscribe to the topic. */
+async function lastMessages(messages: Messages, topic: string, url: string, rights: Rights): Promise<Answer> {
+  if (!rights.administer && !rights.maySubscribe(topic))
+    return { status: 403, type: text, body: 'This token may not subscribe to the topic.\n' }
+  const [, digits = '20'] = /^[^?]*(?:\?last=(\d{1,3}))?$/.exec(url) ?? [undefined, '']
+  const most = Number(digits)
+  if (digits === '' || most < 1 || most > mostShown)
+    return { status: 400, type: text, body: `Give last=1 to last=${mostShown}, and nothing else.\n` }
+  try {
+    return toJson(await messages.last(topic, most))
+  } catch (error) {
+    if (!(error instanceof HermesError)) throw error
+    const status = error.code === 'NOT_FOUND' ? 404 : 503
+    return { status, type: text, body: `${error.code}\n` }
+  }
 }
 
 function toJson(value: unknown): Answer {

@@ -7,8 +7,9 @@ import { HermesError } from '../base/errors.js'
 import { isOurs } from '../broker/engine/origins.js'
 import { checkReloadOptions, type ReloadOptions } from '../broker/reload.js'
 import { LocalPlacement } from '../placement/local/placement.js'
-import { openDirectory } from '../store/directory.js'
+import { type Directory, openDirectory } from '../store/directory.js'
 import { type Answer, answer } from './answers.js'
+import { Messages } from './messages.js'
 import { type AdminOptions, type AdminSettings, checkAdminOptions } from './options.js'
 import { Snapshots } from './snapshots.js'
 
@@ -25,12 +26,14 @@ export class AdminServer implements AsyncDisposable {
   readonly settings: AdminSettings
   readonly #server: Server
   readonly #snapshots: Snapshots
+  readonly #messages: Messages
   #closing: Promise<void> | undefined
 
   /** @internal */
-  constructor(settings: AdminSettings, placement: LocalPlacement) {
+  constructor(settings: AdminSettings, directory: Directory) {
     this.settings = settings
-    this.#snapshots = new Snapshots(placement)
+    this.#snapshots = new Snapshots(new LocalPlacement(directory))
+    this.#messages = new Messages(directory)
     const { tls } = settings
     const options = {
       maxHeaderSize: mostHeaderBytes,
@@ -121,7 +124,7 @@ export class AdminServer implements AsyncDisposable {
     let reply: Answer
     try {
       reply = this.#isForUs(request)
-        ? await answer(this.settings, this.#snapshots, request, certificateName(request))
+        ? await answer(this.settings, this.#snapshots, this.#messages, request, certificateName(request))
         : { status: 421, type: 'text/plain; charset=utf-8', body: 'This name is not served here.\n' }
     } catch (error) {
       // Paths and the like are for the log of who runs this, not for who asks.
@@ -166,7 +169,7 @@ function certificateName({ socket }: IncomingMessage): string | undefined {
 export async function serveAdmin(options: AdminOptions): Promise<AdminServer> {
   const settings = checkAdminOptions(options)
   const directory = await openDirectory(resolve(settings.dir), false, undefined)
-  const server = new AdminServer(settings, new LocalPlacement(directory))
+  const server = new AdminServer(settings, directory)
   await server.listen()
   return server
 }

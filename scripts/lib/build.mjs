@@ -80,16 +80,17 @@ function hashOf(files) {
  * Compiles a project if its output is not of the present sources. The new output replaces the old one in a single
  * step, so that a program which is running from it meanwhile finds all files.
  */
-async function ensureTypeScript(project, folders, outDir) {
+async function ensureTypeScript(project, folders, outDir, more = { sources: [], make: async () => {} }) {
   const stamp = at('build', `${project}.stamp`)
   const configs = ['package.json', 'tsconfig.base.json', project].map((file) => at(file))
-  const wanted = hashOf([...configs, ...folders.flatMap((folder) => sourcesBelow(folder, /\.ts$/))])
+  const wanted = hashOf([...configs, ...folders.flatMap((folder) => sourcesBelow(folder, /\.ts$/)), ...more.sources])
   if (existsSync(at(outDir)) && readStamp(stamp) === wanted) return
   await timed(`compiling ${folders.join(' and ')} to ${outDir}`, async () => {
     const fresh = at('build', `${project}.${process.pid}`)
     const stale = `${fresh}.old`
     mkdirSync(at('build'), { recursive: true })
     const compiled = await run(bin('tsc'), ['-p', project, '--outDir', fresh])
+    await more.make(fresh)
     if (existsSync(at(outDir))) renameSync(at(outDir), stale)
     if (existsSync(fresh)) renameSync(fresh, at(outDir))
     rmSync(stale, { recursive: true, force: true })
@@ -101,9 +102,14 @@ async function ensureTypeScript(project, folders, outDir) {
   writeFileSync(stamp, wanted)
 }
 
-/** Compiles lib/ to dist/. */
+/** Compiles lib/ to dist/, and the dashboard in page/ to dist/page. */
 export function ensureDist() {
-  return locked(() => ensureTypeScript('tsconfig.build.json', ['lib'], 'dist'))
+  const page = {
+    sources: sourcesBelow('page', /./),
+    // (esbuild is loaded when it is there: dependencies are installed by this file.)
+    make: async (folder) => (await import('./page.mjs')).buildPage(join(folder, 'page')),
+  }
+  return locked(() => ensureTypeScript('tsconfig.build.json', ['lib'], 'dist', page))
 }
 
 /** Compiles examples/ and bench/ to build/js/, from where they import the package by its own name. */

@@ -37,8 +37,11 @@ export class LocalPlacement implements GroupPlacement, MirrorPlacement {
   readonly administration: LocalAdministration
   readonly #directory: Directory
   readonly #metrics: PlaceMetrics
+  readonly #counts: boolean
 
-  constructor(directory: Directory) {
+  /** @param counts false: what subscribers read does not count. For a look at a topic that must not change its figures */
+  constructor(directory: Directory, counts = true) {
+    this.#counts = counts
     this.#directory = directory
     this.#metrics = new PlaceMetrics(directory)
     this.maintenance = new LogMaintenance(directory)
@@ -159,7 +162,7 @@ export class LocalPlacement implements GroupPlacement, MirrorPlacement {
     try {
       await prepareSeek(log, from)
       const subscriber = new LocalSubscriber(topic, log, verify, from, upToSynced === true)
-      await this.#metrics.count(subscriber, 'subscriber', topic)
+      if (this.#counts) await this.#metrics.count(subscriber, 'subscriber', topic)
       return subscriber
     } catch (error) {
       log.close()
@@ -186,7 +189,7 @@ export class LocalPlacement implements GroupPlacement, MirrorPlacement {
       definitionNow(this.#directory, topic, settings)
       const subscriber = new LocalSubscriber(topic, log, verify, from, upToSynced === true)
       // (it may be closed before it has its cell)
-      this.#metrics.count(subscriber, 'subscriber', topic).catch(() => undefined)
+      if (this.#counts) this.#metrics.count(subscriber, 'subscriber', topic).catch(() => undefined)
       return subscriber
     } catch (error) {
       log.close()
