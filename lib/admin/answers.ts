@@ -4,17 +4,11 @@ import { credentialsOf, type Rights } from '../broker/access.js'
 import { noLatency, noPublished, noReceived } from '../metrics/nothing.js'
 import { contentTypes, metricsText } from '../metrics/text.js'
 import type { MetricsReport } from '../model/metrics.js'
+import type { Answer } from './answer.js'
 import { type Messages, mostShown } from './messages.js'
 import type { AdminSettings } from './options.js'
 import { pagePart } from './page.js'
 import type { Snapshots } from './snapshots.js'
-
-export interface Answer {
-  readonly status: number
-  readonly type: string
-  readonly body: string | Uint8Array
-  readonly headers?: Readonly<Record<string, string | string[]>>
-}
 
 const text = 'text/plain; charset=utf-8'
 const mostTargetBytes = 1024

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import type { Answer } from './answers.js'
+import type { Answer } from './answer.js'
 
 /* The dashboard: static files beside this one in the package, made from page/ by `npm run build`. */
 
