@@ -9,6 +9,7 @@ import { countFaults } from '../lib/suite.mjs'
 
 const allowed = [
   /^dist\/[\w/-]+\.(js|d\.ts)$/,
+  /^dist\/page\/(index\.html|icon\.svg|(style|uplot)\.css|uplot-LICENSE\.txt)$/,
   /^prebuilds\/(hermes-[\w-]+\.node|manifest\.json)$/,
   /^(package\.json|README\.md|LICENSE|CHANGELOG\.md|CONTRIBUTING\.md|Dockerfile|compose\.yaml)$/,
   // What the documents link to: the package's page on npm has no other place for them.
@@ -32,6 +33,7 @@ function faultsOfContent({ files, unpackedBytes }) {
   const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
   const strays = files.filter((file) => !allowed.some((pattern) => pattern.test(file)))
   const wanted = ['README.md', 'LICENSE', 'CHANGELOG.md', 'dist/index.js', 'dist/index.d.ts', 'dist/native/addon.js']
+  wanted.push('dist/browser.js', 'dist/page/index.html', 'dist/page/page.js', 'dist/page/uplot-LICENSE.txt')
   wanted.push(...prebuildNames().map((name) => `prebuilds/${name}`))
   wanted.push(...Object.values(manifest.bin ?? {}).map((file) => file.replace(/^\.\//, '')))
   const lacking = wanted.filter((file) => !files.includes(file))

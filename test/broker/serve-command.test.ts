@@ -93,6 +93,37 @@ describe('hermes serve', () => {
     expect(await ended(started)).toBe(143)
   })
 
+  it('opens a door for WebSockets, whose tokens change on SIGHUP and whose address does not', async () => {
+    const config = join(dir, 'config.json')
+    const write = (token: string, webSocket: object) =>
+      writeFile(config, JSON.stringify({ access: [{ name: 'one', token, administer: true }], webSocket }))
+    await write('first-first-first', { origins: ['https://shop.example'] })
+    const options = ['--dir', join(dir, 'data'), '--port', '0', '--ws', '127.0.0.1:0', '--config', config]
+    const started = start(['serve', '--json', ...options])
+    const { webSocketUrl: url, webSocket } = JSON.parse(await started.stdout) as Record<string, string>
+    expect(webSocket).toEqual({ host: '127.0.0.1', port: 0, origins: ['https://shop.example'] })
+    const first = await open(String(url), { token: 'first-first-first', reconnect: false })
+    await first.health()
+    await write('second-second-second', { origins: ['https://another.example'] })
+    started.child.kill('SIGHUP')
+    const said = (what: string) => vi.waitFor(() => expect(started.errors.join('')).toContain(what), 20_000)
+    await said('"reload-needs-restart","settings":["webSocket"]')
+    await vi.waitFor(async () => {
+      const second = await open(String(url), { token: 'second-second-second' })
+      await second.close()
+    }, 20_000)
+    // Its token is known no more.
+    await expect(first.topics()).rejects.toMatchObject({
+      code: expect.stringMatching(/UNAUTHORIZED|CLOSED|CONNECTION/),
+    })
+    await first.close()
+    const lonely = start(['serve', '--dir', join(dir, 'other'), '--port', '0', '--ws-origin', 'https://shop.example'])
+    expect(await ended(lonely)).not.toBe(0)
+    expect(lonely.errors.join('')).toContain('--ws')
+    started.child.kill('SIGTERM')
+    expect(await ended(started)).toBe(143)
+  })
+
   it('tells from where the connections came that it only counts', async () => {
     const started = start(['serve', '--dir', join(dir, 'data'), '--port', '0'], {
       HERMES_TOKEN: 'from-the-environment',
