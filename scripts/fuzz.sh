@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Fuzzes frame decoder, segment reader with recovery, recovery of whole topics, control file and group file with libFuzzer and sanitizers, and the struct codec under vitest:
+# Fuzzes frame decoder, the intake of packets, segment reader with recovery, recovery of whole topics, control file and group file with libFuzzer and sanitizers, and the struct codec under vitest:
 #
-#   scripts/fuzz.sh [--keep] [seconds per target] [frame|segment|damage|control|group|struct …]
-#   scripts/fuzz.sh --fixed [frame|segment|damage|control|group …]
+#   scripts/fuzz.sh [--keep] [seconds per target] [frame|packet|segment|damage|control|group|struct …]
+#   scripts/fuzz.sh --fixed [frame|packet|segment|damage|control|group …]
 #
 # The first explores with a random seed, which it prints. It begins with what is kept in native/fuzz/corpus/. What it finds interesting goes to build/fuzz/corpus/, what
 # crashes to build/fuzz/. With --keep, the kept corpus is made anew from both: as few and small inputs as reach the same code; inputs with a name of their own stay.
@@ -28,9 +28,9 @@ if ! $fixed && [ $# -gt 0 ]; then
   shift
 fi
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(frame segment damage control group struct)
+[ ${#targets[@]} -gt 0 ] || targets=(frame packet segment damage control group struct)
 # Some ten seconds for each, and a bound for a machine that is busy: what was done until then counts.
-declare -A fixed_runs=([frame]=200000 [segment]=10000 [damage]=3000 [control]=10000 [group]=10000)
+declare -A fixed_runs=([frame]=200000 [packet]=300000 [segment]=10000 [damage]=3000 [control]=10000 [group]=10000)
 fixed_seconds=60
 random() { echo $(($(od -An -N4 -tu4 /dev/urandom))); }
 passed=0

@@ -8,10 +8,12 @@
 #include "binding/file_mapping.h"
 #include "binding/group_handle.h"
 #include "binding/ingest_frames.h"
+#include "binding/intake_handle.h"
 #include "binding/log_handle.h"
 #include "binding/maintenance.h"
 #include "binding/member_handle.h"
 #include "binding/metrics_handle.h"
+#include "binding/reactor_handle.h"
 #include "binding/reader_handle.h"
 #include "binding/ring_file_handle.h"
 #include "core/crc32/crc32.h"
@@ -64,6 +66,8 @@ Addon::Addon(Napi::Env env, Napi::Object exports) : dispatcher_(Dispatcher::crea
   object.set("openLog", LogHandle::define(env));
   object.set("makeLog", to_function(env, "makeLog", LogHandle::make));
   object.set("RingFile", RingFileHandle::define(env));
+  object.set("Reactor", ReactorHandle::define(env));
+  object.set("Intake", IntakeHandle::define(env));
   define_ingest(env, object);
   FileMapping::define(env, object);
   (void)appender_class.keep(env, AppenderHandle::define(env));

@@ -21,6 +21,8 @@ class AppenderHandle final : public Wrapped<AppenderHandle> {
   /// An object without an appender is closed; `adopt` gives it one.
   bool construct(const Napi::CallbackInfo&) { return true; }
   void adopt(std::unique_ptr<Appender> appender, uint32_t sync_interval_ms);
+  /// Null once it is closed.
+  Appender* appender() const noexcept { return appender_.get(); }
 
  private:
   static napi_value append(napi_env env, napi_callback_info info);

@@ -7,40 +7,12 @@
 #include "binding/scratch_layout.h"
 #include "binding/task.h"
 #include "core/log/producers.h"
-#include "core/platform/clock.h"
+#include "core/net/publish_intake.h"
 
 namespace hermes::binding {
 namespace {
 
 using namespace ingest_scratch;
-constexpr uint64_t kMostAhead = uint64_t{24} * 3600 * 1'000'000'000;
-
-/// Whether `bytes` holds `count` frames as the wire protocol wants them. Finds out the first one's
-/// number.
-Code check_batch(std::span<const std::byte> bytes, uint32_t count, uint32_t max_payload,
-                 uint64_t* first_number) noexcept {
-  DecodeLimits limits;
-  limits.max_payload = max_payload;
-  uint64_t number = 0;
-  if (count == 0) return Code::kInvalidArgument;
-  for (uint32_t i = 0; i < count; ++i) {
-    FrameView view;
-    switch (decode_frame(bytes, limits, view)) {
-      case FrameStatus::kOk:
-        break;
-      case FrameStatus::kTooLarge:
-        return Code::kPayloadTooLarge;
-      default:
-        return Code::kInvalidArgument;
-    }
-    if (i == 0) *first_number = number = view.timestamp_ns;
-    if (number == 0 || view.timestamp_ns != number || view.sequence != 0 || view.flags != 0)
-      return Code::kInvalidArgument;
-    ++number;
-    bytes = bytes.subspan(view.span);
-  }
-  return bytes.empty() && number <= realtime_ns() + kMostAhead ? Code::kOk : Code::kInvalidArgument;
-}
 
 /// Walks the log off the event loop.
 class TraceProducers final : public Task {
@@ -104,7 +76,7 @@ napi_value AppenderHandle::ingest(napi_env env, napi_callback_info info) {
   if (napi_get_buffer_info(env, bytes_given, &data, &length) == napi_ok && offset + bytes <= length) {
     const std::byte* const frames = static_cast<const std::byte*>(data) + offset;
     BatchStamp stamp = {static_cast<uint16_t>(scratch.get<uint32_t>(kSlotAt)), 0, 1};
-    code = check_batch({frames, bytes}, count, self->appender_->max_payload(), &stamp.first_timestamp_ns);
+    code = check_publish({frames, bytes}, count, self->appender_->max_payload(), &stamp.first_timestamp_ns);
     if (code == Code::kOk) code = self->appender_->append_batch(frames, bytes, count, stamp);
   }
   self->last_code_ = code;

@@ -103,6 +103,21 @@ napi_value ReaderHandle::scan_awaiting(napi_env env) {
   return nullptr;
 }
 
+bool ReaderHandle::deliver(Connection& connection, const Delivery& delivery, bool hold, TransferResult* result) {
+  const uint32_t offset = scratch_.bytes() != nullptr ? scratch_.get<uint32_t>(kOffsetAt) : 0;
+  const auto sequence = static_cast<uint64_t>(scratch_.bytes() != nullptr ? scratch_.get<double>(kSequenceAt) : 0);
+  const std::shared_ptr<Segment> segment = reader_ != nullptr ? reader_->segment() : nullptr;
+  if (segment == nullptr || offset < kSegmentHeaderBytes || offset >= segment->bytes() || offset % kFrameAlign != 0 ||
+      reader_->awaits_time() || (!reader_->is_read(offset) && !reader_->read_ahead(offset).ok())) {
+    return false;
+  }
+  const Scan run = find_run(*segment, offset, sequence, delivery, max_payload_);
+  if (run.end == offset) return false;
+  *result = hermes::deliver(connection, segment, offset, sequence, run, delivery, hold);
+  report(run, sequence);
+  return true;
+}
+
 /// countIn(cell)
 napi_value ReaderHandle::count_in(const Napi::CallbackInfo& info) {
   MetricsCellHandle* const handle = MetricsCellHandle::of(info.Env(), info[0]);

@@ -10,6 +10,7 @@
 #include "binding/wrapped.h"
 #include "core/log/stream_reader.h"
 #include "core/metrics/metrics_file.h"
+#include "core/net/delivery.h"
 
 namespace hermes::binding {
 
@@ -21,6 +22,9 @@ class ReaderHandle final : public Wrapped<ReaderHandle> {
   /// An object without a reader is closed; `adopt` gives it one.
   bool construct(const Napi::CallbackInfo&) { return true; }
   void adopt(std::shared_ptr<Log> log, std::shared_ptr<Dispatcher> dispatcher, bool verify);
+  /// Sends what comes at the position that the scratch memory says to a connection; tells of it there as `scan` does. The limits, and what is known
+  /// of the topic, are those of `delivery`. False: nothing was sent, since there is none, or since it is not as simple as that.
+  bool deliver(Connection& connection, const Delivery& delivery, bool hold, TransferResult* result);
 
  private:
   static napi_value scan(napi_env env, napi_callback_info info);

@@ -15,7 +15,7 @@ export const suite = {
     // By itself: where clang brings it, there is no package of this name.
     (await skipUnless('clang-rt')) ??
     countLines(
-      await run('bash', ['scripts/fuzz.sh', '--fixed', 'frame', 'segment', 'damage', 'control', 'group'], {
+      await run('bash', ['scripts/fuzz.sh', '--fixed', 'frame', 'packet', 'segment', 'damage', 'control', 'group'], {
         log,
         timeoutMs,
       }),
