@@ -5,6 +5,7 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     // Programs that tests start run from dist/, so it has to be the present source.
     globalSetup: ['scripts/lib/vitest-setup.mjs'],
+    setupFiles: process.env.HERMES_TEST_ENGINE === undefined ? [] : ['test/helpers/engine-setup.ts'],
     // A crash in native code takes one test file down, not the run.
     pool: 'forks',
     maxWorkers: 2,

@@ -20,6 +20,7 @@ const names = [
   'typecheck',
   'native',
   'vitest',
+  'engines',
   'python',
   'python-client',
   'package',

@@ -11,6 +11,7 @@ import { pause } from '../support/clock.js'
 import { findProgram, root } from '../support/machine.js'
 
 export type Idle = 'park' | 'spin'
+export type Engine = 'node' | 'epoll'
 
 /** Resident memory in bytes. */
 export interface Memory {
@@ -34,9 +35,9 @@ export class Server {
   }
 
   /** `hermes serve` on a directory. */
-  static async hermes(dir: string, idle: Idle): Promise<Server> {
+  static async hermes(dir: string, idle: Idle, engine: Engine = 'node'): Promise<Server> {
     const program = join(root, 'dist', 'cli', 'main.js')
-    const args = [program, 'serve', '--json', '--dir', dir, '--port', '0', '--idle', idle]
+    const args = [program, 'serve', '--json', '--dir', dir, '--port', '0', '--idle', idle, '--engine', engine]
     const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] })
     track(child)
     child.stderr.resume()

@@ -14,8 +14,8 @@ import { BrokerAdministration } from './administration.js'
 import { Admission, type Guest } from './admission.js'
 import { Connection, type ConnectionHost } from './connection.js'
 import { openFilesLimit } from './descriptors.js'
+import { makeEngine } from './engine/choose.js'
 import type { Engine, EngineHost, EngineTls } from './engine/engine.js'
-import { NodeEngine } from './engine/node.js'
 import { WebSocketEngine } from './engine/web-socket.js'
 import { Health } from './health.js'
 import { Journal } from './journal.js'
@@ -46,17 +46,17 @@ const checkEveryMs = 5000
  *   `IO_FAILED` (the port is taken, or the address is not of this machine), `INVALID_ARGUMENT`, `UNKNOWN_OPTION`, and what `open()` throws
  */
 export function serve(options: BrokerOptions): Promise<Broker> {
-  return serveOver((host, tls) => new NodeEngine(host, tls), options)
+  return serveOver(undefined, options)
 }
 
-/** The same over any engine. @internal */
-export async function serveOver(makeEngine: MakeEngine, options: BrokerOptions): Promise<Broker> {
+/** The same over any engine; `undefined`: the one that the options name. @internal */
+export async function serveOver(make: MakeEngine | undefined, options: BrokerOptions): Promise<Broker> {
   const settings = checkBrokerOptions(options)
   loadAddon('A broker')
   const directory = await openDirectory(pathOfPlace(settings.dir), true, settings.mode)
   const served = await ServedDirectory.hold(directory)
   try {
-    const broker = new Broker(settings, served, makeEngine)
+    const broker = new Broker(settings, served, make)
     await broker.listen()
     return broker
   } catch (error) {
@@ -95,7 +95,7 @@ export class Broker implements AsyncDisposable {
   #closing: Promise<void> | undefined
 
   /** @internal */
-  constructor(settings: BrokerSettings, served: ServedDirectory, makeEngine: MakeEngine) {
+  constructor(settings: BrokerSettings, served: ServedDirectory, make: MakeEngine | undefined) {
     this.settings = settings
     this.#served = served
     this.#transport = new LocalPlacement(served.directory)
@@ -152,7 +152,11 @@ export class Broker implements AsyncDisposable {
       failed: (event, facts) => this.#report(event === 'listen-failed' ? 'error' : 'warn', event, facts),
     }
     const engineTls = tls && { ...tls, handshakeTimeoutMs }
-    this.#engine = makeEngine(host, engineTls)
+    this.#engine =
+      make?.(host, engineTls) ??
+      makeEngine(settings.engine, host, engineTls, ({ message }) =>
+        report('engine-unavailable', { engine: 'epoll', message }),
+      )
     const { webSocket } = settings
     this.#door =
       webSocket &&
@@ -347,6 +351,7 @@ export class Broker implements AsyncDisposable {
   #spin(): void {
     this.#spinning = this.#connections.size > 0
     if (!this.#spinning) return
+    this.#engine.spin?.()
     this.#topics.pump()
     setImmediate(() => this.#spin())
   }

@@ -20,6 +20,8 @@ export interface OpeningSession extends SubscriberHost {
   readonly rights: Rights | undefined
   /** Does the work in a turn of this client's. */
   inTurn<T>(work: () => T): Promise<T>
+  /** The publisher may publish from now on. */
+  opened(channel: number, publisher: PublisherChannel): void
   /** Nothing more is to be delivered to it. */
   forget(channel: Delivering): void
 }
@@ -93,6 +95,7 @@ export class ChannelOpener {
     // What a power cut took away was acknowledged as written only; its numbers are not used again.
     if (open.acked > producer.stored) producer.stored = open.acked
     this.#channels.add(channel, publisher)
+    this.#session.opened(channel, publisher)
     this.#session.send(
       jsonPacket(
         packetType.publisherOpened,

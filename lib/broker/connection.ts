@@ -1,9 +1,10 @@
 import { HermesError } from '../base/errors.js'
+import type { LogCursor } from '../store/log-cursor.js'
 import { packetType } from '../wire/packet.js'
 import { u64Packet } from '../wire/packet-writer.js'
 import type { Rights } from './access.js'
 import type { Admission, Guest } from './admission.js'
-import { type EngineSocket, readBytes, type SocketHandler } from './engine/engine.js'
+import { type Delivery, type EngineSocket, readBytes, type SocketHandler } from './engine/engine.js'
 import type { Meter } from './meter.js'
 import type { Scheduler, Worker } from './scheduler.js'
 import { Session } from './session.js'
@@ -216,6 +217,10 @@ export class Connection implements SessionPort, SocketHandler, Worker {
     if (!this.#ended) this.#host.scheduler.offer(this)
   }
 
+  progressed(): void {
+    this.#written()
+  }
+
   /** The other side is gone. That is no news, unless something went wrong or was left unsaid. */
   lost(reason?: string, code?: string): void {
     if (this.#ended) return
@@ -283,6 +288,22 @@ export class Connection implements SessionPort, SocketHandler, Worker {
     })
     this.#countUnread()
     this.#socket.uncork()
+  }
+
+  get isNative(): boolean {
+    return this.#socket.deliver !== undefined
+  }
+
+  deliver(cursor: LogCursor, delivery: Delivery): number {
+    const socket = this.#socket
+    const waited = socket.waitingBytes > 0
+    const bytes = socket.isDestroyed ? 0 : (socket.deliver?.(cursor, delivery) ?? 0)
+    if (bytes === 0) return 0
+    this.#sent = performance.now()
+    if (!waited) this.#progressed = this.#sent
+    this.#host.meter.sent(bytes)
+    this.#countUnread()
+    return bytes
   }
 
   /* ---- time ---- */

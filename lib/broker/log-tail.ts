@@ -128,6 +128,26 @@ export class LogTail {
     }
   }
 
+  /**
+   * As `read`, where `send` also sends what it finds: no byte of it need stay for that.
+   *
+   * @param send gets the cursor, and how many messages it may take; returns whether anything was sent
+   * @returns false if nothing was: `read` finds out why
+   */
+  sendBy(most: number, send: (cursor: LogCursor, mostMessages: number) => boolean): boolean {
+    const cursor = this.#cursor
+    // What is synced is asked for elsewhere.
+    if (this.#synced !== undefined || cursor.word === 0) return false
+    const { offset } = cursor
+    const limit = Math.min(mostMessages, Math.max(1, Math.floor(most / this.#averageBytes)))
+    if (!send(cursor, limit)) return false
+    this.messages = cursor.messages
+    this.#end = cursor.end
+    this.endSequence = cursor.endSequence
+    if (this.messages > 0) this.#averageBytes = Math.max(frameHeaderBytes, (this.#end - offset) / this.messages)
+    return true
+  }
+
   /** Leaves of the run what is synced. False if nothing is. */
   #cutToSynced(): boolean {
     if (this.endSequence > (this.#synced ?? 0)) this.#synced = this.#cursor.syncedSequence()

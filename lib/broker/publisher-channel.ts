@@ -1,5 +1,6 @@
 import type { HermesError } from '../base/errors.js'
 import type { Durability } from '../model/topic.js'
+import type { NativeIntake } from '../native/intake-types.js'
 import { packetType, publishFlag, type Run } from '../wire/packet.js'
 import { ackPacket, u64Packet } from '../wire/packet-writer.js'
 import type { Holder } from './holder.js'
@@ -80,7 +81,24 @@ export class PublisherChannel implements TopicPublisher {
     const run = this.topic.ingest(this.producer, bytes, start, end)
     // (not what comes again)
     if (this.producer.stored > stored) this.#quota?.add(end - start)
-    const deferrable = (bytes.readUInt32LE(start + 12) & publishFlag.deferrable) !== 0
+    this.#note(run, bytes.readUInt32LE(start + 12))
+  }
+
+  /** Has an intake take its batches: those of a `synced` channel and those that are counted against a quota have more to them. */
+  attachTo(intake: NativeIntake): boolean {
+    if (this.durability !== 'written' || this.#quota !== undefined) return false
+    this.topic.attachTo(intake, this.#channel, this.producer)
+    return true
+  }
+
+  /** An intake has stored a batch. As `publish`, `acknowledge` is to be called. */
+  took(run: Run, acked: bigint, flags: number, bytes: number): void {
+    this.topic.took(this.producer, acked, run, bytes)
+    this.#note(run, flags)
+  }
+
+  #note(run: Run, flags: number): void {
+    const deferrable = (flags & publishFlag.deferrable) !== 0
     if (!deferrable) this.#urgent = true
     if (this.durability === 'written') {
       // It covers all that came before it: of the deferrable ones the newest is enough.

@@ -2,7 +2,9 @@ import type { HermesError } from '../base/errors.js'
 import type { BrokerHealth, TopicInfo, TopicSettings } from '../model/topic.js'
 import type { AdminPort } from '../placement/admin-port.js'
 import type { LocalPlacement } from '../placement/local/placement.js'
+import type { LogCursor } from '../store/log-cursor.js'
 import type { Rights } from './access.js'
+import type { Delivery } from './engine/engine.js'
 import type { Memberships } from './memberships.js'
 import type { Openings } from './openings.js'
 import type { BrokerSettings } from './options.js'
@@ -54,6 +56,10 @@ export interface SessionPort {
   write(packet: Buffer): void
   /** Writes the head and, straight from where they lie, the frames; calls back once they need no longer stay there. */
   writeFrames(head: Buffer, frames: Uint8Array, written: () => void): void
+  /** Whether the addon carries the bytes: then it may take batches, and `deliver` may send runs. */
+  readonly isNative: boolean
+  /** Sends what comes next as one DELIVER, by the addon. Returns how many bytes it has; 0 if nothing was sent. */
+  deliver(cursor: LogCursor, delivery: Delivery): number
   /** Counts what is set aside for unfinished packets. @throws HermesError `LIMIT` */
   setAside(bytes: number): void
   /** Counts one subscriber more. @throws HermesError `LIMIT` */

@@ -1,4 +1,5 @@
 import { HermesError } from '../base/errors.js'
+import type { LogCursor } from '../store/log-cursor.js'
 import { Deflater, inflatedLengthBytes } from '../wire/compression.js'
 import { parseJson } from '../wire/messages.js'
 import { maxJsonBytes, packetType, protocolError, publishHeadBytes } from '../wire/packet.js'
@@ -9,6 +10,7 @@ import { ChannelOpener } from './channel-opener.js'
 import { ChannelTable } from './channel-table.js'
 import { Deliveries, type Delivering } from './deliveries.js'
 import { type DispatchTarget, dispatch } from './dispatch.js'
+import type { Delivery } from './engine/engine.js'
 import { checkHello, Preamble, welcomePacket } from './greeting.js'
 import type { Holder } from './holder.js'
 import { Lagging } from './lagging.js'
@@ -16,10 +18,10 @@ import { Pace } from './pace.js'
 import type { PublisherChannel } from './publisher-channel.js'
 import { Requests } from './requests.js'
 import { Review } from './review.js'
+import { SessionBatches } from './session-batches.js'
 import { type MembersSession, SessionMembers } from './session-members.js'
 import type { SessionHost, SessionPort } from './session-port.js'
 import { SessionReports } from './session-reports.js'
-import type { BrokerTopic } from './topic.js'
 import { TurnJobs } from './turn-jobs.js'
 import { UnfinishedPacket } from './unfinished-packet.js'
 
@@ -34,7 +36,7 @@ export class Session implements MembersSession {
   readonly #opener: ChannelOpener
   readonly #reports: SessionReports
   readonly #target: DispatchTarget = {
-    publish: (channel, bytes, start, end) => this.#publish(channel, bytes, start, end),
+    publish: (channel, bytes, start, end) => this.#batches.publish(channel, bytes, start, end),
     ping: (channel, value) => {
       this.#pong = u64Packet(packetType.pong, channel, value)
     },
@@ -49,15 +51,12 @@ export class Session implements MembersSession {
   readonly #preamble = new Preamble()
   readonly review: Review
   readonly #members: SessionMembers
-  readonly #touched = new Set<{ acknowledge(): void }>()
-  readonly #news = new Set<BrokerTopic>()
+  readonly #batches: SessionBatches
   /** The answer to the PINGs that have come in this turn. */
   #pong: Buffer | undefined
   readonly #jobs: TurnJobs
   readonly #lagging: Lagging
   readonly #pace = new Pace()
-  /** A channel of whose batches too many wait for a sync: nothing is taken meanwhile. */
-  #full: PublisherChannel | undefined
   /** A turn of this client's is under way. */
   #busy = false
   readonly #unfinished: UnfinishedPacket
@@ -72,7 +71,6 @@ export class Session implements MembersSession {
     this.review = new Review(host, port, this.#channels, this)
     this.#requests = new Requests(host)
     this.#opener = new ChannelOpener(host, port, this.#channels, this)
-    this.#members = new SessionMembers(host, port, this.#channels, this.#opener, this, this.#touched)
     this.#reports = new SessionReports(host, port, () => this.identity)
     this.#deliveries = new Deliveries(() => this.hasRoom, later)
     this.#reader = new PacketReader(
@@ -87,6 +85,8 @@ export class Session implements MembersSession {
         setAside: (bytes) => port.setAside(bytes),
       },
     )
+    this.#batches = new SessionBatches(this.#channels, this.#reader, this.#pace, port.isNative)
+    this.#members = new SessionMembers(host, port, this.#channels, this.#opener, this, this.#batches.touched)
     this.#unfinished = new UnfinishedPacket(this.#reader, host.settings.limits)
   }
 
@@ -122,11 +122,11 @@ export class Session implements MembersSession {
 
   /** Whether what has arrived may be given to `take`. */
   get takes(): boolean {
-    return this.#full === undefined || this.#full.hasEnded
+    return this.#batches.takes
   }
 
   resume(): void {
-    this.#full = undefined
+    this.#batches.resume()
     // What was not read meanwhile could not come.
     this.#unfinished.restart()
     this.#port.later()
@@ -207,19 +207,9 @@ export class Session implements MembersSession {
     return publishHeadBytes + found.topic.maxBatchBytes + inflatedLengthBytes + found.topic.maxBatchBytes / 1024 + 64
   }
 
-  /**
-   * Deliveries and acknowledgements go out once for all that a chunk has brought. Deliveries first: subscribers wait for them, and a
-   * client that publishes and subscribes over one connection has received its own message by the time it's told that it is stored.
-   */
+  /** What follows from what a chunk has brought, once for all of it. */
   #afterChunk(): void {
-    if (this.#news.size > 0) {
-      for (const topic of this.#news) topic.pump()
-      this.#news.clear()
-    }
-    if (this.#touched.size > 0) {
-      for (const channel of this.#touched) channel.acknowledge()
-      this.#touched.clear()
-    }
+    this.#batches.settle()
     if (this.#pong !== undefined) {
       // Who asks is waiting.
       for (const one of this.#channels.values()) if (one.kind === 'publisher') one.flush()
@@ -251,28 +241,6 @@ export class Session implements MembersSession {
     this.send(welcomePacket(this.#host, hello))
   }
 
-  #publish(channel: number, bytes: Buffer, start: number, end: number): void {
-    const found = this.#channels.find(channel)
-    if (found === undefined) return
-    if (found.kind !== 'publisher' || end - start <= publishHeadBytes)
-      throw protocolError('PUBLISH needs a publisher and frames.')
-    try {
-      found.publish(bytes, start, end)
-      if (found.isFull) {
-        this.#full = found
-        this.#reader.pause()
-      }
-      this.#touched.add(found)
-      this.#news.add(found.topic)
-    } catch (error) {
-      if (!(error instanceof HermesError)) throw error
-      // Who breaks the protocol on one channel can't be trusted on the others.
-      if (error.code === 'PROTOCOL') throw error
-      found.flush()
-      found.fail(error)
-    }
-  }
-
   open(channel: number, work: () => Promise<void>): void {
     try {
       if (this.#host.draining) {
@@ -295,6 +263,7 @@ export class Session implements MembersSession {
     const found = this.#channels.find(channel)
     if (found === undefined) return
     this.#channels.remove(channel)
+    this.#batches.forget(channel)
     if (found.kind === 'publisher') found.flush()
     else this.#deliveries.remove(found)
     // A publisher's successor may open the topic once it's told: so tell it when that is true.
@@ -322,6 +291,18 @@ export class Session implements MembersSession {
     this.#port.writeFrames(head, frames, written)
   }
 
+  get isNative(): boolean {
+    return this.#port.isNative
+  }
+
+  deliverFrom(cursor: LogCursor, delivery: Delivery): number {
+    return this.#port.deliver(cursor, delivery)
+  }
+
+  opened(channel: number, publisher: PublisherChannel): void {
+    this.#batches.opened(channel, publisher)
+  }
+
   subscriberEnded(): void {
     this.#port.unsubscribed()
   }
@@ -344,9 +325,10 @@ export class Session implements MembersSession {
 
   failChannel(channel: number, error: HermesError): void {
     const found = this.#channels.remove(channel)
+    this.#batches.forget(channel)
     if (found !== undefined) this.#reports.ended(found, error)
     if (found?.kind === 'publisher') {
-      this.#touched.delete(found)
+      this.#batches.touched.delete(found)
       void found.end(false).catch((cause: unknown) => this.#reports.closeFailed(cause))
     } else if (found !== undefined) {
       this.#deliveries.remove(found)
@@ -388,6 +370,7 @@ export class Session implements MembersSession {
     if (this.#state === 'closed') return
     this.#state = 'closed'
     this.#reader.stop()
+    this.#batches.end()
     this.#jobs.end()
     for (const channel of this.#channels.clear()) {
       const ending = channel.kind === 'subscriber' ? channel.end() : channel.end(false)

@@ -1,10 +1,12 @@
 import { HermesError } from '../base/errors.js'
 import type { From } from '../model/topic.js'
+import type { LogCursor } from '../store/log-cursor.js'
 import type { Deflater } from '../wire/compression.js'
 import type { Seek } from '../wire/messages.js'
-import { packetHeaderBytes, packetType, protocolError } from '../wire/packet.js'
+import { deliverHeadBytes, packetHeaderBytes, packetType, protocolError } from '../wire/packet.js'
 import { compressedPacket, deliverPacketHead, jsonPacket, u64Packet } from '../wire/packet-writer.js'
 import type { Delivering } from './deliveries.js'
+import type { Delivery } from './engine/engine.js'
 import type { LogTail } from './log-tail.js'
 import type { ChannelHost } from './publisher-channel.js'
 import type { BrokerTopic } from './topic.js'
@@ -37,6 +39,10 @@ export interface SubscriberHost extends ChannelHost, SubscriberSender {
   subscriberEnded(): void
   /** There may be something to send for the channel: `deliver` sends it. */
   note(channel: Delivering): void
+  /** Whether the addon carries the bytes. */
+  readonly isNative: boolean
+  /** Sends what comes next as one DELIVER, by the addon. Returns how many bytes it has; 0 if nothing was sent. */
+  deliverFrom(cursor: LogCursor, delivery: Delivery): number
   /** Writes the head and, straight from where they lie, the frames; calls back once they need no longer stay there. */
   sendFrames(head: Buffer, frames: Uint8Array, written: () => void): void
 }
@@ -168,8 +174,37 @@ export class SubscriberChannel implements TopicSubscriber, Delivering {
     }, syncLookMs).unref()
   }
 
+  /** As `#sendRun`, by the addon; 0 if there is nothing for it, or no addon that sends. */
+  #sendByAddon(): number {
+    const { topic } = this
+    const tail = this.#tail
+    const mostBytes = Math.min(runBytes, this.#credit)
+    let sent = 0
+    const isSent = tail.sendBy(mostBytes, (cursor, mostMessages) => {
+      const delivery = {
+        channel: this.#channel,
+        epoch: this.#epoch,
+        nextSequence: topic.knownTail,
+        mostMessages,
+        mostBytes,
+      }
+      sent = this.#host.deliverFrom(cursor, delivery)
+      return sent > 0
+    })
+    if (!isSent) return 0
+    const bytes = sent - packetHeaderBytes - deliverHeadBytes
+    topic.noteTail(tail.endSequence)
+    this.#credit -= bytes
+    tail.advance()
+    return bytes
+  }
+
   #sendRun(): number {
     if (this.#credit <= 0) return 0
+    if (this.#host.isNative && this.#host.deflater === undefined) {
+      const bytes = this.#sendByAddon()
+      if (bytes > 0) return bytes
+    }
     const tail = this.#tail
     // A frame that is larger than a run is sent alone.
     const most = this.#host.deflater === undefined ? runBytes : deflatedRunBytes

@@ -1,5 +1,6 @@
 import { HermesError } from '../base/errors.js'
-import { fromNative } from '../native/error.js'
+import { callNative, fromNative } from '../native/error.js'
+import type { NativeIntake } from '../native/intake-types.js'
 import { IngestScratch } from '../native/scratch.js'
 import type { NativeAppender } from '../native/types.js'
 import { closeAppender } from '../store/native-log.js'
@@ -60,6 +61,12 @@ export class TopicAppender {
       throw known
     }
     return closed()
+  }
+
+  /** Has `intake` append what comes on a channel of its own. REQUIRES: it is open. */
+  attachTo(intake: NativeIntake, channel: number, slot: number, maxBatchBytes: number, stored: bigint): void {
+    const appender = this.#appender ?? closed()
+    callNative(() => intake.attach(channel, appender, slot, maxBatchBytes, stored), { topic: this.#log.topic })
   }
 
   /** Resolves with the sequence before which everything is on stable storage: above `upto`. */

@@ -2,6 +2,7 @@ import { HermesError } from '../base/errors.js'
 import { frameBytes, frameHeaderBytes, frameOffset } from '../frame/frame.js'
 import type { Durability } from '../model/topic.js'
 import { fromNative } from '../native/error.js'
+import type { NativeIntake } from '../native/intake-types.js'
 import type { TopicLog } from '../store/topic-log.js'
 import { packetHeaderBytes, protocolError, publishHeadBytes, type Run } from '../wire/packet.js'
 import type { Holder } from './holder.js'
@@ -168,12 +169,32 @@ export class TopicPublishers {
       return producer.find(first, count)
     }
     const run = { first, count, sequence: this.#append(bytes, frames, end, count, producer.slot) }
+    this.#stored(producer, run, end - start)
+    return run
+  }
+
+  #stored(producer: Producer, run: Run, bytes: number): void {
     producer.add(run)
     if (this.#producers !== undefined) this.#producers.isDirty = true
-    this.#topic.appended(run.sequence + count)
-    this.#bytesSinceSave += end - start + packetHeaderBytes
+    this.#topic.appended(run.sequence + run.count)
+    this.#bytesSinceSave += bytes + packetHeaderBytes
     if (this.#bytesSinceSave > saveEveryBytes) this.#saveProducers()
-    return run
+  }
+
+  /** Has `intake` store the producer's batches that come on this channel, as `ingest` does. It tells of each by `took`. */
+  attachTo(intake: NativeIntake, channel: number, producer: Producer): void {
+    this.#appender.attachTo(intake, channel, producer.slot, this.#topic.maxBatchBytes, producer.stored)
+  }
+
+  /**
+   * A batch was stored by an intake.
+   *
+   * @param acked the highest number whose acknowledgement the client has seen
+   * @param bytes of the PUBLISH's body
+   */
+  took(producer: Producer, acked: bigint, run: Run, bytes: number): void {
+    producer.trim(acked)
+    this.#stored(producer, run, bytes)
   }
 
   #append(bytes: Buffer, start: number, end: number, count: number, slot: number): number {

@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { type ErrorCode, HermesError } from '../base/errors.js'
 import { type From, retentionLimits, type TopicSettings } from '../model/topic.js'
 import { fromNative } from '../native/error.js'
+import type { NativeIntake } from '../native/intake-types.js'
 import { defineTopic, grownTopic } from '../store/definition.js'
 import { type Directory, topicFolder } from '../store/directory.js'
 import type { PlaceMetrics } from '../store/place-metrics.js'
@@ -323,6 +324,16 @@ export class BrokerTopic {
   /** Stores a batch, as `TopicPublishers.ingest`. */
   ingest(producer: Producer, bytes: Buffer, start: number, end: number): Run {
     return this.#publishers.ingest(producer, bytes, start, end)
+  }
+
+  /** As `TopicPublishers.attachTo`. */
+  attachTo(intake: NativeIntake, channel: number, producer: Producer): void {
+    this.#publishers.attachTo(intake, channel, producer)
+  }
+
+  /** As `TopicPublishers.took`. */
+  took(producer: Producer, acked: bigint, run: Run, bytes: number): void {
+    this.#publishers.took(producer, acked, run, bytes)
   }
 
   /* ---- subscribers ---- */

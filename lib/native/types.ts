@@ -1,6 +1,8 @@
 import type { RecoveryReport, SegmentReport } from '../model/recovery.js'
 import type { NativeGroup, NativeGroupPlan } from './group-types.js'
+import type { NativeIntakeClass } from './intake-types.js'
 import type { NativeMetrics, NativeMetricsCell } from './metrics-types.js'
+import type { NativeReactorClass } from './reactor-types.js'
 import type { ScratchLayouts } from './scratch.js'
 
 /** What the addon exports. Types only: `addon.ts` loads it, and native/binding/ is the other side. */
@@ -28,6 +30,9 @@ export interface NativeAddon {
     path: string,
     shape: NativeRingShape | null,
   ) => NativeRingFile
+  /** Missing in addons that were built before there was one. */
+  readonly Reactor?: NativeReactorClass
+  readonly Intake?: NativeIntakeClass
   /** The metrics of a place: see docs/metrics-format.md. */
   readonly Metrics: new (
     root: string,

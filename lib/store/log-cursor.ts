@@ -115,6 +115,23 @@ export class LogCursor {
     return this.#scratch.messages
   }
 
+  /**
+   * As `scan`, where `send` also sends what it finds. It works on the same memory.
+   *
+   * @returns whether anything was found, and sent
+   */
+  sendBy(send: (reader: NativeReader) => boolean): boolean {
+    this.#store()
+    if (!send(this.#reader)) return false
+    this.end = this.#scratch.end
+    return true
+  }
+
+  /** Messages that were found last. */
+  get messages(): number {
+    return this.#scratch.messages
+  }
+
   /** Where the last scan began: further on than the position if messages were passed over that are earlier than the time asked for. */
   get begin(): number {
     return this.#scratch.offset

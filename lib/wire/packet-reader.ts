@@ -121,6 +121,7 @@ export class PacketReader {
   #stopped = false
   #paused = false
   #compression = false
+  #intake: ((chunk: Buffer, at: number) => number) | undefined
 
   /**
    * @param from    whose packets these are
@@ -156,6 +157,14 @@ export class PacketReader {
   /** Whether the other side may compress frames. The handler gets them as if they had come as they are. */
   set compression(agreed: boolean) {
     this.#compression = agreed
+  }
+
+  /**
+   * Asked first when a PUBLISH begins at `at`: what it takes from there on, in whole packets, is not handed out. It returns how many bytes that are, and may call
+   * `pause` and `stop`.
+   */
+  set intake(take: ((chunk: Buffer, at: number) => number) | undefined) {
+    this.#intake = take
   }
 
   /** No packet is handed out any more, not even the rest of the chunk that is being read. */
@@ -194,6 +203,14 @@ export class PacketReader {
       } else if (this.#have > 0) {
         at += this.#complete(chunk, at)
       } else {
+        const taken =
+          this.#intake !== undefined && left >= packetHeaderBytes && chunk[at + 4] === packetType.publish
+            ? this.#intake(chunk, at)
+            : 0
+        if (taken > 0) {
+          at += taken
+          continue
+        }
         const size = left < packetHeaderBytes ? Number.POSITIVE_INFINITY : this.#measure(chunk, at)
         if (this.#unwanted) {
           this.#skip = size

@@ -7,6 +7,7 @@ import { serve } from '../../dist/broker/broker.js'
 const [dir, port] = process.argv.slice(2)
 const limits = { heartbeatMs: 500, handshakeTimeoutMs: 2000, maxHandshakesPerSecond: 100_000 }
 const broker = await serve({
+  engine: process.env.HERMES_TEST_ENGINE,
   dir,
   port: Number(port),
   limits,

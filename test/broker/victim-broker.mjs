@@ -2,6 +2,7 @@
 import { serve } from '../../dist/broker/broker.js'
 
 const broker = await serve({
+  engine: process.env.HERMES_TEST_ENGINE,
   dir: process.argv[2],
   port: 0,
   access: [

@@ -40,6 +40,10 @@ export class Served implements SocketHandler {
     this.#note('drained')
   }
 
+  progressed(): void {
+    this.#note('progressed')
+  }
+
   lost(reason?: string): void {
     this.#note(reason === undefined ? 'ended' : 'failed')
     // As the broker does: what was written goes out, then the socket is closed.

@@ -1,7 +1,13 @@
 /*
  * What the broker needs of a network: to listen, to accept, to read, to write, to know what waits, and to close. node.ts has it from Node's
- * own streams; `serve()` chooses. The suites of test/broker run over it.
+ * own streams, epoll.ts by the addon; choose.ts chooses. The suites of test/engine run over each.
  */
+
+import type { LogCursor } from '../../store/log-cursor.js'
+
+/** What may be asked for. */
+export const engineNames = ['node', 'epoll', 'auto'] as const
+export type EngineName = (typeof engineNames)[number]
 
 /** Read at once from one socket, at most. */
 export const readBytes = 256 * 1024
@@ -22,6 +28,13 @@ export interface EngineSocket {
   start(handler: SocketHandler): void
   /** The bytes must stay as they are until `written` is called. */
   write(bytes: Uint8Array, written?: () => void): void
+  /**
+   * Sends what comes next in a log as one DELIVER, by the addon: its head and the frames, straight from the mapping. Engines that have no such way
+   * leave it out.
+   *
+   * @returns how many bytes it has, 0 if nothing was sent: there is nothing, or what comes next needs the rules of `LogTail`
+   */
+  deliver?(cursor: LogCursor, delivery: Delivery): number
   /** What is written between the two goes out together; they may be nested. */
   cork(): void
   uncork(): void
@@ -34,12 +47,25 @@ export interface EngineSocket {
   destroy(): void
 }
 
+/** What a DELIVER says besides what is in the log. */
+export interface Delivery {
+  readonly channel: number
+  readonly epoch: number
+  /** That the topic's next message will get, as far as is known. */
+  readonly nextSequence: number
+  readonly mostMessages: number
+  /** Of frames. */
+  readonly mostBytes: number
+}
+
 /** Receives the events of a socket. */
 export interface SocketHandler {
   /** What has arrived. It's valid until the call returns: engines read into memory that all sockets share. */
   received(bytes: Buffer): void
   /** Nothing waits to be written any more, after much did. */
   drained(): void
+  /** The other side has taken something of what waited. Engines that tell so by calling back for each write leave it out. */
+  progressed?(): void
   /** The other side has ended, or, with a reason and the system's code if it has one (`ECONNRESET`), the connection failed. */
   lost(reason?: string, code?: string): void
   /** The last call. */
@@ -84,6 +110,8 @@ export interface Engine {
   renew(tls: Pick<EngineTls, 'key' | 'cert' | 'ca'>): void
   /** Accepts no more. What is served goes on. */
   stop(): void
+  /** Looks at the sockets now, without sleeping: for a broker that spins. Engines that the event loop serves anyway have nothing to do. */
+  spin?(): void
   /** Stops, ends what is not served yet, and resolves once all sockets are closed. */
   close(): Promise<void>
 }

@@ -20,6 +20,7 @@ export interface ServeOptions {
   readonly port?: number
   readonly config?: string
   readonly idle?: 'park' | 'spin'
+  readonly engine?: 'node' | 'epoll' | 'auto'
   readonly insecure?: boolean
   readonly tlsKey?: string
   readonly tlsCert?: string
@@ -32,7 +33,19 @@ export interface ServeOptions {
 }
 
 /** What the file of --config may say: as `BrokerOptions`, with file names in place of keys and certificates. */
-const configNames = ['host', 'port', 'idle', 'compression', 'insecure', 'tls', 'webSocket', 'access', 'limits', 'mode']
+const configNames = [
+  'host',
+  'port',
+  'idle',
+  'engine',
+  'compression',
+  'insecure',
+  'tls',
+  'webSocket',
+  'access',
+  'limits',
+  'mode',
+]
 
 export function registerServe(program: Command, session: Session): void {
   const command = program
@@ -47,6 +60,13 @@ export function registerServe(program: Command, session: Session): void {
     .option('-c, --config <file>', `JSON: ${configNames.join(', ')}; file names of tls are relative to it`)
     .addOption(
       new Option('--idle <how>', 'spin polls without sleeping and keeps a core busy').choices(['park', 'spin']),
+    )
+    .addOption(
+      new Option('--engine <name>', 'what carries the bytes: node (default), epoll (no TLS), or auto').choices([
+        'node',
+        'epoll',
+        'auto',
+      ]),
     )
     .option('--insecure', 'serve a public address without authentication')
     .option('--tls-key <file>', 'the private key, PEM; with --tls-cert')
@@ -133,7 +153,7 @@ export async function wantedOf(dir: string, options: ServeOptions, env: NodeJS.P
       { name: 'HERMES_TOKEN', token, administer: true },
       ...((config['access'] as unknown[] | undefined) ?? []),
     ]
-  for (const name of ['host', 'port', 'idle', 'insecure'] as const) {
+  for (const name of ['host', 'port', 'idle', 'engine', 'insecure'] as const) {
     if (options[name] !== undefined) wanted[name] = options[name]
   }
   return wanted as unknown as BrokerOptions
@@ -199,12 +219,13 @@ async function readText(file: string): Promise<string> {
 /** The effective configuration, without what must stay secret. */
 function shown(wanted: BrokerOptions, limits: typeof defaultLimits): Record<string, unknown> {
   const { host = '127.0.0.1', port = 9000, idle = 'park', insecure = false, access = [], tls } = wanted
-  const { compression = 'deflate', webSocket } = wanted
+  const { compression = 'deflate', engine = 'node', webSocket } = wanted
   return {
     dir: wanted.dir,
     host,
     port,
     idle,
+    engine,
     compression,
     ...(webSocket !== undefined && { webSocket }),
     insecure,
