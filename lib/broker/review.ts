@@ -8,6 +8,8 @@ import type { SessionHost, SessionPort } from './session-port.js'
 export interface ReviewedSession {
   /** Ends the channel with an ERROR. */
   failChannel(channel: number, error: HermesError): void
+  /** What a publisher may store is another amount now. */
+  limited(channel: number): void
   /** Says why, and ends the connection. */
   refuse(error: unknown): void
   /** Resolves with what `work` returns, once it was the client's turn. */
@@ -66,8 +68,9 @@ export class Review {
     this.#port.reviewed(rights)
     for (const [number, channel] of [...this.#channels.entries()]) {
       this.#check(number, channel)
-      if (channel.kind === 'publisher' && rights.maxBytes !== before.maxBytes)
-        channel.limitBy(this.#host.quota(channel.topic, rights))
+      if (channel.kind !== 'publisher' || rights.maxBytes === before.maxBytes) continue
+      channel.limitBy(this.#host.quota(channel.topic, rights))
+      this.#session.limited(number)
     }
   }
 

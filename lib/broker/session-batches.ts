@@ -48,7 +48,7 @@ export class SessionBatches {
     this.#intake?.attach(channel, (intake) => publisher.attachTo(intake))
   }
 
-  /** The channel has ended, if it was one of these. To be called before its topic lets go of it. */
+  /** The channel has ended, or its batches need more than an intake does. To be called before its topic lets go of it. */
   forget(channel: number): void {
     this.#intake?.detach(channel)
   }

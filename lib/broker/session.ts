@@ -303,6 +303,11 @@ export class Session implements MembersSession {
     this.#batches.opened(channel, publisher)
   }
 
+  /** Its batches may have to be counted now: by what also looks at each of them. */
+  limited(channel: number): void {
+    this.#batches.forget(channel)
+  }
+
   subscriberEnded(): void {
     this.#port.unsubscribed()
   }
