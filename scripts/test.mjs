@@ -2,7 +2,7 @@
 //
 //   npm test -- --only vitest,lint     these suites
 //   npm test -- --skip native-tsan     all but these
-//   npm test -- --list                 the names; nodes and arm64-addon run only when asked for
+//   npm test -- --list                 the names; nodes, arm64-addon and engines-all run only when asked for
 //   npm test -- --verbose              with the output of suites that pass
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -32,8 +32,8 @@ const names = [
   'native-tsan',
 ]
 
-/** Only with --only: they fetch other lines of Node, and take minutes. */
-const onRequest = ['nodes', 'arm64-addon']
+/** Only with --only: they take minutes, and two of them fetch other lines of Node. */
+const onRequest = ['nodes', 'arm64-addon', 'engines-all']
 
 const { values } = parseArgs({
   options: {
