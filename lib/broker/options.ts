@@ -122,7 +122,7 @@ export interface BrokerOptions {
   readonly idle?: 'park' | 'spin'
   /**
    * What carries the bytes: `node` (default), Node's own streams; `epoll`, the addon, which takes less of the processor but speaks no TLS;
-   * `auto`, `epoll` where it is to be had, else `node`.
+   * `auto`, `epoll` where it is to be had, else `node`. `uring` is refused as yet, with `UNSUPPORTED`.
    */
   readonly engine?: EngineName
   /** `deflate` (default) compresses batches for clients that ask for it; `none` never compresses. */

@@ -62,6 +62,13 @@ describe('the engine', () => {
     await expect(serve(wrong)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT', message: /epoll/ })
   })
 
+  test('uring is refused as yet, and the error says what to take', async () => {
+    await expect(serve(options({ engine: 'uring' }))).rejects.toMatchObject({
+      code: 'UNSUPPORTED',
+      message: expect.stringContaining("'epoll'"),
+    })
+  })
+
   test('epoll speaks no TLS, and says so; auto takes node for it', async () => {
     const { key, cert } = certificate(dir, 'broker')
     await expect(serve(options({ engine: 'epoll', tls: { key, cert } }))).rejects.toMatchObject({

@@ -5,6 +5,7 @@ import { NodeEngine } from './node.js'
 import { Reactor } from './reactor.js'
 
 const noTls = "The engine 'epoll' speaks no TLS: take 'node', or 'auto', which takes 'node' for it."
+const noUring = "This version has no engine 'uring': take 'epoll', or 'auto', which takes the best that there is."
 
 /**
  * Makes the engine that was asked for.
@@ -18,6 +19,7 @@ export function makeEngine<Guest>(
   tls: EngineTls | undefined,
   instead: (error: HermesError) => void,
 ): Engine {
+  if (name === 'uring') throw new HermesError('UNSUPPORTED', noUring)
   if (name === 'node') return new NodeEngine(host, tls)
   if (tls !== undefined) {
     if (name === 'auto') return new NodeEngine(host, tls)

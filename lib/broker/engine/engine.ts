@@ -5,8 +5,8 @@
 
 import type { LogCursor } from '../../store/log-cursor.js'
 
-/** What may be asked for. */
-export const engineNames = ['node', 'epoll', 'auto'] as const
+/** What may be asked for. `uring` is refused as yet. */
+export const engineNames = ['node', 'epoll', 'uring', 'auto'] as const
 export type EngineName = (typeof engineNames)[number]
 
 /** Read at once from one socket, at most. */

@@ -20,7 +20,7 @@ export interface ServeOptions {
   readonly port?: number
   readonly config?: string
   readonly idle?: 'park' | 'spin'
-  readonly engine?: 'node' | 'epoll' | 'auto'
+  readonly engine?: BrokerOptions['engine']
   readonly insecure?: boolean
   readonly tlsKey?: string
   readonly tlsCert?: string
@@ -65,6 +65,7 @@ export function registerServe(program: Command, session: Session): void {
       new Option('--engine <name>', 'what carries the bytes: node (default), epoll (no TLS), or auto').choices([
         'node',
         'epoll',
+        'uring',
         'auto',
       ]),
     )
