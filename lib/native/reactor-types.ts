@@ -22,7 +22,8 @@ export interface NativeReactor {
   listen(address: string, port: number): void
   stop(): void
   pauseListening(): void
-  resumeListening(): void
+  /** Whether it listens again. */
+  resumeListening(): boolean
   port(): number
   /** Looks up to so many times, without sleeping. Returns how many events there are: key and what, two words each. */
   look(looks: number): number

@@ -91,9 +91,9 @@ napi_value ReactorHandle::pause_listening(const Napi::CallbackInfo&) {
   return nullptr;
 }
 
-napi_value ReactorHandle::resume_listening(const Napi::CallbackInfo&) {
-  reactor_.resume_listening();
-  return nullptr;
+/// resumeListening() → whether it listens again.
+napi_value ReactorHandle::resume_listening(const Napi::CallbackInfo& info) {
+  return to_boolean(info.Env(), reactor_.resume_listening());
 }
 
 napi_value ReactorHandle::port(const Napi::CallbackInfo& info) {

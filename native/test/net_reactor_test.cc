@@ -255,7 +255,7 @@ TEST(Reactor, accepts_nothing_while_that_is_paused_and_nothing_after_it_was_stop
   const Client client(served.reactor.port());
   std::array<Poller::Event, 4> none;
   EXPECT_EQ(served.reactor.look(none, 1000), 0u);
-  served.reactor.resume_listening();
+  EXPECT_TRUE(served.reactor.resume_listening());
   EXPECT_NE(served.accept(), 0u);
   const uint16_t port = served.reactor.port();
   served.reactor.stop();

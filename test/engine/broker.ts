@@ -81,6 +81,61 @@ export function runBrokerSuite(title: string, makeEngine: MakeEngine): void {
   })
 
   describe(`${title}: limits`, () => {
+    test.each([
+      ['byte by byte', () => 1],
+      ['in halves of what is there', (_: number, left: number) => Math.ceil(left / 2)],
+      ['cut anywhere', (n: number) => 1 + ((n * 7919) % 997)],
+    ])(
+      'PUBLISHes of several publishers that come %s, some of them twice, are stored once and in order',
+      async (_, most) => {
+        const broker = await started()
+        const stranger = await Stranger.greeted(broker.port)
+        const channels = [1, 2, 3]
+        for (const channel of channels) {
+          await stranger.publisher(channel, `00000000000000a${channel}`)
+          stranger.packets.length = 0
+        }
+        const rounds = 12
+        const packets: Buffer[] = []
+        for (let round = 0; round < rounds; round++) {
+          for (const channel of channels) {
+            const values = Array.from({ length: 1 + ((round * channel) % 4) }, (_, n) => `${channel} ${round} ${n}`)
+            const packet = batch(channel, BigInt(1 + round * 10), values)
+            packets.push(packet)
+            if ((round + channel) % 5 === 0) packets.push(packet)
+          }
+        }
+        const bytes = Buffer.concat(packets)
+        for (let at = 0, n = 0; at < bytes.length; n++) {
+          const size = Math.min(most(n, bytes.length - at), bytes.length - at)
+          stranger.say(bytes.subarray(at, at + size))
+          at += size
+          await new Promise((resolve) => setImmediate(resolve))
+        }
+        const expected = channels.map((channel) =>
+          Array.from({ length: rounds }, (_, round) =>
+            Array.from({ length: 1 + ((round * channel) % 4) }, (_, n) => `${channel} ${round} ${n}`),
+          ).flat(),
+        )
+        const count = expected.flat().length
+        await using hermes = await open(broker.url)
+        const subscriber = await hermes.topic('t', { codec: text }).subscriber({ from: 'earliest' })
+        const found: string[] = []
+        for await (const { value } of subscriber) if (found.push(value) === count) break
+        expect(channels.map((channel) => found.filter((value) => value.startsWith(`${channel} `)))).toEqual(expected)
+        const last = Number(1 + (rounds - 1) * 10)
+        await until('all acknowledgements', () =>
+          channels.every((channel) =>
+            stranger.packets.some(
+              (packet) => packet.type === packetType.ack && packet.channel === channel && packet.body.includes(last),
+            ),
+          ),
+        )
+        expect(stranger.packets.filter(({ type }) => type === packetType.error)).toEqual([])
+        expect((await hermes.topic('t', { codec: text }).info()).nextSequence).toBe(count + 1)
+      },
+    )
+
     test('connections beyond the limit are closed at once, and their room is free again afterwards', async () => {
       const broker = await started({ limits: { maxConnections: 3, maxUnauthenticatedPerAddress: 3 } })
       const inside: Stranger[] = []

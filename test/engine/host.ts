@@ -76,8 +76,11 @@ export class RecordingHost implements EngineHost<number> {
   readonly left: number[] = []
   readonly failures: string[] = []
   admits = true
+  /** Whether each one has to make room for the next. */
+  letsOneIn = false
 
   admit(address: string, descriptor: number, drop: () => void): number | undefined {
+    if (this.letsOneIn) this.admitted.at(-1)?.drop()
     this.admitted.push({ address, descriptor, drop })
     return this.admits ? this.admitted.length : undefined
   }

@@ -31,5 +31,5 @@ async function tlsPeer(port: number, reads = true): Promise<Peer> {
 }
 
 runSeamSuite('node', { make, connect: plainPeer })
-runSeamSuite('node, tls', { make, tls: { key, cert, handshakeTimeoutMs: 200 }, connect: tlsPeer })
+runSeamSuite('node, tls', { make, tls: { key, cert, handshakeTimeoutMs: 3000 }, connect: tlsPeer })
 runBrokerSuite('node', make)

@@ -109,6 +109,23 @@ export function runSeamSuite(
       expect(served.socket.isDestroyed).toBe(true)
     })
 
+    test('those that make room for the next one, all in one go, leave the last one served', async () => {
+      const { engine, host } = await started()
+      host.letsOneIn = true
+      const most = 9
+      const all = await Promise.all(Array.from({ length: most }, () => plainPeer(engine.port)))
+      peers.push(...all)
+      await until('all of them', () => host.admitted.length === most)
+      await until(
+        'the end of all but one',
+        () => all.filter((peer) => peer.hasEnded || peer.hasClosed).length >= most - 1,
+      )
+      const last = all.find((peer) => !peer.hasEnded && !peer.hasClosed) as Peer
+      if (tls !== undefined) return last.reset()
+      last.socket.write('still here')
+      await until('what the last one says', () => host.served.at(-1)?.receivedBytes === 10)
+    })
+
     test('serves many at once, each with its own bytes', async () => {
       const { engine, host } = await started()
       const most = 100

@@ -11,14 +11,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { kOpen = 1, kFallocate, kFtruncate, kMmap, kMadvise, kFdatasync, kFsync, kLink, kRename, kRemove, kLock, kThread, kRead, kWrite, kStat, kRoom, kFolder, kMsync };
+enum { kOpen = 1, kFallocate, kFtruncate, kMmap, kMadvise, kFdatasync, kFsync, kLink, kRename, kRemove, kLock, kThread, kRead, kWrite, kStat, kRoom, kFolder, kMsync, kAccept, kReceive, kSend, kWatch };
 
 struct orders {
   _Atomic int call;    // 0: none fails
@@ -114,3 +116,15 @@ int statvfs64(const char* path, struct statvfs64* out) {
   return FAILS(kRoom) ? -1 : REAL(int, statvfs64, const char*, struct statvfs64*)(path, out);
 }
 DIR* opendir(const char* path) { return FAILS(kFolder) ? NULL : REAL(DIR*, opendir, const char*)(path); }
+int accept4(int fd, struct sockaddr* address, socklen_t* bytes, int flags) {
+  return FAILS(kAccept) ? -1 : REAL(int, accept4, int, struct sockaddr*, socklen_t*, int)(fd, address, bytes, flags);
+}
+ssize_t recv(int fd, void* into, size_t bytes, int flags) {
+  return FAILS(kReceive) ? -1 : REAL(ssize_t, recv, int, void*, size_t, int)(fd, into, bytes, flags);
+}
+ssize_t sendmsg(int fd, const struct msghdr* message, int flags) {
+  return FAILS(kSend) ? -1 : REAL(ssize_t, sendmsg, int, const struct msghdr*, int)(fd, message, flags);
+}
+int epoll_ctl(int epoll, int operation, int fd, struct epoll_event* event) {
+  return FAILS(kWatch) ? -1 : REAL(int, epoll_ctl, int, int, int, struct epoll_event*)(epoll, operation, fd, event);
+}

@@ -12,7 +12,7 @@ const listener = 0
 const mostAccepted = 32
 /** A broker that spins looks so often before the event loop has its turn: about as long as that takes. */
 const spinLooks = 16
-/** Without a descriptor for a connection, nor for turning it away, it is tried again after so long. */
+/** If the system has nothing for a connection, it is tried again after so long. */
 const acceptPauseMs = 100
 
 /**
@@ -120,16 +120,21 @@ export class EpollEngine<Guest> implements Engine {
   #acceptLater(reactor: Reactor): void {
     if (this.#paused !== undefined) return
     reactor.calls.pauseListening()
+    this.#resumeLater(reactor)
+  }
+
+  #resumeLater(reactor: Reactor): void {
     this.#paused = setTimeout(() => {
       this.#paused = undefined
-      if (!this.#stopped) reactor.calls.resumeListening()
+      if (!this.#stopped && !reactor.calls.resumeListening()) this.#resumeLater(reactor)
     }, acceptPauseMs)
   }
 
   #admit(reactor: Reactor, key: number, descriptor: number): void {
     const address = reactor.calls.peer(key)
-    const socket = new EpollSocket(reactor, key, () => {
-      this.#sockets.delete(key)
+    const socket: EpollSocket = new EpollSocket(reactor, key, () => {
+      // (its successor may have the key by now)
+      if (this.#sockets.get(key) === socket) this.#sockets.delete(key)
       this.#noteIfClosed()
     })
     // Before the broker is asked: the socket that is to make room for it may be ended within the question.

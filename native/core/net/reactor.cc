@@ -39,14 +39,16 @@ Status Reactor::listen(const std::string& address, uint16_t port) {
   return status;
 }
 
-void Reactor::ask_listener(uint32_t interest) noexcept {
-  if (listener_.is_open() && poller_.change(listener_.descriptor(), kListener, listening_, interest).ok())
-    listening_ = interest;
+bool Reactor::ask_listener(uint32_t interest) noexcept {
+  if (!listener_.is_open()) return true;
+  const bool asked = poller_.change(listener_.descriptor(), kListener, listening_, interest).ok();
+  if (asked) listening_ = interest;
+  return asked;
 }
 
 void Reactor::stop() noexcept {
   if (!listener_.is_open()) return;
-  ask_listener(Poller::kNothing);
+  (void)ask_listener(Poller::kNothing);
   listener_.close();
 }
 
@@ -54,9 +56,10 @@ TransferResult Reactor::accept(uint32_t* key) {
   if (!listener_.is_open()) return {};
   Socket socket;
   const TransferResult result = listener_.accept(&socket);
-  if (result.outcome == Transfer::kFailed && (result.error == EMFILE || result.error == ENFILE)) {
-    // It would be told of again and again: without a descriptor it can't even be turned away.
-    return turn_away() ? result : TransferResult{Transfer::kLater, 0, result.error};
+  if (result.outcome == Transfer::kFailed) {
+    if ((result.error == EMFILE || result.error == ENFILE) && turn_away()) return result;
+    // It would be told of again and again, and nothing could be done.
+    return {Transfer::kLater, 0, result.error};
   }
   if (result.outcome != Transfer::kDone) return result;
   if (free_.empty()) {

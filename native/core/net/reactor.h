@@ -33,14 +33,15 @@ class Reactor {
   void stop() noexcept;
   uint16_t port() const noexcept { return listener_.port(); }
   /// Accepts nothing for a while: what comes waits with the kernel.
-  void pause_listening() noexcept { ask_listener(Poller::kNothing); }
-  void resume_listening() noexcept { ask_listener(Poller::kReadable); }
+  void pause_listening() noexcept { (void)ask_listener(Poller::kNothing); }
+  /// False: the system has no memory for it now. To be tried again.
+  [[nodiscard]] bool resume_listening() noexcept { return ask_listener(Poller::kReadable); }
 
   /// What has news, without sleeping: see Poller::look. A key may be that of a connection that was closed since, or of its successor.
   size_t look(std::span<Poller::Event> out, uint32_t looks) noexcept { return poller_.look(out, looks); }
 
-  /// Takes the next connection, and nothing of what it says: see Connection::resume. kFailed: one was lost, for want of descriptors if `error` is
-  /// EMFILE or ENFILE; it is closed, and the next one may be taken.
+  /// Takes the next connection, and nothing of what it says: see Connection::resume. kFailed: there was no descriptor for it, and it was closed. kLater with
+  /// an `error`: it still waits, and would be told of at once again: see pause_listening().
   TransferResult accept(uint32_t* key);
   /// Null if there is none (any more).
   Connection* find(uint32_t key) const noexcept {
@@ -51,7 +52,7 @@ class Reactor {
 
  private:
   bool turn_away() noexcept;
-  void ask_listener(uint32_t interest) noexcept;
+  bool ask_listener(uint32_t interest) noexcept;
 
   Poller poller_;
   Socket listener_;

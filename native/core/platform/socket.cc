@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -28,19 +29,16 @@ struct Address {
   sockaddr* any() noexcept { return reinterpret_cast<sockaddr*>(&storage); }
 };
 
+/// Also knows an address of one interface, as fe80::1%eth0.
 bool parse(const std::string& text, uint16_t port, Address* out) noexcept {
-  auto* const four = reinterpret_cast<sockaddr_in*>(&out->storage);
-  if (::inet_pton(AF_INET, text.c_str(), &four->sin_addr) == 1) {
-    four->sin_family = AF_INET;
-    four->sin_port = htons(port);
-    out->bytes = sizeof *four;
-    return true;
-  }
-  auto* const six = reinterpret_cast<sockaddr_in6*>(&out->storage);
-  if (::inet_pton(AF_INET6, text.c_str(), &six->sin6_addr) != 1) return false;
-  six->sin6_family = AF_INET6;
-  six->sin6_port = htons(port);
-  out->bytes = sizeof *six;
+  addrinfo asked = {};
+  asked.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV;
+  asked.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  if (::getaddrinfo(text.c_str(), std::to_string(port).c_str(), &asked, &found) != 0) return false;
+  std::memcpy(&out->storage, found->ai_addr, found->ai_addrlen);
+  out->bytes = found->ai_addrlen;
+  ::freeaddrinfo(found);
   return true;
 }
 
@@ -50,14 +48,35 @@ bool set_up(int descriptor) noexcept {
          ::fcntl(descriptor, F_SETFD, FD_CLOEXEC) == 0;
 }
 
-void turn_on(int descriptor, int level, int option) noexcept {
-  const int on = 1;
-  (void)::setsockopt(descriptor, level, option, &on, sizeof on);
+void turn(int descriptor, int level, int option, int how) noexcept {
+  (void)::setsockopt(descriptor, level, option, &how, sizeof how);
 }
+
+void turn_on(int descriptor, int level, int option) noexcept { turn(descriptor, level, option, 1); }
 
 TransferResult failure(int error) noexcept {
   if (error == EAGAIN || error == EWOULDBLOCK) return {Transfer::kLater, 0, 0};
   return {Transfer::kFailed, 0, error};
+}
+
+/// Whether accept() tells of a connection that has failed before it was taken, as Linux does: the next one may be sound.
+bool is_of_connection(int error) noexcept {
+  switch (error) {
+    case ECONNABORTED:
+    case EPROTO:
+    case ENETDOWN:
+    case ENOPROTOOPT:
+    case EHOSTDOWN:
+    case EHOSTUNREACH:
+    case EOPNOTSUPP:
+    case ENETUNREACH:
+#if defined(ENONET)
+    case ENONET:
+#endif
+      return true;
+    default:
+      return false;
+  }
 }
 
 }  // namespace
@@ -79,6 +98,8 @@ Status Socket::listen(const std::string& address, uint16_t port, int backlog, So
   if (!socket.is_open() || !set_up(socket.descriptor_)) return Status::from_errno(errno, "make a socket");
   // As every server does: connections of the program before, which the kernel still remembers, are not in the way.
   turn_on(socket.descriptor_, SOL_SOCKET, SO_REUSEADDR);
+  // As Node's: at :: also clients that have an IPv4 address are served, whatever the system is set to.
+  if (at.storage.ss_family == AF_INET6) turn(socket.descriptor_, IPPROTO_IPV6, IPV6_V6ONLY, 0);
   if (::bind(socket.descriptor_, at.any(), at.bytes) != 0 || ::listen(socket.descriptor_, backlog) != 0)
     return Status::from_errno(errno, "listen at " + address);
   *out = std::move(socket);
@@ -101,8 +122,10 @@ TransferResult Socket::accept(Socket* out) const noexcept {
       *out = std::move(accepted);
       return {Transfer::kDone, 0, 0};
     }
-    // (it went away before it was taken)
-    if (errno != EINTR && errno != ECONNABORTED && errno != EPROTO) return failure(errno);
+    if (errno == EINTR) continue;
+    // The poller tells if there is another one.
+    if (is_of_connection(errno)) return {};
+    return failure(errno);
   }
 }
 
@@ -122,6 +145,8 @@ TransferResult Socket::send(const iovec* pieces, size_t count) const noexcept {
   for (;;) {
     const ssize_t sent = ::sendmsg(descriptor_, &message, kSendFlags);
     if (sent >= 0) return {Transfer::kDone, static_cast<size_t>(sent), 0};
+    // For want of the kernel's memory: what waits is written later, as without room.
+    if (errno == ENOBUFS || errno == ENOMEM) return {Transfer::kLater, 0, 0};
     if (errno != EINTR) return failure(errno);
   }
 }

@@ -15,7 +15,7 @@ enum class Transfer : uint8_t {
   kDone,    ///< some bytes, or a connection
   kLater,   ///< nothing now: the poller tells when there is
   kEnded,   ///< the other side will send nothing more
-  kFailed,  ///< `error` says why; the socket is of no more use (of a listening one: this connection is lost)
+  kFailed,  ///< `error` says why; a connection's socket is of no more use
 };
 
 struct TransferResult {
@@ -40,7 +40,8 @@ class Socket {
   /// Listens at `address`, an IPv4 or IPv6 address as text, and `port`; 0 = any that is free.
   static Status listen(const std::string& address, uint16_t port, int backlog, Socket* out);
 
-  /// Takes the next connection, with Nagle's algorithm off. kFailed with EMFILE or ENFILE: there is no descriptor for it, and it still waits.
+  /// Takes the next connection, with Nagle's algorithm off. kLater also for one that has gone before it was taken. kFailed: the system has
+  /// nothing for it, and it still waits.
   TransferResult accept(Socket* out) const noexcept;
   /// Reads once, up to `bytes`.
   TransferResult receive(std::byte* into, size_t bytes) const noexcept;
