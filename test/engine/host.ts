@@ -17,6 +17,8 @@ export class Served implements SocketHandler {
   readonly events: string[] = []
   readonly #pieces: Buffer[] = []
   receivedBytes = 0
+  /** The system's code of what it has failed by. */
+  lostBy: string | undefined
   /** Called with each piece, while it's valid. */
   onPiece: (piece: Buffer) => void = () => {}
 
@@ -44,7 +46,8 @@ export class Served implements SocketHandler {
     this.#note('progressed')
   }
 
-  lost(reason?: string): void {
+  lost(reason?: string, code?: string): void {
+    this.lostBy = code
     this.#note(reason === undefined ? 'ended' : 'failed')
     // As the broker does: what was written goes out, then the socket is closed.
     this.socket.end()

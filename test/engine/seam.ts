@@ -279,7 +279,10 @@ export function runSeamSuite(
       peer.reset()
       await until('its last call', () => served.count('closed') === 1)
       // (over TLS it is the carrier that fails: the end may come without a reason)
-      if (tls === undefined) expect(served.count('failed')).toBe(1)
+      if (tls === undefined) {
+        expect(served.count('failed')).toBe(1)
+        expect(served.lostBy).toBe('ECONNRESET')
+      }
       await new Promise((resolve) => setTimeout(resolve, 20))
       expect(served.events.at(-1)).toBe('closed')
       expect(served.count('closed')).toBe(1)

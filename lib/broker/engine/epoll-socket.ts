@@ -2,7 +2,7 @@ import { outcome } from '../../native/reactor-types.js'
 import type { LogCursor } from '../../store/log-cursor.js'
 import { deliverHeadBytes, packetHeaderBytes } from '../../wire/packet.js'
 import type { Delivery, EngineSocket, SocketHandler } from './engine.js'
-import type { Reactor } from './reactor.js'
+import { errorName, type Reactor } from './reactor.js'
 
 /** So much goes out at once even between `cork` and `uncork`: copying it, so that it can wait, would cost more than a call. */
 const directBytes = 16 * 1024
@@ -215,9 +215,10 @@ export class EpollSocket implements EngineSocket {
     if (this.#failed || this.#destroyed) return
     this.#failed = true
     const reason = this.#reactor.failure(doing)
+    const code = errorName(this.#reactor.error)
     process.nextTick(() => {
       if (this.#destroyed) return
-      this.#handler?.lost(reason)
+      this.#handler?.lost(reason, code)
       this.destroy()
     })
   }

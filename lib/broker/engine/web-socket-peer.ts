@@ -39,10 +39,10 @@ export class WebSocketPeer implements EngineSocket {
     const socket = this.#socket
     socket.setNoDelay(true)
     let isLost = false
-    const lost = (reason?: string): void => {
+    const lost = (reason?: string, code?: string): void => {
       if (isLost) return
       isLost = true
-      handler.lost(reason)
+      handler.lost(reason, code)
     }
     door.on('message', (data: Buffer, isBinary: boolean) => {
       if (socket.destroyed) return
@@ -53,7 +53,7 @@ export class WebSocketPeer implements EngineSocket {
     })
     door.onConcluded = () => lost()
     door.on('error', ({ message }) => lost(message))
-    socket.on('error', ({ message }) => lost(message))
+    socket.on('error', ({ message, code }: NodeJS.ErrnoException) => lost(message, code))
     socket.on('drain', () => handler.drained())
     door.on('close', () => {
       lost()
