@@ -121,7 +121,7 @@ export function runSeamSuite(
         () => all.filter((peer) => peer.hasEnded || peer.hasClosed).length >= most - 1,
       )
       const last = all.find((peer) => !peer.hasEnded && !peer.hasClosed) as Peer
-      if (tls !== undefined) return last.reset()
+      if (tls !== undefined || isFramed) return last.reset()
       last.socket.write('still here')
       await until('what the last one says', () => host.served.at(-1)?.receivedBytes === 10)
     })
