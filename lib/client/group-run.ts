@@ -57,14 +57,16 @@ export async function runHandlers<Out>(
     running.add(one)
   }
   try {
+    let { turn } = lanes
     for await (const job of source.jobs(taking)) {
       if (taking.aborted) {
         // (one that cannot be given back any more is with another member)
         await job.release().catch(() => undefined)
         break
       }
-      if (lanes.enter(job)) begin(job)
+      if (lanes.enter(job, turn)) begin(job)
       while (running.size >= concurrency) await Promise.race(running)
+      turn = lanes.turn
     }
   } finally {
     ended.abort()

@@ -321,9 +321,11 @@ export class Group<Out, View> implements AsyncDisposable, AsyncIterable<Job<Out>
       }
       const { region } = port
       let value: Out
+      let lane: number | undefined
       try {
         value = this.#codec.decode(region, port.payloadAt(at), port.lengthOf(at))
-        if (checkKey && port.bucketOf(at) === keylessBucket) checkKey(value)
+        if (order !== 'none') lane = order === 'topic' ? 0 : port.bucketOf(at)
+        if (checkKey && lane === keylessBucket) checkKey(value)
       } catch (error) {
         if (jobs.length > 0) {
           // What came before it first.
@@ -337,7 +339,6 @@ export class Group<Out, View> implements AsyncDisposable, AsyncIterable<Job<Out>
         continue
       }
       const stamp = port.timestampOf(at)
-      const lane = order === 'none' ? undefined : order === 'topic' ? 0 : port.bucketOf(at)
       this.#inFlight.add()
       jobs.push(
         new Job(

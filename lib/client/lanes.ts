@@ -7,13 +7,31 @@ import type { Job } from './job.js'
 export class Lanes<Out> {
   /** What waits, of each lane in which one is being handled. */
   readonly #waiting = new Map<number, Job<Out>[]>()
+  /** When one of a lane was returned last, and its sequence, until nothing can come that was taken before. */
+  readonly #returned = new Map<number, { readonly turn: number; readonly sequence: number }>()
   #isClosed = false
+  #turn = 0
 
-  /** Whether the job may be handled now; else `after` returns it when its turn has come. */
-  enter(job: Job<Out>): boolean {
+  /** Moves on with each job that was returned. */
+  get turn(): number {
+    return this.#turn
+  }
+
+  /**
+   * Whether the job may be handled now; else `after` returns it when its turn has come.
+   *
+   * @param turn that before it was taken: one that was taken before another one of its lane was returned, and enters after that, belongs behind it
+   */
+  enter(job: Job<Out>, turn: number): boolean {
     const { lane } = job
     if (lane === undefined) return true
+    const returned = this.#returned.get(lane)
+    for (const [one, last] of this.#returned) if (last.turn <= turn) this.#returned.delete(one)
     const waiting = this.#waiting.get(lane)
+    if (waiting === undefined && returned !== undefined && returned.turn > turn && returned.sequence < job.sequence) {
+      job.release().catch(() => undefined)
+      return false
+    }
     if (waiting !== undefined) waiting.push(job)
     else this.#waiting.set(lane, [])
     return waiting === undefined
@@ -23,6 +41,7 @@ export class Lanes<Out> {
   after(job: Job<Out>): Job<Out> | undefined {
     const { lane } = job
     if (lane === undefined) return undefined
+    if (job.wasReturned) this.#returned.set(lane, { turn: ++this.#turn, sequence: job.sequence })
     if (this.#isClosed || job.wasReturned) this.#giveBack(lane)
     const next = this.#waiting.get(lane)?.shift()
     if (next === undefined) this.#waiting.delete(lane)

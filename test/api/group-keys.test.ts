@@ -1,5 +1,8 @@
 import { expect, it } from 'vitest'
-import { type HermesError, json, msgpack, open } from '../../lib/index.js'
+import { serve } from '../../lib/broker/broker.js'
+import type { Job } from '../../lib/client/job.js'
+import { Lanes } from '../../lib/client/lanes.js'
+import { type HermesError, json, msgpack, open, struct, u32 } from '../../lib/index.js'
 import { failure } from '../helpers/failure.js'
 import { foldersPerTest } from '../helpers/folder.js'
 import { take } from '../helpers/receive.js'
@@ -94,46 +97,86 @@ interface Step {
   readonly n: number
 }
 
-async function steps(count: number, keys: number) {
-  const hermes = await open(folder())
-  const topic = hermes.topic('steps', { codec: json<Step>() })
+/** A place: a directory, or a broker. */
+async function place(isRemote: boolean): Promise<{ where: string; end: () => Promise<void> }> {
+  if (!isRemote) return { where: folder(), end: async () => {} }
+  const broker = await serve({ dir: folder(), port: 0, log: () => {} })
+  return { where: broker.url, end: () => broker.close() }
+}
+
+async function steps(count: number, keys: number, where = folder(), codec = json<Step>()) {
+  const hermes = await open(where)
+  const topic = hermes.topic('steps', { codec })
   const publisher = await topic.publisher()
   for (let n = 0; n < count; n++) publisher.publish({ key: n % keys, n })
   return { hermes, topic }
 }
 
+const structs = struct({ key: u32, n: u32 }) as unknown as ReturnType<typeof json<Step>>
+
 it.each([
-  ['keyed', 4],
-  ['exclusive', 1],
-] as const)('run() with many handlers keeps the order, in a %s group', async (kind, most) => {
-  const count = 400
-  const { hermes, topic } = await steps(count, 8)
-  const key = kind === 'keyed' ? { key: (step: Step) => step.key } : {}
-  const group = await topic.group('ordered', { kind, ...key })
-  const running = new Map<number, number>()
-  const done = new Map<number, number[]>()
-  const stop = new AbortController()
-  let handled = 0
-  let beside = 0
-  await group.run(
-    async ({ value: { key: one, n } }) => {
-      const lane = kind === 'keyed' ? one : 0
-      expect(running.get(lane)).toBeUndefined()
-      running.set(lane, n)
-      beside = Math.max(beside, running.size)
-      // Later ones would overtake this one, if they could.
-      for (let turns = (n * 7) % 5; turns > 0; turns--) await new Promise((resolve) => setImmediate(resolve))
-      running.delete(lane)
-      done.set(lane, [...(done.get(lane) ?? []), n])
-      if (++handled === count) stop.abort()
-    },
-    { concurrency: 4, signal: stop.signal },
-  )
-  for (const order of done.values()) expect(order).toEqual([...order].sort((a, b) => a - b))
-  expect([...done.values()].flat()).toHaveLength(count)
-  expect(beside).toBe(most)
-  expect((await group.describe()).totals).toMatchObject({ settled: count, redelivered: 0 })
-  await hermes.close()
+  ['keyed by a function', false, { key: (step: Step) => step.key }, 4],
+  ['keyed by a function', true, { key: (step: Step) => step.key }, 4],
+  ['keyed by a field', false, { key: 'key' } as const, 4],
+  ['keyed by a field', true, { key: 'key' } as const, 4],
+  ['exclusive', false, {}, 1],
+  ['exclusive', true, {}, 1],
+] as const)(
+  'run() with many handlers keeps the order, in a group that is %s (behind a broker: %s)',
+  async (name, isRemote, key, most) => {
+    const count = 400
+    const kind = name === 'exclusive' ? 'exclusive' : 'keyed'
+    const { where, end } = await place(isRemote)
+    const { hermes, topic } = await steps(count, 8, where, name === 'keyed by a field' ? structs : undefined)
+    const group = await topic.group('ordered', { kind, ...key })
+    const running = new Map<number, number>()
+    const done = new Map<number, number[]>()
+    const stop = new AbortController()
+    let handled = 0
+    let beside = 0
+    await group.run(
+      async ({ value: { key: one, n } }) => {
+        const lane = kind === 'keyed' ? one : 0
+        expect(running.get(lane)).toBeUndefined()
+        running.set(lane, n)
+        beside = Math.max(beside, running.size)
+        // Later ones would overtake this one, if they could.
+        for (let turns = (n * 7) % 5; turns > 0; turns--) await new Promise((resolve) => setImmediate(resolve))
+        running.delete(lane)
+        done.set(lane, [...(done.get(lane) ?? []), n])
+        if (++handled === count) stop.abort()
+      },
+      { concurrency: 4, signal: stop.signal },
+    )
+    for (const order of done.values()) expect(order).toEqual([...order].sort((a, b) => a - b))
+    expect([...done.values()].flat()).toHaveLength(count)
+    expect(beside).toBe(most)
+    expect((await group.describe()).totals).toMatchObject({ settled: count, redelivered: 0 })
+    await hermes.close()
+    await end()
+  },
+)
+
+it('what was taken before another one of its key was returned, and comes to its turn after that, goes behind it', () => {
+  const released: number[] = []
+  const job = (lane: number, sequence: number) =>
+    ({
+      lane,
+      sequence,
+      wasReturned: sequence === 1,
+      release: async () => void released.push(sequence),
+    }) as unknown as Job<string>
+  const lanes = new Lanes<string>()
+  const { turn } = lanes
+  expect(lanes.enter(job(1, 1), turn)).toBe(true)
+  expect(lanes.after(job(1, 1))).toBeUndefined()
+  expect(lanes.enter(job(1, 2), turn)).toBe(false)
+  expect(released).toEqual([2])
+  expect(lanes.enter(job(2, 3), turn)).toBe(true)
+  expect(lanes.enter(job(1, 1), turn)).toBe(true)
+  expect(lanes.after(job(1, 1))).toBeUndefined()
+  expect(lanes.enter(job(1, 4), lanes.turn)).toBe(true)
+  expect(released).toEqual([2])
 })
 
 it.each([0, 20])(
