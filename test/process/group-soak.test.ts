@@ -88,7 +88,11 @@ async function soak(seed: number): Promise<void> {
     await broker.close()
     removeFolder(folder)
   })
-  const topic = hermes.topic('soak', { codec: json<{ n: number; key: string }>(), segmentBytes: 65_536, maxPayloadBytes: 4096 })
+  const topic = hermes.topic('soak', {
+    codec: json<{ n: number; key: string }>(),
+    segmentBytes: 65_536,
+    maxPayloadBytes: 4096,
+  })
   const publisher = await topic.publisher()
   let started = 0
   const begin = (index: number) => {

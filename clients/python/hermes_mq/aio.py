@@ -31,7 +31,8 @@ from .aio_subscriber import Subscriber
 from .calls import GROUP_NAME, Service, check_reply_timeout
 from .codecs import Codec, checked_codec
 from .errors import invalid
-from .jobs import Key, group_join, lane_of_group, position_join
+from .jobs import Key, group_join, position_join
+from .lanes import lane_of_group
 from .member import MemberChannel
 from .options import (
     PathOrPem,
@@ -326,7 +327,7 @@ class Topic(Generic[T]):
             )
             channel = MemberChannel(driver.link, self.name, name, join, max_in_flight, find and find.hash_of)
             await driver.open(channel)
-            return Group(driver, channel, codec, lane_of_group(join, find), find and find.check)
+            return Group(driver, channel, codec, lane_of_group(join, find and find.hash_of), find and find.check)
 
         return Pending(opening)
 

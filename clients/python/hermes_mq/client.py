@@ -14,7 +14,8 @@ from .codecs import Codec, checked_codec
 from .driver import Driver
 from .errors import invalid
 from .group import Group
-from .jobs import Key, group_join, lane_of_group, position_join
+from .jobs import Key, group_join, position_join
+from .lanes import lane_of_group
 from .member import MemberChannel
 from .options import (
     PathOrPem,
@@ -331,7 +332,7 @@ class Topic(Generic[T]):
         driver = self._driver
         channel = MemberChannel(driver.link, self.name, name, join, max_in_flight, find and find.hash_of)
         driver.open(channel)
-        return Group(driver, channel, self.codec, lane_of_group(join, find), find and find.check)
+        return Group(driver, channel, self.codec, lane_of_group(join, find and find.hash_of), find and find.check)
 
     def replay(
         self, from_: From = "earliest", until: Optional[From] = None, *, on_damage: str = "stop", batch: int = 256

@@ -123,18 +123,6 @@ def group_join(
     return join, find
 
 
-def lane_of_group(join: Dict[str, Any], find: Optional[Key_]) -> Optional[Callable[[bytes], Hashable]]:
-    """Messages of one lane are handled in their order: those of a key, or of an exclusive group. None: there is no order."""
-    if join["kind"] == "shared":
-        return None
-    if join["kind"] == "exclusive":
-        return lambda payload: 0
-    if find is not None:
-        return find.hash_of
-    offset, size = join["rules"]["key"]["offset"], join["rules"]["key"]["bytes"]
-    return lambda payload: payload[offset : offset + size]
-
-
 def joining_settings(settings: Dict[str, Any], create: bool) -> Dict[str, Any]:
     """What the topic is, and how much of it is kept, is for its publishers to say."""
     return {**{name: value for name, value in settings.items() if create or name != "retention"}, "create": create}

@@ -7,6 +7,18 @@ from typing import Any, Callable, Deque, Dict, Generic, Hashable, List, Optional
 J = TypeVar("J", bound=Any)
 
 
+def lane_of_group(join: Dict[str, Any], hash_of: Optional[Callable[[bytes], int]]) -> Optional[Callable[[bytes], Hashable]]:
+    """Messages of one lane are handled in their order: those of a key, or of an exclusive group. None: there is no order."""
+    if join["kind"] == "shared":
+        return None
+    if join["kind"] == "exclusive":
+        return lambda payload: 0
+    if hash_of is not None:
+        return hash_of
+    offset, size = join["rules"]["key"]["offset"], join["rules"]["key"]["bytes"]
+    return lambda payload: payload[offset : offset + size]
+
+
 class Lanes(Generic[J]):
     """Of each lane (a key; or the group, if it is exclusive) one job is handled at a time.
 

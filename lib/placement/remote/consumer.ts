@@ -2,7 +2,6 @@ import { Deferred } from '../../base/deferred.js'
 import type { HermesError } from '../../base/errors.js'
 import { unref } from '../../base/node.js'
 import type { Region } from '../../codec/codec.js'
-import { crc32Range } from '../../frame/crc32.js'
 import { defaultRules, type GroupReport, type GroupRules } from '../../model/group.js'
 import type { TopicSettings } from '../../model/topic.js'
 import { type Joined, parseJoined, parseReport } from '../../wire/group-messages.js'
@@ -17,13 +16,12 @@ import { Asks } from './asks.js'
 import type { LinkUser } from './channels.js'
 import { Inbox } from './inbox.js'
 import { joiningSettings, Leaving, rejected, sendJoin, uncertain } from './joining.js'
+import { keyBucket } from './key-bucket.js'
 import { closedError, type Link } from './link.js'
 import { randomHex } from './random-hex.js'
 import { membershipStep, Settlements } from './settlements.js'
 
 const beatsPerLease = 4
-/** As many as the broker has, where they are found in the same way. */
-const keyBuckets = 1024
 
 /** A member of a group behind a broker, which claims for it ahead of its asking, by what it has demanded. What was handed out is its own until it settles it, also over a lost connection, if it's back before its grace is over. */
 export class RemoteConsumer implements ConsumerPort, LinkUser {
@@ -289,17 +287,8 @@ export class RemoteConsumer implements ConsumerPort, LinkUser {
     return this.#inbox.lengthOf(index)
   }
 
-  /** (buckets do not travel) */
   bucketOf(index: number): number {
-    const { hashOf, rules } = this.#options
-    const { region } = this
-    const at = this.payloadAt(index)
-    const length = this.lengthOf(index)
-    if (hashOf !== undefined) return hashOf(region, at, length) % keyBuckets
-    const { offset, bytes } = rules.key ?? { offset: 0, bytes: 0 }
-    return (
-      crc32Range(region.bytes, at + Math.min(offset, length), at + Math.min(offset + bytes, length), 0) % keyBuckets
-    )
+    return keyBucket(this.#options, this.region, this.payloadAt(index), this.lengthOf(index))
   }
 
   async park(timeoutMs: number, signal: AbortSignal | undefined): Promise<void> {
