@@ -25,10 +25,16 @@ export function apiCodeOf(error: unknown): number | undefined {
   return typeof code === 'number' ? code : undefined
 }
 
+/** The client wraps what became of a request. */
+function reasonOf(error: unknown): { readonly name: string; readonly message: string } {
+  if (!(error instanceof Error)) return { name: '', message: String(error) }
+  return error.name === 'RequestError' && error.cause instanceof Error ? error.cause : error
+}
+
 /** What went wrong with the cluster, in Hermes' terms. One that is ours stays as it is. */
 export function fromNats(error: unknown, what: string, details: Readonly<Record<string, unknown>> = {}): HermesError {
   if (error instanceof HermesError) return error
-  const { name, message } = error instanceof Error ? error : { name: '', message: String(error) }
+  const { name, message } = reasonOf(error)
   const code = apiCodeOf(error)
   const make = (kind: ErrorCode, text: string) => new HermesError(kind, text, { cause: error, details })
   if (/Authorization|Authentication|UserAuthenticationExpired/i.test(name))
