@@ -116,6 +116,7 @@ export type {
   Durability,
   From,
   Overflow,
+  PublisherDurability,
   Retention,
   RingInfo,
   TopicInfo,

@@ -6,8 +6,8 @@ import type { Codec } from '../codec/codec.js'
 import { isOurs } from '../codec/failures.js'
 import { frameAlignment, frameBytes, frameHeaderBytes, frameOffset } from '../frame/frame.js'
 import type { RecoveryReport } from '../model/recovery.js'
-import { type Durability, durabilities } from '../model/topic.js'
-import { type Ability, requireAbility } from '../placement/capabilities.js'
+import { type Durability, type PublisherDurability, publisherDurabilities } from '../model/topic.js'
+import { type Capabilities, requireAbility } from '../placement/capabilities.js'
 import type { PublisherPort } from '../placement/port.js'
 import { CloseBound, type CloseOptions, checkCloseOptions } from './close-options.js'
 import { busyError, closedError, explained, moreThanValues } from './publisher-errors.js'
@@ -15,7 +15,7 @@ import { Receipt } from './receipt.js'
 
 export interface PublishOptions extends WaitOptions {
   /** What the acknowledgement of this message means. Default: the publisher's own durability. */
-  readonly durability?: Durability | undefined
+  readonly durability?: PublisherDurability | undefined
 }
 
 /** How long `close` waits for acknowledgements, and for a broker to confirm the end, unless it is told. */
@@ -35,7 +35,7 @@ const unsyncedLimit = 100_000
 export class Publisher<In> implements AsyncDisposable {
   readonly topic: string
   /** What an acknowledgement means: for `publishAsync`, `flush` and `close`. */
-  readonly durability: Durability
+  readonly durability: PublisherDurability
   readonly #codec: Codec<In, unknown, unknown>
   readonly #port: PublisherPort
   readonly #payloadOffset: number
@@ -47,8 +47,8 @@ export class Publisher<In> implements AsyncDisposable {
   readonly #closeBound = new CloseBound()
   #closed = new Deferred<void>()
   /** What close() waits for. */
-  readonly #closeDurability: Durability
-  readonly #syncAbility: Ability
+  readonly #closeDurability: PublisherDurability
+  readonly #abilities: Pick<Capabilities, 'syncing' | 'replication'>
   /** Of a `synced` publisher: all before and with this one are known to be synced; `undefined` before the first message. */
   #synced: number | undefined
   #syncing = false
@@ -59,14 +59,14 @@ export class Publisher<In> implements AsyncDisposable {
     topic: string,
     codec: Codec<In, unknown, unknown>,
     port: PublisherPort,
-    durability: Durability,
-    closeDurability: Durability,
-    syncAbility: Ability,
+    durability: PublisherDurability,
+    closeDurability: PublisherDurability,
+    abilities: Pick<Capabilities, 'syncing' | 'replication'>,
   ) {
     this.topic = topic
     this.durability = durability
     this.#closeDurability = closeDurability
-    this.#syncAbility = syncAbility
+    this.#abilities = abilities
     this.#codec = codec
     this.#port = port
     this.#payloadOffset = port.payloadOffset
@@ -96,7 +96,7 @@ export class Publisher<In> implements AsyncDisposable {
     if (more !== undefined) throw moreThanValues('publish()', 'one value')
     if (!this.#accepts) throw this.#refusal()
     const roomy = this.#port.append(this.#encode(value))
-    return this.durability === 'written' ? roomy : this.#syncSoon(1) && roomy
+    return this.durability !== 'synced' ? roomy : this.#syncSoon(1) && roomy
   }
 
   /**
@@ -155,21 +155,21 @@ export class Publisher<In> implements AsyncDisposable {
     } finally {
       this.#accepts = this.#state === 'open'
     }
-    return this.durability === 'written' ? roomy : this.#syncSoon(accepted + count) && roomy
+    return this.durability !== 'synced' ? roomy : this.#syncSoon(accepted + count) && roomy
   }
 
   /**
    * Publishes one message and resolves once it has reached `durability` (the publisher's own unless given). Many calls may be under way: one
    * sync serves all of them.
    *
-   * @throws HermesError as `publish`; `ABORTED`, `TIMED_OUT` (the message may be published all the same); `UNSUPPORTED` for `synced` in a `ring:` place
+   * @throws HermesError as `publish`; `ABORTED`, `TIMED_OUT` (the message may be published all the same); `UNSUPPORTED` for a durability that the place does not have
    */
   async publishAsync(value: In, options: PublishOptions = noOptions): Promise<Receipt> {
     checkWaitOptions('publishAsync()', options, ['durability'])
     const { durability = this.durability, signal, timeoutMs } = options
-    checkChoice('durability', durability, durabilities)
+    checkChoice('durability', durability, publisherDurabilities)
     // Before the message is there: what can't be kept must not be half done.
-    if (durability === 'synced') this.#requireSyncing()
+    if (durability !== 'written') this.#require(durability)
     if (!this.#accepts) throw this.#refusal()
     this.#port.append(this.#encode(value))
     if (this.durability === 'synced') this.#synced ??= this.#port.ticket - 1
@@ -186,13 +186,13 @@ export class Publisher<In> implements AsyncDisposable {
     )
   }
 
-  async #receipt(durability: Durability, signal: AbortSignal | undefined): Promise<Receipt> {
+  async #receipt(durability: PublisherDurability, signal: AbortSignal | undefined): Promise<Receipt> {
     const port = this.#port
     const { ticket } = port
     const given = port.receipt(signal)
     const { sequence, timestampNs } = given instanceof Promise ? await given : given
     const receipt = new Receipt(sequence, timestampNs)
-    if (durability !== 'written') await this.#reached(ticket, durability, signal)
+    if (durability === 'synced') await this.#reached(ticket, durability, signal)
     return receipt
   }
 
@@ -212,13 +212,13 @@ export class Publisher<In> implements AsyncDisposable {
   /**
    * Resolves once everything published so far has reached `durability` (the publisher's own unless given).
    *
-   * @throws HermesError `CLOSED`, `ABORTED`, `TIMED_OUT`, `IO_FAILED`; `UNSUPPORTED` for `synced` in a `ring:` place
+   * @throws HermesError `CLOSED`, `ABORTED`, `TIMED_OUT`, `IO_FAILED`; `UNSUPPORTED` for a durability that the place does not have
    */
-  async flush(durability: Durability = this.durability, options: WaitOptions = noOptions): Promise<void> {
-    checkChoice('durability', durability, durabilities)
+  async flush(durability: PublisherDurability = this.durability, options: WaitOptions = noOptions): Promise<void> {
+    checkChoice('durability', durability, publisherDurabilities)
     checkWaitOptions('flush()', options)
     if (this.#state === 'closed') throw this.#closedError()
-    if (durability === 'synced') this.#requireSyncing()
+    if (durability !== 'written') this.#require(durability)
     const upto = this.#port.ticket
     await bounded(
       options,
@@ -307,8 +307,10 @@ export class Publisher<In> implements AsyncDisposable {
     })
   }
 
-  #requireSyncing(): void {
-    requireAbility(`Topic '${this.topic}'`, this.#syncAbility, { topic: this.topic })
+  /** @throws HermesError `UNSUPPORTED` */
+  #require(durability: 'synced' | 'replicated'): void {
+    const { syncing, replication } = this.#abilities
+    requireAbility(`Topic '${this.topic}'`, durability === 'synced' ? syncing : replication, { topic: this.topic })
   }
 
   /** The encoded value stands in the memory that every publish uses: one that the codec makes meanwhile would mix with it, and is refused. */
@@ -332,8 +334,10 @@ export class Publisher<In> implements AsyncDisposable {
     return this.#synced === undefined ? 0 : this.#port.ticket - this.#synced
   }
 
-  async #reached(upto: number, durability: Durability, signal: AbortSignal | undefined): Promise<void> {
-    await this.#port.reached(upto, durability, signal)
+  async #reached(upto: number, durability: PublisherDurability, signal: AbortSignal | undefined): Promise<void> {
+    // (where messages are replicated, none is acknowledged before)
+    const level: Durability = durability === 'synced' ? 'synced' : 'written'
+    await this.#port.reached(upto, level, signal)
     if (durability === 'synced' && this.#synced !== undefined && upto > this.#synced) this.#synced = upto
   }
 

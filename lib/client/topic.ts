@@ -15,11 +15,11 @@ import { checkTopicName } from '../base/topic-name.js'
 import type { Codec } from '../codec/codec.js'
 import { guarded } from '../codec/guarded.js'
 import {
-  type Durability,
-  durabilities,
   type From,
   type Overflow,
   overflows,
+  type PublisherDurability,
+  publisherDurabilities,
   type TopicInfo,
   type TopicSettings,
 } from '../model/topic.js'
@@ -37,8 +37,11 @@ import { Subscriber } from './subscriber.js'
 import { type Wait, waits } from './wait.js'
 
 export interface PublisherOptions {
-  /** What an acknowledgement means. Default `written`: the message survives the end of any process, not of the machine. */
-  readonly durability?: Durability
+  /**
+   * What an acknowledgement means. Default `written`: the message survives the end of any process, not of the machine. `replicated`: a quorum of the topic's servers has it; in a cluster only
+   * (`UNSUPPORTED` elsewhere), and of topics with replicas only (`CONFIG_MISMATCH`).
+   */
+  readonly durability?: PublisherDurability
   /** Be the only publisher of the topic, in all processes, or fail with `EXCLUSIVE_HELD`. Somewhat faster. Default false. */
   readonly exclusive?: boolean
   /**
@@ -159,7 +162,7 @@ export class Topic<In, Out = In, View = Out> {
     if (leadership !== undefined && !(leadership instanceof Leadership))
       throw invalid("'leadership' must be what hermes.lead() returned.")
     checkSignal(signal)
-    checkChoice('durability', durability, durabilities)
+    checkChoice('durability', durability, publisherDurabilities)
     checkBoolean('exclusive', exclusive)
     checkChoice('overflow', overflow, overflows)
     if (syncIntervalMs !== undefined) checkInteger('syncIntervalMs', syncIntervalMs, 1, 3_600_000)
@@ -171,19 +174,19 @@ export class Topic<In, Out = In, View = Out> {
     if (leadership !== undefined) this.#require(capabilities.leases)
     if (overflow !== 'block') this.#require(capabilities.overflow)
     if (durability === 'synced') this.#require(capabilities.syncing)
+    if (durability === 'replicated') this.#require(capabilities.replication)
     if (syncIntervalMs !== undefined) this.#require(capabilities.intervalSyncing)
     const port = await transport.publisher(this.name, this.#settings, {
       exclusive,
-      durability,
+      durability: durability === 'synced' ? 'synced' : 'written',
+      replicated: durability === 'replicated',
       overflow,
       syncIntervalMs,
       fence: leadership?.revision,
       signal,
     })
     const settled = syncIntervalMs === undefined ? durability : 'synced'
-    return this.#owner.adopt(
-      new Publisher<In>(this.name, guarded(this.codec), port, durability, settled, capabilities.syncing),
-    )
+    return this.#owner.adopt(new Publisher<In>(this.name, guarded(this.codec), port, durability, settled, capabilities))
   }
 
   /**

@@ -1,6 +1,9 @@
 /** What would destroy an acknowledged message. `written`: the end of the machine's memory. `synced`: the loss of its disk. */
 export type Durability = 'written' | 'synced'
 export const durabilities: readonly Durability[] = ['written', 'synced']
+/** What a publisher can ask for. `replicated`: the loss of the disks of a majority of the servers that have the topic. In a cluster only. */
+export type PublisherDurability = Durability | 'replicated'
+export const publisherDurabilities: readonly PublisherDurability[] = [...durabilities, 'replicated']
 
 /** `bytes` and `ageMs` limit what is kept, by whole segments, oldest first. Unlimited where absent. */
 export interface Retention {

@@ -20,6 +20,8 @@ export interface Capabilities {
   readonly overflow: Ability
   /** Messages can be `synced`. */
   readonly syncing: Ability
+  /** Messages can be `replicated`. */
+  readonly replication: Ability
   /** `syncIntervalMs` of publishers. */
   readonly intervalSyncing: Ability
   /** Topics lie in segments of `segmentBytes`, and retention removes whole ones, never the newest. */

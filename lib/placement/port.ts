@@ -18,6 +18,8 @@ export interface PortOptions {
   readonly signal?: AbortSignal | undefined
   readonly exclusive: boolean
   readonly durability?: Durability
+  /** Where there is `replication`: refuse a topic that has no replicas. */
+  readonly replicated?: boolean
   readonly overflow?: Overflow
   /** Sync what was written so long after it was, unasked. */
   readonly syncIntervalMs?: number | undefined

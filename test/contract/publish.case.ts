@@ -59,6 +59,20 @@ export function publishCase({ it }: Suite): void {
     })
   }
 
+  it('is refused as replicated where there are no replicas, and says what to do', async ({ hermes }) => {
+    const topic = hermes.topic('counts', { codec: count })
+    const { replication } = capabilitiesOf(hermes)
+    // (the cluster of these tests is of one server: test/cluster has three)
+    const code = replication === true ? 'CONFIG_MISMATCH' : 'UNSUPPORTED'
+    const error = await failure(code, () => topic.publisher({ durability: 'replicated' }))
+    expect(error.message).toContain('nats://')
+    if (replication === true) return
+    const publisher = await topic.publisher()
+    await failure('UNSUPPORTED', () => publisher.publishAsync(1, { durability: 'replicated' }))
+    await failure('UNSUPPORTED', () => publisher.flush('replicated'))
+    expect(publisher.lastSequence).toBe(0)
+  })
+
   it('has one message reach the durability that is asked for', async ({ hermes }) => {
     const topic = hermes.topic('counts', { codec: count })
     const publisher = await topic.publisher()

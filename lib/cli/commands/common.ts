@@ -1,7 +1,7 @@
 import { type Command, Option } from 'commander'
 import type { TopicOptions } from '../../client/topic-options.js'
 import { waits } from '../../client/wait.js'
-import { type Durability, durabilities, type Retention, type TopicInfo } from '../../model/topic.js'
+import { type PublisherDurability, publisherDurabilities, type Retention, type TopicInfo } from '../../model/topic.js'
 import { duration, integer, payloadSize, positive, segmentSize, size, timerDuration } from '../arguments.js'
 import { exitTable } from '../exit-codes.js'
 import { codecNames, encodings } from '../format.js'
@@ -62,7 +62,7 @@ export function waitOption(): Option {
 }
 
 export interface PublishOptions {
-  readonly durability: Durability
+  readonly durability: PublisherDurability
   readonly exclusive?: boolean
   readonly rate?: number
   readonly count?: number
@@ -80,9 +80,9 @@ export function withPublishing(command: Command): Command {
       .addOption(
         new Option(
           '--durability <level>',
-          'what must hold before the command ends: written survives the end of any process, synced the loss of power',
+          'what must hold before the command ends: written survives the end of any process, synced the loss of power, replicated (in a cluster) the loss of servers',
         )
-          .choices(durabilities)
+          .choices(publisherDurabilities)
           .default('written'),
       )
       .option('--exclusive', 'be the only publisher of the topic, or fail')

@@ -58,6 +58,9 @@ function rowsOf(info: TopicInfo): [string, string][] {
     ['claimed before', String(watermarks.claimed)],
     ['written before', String(watermarks.written)],
     ['synced before', String(watermarks.synced)],
+    ...(watermarks.replicated === undefined
+      ? []
+      : [['replicated before', String(watermarks.replicated)] as [string, string]]),
     ['used', bytesText(info.usedBytes)],
     ['segments', size],
     ['largest payload', bytesText(info.maxPayloadBytes)],

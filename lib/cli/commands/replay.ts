@@ -2,7 +2,7 @@ import { type Command, Option } from 'commander'
 import { HermesError } from '../../base/errors.js'
 import { invalid } from '../../base/options.js'
 import type { Hermes } from '../../client/hermes.js'
-import type { Durability, TopicInfo } from '../../model/topic.js'
+import type { PublisherDurability, TopicInfo } from '../../model/topic.js'
 import { integer, names, speed } from '../arguments.js'
 import { checkFirst, Feed, feeding } from '../feed.js'
 import { codecNames, type Format, type FormatOptions, publishFormat, structFormat } from '../format.js'
@@ -282,7 +282,7 @@ async function publishAll(
 interface Summary {
   readonly topic: string
   readonly codec: string
-  readonly durability: Durability
+  readonly durability: PublisherDurability
   readonly published: number
   readonly lastSequence: number
   /** Until the last message was accepted. */

@@ -8,6 +8,8 @@ export const localCapabilities: Capabilities = {
   growth: true,
   overflow: "a log grows and never overflows. Leave 'overflow' out, or use a ring.",
   syncing: true,
+  replication:
+    "topics of one host are not replicated. Use 'synced', and mirror the topic into a cluster, or keep it in one: open('nats://…').",
   intervalSyncing: true,
   segments: true,
   retention: true,

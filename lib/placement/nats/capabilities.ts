@@ -10,6 +10,7 @@ export const natsCapabilities: Capabilities = {
   overflow: "a stream grows and never overflows. Leave 'overflow' out, or use a ring.",
   syncing:
     "a cluster acknowledges what a quorum of its servers has written, and they sync by their own setting 'sync_interval'. Use 'written', and 'sync_interval: always' on the servers.",
+  replication: true,
   intervalSyncing: "the servers of a cluster sync by their own setting 'sync_interval'. Leave 'syncIntervalMs' out.",
   segments: 'the cluster keeps and removes messages one batch at a time, without segments.',
   retention: true,

@@ -158,6 +158,7 @@ export class NatsPlacement implements Placement, MirrorPlacement, LeasePlacement
     const open = async () => {
       const stream = await TopicStream.open(this.#cluster, topic, settings)
       checkNoMirror(stream.definition)
+      if (options.replicated) checkReplicas(topic, (await stream.info()).config.num_replicas)
       await stream.retain(settings.retention)
       const { max_payload: most = 1024 * 1024 } = this.#cluster.connection.info ?? {}
       return NatsPublisher.open(stream, this.#settings.publishBuffer, most, options.fence)
@@ -216,6 +217,16 @@ export class NatsPlacement implements Placement, MirrorPlacement, LeasePlacement
   async close(): Promise<void> {
     await this.#cluster.connection.close()
   }
+}
+
+/** @throws HermesError `CONFIG_MISMATCH` */
+function checkReplicas(topic: string, replicas: number): void {
+  if (replicas > 1) return
+  throw new HermesError(
+    'CONFIG_MISMATCH',
+    `Topic '${topic}' lies on one server of the cluster, so nothing in it is 'replicated'. Make it anew with open('nats://…', { replicas: 3 }), or have the cluster give it replicas: nats stream edit.`,
+    { details: { topic, replicas } },
+  )
 }
 
 /** For a topic whose codec is not to be compared with anything. */

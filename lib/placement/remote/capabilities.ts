@@ -8,6 +8,7 @@ export const remoteCapabilities: Capabilities = {
   growth: true,
   overflow: "a log grows and never overflows. Leave 'overflow' out, or use a ring.",
   syncing: true,
+  replication: "a broker keeps its topics on one host. Use 'synced', or keep the topic in a cluster: open('nats://…').",
   intervalSyncing:
     "'syncIntervalMs' is for publishers on the machine that has the files. Call flush('synced') now and then, or publish 'synced'.",
   segments: true,

@@ -8,6 +8,8 @@ export const ringCapabilities: Capabilities = {
   growth: 'a ring holds no more than its capacity.',
   overflow: true,
   syncing: "a ring lives in memory, so nothing in it is ever 'synced'. Leave 'durability' out, or use a directory.",
+  replication:
+    "a ring lives in the memory of one host. Leave 'durability' out, or keep the topic in a cluster: open('nats://…').",
   intervalSyncing:
     "a ring lives in memory, so there is nothing to sync. Leave 'syncIntervalMs' out, or use a directory.",
   segments: 'a ring is one piece of memory.',
