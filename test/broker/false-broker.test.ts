@@ -1,6 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { frameType, sealFrame } from '../../lib/frame/frame.js'
-import { HermesError, open, text } from '../../lib/index.js'
+import { HermesError, type Job, open, text } from '../../lib/index.js'
+import { groupsFeature, messagesPacket } from '../../lib/wire/group-packets.js'
+import { parseJson } from '../../lib/wire/messages.js'
 import { packetType } from '../../lib/wire/packet.js'
 import { ackPacket, deliverPacketHead, emptyPacket, jsonPacket, u64Packet } from '../../lib/wire/packet-writer.js'
 import { failure } from '../helpers/failure.js'
@@ -201,6 +203,59 @@ async function useAll(url: string): Promise<string[]> {
   await call(() => hermes.close(late))
   return codes
 }
+
+/** A frame with a payload of one letter. */
+function frame(sequence: number, letter: string): Buffer {
+  const bytes = Buffer.alloc(40)
+  bytes.write(letter, 32)
+  sealFrame(bytes, new DataView(bytes.buffer, bytes.byteOffset, 40), 0, frameType.data, 0, sequence, 0, 0, 1)
+  return bytes
+}
+
+it('gets the keys that it has asked a member for, also if that returns a message before it has looked', async () => {
+  const rules = { maxDeliveries: 5, leaseMs: 30_000, backoffMs: 1, maxBackoffMs: 1 }
+  const unkeyed = { epoch: 0, count: 1, deliveries: 0, number: 0, ordinal: 0 }
+  let demands = 0
+  broker.answer = ({ type, channel, body }) => {
+    switch (type) {
+      case packetType.hello:
+        return jsonPacket(packetType.welcome, 0, { ...welcome, features: [groupsFeature] })
+      case packetType.join:
+        return jsonPacket(packetType.joined, channel, {
+          resumed: false,
+          rules,
+          graceMs: 1000,
+          maxPayloadBytes: 4096,
+          settled: 0,
+          lost: [],
+        })
+      case packetType.demand: {
+        if (demands++ > 0) return undefined
+        const head = { epoch: 0, count: 1, deliveries: 1, number: 1, ordinal: 1 }
+        return messagesPacket(packetType.messages, channel, head, frame(1, 'a'), 0, 40)
+      }
+      case packetType.ask: {
+        // What it asks comes before what it answers.
+        const { id } = parseJson(body, 0, body.length)
+        const asks = messagesPacket(packetType.unkeyed, channel, unkeyed, frame(2, 'b'), 0, 40)
+        return Buffer.concat([asks, jsonPacket(packetType.answer, channel, { id })])
+      }
+      default:
+        return undefined
+    }
+  }
+  const hermes = await open(broker.url, { reconnect })
+  const group = await hermes.topic('t', { codec }).group('g', { key: (value) => value })
+  const jobs = group[Symbol.asyncIterator]()
+  const first = await jobs.next()
+  await group.sync()
+  void (first.value as Job<string>).nack({ delayMs: 0 }).catch(() => {})
+  const second = jobs.next()
+  second.catch(() => {})
+  await until(() => broker.connections[0]?.count(packetType.keys) === 1)
+  broker.close()
+  await hermes.close({ timeoutMs: 100 }).catch(() => {})
+})
 
 /** A valid packet of a broker, with any content. */
 function anything(random: () => number): Buffer {

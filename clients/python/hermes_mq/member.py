@@ -95,7 +95,10 @@ class MemberChannel(MembershipChannel):
             return
         # What was settled before comes before.
         self.flush()
+        # (Keys that the broker has asked for stay due: it claims nothing for this member until it has them.)
+        unkeyed = self._unkeyed
         self._drop_arrived()
+        self._unkeyed = unkeyed
         self._epoch += 1
         self.beat()
 

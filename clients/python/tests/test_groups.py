@@ -278,6 +278,19 @@ class Groups(BrokerCase):
             for numbers in seen.values():
                 self.assertEqual(numbers, sorted(numbers))
 
+    def test_keys_that_the_broker_has_asked_for_stay_due_when_messages_are_given_back(self):
+        topic = self.filled({"number": 1}, codec="json")
+        with topic.group("g", key=lambda value: str(value["number"]), backoff=0.0) as group:
+            group.receive(PATIENCE).ack()
+            channel = group._channel
+            # As if it had come after the last look. The broker claims nothing for the member until it is answered.
+            asked = b"what the broker asks"
+            channel._unkeyed = asked
+            channel._limit = channel._taken + 1
+            channel.release_ahead()
+            self.assertIs(channel._unkeyed, asked)
+            channel._unkeyed = None
+
     def test_what_can_not_be_decoded_is_returned(self):
         def decode(payload):
             if payload == b"bad":

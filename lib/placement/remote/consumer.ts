@@ -304,7 +304,7 @@ export class RemoteConsumer implements ConsumerPort, LinkUser {
   releaseAhead(): void {
     if (this.#inbox.open === 0) return
     this.#flush()
-    this.#unkeyed = undefined
+    // (Keys that the broker has asked for stay due: it claims nothing for this member until it has them.)
     this.#inbox.flush()
     this.renew()
     this.#parking.rouse()
