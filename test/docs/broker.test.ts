@@ -32,7 +32,7 @@ test('docs/api.md has every limit of a broker, with its default', () => {
 })
 
 test.each([
-  ['BrokerOptions', 'lib/broker/options.ts', 12],
+  ['BrokerOptions', 'lib/broker/options.ts', 13],
   ['AccessEntry', 'lib/broker/access.ts', 9],
 ])('docs/api.md has every field of %s', (name, file, count) => {
   const wanted = fields(file, name)
