@@ -82,9 +82,9 @@ const lengths = {
   syncs: ['failing syncs, with each errno and on a full disk', native('LogSync*:LogRewrite*'), {}],
   topics: ['10,000 topics in one process', vitest('test/process/tasks.test.ts'), { HERMES_TOPICS: '10000' }],
   members: [
-    'members of a group are killed, stopped and kept busy: 100 rounds of 10,000 messages',
+    'members of a group are killed, stopped and kept busy: 1,000 rounds of 1,000 messages',
     vitest('test/process/group-soak.test.ts'),
-    { HERMES_SOAK_ROUNDS: '100', HERMES_SOAK_MESSAGES: '10000', HERMES_SOAK_SEED: values.seed },
+    { HERMES_SOAK_ROUNDS: '1000', HERMES_SOAK_MESSAGES: '1000', HERMES_SOAK_SEED: values.seed },
   ],
   containers: ['PID namespaces, limits of memory and tasks', vitest('test/process/containers.test.ts'), {}],
 }

@@ -42,6 +42,8 @@ class Member {
     this.child.stdin?.on('error', () => {})
     this.ready = new Promise((resolve) => {
       createInterface({ input: this.child.stdout as NodeJS.ReadableStream }).once('line', () => resolve())
+      // (one that finds no time to connect on a busy machine ends: another one follows it)
+      this.child.once('exit', () => resolve())
     })
   }
 
@@ -128,7 +130,10 @@ async function soak(seed: number): Promise<void> {
       const member = members[index] as Member
       const what = random()
       if (isDone) break
-      if (what < 0.4) {
+      if (!member.isRunning) {
+        console.log(`seed ${seed}: ${member.instance} has ended by itself, with ${member.child.exitCode}`)
+        await begin(index)
+      } else if (what < 0.4) {
         kills.push({ instance: member.instance, at: await member.kill() })
         await begin(index)
       } else if (what < 0.7) {
