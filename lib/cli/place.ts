@@ -19,7 +19,7 @@ export function isBroker(place: string): boolean {
   return /^(tcp|tls|wss?):/i.test(place)
 }
 
-function isCluster(place: string): boolean {
+export function isCluster(place: string): boolean {
   return /^nats:/i.test(place)
 }
 

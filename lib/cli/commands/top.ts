@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Command } from 'commander'
 import { HermesError } from '../../base/errors.js'
 import { adminUrl, integer } from '../arguments.js'
-import { isBroker } from '../place.js'
+import { isBroker, isCluster } from '../place.js'
 import type { Session } from '../session.js'
 import { aligned, Screen, sorted } from '../top/screen.js'
 import type { MetricsSource } from '../top/source.js'
@@ -39,6 +39,12 @@ export function registerTop(program: Command, session: Session): void {
         throw new HermesError(
           'UNSUPPORTED',
           'A broker is asked at its admin address: start it with `hermes serve --admin 127.0.0.1:9464`, and give --admin http://… here.',
+        )
+      }
+      if (options.admin === undefined && isCluster(dir)) {
+        throw new HermesError(
+          'UNSUPPORTED',
+          'The servers of a cluster count what they do: ask them, with `nats server report jetstream`. `hermes info <topic>` tells how far a topic is.',
         )
       }
       const { adminSource, placeSource } = await import('../top/source.js')
