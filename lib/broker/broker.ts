@@ -16,7 +16,7 @@ import { Connection, type ConnectionHost } from './connection.js'
 import { openFilesLimit } from './descriptors.js'
 import { makeEngine } from './engine/choose.js'
 import type { Engine, EngineHost, EngineTls } from './engine/engine.js'
-import { WebSocketEngine } from './engine/web-socket.js'
+import type { WebSocketEngine } from './engine/web-socket.js'
 import { Health } from './health.js'
 import { Journal } from './journal.js'
 import { listenOn, shownAddress } from './listening.js'
@@ -56,7 +56,9 @@ export async function serveOver(make: MakeEngine | undefined, options: BrokerOpt
   const directory = await openDirectory(pathOfPlace(settings.dir), true, settings.mode)
   const served = await ServedDirectory.hold(directory)
   try {
-    const broker = new Broker(settings, served, make)
+    // (Loaded where there is a door: it needs the package ws.)
+    const door = settings.webSocket && (await import('./engine/web-socket.js')).WebSocketEngine
+    const broker = new Broker(settings, served, make, door)
     await broker.listen()
     return broker
   } catch (error) {
@@ -95,7 +97,12 @@ export class Broker implements AsyncDisposable {
   #closing: Promise<void> | undefined
 
   /** @internal */
-  constructor(settings: BrokerSettings, served: ServedDirectory, make: MakeEngine | undefined) {
+  constructor(
+    settings: BrokerSettings,
+    served: ServedDirectory,
+    make: MakeEngine | undefined,
+    Door?: typeof WebSocketEngine,
+  ) {
     this.settings = settings
     this.#served = served
     this.#transport = new LocalPlacement(served.directory)
@@ -160,7 +167,8 @@ export class Broker implements AsyncDisposable {
     const { webSocket } = settings
     this.#door =
       webSocket &&
-      new WebSocketEngine(this.#counting(host), engineTls, {
+      Door &&
+      new Door(this.#counting(host), engineTls, {
         origins: webSocket.origins,
         handshakeTimeoutMs,
         isOpen: () => settings.access.isOpen && settings.tls?.ca === undefined,
