@@ -231,7 +231,7 @@ export function checkGuarded(host: string, access: Access, tls: BrokerTls | unde
   if (!access.isOpen || tls?.ca !== undefined || insecure || isLoopback(host)) return
   throw new HermesError(
     'UNAUTHORIZED',
-    `${host} can be reached from other machines, and authentication is not configured. Give 'access' entries or a client CA, or say 'insecure'.`,
+    `${host} can be reached from other machines, and authentication is not configured. Give 'access' entries or a client CA, or say 'insecure' (\`hermes serve\`: HERMES_TOKEN or --config, --tls-ca, --insecure).`,
     { details: { host } },
   )
 }
