@@ -208,6 +208,51 @@ test('damage hides nothing of a topic that was not closed in order: how far it g
   expect(again).toEqual(numbers(1600, 10))
 })
 
+test.each([
+  ['a segment that is full', 100],
+  ['the newest segment', 2900],
+])('a position behind damage is found all the same: in %s', async (_, damaged) => {
+  const place = await closedLog(3000)
+  const wanted = damaged + 50
+  {
+    await using hermes = await open(place)
+    const ticks = hermes.topic(topic, { codec: Numbered })
+    for (const [name, from] of [
+      ['engine', wanted],
+      ['within', damaged],
+    ] as const) {
+      const engine = await ticks.subscriber({ name, from })
+      expect(engine.poll(() => {}, 1)).toBe(1)
+      await engine.close()
+    }
+    await (await ticks.group('pool', { from: wanted })).close()
+  }
+  const { file, offset } = frameOf(place, damaged)
+  overwrite(file, offset, Buffer.alloc(64, 0xff))
+
+  await using hermes = await open(place)
+  const ticks = hermes.topic(topic, { codec: Numbered })
+  expect((await hermes.admin.groups(topic)).map(({ name, lag }) => [name, lag.messages])).toEqual([
+    ['engine', 3001 - wanted],
+    ['pool', 3001 - wanted],
+    ['within', 3001 - damaged],
+  ])
+  const first = async (options: object) => {
+    await using subscriber = await ticks.subscriber(options)
+    const seen: number[] = []
+    subscriber.poll((_, { sequence }) => seen.push(sequence), 1)
+    return seen[0]
+  }
+  expect(await first({ name: 'engine' })).toBe(wanted)
+  expect(await first({ from: wanted })).toBe(wanted)
+  // The message itself is damaged: it is told, or passed.
+  const error = await failure('CORRUPT', () => first({ name: 'within' }))
+  expect(error.details.sequence).toBe(damaged)
+  expect(await first({ name: 'within', onDamage: 'skip' })).toBe(damaged + 1)
+  expect(await first({ from: 3001 })).toBeUndefined()
+  await failure('OUT_OF_RANGE', () => first({ from: 3002 }))
+})
+
 test('a truncated segment is an error, and the others are readable', async () => {
   const place = await closedLog(3000)
   const files = segmentFiles(place, topic)

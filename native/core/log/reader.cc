@@ -182,13 +182,42 @@ Status Reader::seek_sequence(uint64_t sequence) {
   }
   status = log_->indexes().place_before(*segment_, sequence, &position_);
   if (!status.ok()) return status;
-  return walk([&](const Step& step) { return position_.sequence + std::max<uint64_t>(step.count, 1) > sequence; },
-              [&] {
-                if (position_.sequence == sequence) return Status::success();
-                return Status::error(Code::kOutOfRange, "sequence " + std::to_string(sequence) +
-                                                            " does not exist yet; the next one will be " +
-                                                            std::to_string(position_.sequence));
-              });
+  const auto arrived = [&](const Step& step) {
+    return position_.sequence + std::max<uint64_t>(step.count, 1) > sequence;
+  };
+  const auto at_end = [&] {
+    if (position_.sequence == sequence) return Status::success();
+    return Status::error(Code::kOutOfRange, "sequence " + std::to_string(sequence) +
+                                                " does not exist yet; the next one will be " +
+                                                std::to_string(position_.sequence));
+  };
+  do {
+    status = walk(arrived, at_end);
+  } while (is_damaged(status) && position_.sequence <= sequence && pass_damage_before(sequence, &status));
+  return status;
+}
+
+/// Whether a walk has ended at damage of the segment.
+bool Reader::is_damaged(const Status& status) const noexcept {
+  return status.code == Code::kCorrupt && segment_->step(position_.offset).kind == Step::Kind::kDamage;
+}
+
+/// The position is at damage, and the sequence is looked for behind it. Goes to the next frame that is whole, or to the
+/// noted tail. If the message itself is in the damage, stays there: the reader is told, or passes it. False: the search
+/// has ended, as the status says.
+bool Reader::pass_damage_before(uint64_t sequence, Status* status) {
+  Position next = position_;
+  const bool found = find_next_frame(*segment_, position_, ~uint64_t{0}, log_->control().max_payload, &next);
+  const bool sealed = position_.segment < log_->active();
+  // (Of a sealed segment that has no more, all the rest is in the damage: the sequence is before the next one begins.)
+  if (!found && !sealed && !segment_->find_noted_tail(position_.offset, &next.offset, &next.sequence)) return false;
+  if (next.sequence <= sequence && (found || !sealed)) {
+    position_ = next;
+    return true;
+  }
+  set_position(position_.offset, sequence);
+  *status = Status::success();
+  return false;
 }
 
 Status Reader::seek_place(const Position& at) {

@@ -84,6 +84,8 @@ class Reader {
   bool is_awaited(const Step& step) const noexcept;
   template <typename Arrived, typename AtEnd>
   Status walk(Arrived arrived, AtEnd at_end);
+  bool is_damaged(const Status& status) const noexcept;
+  bool pass_damage_before(uint64_t sequence, Status* status);
   Status find_segment(uint64_t sequence, uint64_t* number);
   Status find_segment_of_time(uint64_t timestamp_ns, uint64_t until_ns, uint64_t* number);
 
