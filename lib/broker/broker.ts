@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { HermesError } from '../base/errors.js'
+import { checkInteger } from '../base/options.js'
 import type { TopicInfo } from '../model/topic.js'
 import { loadAddon } from '../native/load.js'
 import { pathOfPlace } from '../placement/local/path.js'
@@ -242,6 +243,7 @@ export class Broker implements AsyncDisposable {
    * Goes away in order: takes no new connections, asks clients to leave, serves them until they have or `graceMs` are over, then closes.
    */
   async drain(graceMs = 5000): Promise<void> {
+    checkInteger('graceMs', graceMs, 0, 2 ** 31 - 1)
     if (!this.#draining) {
       this.#draining = true
       this.#report('info', 'draining', { connections: this.#connections.size, graceMs })

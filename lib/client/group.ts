@@ -12,7 +12,7 @@ import { DeadLetters } from './dead-letters.js'
 import { keylessBucket, type MemberOptions } from './group-options.js'
 import { type HandleOptions, runHandlers } from './group-run.js'
 import { InFlight } from './in-flight.js'
-import { backOff, inUse, Job, type JobHost, leaseLost, sequencesOf } from './job.js'
+import { backOff, inUse, Job, type JobHost, leaseLost, noOptions, sequencesOf } from './job.js'
 import { JobCursor, type JobHandler } from './job-view.js'
 import { ofMessage } from './message-error.js'
 import { waitForMessages } from './wait.js'
@@ -140,7 +140,9 @@ export class Group<Out, View> implements AsyncDisposable, AsyncIterable<Job<Out>
   }
 
   /** Settles jobs together. @throws HermesError `LEASE_LOST` with those in `details.sequences` that another member has; the others are settled. `INVALID_ARGUMENT`, `CLOSED` */
-  async ack(jobs: readonly Job<Out>[]): Promise<void> {
+  async ack(jobs: readonly Job<Out>[]): Promise<void>
+  async ack(jobs: readonly Job<Out>[], more?: unknown): Promise<void> {
+    if (more !== undefined) throw noOptions('ack()', 'group.sync() waits for stable storage')
     if (!Array.isArray(jobs) || !jobs.every((job) => job instanceof Job)) throw invalid('ack() takes an array of jobs.')
     await this.#settle(jobs, 'done', 0)
   }

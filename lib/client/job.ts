@@ -90,7 +90,9 @@ export class Job<Out> extends Message<Out> implements Claim {
    *
    * @throws HermesError `LEASE_LOST` if another member has it by now, `INVALID_ARGUMENT` if it is settled already, `CLOSED`
    */
-  ack(): Promise<void> {
+  ack(): Promise<void>
+  ack(more?: unknown): Promise<void> {
+    if (more !== undefined) return Promise.reject(noOptions('ack()', 'group.sync() waits for stable storage'))
     return this.#host.settle(this, 'done', 0)
   }
 
@@ -118,7 +120,9 @@ export class Job<Out> extends Message<Out> implements Claim {
    *
    * @throws HermesError `INVALID_ARGUMENT` if it is settled already, `CLOSED`
    */
-  extend(): void {
+  extend(): void
+  extend(more?: unknown): void {
+    if (more !== undefined) throw noOptions('extend()', "the lease's length is 'leaseMs' of topic.group()")
     this.#host.renew(this)
   }
 }
@@ -132,6 +136,9 @@ export function leaseLost(topic: string, group: string, sequences: readonly numb
     { details: { topic, group, sequences: sequences.slice(0, 100) } },
   )
 }
+
+/** For what a call of a job would pass over. */
+export const noOptions = (call: string, where: string): HermesError => invalid(`${call} takes no options: ${where}.`)
 
 /** The member iterates, or polls, already. */
 export function inUse(group: string): HermesError {

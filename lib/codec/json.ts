@@ -51,7 +51,8 @@ export const json: GenericCodec = generic({
     } catch (error) {
       throw encodeFailed('json', reasonOf(error), error)
     }
-    if (written === undefined) throw encodeFailed('json', `JSON has no text for ${value === undefined ? 'undefined' : describe(value)}.`)
+    if (written === undefined)
+      throw encodeFailed('json', `JSON has no text for ${value === undefined ? 'undefined' : describe(value)}.`)
     return encodeText('json', written, target, offset, limit)
   },
 

@@ -111,6 +111,23 @@ test('what is given behind the arguments of a call is refused, with where it bel
   expect(publisher.lastSequence).toBe(0)
   publish(1, undefined)
   expect(publisher.lastSequence).toBe(1)
+  const group = await hermes.topic('t', { codec: json }).group('g')
+  const jobs: everything.Job<unknown>[] = []
+  for await (const job of group) {
+    jobs.push(job)
+    break
+  }
+  const job = jobs[0] as everything.Job<unknown>
+  for (const work of [
+    () => (job.ack as Loose).call(job, { durability: 'synced' }),
+    () => (group.ack as Loose).call(group, jobs, { durability: 'synced' }),
+    () => (job.extend as Loose).call(job, 5000),
+  ]) {
+    const { code, message } = await failureOf(work)
+    expect(code).toBe('INVALID_ARGUMENT')
+    expect(message).toContain('takes no options')
+  }
+  await job.ack()
   const { code, message } = await failureOf(() => doctor('t'))
   expect(code).toBe('INVALID_ARGUMENT')
   expect(message).toContain('verify(topic)')
