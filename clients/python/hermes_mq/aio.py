@@ -30,12 +30,12 @@ from .aio_responder import RequestContext, Responder
 from .aio_subscriber import Subscriber
 from .calls import GROUP_NAME, Service, check_reply_timeout
 from .codecs import Codec, checked_codec
-from .errors import invalid
 from .jobs import Key, group_join, position_join
 from .lanes import lane_of_group
 from .member import MemberChannel
 from .options import (
     PathOrPem,
+    check_callback,
     check_durability,
     check_flag,
     check_integer,
@@ -184,8 +184,7 @@ class Client(Closable):
         """Answers the requests of a service, as ``hermes_mq.Client.responder``: with a function or a coroutine function, ``concurrency`` at a time in the event loop."""
         service: Service[Any] = Service(self, name, request, reply, max_payload_bytes)
         check_integer("concurrency", concurrency, 1, 10_000)
-        if not callable(handler):
-            raise invalid("responder() takes a handler as its second argument: handler(request, context).")
+        check_callback("responder()'s second argument, handler(request, context),", handler, is_awaited=True)
 
         async def opening() -> "Responder[Any, Any]":
             async with contextlib.AsyncExitStack() as opened:

@@ -2,18 +2,19 @@
 
 import asyncio
 import contextlib
+import inspect
 import traceback
 from types import TracebackType
-from typing import Any, AsyncIterator, Awaitable, Callable, Dict, Hashable, List, Optional, Sequence, Set, Type, TypeVar
+from typing import Any, AsyncIterator, Awaitable, Callable, Dict, Hashable, List, Optional, Sequence, Set, Type, TypeVar, Union
 
 from .aio_driver import Driver
 from .aio_pending import Closable
 from .codecs import Codec
 from .errors import HermesError, invalid
-from .jobs import MOST_BATCH, Ahead, GroupSurface, JobBase, delay_ms, report_of
+from .jobs import MOST_BATCH, Ahead, GroupSurface, JobBase, check_told, delay_ms, report_of
 from .lanes import Lanes
 from .member import MemberChannel
-from .options import check_integer, check_timeout
+from .options import check_callback, check_integer, check_stop, check_timeout
 from .questions import Question
 from .settlements import DONE, RELEASED, RETURNED, Settling
 
@@ -159,7 +160,7 @@ class Group(Closable, GroupSurface[T]):
 
     async def run(
         self,
-        handler: Callable[[Job[T]], Awaitable[Any]],
+        handler: Callable[[Job[T]], Union[Any, Awaitable[Any]]],
         *,
         concurrency: int = 1,
         stop: Optional[asyncio.Event] = None,
@@ -167,10 +168,13 @@ class Group(Closable, GroupSurface[T]):
     ) -> None:
         """Handles messages as they come, ``concurrency`` at a time (in a keyed group one of each key, in an exclusive one no two): one for which the handler returns is acknowledged, one for which it raises is returned.
 
+        ``handler`` is a coroutine function, or a function that does not wait; ``on_error`` is a function.
         Returns when ``stop`` is set or the group is closed, once the handlers that are under way have ended. ``on_error`` as of ``hermes_mq.Group.run``.
         """
+        check_callback("the handler of run()", handler, is_awaited=True)
         check_integer("concurrency", concurrency, 1, 10_000)
-        told = on_error or _print
+        check_stop(stop, "asyncio")
+        told = check_told(on_error) or _print
         running: "Set[asyncio.Task[None]]" = set()
         lanes: "Lanes[Job[T]]" = Lanes(self._lane_of)
 
@@ -186,7 +190,9 @@ class Group(Closable, GroupSurface[T]):
 
         async def handle(job: Job[T]) -> None:
             try:
-                await handler(job)
+                outcome = handler(job)
+                if inspect.isawaitable(outcome):
+                    await outcome
                 if not job.is_settled:
                     await job.ack()
             except Exception as error:

@@ -12,7 +12,6 @@ from .admin import Administration
 from .calls import GROUP_NAME, Service, check_reply_timeout
 from .codecs import Codec, checked_codec
 from .driver import Driver
-from .errors import invalid
 from .group import Group
 from .jobs import Key, group_join, position_join
 from .lanes import lane_of_group
@@ -20,6 +19,7 @@ from .member import MemberChannel
 from .options import (
     PathOrPem,
     Settings,
+    check_callback,
     check_durability,
     check_flag,
     check_integer,
@@ -188,8 +188,7 @@ class Client:
         """
         service: Service[Any] = Service(self, name, request, reply, max_payload_bytes)
         check_integer("concurrency", concurrency, 1, 1000)
-        if not callable(handler):
-            raise invalid("responder() takes a handler as its second argument: handler(request, context).")
+        check_callback("responder()'s second argument, handler(request, context),", handler)
         with contextlib.ExitStack() as opened:
             replies = opened.enter_context(service.replies.publisher())
             cancels = opened.enter_context(service.requests.subscriber("latest", create=True))

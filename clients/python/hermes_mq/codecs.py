@@ -1,6 +1,7 @@
 """Codecs turn values into payload bytes and back. Name and fingerprint are kept with the topic; docs/codecs.md describes them."""
 
 import hashlib
+import inspect
 import json as _json
 import re
 from typing import Any, Callable, Dict, Generic, NoReturn, TypeVar, Union
@@ -52,6 +53,10 @@ def described(value: Any) -> str:
     except Exception:  # (its own code)
         return f"a value of {type(value).__name__}"
     return f"{shown if len(shown) <= 60 else shown[:57] + '...'} ({type(value).__name__})"
+
+
+def is_coroutine_function(given: Any) -> bool:
+    return inspect.iscoroutinefunction(given) or inspect.iscoroutinefunction(type(given).__call__)
 
 
 def octets_of(value: Union[bytes, bytearray, memoryview]) -> bytes:
@@ -176,8 +181,9 @@ def custom(name: str, fingerprint: str, encode: Callable[[T], bytes], decode: Ca
         )
     if not isinstance(fingerprint, str) or fingerprint == "":
         raise invalid(f"custom() takes a fingerprint: a text that changes with the format; got {described(fingerprint)}.")
-    if not callable(encode) or not callable(decode):
-        raise invalid("custom() takes the functions encode(value) and decode(payload).")
+    for given in (encode, decode):
+        if not callable(given) or is_coroutine_function(given):
+            raise invalid(f"custom() takes the plain functions encode(value) and decode(payload), not {described(given)}.")
     return _CustomCodec(name, fingerprint, encode, decode)
 
 

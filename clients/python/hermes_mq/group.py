@@ -11,10 +11,10 @@ from typing import Any, Callable, Dict, Hashable, Iterator, List, Optional, Sequ
 from .codecs import Codec
 from .driver import Driver
 from .errors import HermesError, invalid
-from .jobs import MOST_BATCH, Ahead, GroupSurface, JobBase, delay_ms, report_of
+from .jobs import MOST_BATCH, Ahead, GroupSurface, JobBase, check_told, delay_ms, report_of
 from .lanes import Lanes
 from .member import MemberChannel
-from .options import check_integer, check_timeout
+from .options import check_callback, check_integer, check_stop, check_timeout
 from .questions import Question
 from .settlements import DONE, RELEASED, RETURNED, Settling
 
@@ -207,8 +207,10 @@ class Group(GroupSurface[T]):
         Returns when ``stop`` is set or the group is closed, once the handlers that are under way have ended. ``on_error`` is told of each handler that failed and of each
         acknowledgement that came too late; by default a traceback is printed. Raises what iteration raises.
         """
+        check_callback("the handler of run()", handler)
         check_integer("concurrency", concurrency, 1, 1000)
-        told = on_error or _print
+        check_stop(stop, "threading")
+        told = check_told(on_error) or _print
         slots = threading.Semaphore(concurrency)
         lanes: "Lanes[Job[T]]" = Lanes(self._lane_of)
 

@@ -10,13 +10,14 @@ from .claims import Claim
 from .codecs import Codec
 from .errors import HermesError, invalid
 from .member import MemberChannel
-from .options import check_flag, check_integer, check_topic_name
+from .options import check_callback, check_flag, check_integer, check_topic_name
 from .packets import Fields
 from .settlements import BACK_OFF, DONE, RETURNED, Settling
 from .structs import StructCodec
 from .types import From, from_to_wire
 
 T = TypeVar("T")
+C = TypeVar("C")
 
 class Key_(NamedTuple):
     """How a message's key is found by the program."""
@@ -149,6 +150,7 @@ def _key(codec: Codec[Any], key: Optional[Key]) -> "Tuple[Optional[Dict[str, int
     if key is None:
         return None, None
     if callable(key):
+        check_callback("'key'", key)
         find: Callable[[Any], Any] = key
     elif isinstance(key, str):
         if isinstance(codec, StructCodec):
@@ -378,6 +380,12 @@ class GroupSurface(Generic[T]):
             f"{left} messages of topic '{self.topic}' were not settled when the member left group '{self.name}': they come again.",
             {"topic": self.topic, "group": self.name, "unsettled": left},
         )
+
+
+def check_told(on_error: Optional[C]) -> Optional[C]:
+    if on_error is not None:
+        check_callback("'on_error'", on_error)
+    return on_error
 
 
 def delay_ms(delay: Optional[float]) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Callable, Dict, Optional, Union
 from urllib.parse import urlsplit
 
-from .codecs import described
+from .codecs import described, is_coroutine_function
 from .errors import HermesError, invalid
 from .types import Retention, Status
 
@@ -100,8 +100,8 @@ def check_settings(
     check_integer("subscribe_buffer", subscribe_buffer, 64 * 1024, 2**29)
     if compression not in ("none", "deflate"):
         raise invalid(f"'compression' must be 'none' or 'deflate', not {described(compression)}.")
-    if on_status is not None and not callable(on_status):
-        raise invalid("'on_status' must be a function.")
+    if on_status is not None:
+        check_callback("'on_status'", on_status)
     secure = parts.scheme == "tls"
     given = [name for name, value in (("ca", ca), ("cert", cert), ("key", key), ("ssl_context", ssl_context)) if value]
     if not secure and given:
@@ -170,6 +170,20 @@ def check_timeout(timeout: Optional[float]) -> None:
         return
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout >= 0:
         raise invalid(f"'timeout' must be a number of seconds from 0 on, or None for no limit, not {described(timeout)}.")
+
+
+def check_callback(what: str, given: Any, *, is_awaited: bool = False) -> None:
+    """Unless what it returns is awaited, a coroutine function would be called and never run."""
+    if not callable(given):
+        raise invalid(f"{what} must be a function, not {described(given)}.")
+    if not is_awaited and is_coroutine_function(given):
+        raise invalid(f"{what} must be a plain function: what a coroutine function returns is not awaited here. Write 'def', not 'async def'.")
+
+
+def check_stop(stop: Any, module: str) -> None:
+    """Any event will do, as that of multiprocessing, but not its class."""
+    if stop is not None and (isinstance(stop, type) or not callable(getattr(stop, "is_set", None))):
+        raise invalid(f"'stop' must be an event, as {module}.Event(), not {described(stop)}.")
 
 
 def check_flag(name: str, value: bool) -> None:
