@@ -99,10 +99,10 @@ class Group(Closable, GroupSurface[T]):
 
     async def _take(self, most: int, timeout: Optional[float]) -> List[Job[T]]:
         self._driver.check_process()
+        check_timeout(timeout)
         if self._is_used:
             raise self._busy_error("task")
         self._is_used = True
-        check_timeout(timeout)
         deadline = None if timeout is None else self._driver.loop.time() + timeout
         try:
             while True:
@@ -242,14 +242,15 @@ class Group(Closable, GroupSurface[T]):
         self._check_open()
         await self._answer(self._channel.ask("sync", {}))
 
-    async def close(self, timeout: float = 5.0) -> None:
+    async def close(self, timeout: Optional[float] = 5.0) -> None:
         """Ends iterations, waits for jobs that are not settled, ``timeout`` seconds at most, and leaves the group. Idempotent. Raises HermesError TIMED_OUT as ``hermes_mq.Group.close``."""
+        check_timeout(timeout)
         channel = self._channel
         if channel.left:
             return
         loop = self._driver.loop
         channel.release_ahead()
-        await self._wait(lambda: channel.held == 0 or channel.failure is not None, loop.time() + timeout)
+        await self._wait(lambda: channel.held == 0 or channel.failure is not None, None if timeout is None else loop.time() + timeout)
         left = channel.held
         channel.leave()
         await self._wait(lambda: channel.left, loop.time() + 5.0)

@@ -10,6 +10,7 @@ from .aio_publisher import Publisher
 from .aio_subscriber import Subscriber
 from .calls import CANCEL, FAILURE, REPLY, REQUEST, Call, Service, check_reply_timeout
 from .errors import HermesError
+from .options import check_timeout
 
 Q = TypeVar("Q")
 R = TypeVar("R")
@@ -104,6 +105,7 @@ class Requester(Closable, Generic[Q, R]):
 
     async def close(self, timeout: Optional[float] = 30.0) -> None:
         """Ends all waits (CLOSED), of which the handlers are told. Idempotent. Raises as ``Publisher.close``."""
+        check_timeout(timeout)
         waiting = self._end(self._service.closed_error())
         await asyncio.gather(*(self._give_up(number) for number in waiting))
         await self._replies.close()

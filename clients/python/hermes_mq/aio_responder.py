@@ -8,6 +8,7 @@ from typing import Any, Awaitable, Callable, Generic, NamedTuple, Optional, Type
 
 from .aio_group import Group, Job
 from .aio_pending import Closable
+from .options import check_timeout
 from .aio_publisher import Publisher
 from .aio_subscriber import Subscriber
 from .calls import CANCEL, Call, Service, deadline_of, failure_of, is_awaited
@@ -118,8 +119,9 @@ class Responder(Closable, Generic[Q, R]):
         except HermesError:
             pass  # the group tells of the same
 
-    async def close(self, timeout: float = 5.0) -> None:
+    async def close(self, timeout: Optional[float] = 5.0) -> None:
         """As ``hermes_mq.Responder.close``."""
+        check_timeout(timeout)
         self._stop.set()
         self._cancellations.stop()
         done, _ = await asyncio.wait({self._serving}, timeout=timeout)

@@ -112,10 +112,10 @@ class Group(GroupSurface[T]):
             yield jobs
 
     def _take(self, most: int, timeout: Optional[float]) -> List[Job[T]]:
+        check_timeout(timeout)
         if self._driver.is_forked or not self._use.acquire(blocking=False):
             self._driver.check_process()
             raise self._busy_error("thread")
-        check_timeout(timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
         try:
             while True:
@@ -284,11 +284,12 @@ class Group(GroupSurface[T]):
             question = self._channel.ask("sync", {})
         self._answer(question)
 
-    def close(self, timeout: float = 5.0) -> None:
+    def close(self, timeout: Optional[float] = 5.0) -> None:
         """Ends iterations, waits for jobs that are not settled, ``timeout`` seconds at most, and leaves the group: what is still not settled goes to the others. Idempotent.
 
         Raises HermesError TIMED_OUT if jobs were not settled by then. The group is closed all the same.
         """
+        check_timeout(timeout)
         if self._driver.is_forked:
             return
         channel = self._channel
@@ -297,7 +298,7 @@ class Group(GroupSurface[T]):
                 return
             channel.release_ahead()
             self._driver.rouse()
-            deadline = time.monotonic() + timeout
+            deadline = None if timeout is None else time.monotonic() + timeout
             self._wait(lambda: channel.held == 0 or channel.failure is not None, deadline)
             left = channel.held
             channel.leave()

@@ -3,14 +3,15 @@
 import os
 import sys
 import time
+from collections.abc import Sequence as SequenceType
 from typing import Any, Callable, Dict, Generic, Hashable, List, NamedTuple, Optional, Sequence, Tuple, TypeVar, Union
 from zlib import crc32
 
 from .claims import Claim
-from .codecs import Codec
+from .codecs import Codec, described
 from .errors import HermesError, invalid
 from .member import MemberChannel
-from .options import check_callback, check_flag, check_integer, check_topic_name
+from .options import check_callback, check_flag, check_integer, check_topic_name, is_unicode
 from .packets import Fields
 from .settlements import BACK_OFF, DONE, RETURNED, Settling
 from .structs import StructCodec
@@ -39,7 +40,7 @@ _MOST_SECONDS = 86_400
 def check_seconds(name: str, value: float, least: float, most: float = _MOST_SECONDS) -> int:
     """In milliseconds."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
-        raise invalid(f"'{name}' must be a number of seconds from {least} to {most}, not {value!r}.")
+        raise invalid(f"'{name}' must be a number of seconds from {least} to {most}, not {described(value)}.")
     return int(value * 1000)
 
 
@@ -53,8 +54,8 @@ def check_group_name(name: str) -> None:
 def member_name(name: Optional[str]) -> str:
     if name is None:
         return f"{os.path.basename(sys.argv[0] or 'python')} {os.getpid()}"
-    if not isinstance(name, str) or len(name) > 300:
-        raise invalid(f"'member' must be a string of 300 characters at most, not {name!r}.")
+    if not isinstance(name, str) or len(name) > 300 or not is_unicode(name):
+        raise invalid(f"'member' must be a string of 300 characters at most, not {described(name)}.")
     return name
 
 
@@ -93,6 +94,8 @@ def group_join(
         check_integer("max_deliveries", max_deliveries, 0, 254)
         rules["maxDeliveries"] = max_deliveries
     if backoff is not None:
+        if isinstance(backoff, tuple) and len(backoff) != 2:
+            raise invalid(f"'backoff' takes one number or two, a tuple of the first delay and the longest one, in seconds, not {described(backoff)}.")
         first, most = backoff if isinstance(backoff, tuple) else (backoff, backoff)
         rules["backoffMs"] = check_seconds("backoff", first, 0)
         rules["maxBackoffMs"] = check_seconds("backoff", most, first)
@@ -335,6 +338,8 @@ class GroupSurface(Generic[T]):
         """Raises INVALID_ARGUMENT, CLOSED."""
         if self._channel.left and self._channel.closed:
             raise self._channel.failure.again() if self._channel.failure else HermesError("CLOSED", "This member has left.")
+        if not isinstance(jobs, SequenceType) or not all(isinstance(job, JobBase) for job in jobs):
+            raise invalid(f"ack() takes a list of this group's jobs, not {described(jobs)}: one job has job.ack().")
         if len({id(job) for job in jobs}) != len(jobs):
             raise invalid("A job stands in the list twice.")
         for job in jobs:

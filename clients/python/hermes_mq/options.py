@@ -5,6 +5,7 @@ import os
 import random
 import re
 import ssl
+import threading
 import time
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, Optional, Union
@@ -15,6 +16,8 @@ from .errors import HermesError, invalid
 from .types import Retention, Status
 
 DEFAULT_PORT = 9000
+#: What threads can wait, in seconds.
+MOST_TIMEOUT = min(threading.TIMEOUT_MAX, 1e9)
 PathOrPem = Union[str, "os.PathLike[str]"]
 
 _TOPIC_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}\Z")
@@ -86,10 +89,12 @@ def check_settings(
         *(["something behind a '?'"] if parts.query else []),
         *(["something behind a '#'"] if parts.fragment else []),
     ]
+    if "\0" in host or not is_unicode(host) or max(map(len, host.split("."))) > 63:
+        raise invalid(f"{_without_user(url)!r} names no host.")
     if extras:
         address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         raise invalid(f"The address has {', and '.join(extras)}: give {address} and nothing more.")
-    if token is not None and (not isinstance(token, str) or not 1 <= len(token) <= 4096):
+    if token is not None and (not isinstance(token, str) or not 1 <= len(token) <= 4096 or not is_unicode(token)):
         raise invalid("'token' must be a string of 1 to 4096 characters.")
     check_flag("reconnect", reconnect)
     _check_number("connect_timeout", connect_timeout, 0.001, 3600)
@@ -102,6 +107,13 @@ def check_settings(
         raise invalid(f"'compression' must be 'none' or 'deflate', not {described(compression)}.")
     if on_status is not None:
         check_callback("'on_status'", on_status)
+    for name, path in (("ca", ca), ("cert", cert), ("key", key)):
+        if path is not None and (not isinstance(path, (str, os.PathLike)) or path == ""):
+            raise invalid(f"'{name}' must be the path of a file{', or PEM text' if name == 'ca' else ''}, not {described(path)}.")
+    if ssl_context is not None and not isinstance(ssl_context, ssl.SSLContext):
+        raise invalid(f"'ssl_context' must be an ssl.SSLContext, not {described(ssl_context)}.")
+    if server_hostname is not None and (not isinstance(server_hostname, str) or server_hostname == ""):
+        raise invalid(f"'server_hostname' must be a name, not {described(server_hostname)}.")
     secure = parts.scheme == "tls"
     given = [name for name, value in (("ca", ca), ("cert", cert), ("key", key), ("ssl_context", ssl_context)) if value]
     if not secure and given:
@@ -152,6 +164,11 @@ def _is_pem(given: Any) -> bool:
     return isinstance(given, str) and "-----BEGIN" in given
 
 
+def is_unicode(text: str) -> bool:
+    """Half a surrogate pair cannot travel."""
+    return not any("\ud800" <= one <= "\udfff" for one in text)
+
+
 def is_address(host: str) -> bool:
     try:
         ipaddress.ip_address(host)
@@ -168,8 +185,10 @@ def _check_number(name: str, value: float, least: float, most: float) -> None:
 def check_timeout(timeout: Optional[float]) -> None:
     if timeout is None:
         return
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout >= 0:
-        raise invalid(f"'timeout' must be a number of seconds from 0 on, or None for no limit, not {described(timeout)}.")
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 <= timeout <= MOST_TIMEOUT:
+        raise invalid(
+            f"'timeout' must be a number of seconds from 0 to {MOST_TIMEOUT:.0f}, or None for no limit, not {described(timeout)}."
+        )
 
 
 def check_callback(what: str, given: Any, *, is_awaited: bool = False) -> None:

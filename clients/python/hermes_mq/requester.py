@@ -10,6 +10,7 @@ from typing import Any, Dict, Generic, Optional, Type, TypeVar
 
 from .calls import CANCEL, REPLY, FAILURE, REQUEST, Call, Service, check_reply_timeout
 from .errors import HermesError
+from .options import check_timeout
 from .publisher import Publisher
 from .subscriber import Subscriber
 
@@ -123,6 +124,7 @@ class Requester(Generic[Q, R]):
 
     def close(self, timeout: Optional[float] = 30.0) -> None:
         """Ends all waits (CLOSED), of which the handlers are told. ``timeout``: for requests that are not acknowledged. Idempotent. Raises as ``Publisher.close``."""
+        check_timeout(timeout)
         self._end(self._service.closed_error())
         self._replies.close()
         if threading.current_thread() is not self._thread:

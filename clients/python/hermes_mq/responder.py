@@ -10,6 +10,7 @@ from .calls import CANCEL, Call, Service, deadline_of, failure_of, is_awaited
 from .cancellations import Cancellations
 from .errors import HermesError
 from .group import Group, Job
+from .options import check_timeout
 from .publisher import Publisher
 from .subscriber import Subscriber
 
@@ -69,6 +70,7 @@ class Responder(Generic[Q, R]):
 
     def wait(self, timeout: Optional[float] = None) -> bool:
         """Waits until it has ended, ``timeout`` seconds at most. Raises what has ended it if that was not ``close()``."""
+        check_timeout(timeout)
         self._threads[0].join(timeout)
         if self._error is not None:
             raise self._error
@@ -123,11 +125,12 @@ class Responder(Generic[Q, R]):
         except HermesError:
             pass  # the group tells of the same
 
-    def close(self, timeout: float = 5.0) -> None:
+    def close(self, timeout: Optional[float] = 5.0) -> None:
         """Takes no more requests, tells the handlers that are under way, waits for them, ``timeout`` seconds at most, and closes: what was not answered goes to other responders. Idempotent.
 
         Raises HermesError TIMED_OUT if a handler has not ended by then. The responder is closed all the same.
         """
+        check_timeout(timeout)
         self._stop.set()
         self._cancellations.stop()
         try:

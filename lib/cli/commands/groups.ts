@@ -212,10 +212,10 @@ function rowsOf(group: DescribedGroup): [string, string][] {
     ...(oldest === undefined
       ? []
       : [
-          ['oldest', `sequence ${oldest.sequence}, ${oldest.state}, delivered ${oldest.deliveries} times`] as [
-            string,
-            string,
-          ],
+          [
+            'oldest',
+            `sequence ${oldest.sequence}, ${oldest.state}, delivered ${counted(oldest.deliveries, 'time')}`,
+          ] as [string, string],
         ]),
     ['hands out', group.upToSynced ? 'what is synced' : 'what is written'],
     ['deliveries', maxDeliveries === 0 ? 'without limit' : `${maxDeliveries} at most`],
