@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
-import { build } from 'esbuild'
+import { build, type Plugin } from 'esbuild'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { serve } from '../../lib/broker/broker.js'
 import { crc32 } from '../../lib/index.js'
@@ -33,10 +33,27 @@ beforeEach(() => {
 
 afterEach(() => rmSync(folder, { recursive: true, force: true }))
 
+/** The optional peers are installed here for other tests; a user of brokers only does not have them. */
+const withoutPeers: Plugin = {
+  name: 'without peers',
+  setup: ({ onResolve }) => {
+    onResolve({ filter: /^@nats-io\// }, ({ path }) => ({ errors: [{ text: `Could not resolve "${path}"` }] }))
+  },
+}
+
 async function bundled(format: 'esm' | 'cjs', external: string[], program = 'program.js', url = '') {
   const outfile = join(folder, 'out', `bundle.${format === 'esm' ? 'mjs' : 'cjs'}`)
   const entry = join(folder, program)
-  await build({ entryPoints: [entry], outfile, bundle: true, platform: 'node', format, external, logLevel: 'silent' })
+  await build({
+    entryPoints: [entry],
+    outfile,
+    bundle: true,
+    platform: 'node',
+    format,
+    external,
+    plugins: [withoutPeers],
+    logLevel: 'silent',
+  })
   const child = spawn(process.execPath, [outfile], {
     cwd: folder,
     env: { ...process.env, HERMES_NATIVE: '', HERMES_URL: url },

@@ -34,7 +34,10 @@ export function loadPeer(): Promise<Peer> {
 
 async function load(): Promise<Peer> {
   try {
-    const [transport, jetstream] = await Promise.all([import('@nats-io/transport-node'), import('@nats-io/jetstream')])
+    const [transport, jetstream] = await Promise.all([
+      atRunTime<typeof Transport>('@nats-io/transport-node'),
+      atRunTime<typeof JetStream>('@nats-io/jetstream'),
+    ])
     return { transport, jetstream }
   } catch (cause) {
     throw new HermesError(
@@ -43,4 +46,9 @@ async function load(): Promise<Peer> {
       { cause },
     )
   }
+}
+
+/** A bundler resolves every literal name, and fails where the peer is not installed: a name that it cannot know is left for Node to find. */
+function atRunTime<Module>(name: string): Promise<Module> {
+  return import(/* webpackIgnore: true */ /* @vite-ignore */ name) as Promise<Module>
 }
