@@ -31,7 +31,7 @@ export async function serveAdminBeside(options: AdminOptions, failed: (error: un
     worker.once('message', (told: { url?: string; failed?: { code: ErrorCode; message: string } }) => {
       worker.off('error', reject)
       if (told.url !== undefined) resolve(told.url)
-      else reject(new HermesError(told.failed?.code ?? 'CONNECTION_FAILED', told.failed?.message ?? ''))
+      else reject(new HermesError(told.failed?.code ?? 'IO_FAILED', told.failed?.message ?? ''))
     })
   })
   worker.on('error', failed)

@@ -5,6 +5,7 @@ import { resolve } from 'node:path'
 import type { TLSSocket } from 'node:tls'
 import { HermesError } from '../base/errors.js'
 import { isOurs } from '../broker/engine/origins.js'
+import { cannotListen, shownAddress } from '../broker/listening.js'
 import { checkReloadOptions, type ReloadOptions } from '../broker/reload.js'
 import { LocalPlacement } from '../placement/local/placement.js'
 import { type Directory, openDirectory } from '../store/directory.js'
@@ -80,16 +81,7 @@ export class AdminServer implements AsyncDisposable {
   async listen(): Promise<void> {
     const { host, port } = this.settings
     await new Promise<void>((done, failed) => {
-      const onError = (cause: Error) =>
-        failed(
-          new HermesError(
-            'CONNECTION_FAILED',
-            `Can't listen on ${host}:${port} for administration: ${cause.message}.`,
-            {
-              cause,
-            },
-          ),
-        )
+      const onError = (cause: NodeJS.ErrnoException) => failed(cannotListen(cause, shownAddress(host, port)))
       this.#server.once('error', onError)
       this.#server.listen(port, host, () => {
         this.#server.off('error', onError)
@@ -165,7 +157,7 @@ function certificateName({ socket }: IncomingMessage): string | undefined {
 /**
  * Serves what is known of a directory over HTTP, with or without a broker there.
  *
- * @throws HermesError `NOT_FOUND`, `NOT_HERMES`, `UNAUTHORIZED`, `CONNECTION_FAILED`, …
+ * @throws HermesError `NOT_FOUND`, `NOT_HERMES`, `UNAUTHORIZED`, `IO_FAILED`, …
  */
 export async function serveAdmin(options: AdminOptions): Promise<AdminServer> {
   const settings = checkAdminOptions(options)

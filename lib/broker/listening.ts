@@ -11,7 +11,8 @@ export async function listenOn(engine: Engine, host: string, port: number): Prom
   }
 }
 
-function cannotListen(cause: NodeJS.ErrnoException, address: string): HermesError {
+/** What a server says that can't listen: why, and what to do. */
+export function cannotListen(cause: NodeJS.ErrnoException, address: string): HermesError {
   const why = {
     EADDRINUSE: 'another program listens there. End it, or give another port (0: any that is free)',
     EADDRNOTAVAIL: 'this machine has no such address. Give one that it has as host, or 0.0.0.0 for all',

@@ -229,6 +229,16 @@ describe('hermes serve --admin', { timeout: 120_000 }, () => {
     }
   })
 
+  it('says what to do where its address is taken', async () => {
+    const dir = await filled()
+    server = await serveAdmin({ dir, port: 0 })
+    const { port } = server
+    const taken = await failure('IO_FAILED', () => serveAdmin({ dir, port }))
+    expect(taken.message).toBe(
+      `Can't listen on 127.0.0.1:${port}: another program listens there. End it, or give another port (0: any that is free).`,
+    )
+  })
+
   it('does not start without its admin address', async () => {
     const dir = folder()
     const args = ['serve', '--dir', dir, '--port', '0', '--admin', '192.0.2.1:1', '--insecure']
@@ -236,6 +246,7 @@ describe('hermes serve --admin', { timeout: 120_000 }, () => {
     let told = ''
     child.stderr.on('data', (data) => (told += String(data)))
     const [code] = (await once(child, 'exit')) as [number]
-    expect([code, told]).toEqual([12, expect.stringContaining('CONNECTION_FAILED')])
+    expect([code, told]).toEqual([1, expect.stringContaining('this machine has no such address')])
+    expect(told).toContain('[IO_FAILED]')
   })
 })
