@@ -164,8 +164,8 @@ function deadLetterOf(given: unknown): string | undefined {
 function rulesOf({ leaseMs, maxDeliveries, backoffMs }: GroupOptions<never>): Partial<GroupRules> {
   if (leaseMs !== undefined) checkInteger('leaseMs', leaseMs, 100, most32)
   if (maxDeliveries !== undefined) checkInteger('maxDeliveries', maxDeliveries, 0, 254)
-  if (typeof backoffMs === 'object' && !Array.isArray(backoffMs))
-    throw invalid(`'backoffMs' must be a number or [first, most], not ${show(backoffMs)}.`)
+  if (typeof backoffMs === 'object' && !(Array.isArray(backoffMs) && backoffMs.length === 2))
+    throw invalid(`'backoffMs' must be a number or two numbers, [first, most], not ${show(backoffMs)}.`)
   const [first, most] = typeof backoffMs === 'object' ? backoffMs : [backoffMs, backoffMs]
   if (backoffMs !== undefined) {
     checkInteger(typeof backoffMs === 'object' ? 'backoffMs[0]' : 'backoffMs', first, 0, most32)

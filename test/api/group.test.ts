@@ -68,6 +68,10 @@ describe('a group', () => {
     await failure('INVALID_NAME', () => topic.group('../x'))
     const backoff = await failure('INVALID_ARGUMENT', () => topic.group('g', { backoffMs: [50, 10] }))
     expect(backoff.message).toBe("'backoffMs[1]' must be an integer from 50 to 86400000, not 10.")
+    for (const backoffMs of [[5], [1, 2, 3]] as unknown as [number, number][]) {
+      const count = await failure('INVALID_ARGUMENT', () => topic.group('g', { backoffMs }))
+      expect(count.message).toContain("'backoffMs' must be a number or two numbers, [first, most], not")
+    }
     for (const options of [
       { kind: 'any' },
       { kind: 'keyed' },
