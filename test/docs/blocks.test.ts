@@ -189,6 +189,25 @@ test('every block is of a language that is checked here: text is for what is no 
   ).toBe(true)
 })
 
+/** The names that a block's hidden lines import from the package, and its visible code uses. */
+function hiddenNames({ code, before }: Block): string[] {
+  const bare = code.replace(/'[^'\n]*'|\/\/[^\n]*/g, '')
+  return [...before.matchAll(/^import \{ ([^}]*) \} from 'hermes-mq'$/gm)]
+    .flatMap(([, names = '']) => names.split(',').map((name) => name.trim().replace(/^type /, '')))
+    .filter((name) => new RegExp(`(?<![\\w.$])${name}(?![\\w:])`).test(bare))
+}
+
+test('what a block of a page uses of the package it imports visibly: it can be copied', () => {
+  const block = {
+    before: "import { json, open, text } from 'hermes-mq'",
+    code: "await open('text') // json\n",
+  } as Block
+  expect(hiddenNames(block)).toEqual(['open'])
+  const pages = of('ts', 'js').filter(({ place }) => /\.md:\d+$/.test(place))
+  expect(pages.length).toBeGreaterThan(20)
+  expect(pages.flatMap((page) => hiddenNames(page).map((name) => `${page.place} ${name}`))).toEqual([])
+})
+
 describe('programs', () => {
   const list = of('ts', 'js', 'json')
 
