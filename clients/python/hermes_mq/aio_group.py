@@ -11,10 +11,10 @@ from .aio_driver import Driver
 from .aio_pending import Closable
 from .codecs import Codec
 from .errors import HermesError, invalid
-from .jobs import MOST_BATCH, Ahead, GroupSurface, JobBase, check_told, delay_ms, report_of
+from .jobs import MOST_BATCH, Ahead, GroupSurface, JobBase, delay_ms, report_of
 from .lanes import Lanes
 from .member import MemberChannel
-from .options import check_callback, check_integer, check_stop, check_timeout
+from .options import check_callback, check_integer, check_stop, check_timeout, check_told
 from .questions import Question
 from .settlements import DONE, RELEASED, RETURNED, Settling
 

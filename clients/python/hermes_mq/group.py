@@ -11,10 +11,10 @@ from typing import Any, Callable, Dict, Hashable, Iterator, List, Optional, Sequ
 from .codecs import Codec
 from .driver import Driver
 from .errors import HermesError, invalid
-from .jobs import MOST_BATCH, Ahead, GroupSurface, JobBase, check_told, delay_ms, report_of
+from .jobs import MOST_BATCH, Ahead, GroupSurface, JobBase, delay_ms, report_of
 from .lanes import Lanes
 from .member import MemberChannel
-from .options import check_callback, check_integer, check_stop, check_timeout
+from .options import check_callback, check_integer, check_stop, check_timeout, check_told
 from .questions import Question
 from .settlements import DONE, RELEASED, RETURNED, Settling
 

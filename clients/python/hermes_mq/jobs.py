@@ -18,7 +18,6 @@ from .structs import StructCodec
 from .types import From, from_to_wire
 
 T = TypeVar("T")
-C = TypeVar("C")
 
 class Key_(NamedTuple):
     """How a message's key is found by the program."""
@@ -385,12 +384,6 @@ class GroupSurface(Generic[T]):
             f"{left} messages of topic '{self.topic}' were not settled when the member left group '{self.name}': they come again.",
             {"topic": self.topic, "group": self.name, "unsettled": left},
         )
-
-
-def check_told(on_error: Optional[C]) -> Optional[C]:
-    if on_error is not None:
-        check_callback("'on_error'", on_error)
-    return on_error
 
 
 def delay_ms(delay: Optional[float]) -> int:

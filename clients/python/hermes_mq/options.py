@@ -8,7 +8,7 @@ import ssl
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Optional, Union
+from typing import Any, Callable, Dict, Optional, TypeVar, Union
 from urllib.parse import urlsplit
 
 from .codecs import described, is_coroutine_function
@@ -18,6 +18,7 @@ from .types import Retention, Status
 DEFAULT_PORT = 9000
 #: What threads can wait, in seconds.
 MOST_TIMEOUT = min(threading.TIMEOUT_MAX, 1e9)
+C = TypeVar("C")
 PathOrPem = Union[str, "os.PathLike[str]"]
 
 _TOPIC_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}\Z")
@@ -197,6 +198,12 @@ def check_callback(what: str, given: Any, *, is_awaited: bool = False) -> None:
         raise invalid(f"{what} must be a function, not {described(given)}.")
     if not is_awaited and is_coroutine_function(given):
         raise invalid(f"{what} must be a plain function: what a coroutine function returns is not awaited here. Write 'def', not 'async def'.")
+
+
+def check_told(on_error: Optional[C]) -> Optional[C]:
+    if on_error is not None:
+        check_callback("'on_error'", on_error)
+    return on_error
 
 
 def check_stop(stop: Any, module: str) -> None:
