@@ -21,8 +21,7 @@ import { waitForMessages } from './wait.js'
 const closeTimeoutMs = 5000
 
 /**
- * One member of a group: the members of all processes share the topic's messages. Each is handled by one of them at least once; what a member that died or hung
- * had not settled goes to others. Made by `topic.group()`.
+ * One member of a group: the members of all processes share the topic's messages. Each is handled by one of them at least once; what a member that died or hung had not settled goes to others. Made by `topic.group()`.
  *
  * @typeParam Out  what iterators yield: jobs with owned values
  * @typeParam View what `poll` hands out: valid until the handler returns
