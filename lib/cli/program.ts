@@ -10,7 +10,7 @@ import { defaultDir, type GlobalOptions, withHelp } from './commands/common.js'
 import { registerCompletion } from './commands/completion.js'
 import { registerDoctor } from './commands/doctor.js'
 import { registerGroups } from './commands/groups.js'
-import { registerHelp } from './commands/help.js'
+import { commandOf, registerHelp } from './commands/help.js'
 import { registerInfo } from './commands/info.js'
 import { registerLead } from './commands/lead.js'
 import { registerMetrics } from './commands/metrics.js'
@@ -155,12 +155,31 @@ function usageExit(session: Session, error: CommanderError, args: readonly strin
   if (error.exitCode === 0) return 0
   if (error.code === 'commander.help') return 2
   session.json = args.includes('--json') || args.includes('-j')
+  const unknown = error.code === 'commander.excessArguments' ? unknownSubcommand(args, program) : undefined
+  if (unknown !== undefined) {
+    session.fail(unknown)
+    return 2
+  }
   const message = error.message.replace(/^error: /, '').replace('\n(Did you mean', ' (Did you mean')
   const text = `${message.charAt(0).toUpperCase()}${message.slice(1)}`.replace(/([^.)?])$/, '$1.')
   const code = error.code === 'commander.unknownOption' ? 'UNKNOWN_OPTION' : 'INVALID_ARGUMENT'
   const page = ['hermes', ...namesIn(args, program), '--help'].join(' ')
   session.fail(new HermesError(code, `${text} See \`${page}\`.`))
   return 2
+}
+
+/** What a command that has subcommands, and does something without one too, takes for an argument too many. */
+function unknownSubcommand(args: readonly string[], program: Command): unknown {
+  let command = program
+  for (const name of namesIn(args, program)) command = commandOf(command, name)
+  const [name] = command.args
+  if (command.commands.length === 0 || name === undefined) return undefined
+  try {
+    commandOf(command, name)
+    return undefined
+  } catch (error) {
+    return error
+  }
 }
 
 /** The command that was meant, from the outermost name on: `topics`, or `schema`, `check`. */

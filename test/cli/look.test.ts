@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
@@ -223,6 +223,40 @@ test('completion offers the topics of a broker, and gives up on one that does no
   expect((await hermes(['topics', '--url', `tcp://127.0.0.1:${deaf}`, '--timeout', '1s'])).code).toBe(12)
   expect(performance.now() - begun).toBeLessThan(15_000)
   silent.close()
+})
+
+test('a subcommand that does not exist is named, with those that there are', async () => {
+  const bogus = await hermes(['groups', 'bogus'])
+  expect(bogus.code).toBe(2)
+  expect(bogus.stderr).toContain(
+    "There is no command 'bogus' of `hermes groups`. There are: list, describe, reset, delete. [INVALID_ARGUMENT]",
+  )
+  const near = await hermes(['topics', 'craete', 'orders'])
+  expect([near.code, near.stderr]).toEqual([2, expect.stringContaining("Did you mean 'create'?")])
+  const over = await hermes(['groups', 'list', 'a', 'b'])
+  expect([over.code, over.stderr]).toEqual([2, expect.stringContaining('Too many arguments')])
+})
+
+test('serve shows the rights of its tokens', async () => {
+  const consume = ['orders/billing']
+  writeFileSync(
+    join(place.folder, 'rights.json'),
+    JSON.stringify({ access: [{ name: 'b', token: 'a token of sixteen bytes', consume }] }),
+  )
+  const served = await hermes([
+    'serve',
+    '--dir',
+    'rights',
+    '--port',
+    '0',
+    '--config',
+    'rights.json',
+    '--duration',
+    '100ms',
+    '--json',
+  ])
+  expect([served.code, served.stderr.includes('sixteen')]).toEqual([0, false])
+  expect(JSON.parse(served.lines[0] ?? '')).toMatchObject({ access: [{ name: 'b', consume, administer: false }] })
 })
 
 test('help of a command that does not exist names the mistake', async () => {

@@ -25,7 +25,8 @@ hermes help schema check`,
   )
 }
 
-function commandOf(parent: Command, name: string): Command {
+/** @throws HermesError `INVALID_ARGUMENT`, which names those that there are, or the one that was meant */
+export function commandOf(parent: Command, name: string): Command {
   const found = parent.commands.find((one) => one.name() === name)
   if (found !== undefined) return found
   const names = parent.commands.map((one) => one.name())

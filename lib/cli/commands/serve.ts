@@ -231,10 +231,11 @@ function shown(wanted: BrokerOptions, limits: typeof defaultLimits): Record<stri
     ...(webSocket !== undefined && { webSocket }),
     insecure,
     tls: tls === undefined ? false : tls.ca === undefined ? true : 'mutual',
-    access: access.map(({ name, publish, subscribe, administer = false, maxBytes }) => ({
+    access: access.map(({ name, publish, subscribe, consume, administer = false, maxBytes }) => ({
       name,
       publish,
       subscribe,
+      consume,
       administer,
       maxBytes,
     })),
