@@ -165,7 +165,7 @@ test('bash completes commands, options, their values, topics and files', async (
   expect(completed(stdout, ['hermes', 'sub', 'q'])).toEqual(['quotes'])
   expect(completed(stdout, ['hermes', '--dir', 'other', 'sub', ''])).toEqual(['elsewhere'])
   expect(completed(stdout, ['hermes', 'sub', 'quotes', '--du'])).toEqual(['--duration'])
-  expect(completed(stdout, ['hermes', 'pub', '--durability', ''])).toEqual(['written', 'synced'])
+  expect(completed(stdout, ['hermes', 'pub', '--durability', ''])).toEqual(['written', 'synced', 'replicated'])
   expect(completed(stdout, ['hermes', 'replay', 'quotes.'])).toEqual(['quotes.csv'])
   expect(completed(stdout, ['hermes', 'replay', 'quotes.csv', ''])).toEqual(['quotes'])
   expect(completed(stdout, ['hermes', 'completion', ''])).toEqual(['bash', 'zsh', 'fish'])
