@@ -4,6 +4,7 @@ import { HermesError } from '../base/errors.js'
 import { aborted, checkInteger } from '../base/options.js'
 import { type Call, type CallView, callKind } from '../codec/call.js'
 import { isOurs } from '../codec/failures.js'
+import { ofService } from './call-errors.js'
 import { type CallOptions, type CallPlace, callTopics } from './call-options.js'
 import { type CloseOptions, checkCloseOptions } from './close-options.js'
 import type { Publisher } from './publisher.js'
@@ -61,13 +62,17 @@ export class Requester<Request, Reply> implements AsyncDisposable {
     const topics = callTopics(hermes, 'requester()', name, options, ['timeoutMs'])
     const { timeoutMs = defaultTimeoutMs } = options
     checkInteger('timeoutMs', timeoutMs, 1, 3_600_000)
-    // First who receives: no reply comes before it listens.
-    const replies = await topics.replies.subscriber({ from: 'latest', create: true })
     try {
-      return new Requester(name, await topics.requests.publisher(), replies, timeoutMs)
+      // First who receives: no reply comes before it listens.
+      const replies = await topics.replies.subscriber({ from: 'latest', create: true })
+      try {
+        return new Requester(name, await topics.requests.publisher(), replies, timeoutMs)
+      } catch (error) {
+        await replies.close()
+        throw error
+      }
     } catch (error) {
-      await replies.close()
-      throw error
+      throw ofService(error, name)
     }
   }
 
@@ -84,7 +89,7 @@ export class Requester<Request, Reply> implements AsyncDisposable {
     const number = ++this.#number
     const deadlineMs = Date.now() + timeoutMs
     const client = this.#client
-    const goesOn = this.#requests.publish({ client, number, kind: callKind.request, deadlineMs, value })
+    const goesOn = this.#publish({ client, number, kind: callKind.request, deadlineMs, value })
     const reply = new Deferred<Reply>()
     const timer = setTimeout(() => this.#giveUp(number, this.#late(timeoutMs)), timeoutMs)
     const forgetSignal = signal && onAbort(signal, () => this.#giveUp(number, aborted(signal)))
@@ -98,6 +103,14 @@ export class Requester<Request, Reply> implements AsyncDisposable {
     // The reply may be there before there is room for more requests.
     if (!goesOn) void this.#requests.ready().catch(() => undefined)
     return reply.promise
+  }
+
+  #publish(call: Call<Request>): boolean {
+    try {
+      return this.#requests.publish(call)
+    } catch (error) {
+      throw ofService(error, this.name)
+    }
   }
 
   /** How many requests wait for their replies. */

@@ -2,6 +2,7 @@ import { Deferred } from '../base/deferred.js'
 import { HermesError } from '../base/errors.js'
 import { checkInteger, invalid } from '../base/options.js'
 import { type Call, type CallFailure, type CallView, callKind } from '../codec/call.js'
+import { ofService } from './call-errors.js'
 import { type CallOptions, type CallPlace, callTopics } from './call-options.js'
 import { Cancellations } from './cancellations.js'
 import { type CloseOptions, checkCloseOptions } from './close-options.js'
@@ -95,7 +96,7 @@ export class Responder<Request, Reply> implements AsyncDisposable {
       return new Responder(name, group, cancels, replies, handler, concurrency)
     } catch (error) {
       await Promise.allSettled(opened.map((one) => one.close()))
-      throw error
+      throw ofService(error, name)
     }
   }
 
@@ -169,7 +170,8 @@ export class Responder<Request, Reply> implements AsyncDisposable {
       // A reply that can't be encoded is a failure of the handler.
       if (reply.kind !== callKind.reply || !(error instanceof HermesError) || error.code === 'CLOSED') throw error
       const { client, number } = reply
-      this.#replies.publish({ client, number, kind: callKind.failure, deadlineMs: 0, failure: failureOf(error) })
+      const failure = failureOf(ofService(error, this.name))
+      this.#replies.publish({ client, number, kind: callKind.failure, deadlineMs: 0, failure })
     }
   }
 

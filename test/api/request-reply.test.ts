@@ -101,6 +101,28 @@ describe.each([
     expect(await requester.request('yes')).toEqual({ fine: 'yes' })
   })
 
+  it('what a service was made with is told in the numbers of its options', async () => {
+    await using there = await make()
+    const { hermes } = there
+    const responder = await hermes.responder<string, string>('sums', (value) => value)
+    const requester = await hermes.requester<string, string>('sums')
+    for (const other of [
+      () => hermes.requester('sums', { maxPayloadBytes: 1000 }),
+      () => hermes.responder('sums', () => 1, { maxPayloadBytes: 1000 }),
+    ]) {
+      const refused = await failure('CONFIG_MISMATCH', other)
+      expect(refused.message).toContain("Service 'sums' was made with maxPayloadBytes 65536, which is fixed, not 1000.")
+      expect(refused.details).toMatchObject({ service: 'sums', found: 65_536, wanted: 1000 })
+      await (await hermes.requester('sums', { maxPayloadBytes: refused.details['found'] as number })).close()
+    }
+    const large = await failure('PAYLOAD_TOO_LARGE', () => requester.request('x'.repeat(70_000)))
+    expect(large.message).toContain("service 'sums' takes 65536 at most")
+    expect(large.details).toMatchObject({ service: 'sums', maxPayloadBytes: 65_536, limit: 65_536 })
+    expect(await requester.request('x'.repeat(65_000))).toHaveLength(65_000)
+    await requester.close()
+    await responder.close()
+  })
+
   it('a request ends by its time or its signal; then the handler is told, and nobody else waits longer', async () => {
     await using there = await make()
     const { hermes } = there
