@@ -245,6 +245,23 @@ it('publish itself throws once a topic is deleted: no message is accepted that n
   await failure('TOPIC_DELETED', () => publisher.flush('synced'))
 })
 
+it('who only polls, and seldom, is told of the deletion as well', async () => {
+  await using there = await local()
+  const { hermes } = there
+  const publisher = await hermes.topic('t', small).publisher()
+  publisher.publish('a')
+  const subscriber = await hermes.topic('t', small).subscriber({ from: 'earliest' })
+  const seen: string[] = []
+  await hermes.admin.deleteTopic('t', { force: true })
+  await failure('TOPIC_DELETED', async () => {
+    for (let polls = 0; polls < 100; polls++) {
+      subscriber.poll((value) => seen.push(value))
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    }
+  })
+  expect(seen).toEqual(['a'])
+})
+
 it('another process is told, and one that waits for an empty topic waits for the next', async () => {
   await using there = await local()
   await there.hermes.admin.createTopic('empty', small)

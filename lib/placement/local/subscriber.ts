@@ -6,8 +6,12 @@ import { native } from '../../native/addon.js'
 import type { NativeLog } from '../../native/types.js'
 import { LogCursor } from '../../store/log-cursor.js'
 import type { SubscriberPort } from '../port.js'
+import { lookTick, startLookTick } from './look-tick.js'
 
-/** A mask: one in 256 fetches that find nothing asks whether the control file is still the one of the topic, and the zeros are no page that was lost. */
+/**
+ * A mask: one in 256 fetches that find nothing asks whether the control file is still the one of the topic, and the zeros are no page that was lost; so does the
+ * first one of each half second, for those who poll seldom.
+ */
 const lookEvery = 255
 
 const { claimTag } = native.constants
@@ -29,17 +33,21 @@ export class LocalSubscriber extends LogCursor implements SubscriberPort {
   /** Nothing from here on is handed out yet; set where only what is synced is. */
   #synced: number | undefined
   #emptyFetches = 0
+  #lookedAt = lookTick
   #claimLooks = 0
+  readonly #endTick: () => void
 
   constructor(topic: string, log: NativeLog, verify: boolean, from: From, upToSynced = false) {
     super(topic, log, verify)
     this.#log = log
     if (upToSynced) this.#synced = 1
+    this.#endTick = startLookTick()
     try {
       this.seek(from)
     } catch (error) {
       // Else the topic would count as in use until the collector comes by.
       super.close()
+      this.#endTick()
       throw error
     }
   }
@@ -48,7 +56,7 @@ export class LocalSubscriber extends LogCursor implements SubscriberPort {
     if (this.#synced === undefined) return this.#fetchWritten(limit)
     if (this.sequence >= this.#synced) this.#synced = this.syncedSequence()
     if (this.sequence >= this.#synced) {
-      if ((++this.#emptyFetches & lookEvery) === 0) this.check()
+      if (this.#isTimeToLook()) this.check()
       return 0
     }
     const found = this.#fetchWritten(Math.min(limit, this.#synced - this.sequence))
@@ -59,7 +67,7 @@ export class LocalSubscriber extends LogCursor implements SubscriberPort {
   #fetchWritten(limit: number): number {
     const { word = -1 } = this
     if (word === 0) {
-      if ((++this.#emptyFetches & lookEvery) !== 0) return 0
+      if (!this.#isTimeToLook()) return 0
       // Who polls and never parks learns this way, too, that nothing more will come.
       this.check()
     } else if ((word & 0xff) === claimTag && ++this.#claimLooks < mostClaimLooks) {
@@ -74,6 +82,12 @@ export class LocalSubscriber extends LogCursor implements SubscriberPort {
       this.sequence = this.beginSequence
     }
     return messages > 0 ? messages : this.#withoutMessages(limit)
+  }
+
+  #isTimeToLook(): boolean {
+    if ((++this.#emptyFetches & lookEvery) !== 0 && this.#lookedAt === lookTick) return false
+    this.#lookedAt = lookTick
+    return true
   }
 
   /** What to do when there was none: follow the log to its next segment, or find out why it does not go on. */
@@ -120,6 +134,7 @@ export class LocalSubscriber extends LogCursor implements SubscriberPort {
   override close(): void {
     if (this.isClosed) return
     super.close()
+    this.#endTick()
     this.#log.close()
   }
 }

@@ -1,0 +1,22 @@
+/** How far apart two ticks are, in ms. */
+const everyMs = 500
+
+/** Goes on twice a second while a subscriber is open: a poll reads it instead of a clock. */
+export let lookTick = 0
+
+let users = 0
+let timer: NodeJS.Timeout | undefined
+
+/** @returns what ends it */
+export function startLookTick(): () => void {
+  if (users++ === 0) {
+    timer = setInterval(() => {
+      lookTick = (lookTick + 1) | 0
+    }, everyMs)
+    // A process ends when its own work does.
+    timer.unref()
+  }
+  return () => {
+    if (--users === 0) clearInterval(timer)
+  }
+}
