@@ -4,13 +4,13 @@ import type { ClientTls, Target } from './connection.js'
 import { WebSocketFailed } from './web-socket.js'
 
 const unknownAuthority =
-  "the broker's certificate is not signed by an authority that this program trusts. Give the authority's certificate with tls: { ca } (a self-signed certificate is its own authority)."
+  "the broker's certificate is not signed by an authority that this program trusts. Give the authority's certificate with tls: { ca }, or to the command line in HERMES_TLS_CA (a self-signed certificate is its own authority)."
 const clearText =
   'what answers there does not speak TLS. If the broker has no certificate (`--tls-cert`), connect to tcp:// in place of tls://; else look at the port.'
 const certificateWanted =
-  'the broker asks for a client certificate, and none was given. Give one with tls: { cert, key }, signed by the authority that the broker trusts.'
+  'the broker asks for a client certificate, and none was given. Give one with tls: { cert, key }, or to the command line in HERMES_TLS_CERT and HERMES_TLS_KEY, signed by the authority that the broker trusts.'
 const certificateRefused =
-  'the broker did not accept our client certificate. Give one with tls: { cert, key } that has not expired, signed by the authority that the broker trusts.'
+  'the broker did not accept our client certificate. Give one with tls: { cert, key }, or to the command line in HERMES_TLS_CERT and HERMES_TLS_KEY, that has not expired, signed by the authority that the broker trusts.'
 const noCommonProtocol =
   'the two sides have no version or cipher of TLS in common. Hermes needs TLS 1.2 or later on both sides.'
 
@@ -83,7 +83,7 @@ const webSocketAdvice =
   'a browser tells no reason. Look whether a broker has its door there (`hermes serve --ws`), whether its `--ws-origin` allows this page, and whether a page of https: uses wss:.'
 
 const endedAdvice =
-  'If the broker takes only clients with a certificate of its authority, give one with tls: { cert, key }.'
+  'If the broker takes only clients with a certificate of its authority, give one with tls: { cert, key }, or to the command line in HERMES_TLS_CERT and HERMES_TLS_KEY.'
 
 /** The other side has ended the connection, without a word. */
 export class ClosedByBroker extends Error {

@@ -61,7 +61,7 @@ export function viewOf(name: ViewName, now: MetricsReport, before: MetricsReport
         { title: 'OUT/s', value: received, text: rateText },
         { title: 'MESSAGES', value: (t) => Math.max(0, t.writtenSequence - t.firstSequence), text: countText },
         { title: 'UNSYNCED', value: (t) => Math.max(0, t.writtenSequence - t.syncedSequence), text: countText },
-        { title: 'SIZE', value: (t) => t.usedBytes, text: bytesText },
+        { title: 'USED', value: (t) => t.usedBytes, text: bytesText },
         { title: 'PUB', value: (t) => t.publishers, text: countText },
         { title: 'SUB', value: (t) => t.subscribers, text: countText },
         { title: 'p50', value: (t) => t.received.latency.p50 ?? 0, text: latencyText },
