@@ -1,6 +1,6 @@
 import { Deferred } from '../../base/deferred.js'
 import { HermesError } from '../../base/errors.js'
-import { apiCodeOf, fromNats } from './errors.js'
+import { apiCodeOf, fromNats, passing } from './errors.js'
 import type { Msg, Subscription } from './peer.js'
 import type { TopicStream } from './stream.js'
 
@@ -9,6 +9,8 @@ const expiryMs = 30_000
 /** How often the cluster says that it still has a request, and after what silence it is not believed any more. */
 const heartbeatMs = 1000
 const silenceMs = 5 * heartbeatMs
+/** After so long without a message, the stream's leader is asked whether there are more. */
+const doubtMs = 10_000
 /** The cluster removes an abandoned consumer after this time. */
 const inactiveMs = 60_000
 /** At most so many messages of the stream are asked for at once, and the least size that is reckoned with for each. */
@@ -35,7 +37,8 @@ export interface Taker {
 /**
  * The messages of a stream from a number on, in order, without a gap: a consumer of its own in the cluster, which is asked for as many as there is room for.
  *
- * It ends at the first thing that is amiss (the connection was made again, the consumer is gone, a message is missing, silence); to continue, the caller opens another
+ * It ends at the first thing that is amiss (the connection was made again, the consumer is gone, a message is missing, silence, a server whose copy of the stream stays
+ * behind); to continue, the caller opens another
  * one where this one ended. The ordered consumer of the client was left for this: after an answer that it did not expect, it waits for as long as a request may
  * last before it goes on.
  */
@@ -58,9 +61,15 @@ export class Feed {
   /** How large messages were lately. */
   #usualBytes = 64 * 1024
   #heard = performance.now()
+  /** The stream's number of the next message, since when it is awaited or was looked for, and the one that the leader had at the last look and that did not come. */
+  #next: number
+  #awaited = performance.now()
+  #doubted = 0
+  #isLooking = false
   #isOver = false
 
-  private constructor(stream: TopicStream, consumer: string, taker: Taker) {
+  private constructor(stream: TopicStream, consumer: string, from: number, taker: Taker) {
+    this.#next = from
     this.#stream = stream
     this.#consumer = consumer
     this.#taker = taker
@@ -96,7 +105,7 @@ export class Feed {
       })
       // Of a stream that was made anew under the name, it would read what is not meant.
       await stream.info()
-      return new Feed(stream, consumer, taker)
+      return new Feed(stream, consumer, from, taker)
     } catch (error) {
       // (one that is gone for good says so)
       if (apiCodeOf(error) !== undefined) await stream.info()
@@ -175,6 +184,8 @@ export class Feed {
       return
     }
     this.#delivered = place.delivered
+    this.#next = place.seq + 1
+    this.#awaited = this.#heard
     this.#owed = Math.max(0, this.#owed - 1)
     const { length } = message.data
     this.#usualBytes = Math.max(leastBytes, length, this.#usualBytes - (this.#usualBytes >> 3))
@@ -188,7 +199,31 @@ export class Feed {
   }
 
   #watch(): void {
-    if (this.#owed > 0 && performance.now() - this.#heard > silenceMs) this.#lost('it is silent')
+    if (this.#owed === 0) return
+    const now = performance.now()
+    if (now - this.#heard > silenceMs) this.#lost('it is silent')
+    else if (now - this.#awaited > doubtMs && !this.#isLooking) void this.#look()
+  }
+
+  /**
+   * Asks the leader whether there is what this consumer does not hand out, in two looks, since a message may be on its way at one. A replica that was killed has been
+   * seen to stay behind after its return: its consumers' heartbeats went on, and no message came.
+   */
+  async #look(): Promise<void> {
+    const next = this.#next
+    this.#isLooking = true
+    try {
+      const { messages, last_seq: last } = (await this.#stream.info()).state
+      if (this.#isOver || next !== this.#next || messages === 0 || last < next) return
+      if (this.#doubted === next) this.#lost('its server stays behind the others')
+      else this.#doubted = next
+    } catch (error) {
+      // (of a cluster that does not answer, the heartbeats tell)
+      if (!this.#isOver && error instanceof HermesError && !passing.has(error.code)) this.#fail(error)
+    } finally {
+      this.#isLooking = false
+      this.#awaited = performance.now()
+    }
   }
 }
 
