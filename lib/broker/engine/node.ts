@@ -1,11 +1,10 @@
-import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
-import { createServer as createTlsServer, TLSSocket, Server as TlsServer } from 'node:tls'
+import { createServer, type Server, type Socket } from 'node:net'
+import { createServer as createTlsServer, type TLSSocket } from 'node:tls'
+import { certificateNameOf } from './certificate-name.js'
 import type { Engine, EngineHost, EngineSocket, EngineTls, SocketHandler } from './engine.js'
 import { readFrom } from './incoming.js'
+import { descriptorOf, keyOf, listenAt, portOf, renewCertificate, tlsOptions } from './node-server.js'
 import { tlsFailure } from './tls-failure.js'
-
-/** Connections that the system keeps for us until they are accepted. */
-const backlog = 511
 
 /** A TLS connection from below, before its handshake and after it. */
 interface Raw<Guest> {
@@ -36,17 +35,7 @@ export class NodeEngine<Guest> implements Engine {
       this.#server = createServer({ noDelay: true }, (socket) => this.#accept(socket))
       return
     }
-    const { key, cert, ca, handshakeTimeoutMs } = tls
-    this.#server = createTlsServer(
-      {
-        key,
-        cert,
-        ...(ca === undefined ? {} : { ca, requestCert: true, rejectUnauthorized: true }),
-        minVersion: 'TLSv1.2',
-        handshakeTimeout: handshakeTimeoutMs,
-      },
-      (socket) => this.#greeted(socket),
-    )
+    this.#server = createTlsServer(tlsOptions(tls), (socket) => this.#greeted(socket))
     // A TLS handshake costs both memory and time: the limits come before it.
     this.#server.on('connection', (socket: Socket) => this.#acceptRaw(socket))
     this.#server.on('tlsClientError', (error: Error, socket: TLSSocket) => {
@@ -57,23 +46,15 @@ export class NodeEngine<Guest> implements Engine {
   }
 
   get port(): number {
-    return (this.#server.address() as AddressInfo | null)?.port ?? 0
+    return portOf(this.#server)
   }
 
   listen(host: string, port: number): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#server.once('error', reject)
-      this.#server.listen({ host, port, backlog }, () => {
-        this.#server.removeAllListeners('error')
-        this.#server.on('error', ({ message }) => this.#host.failed('listen-failed', { message }))
-        resolve()
-      })
-    })
+    return listenAt(this.#server, host, port, this.#host)
   }
 
-  renew({ key, cert, ca }: Pick<EngineTls, 'key' | 'cert' | 'ca'>): void {
-    if (!(this.#server instanceof TlsServer)) throw new Error('This engine does not speak TLS.')
-    this.#server.setSecureContext({ key, cert, ...(ca === undefined ? {} : { ca }), minVersion: 'TLSv1.2' })
+  renew(certificate: Pick<EngineTls, 'key' | 'cert' | 'ca'>): void {
+    renewCertificate(this.#server, certificate)
   }
 
   stop(): void {
@@ -166,10 +147,7 @@ class NodeSocket implements EngineSocket {
   }
 
   get certificateName(): string | undefined {
-    const socket = this.#socket
-    if (!(socket instanceof TLSSocket) || !socket.authorized) return undefined
-    const name: unknown = socket.getPeerCertificate().subject?.CN
-    return typeof name === 'string' ? name : undefined
+    return certificateNameOf(this.#socket)
   }
 
   get waitingBytes(): number {
@@ -219,18 +197,4 @@ class NodeSocket implements EngineSocket {
   destroy(): void {
     this.#socket.destroy()
   }
-}
-
-/**
- * The socket's descriptor. The system gives out the lowest that is free, so a high one says that nearly all below it are in use. (Waiting
- * for the error would not do: libuv closes connections that it has no descriptor for, without an event.)
- */
-function descriptorOf(socket: Socket): number {
-  const { fd } = (socket as Socket & { _handle?: { readonly fd?: number } | null })._handle ?? {}
-  return fd ?? -1
-}
-
-/** Tells a socket from all others that are open. */
-function keyOf({ remoteAddress, remotePort, localAddress, localPort }: Socket): string {
-  return `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`
 }

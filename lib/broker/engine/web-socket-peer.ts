@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
-import { TLSSocket } from 'node:tls'
 import { WebSocket } from 'ws'
 import { mostMessageBytes } from '../../transport/web-socket.js'
+import { certificateNameOf } from './certificate-name.js'
 import type { EngineSocket, SocketHandler } from './engine.js'
 
 /** A WebSocket that tells when the other side has begun to close: ws itself tells only once both sides have, which a client may put off. */
@@ -63,10 +63,7 @@ export class WebSocketPeer implements EngineSocket {
   }
 
   get certificateName(): string | undefined {
-    const socket = this.#socket
-    if (!(socket instanceof TLSSocket) || !socket.authorized) return undefined
-    const name: unknown = socket.getPeerCertificate().subject?.CN
-    return typeof name === 'string' ? name : undefined
+    return certificateNameOf(this.#socket)
   }
 
   get waitingBytes(): number {

@@ -1,16 +1,16 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import { createServer as createSecureServer, Server as SecureServer } from 'node:https'
-import type { AddressInfo, Socket } from 'node:net'
-import type { TLSSocket } from 'node:tls'
+import { createServer as createSecureServer } from 'node:https'
+import type { Socket } from 'node:net'
+import { type TLSSocket, Server as TlsServer } from 'node:tls'
 import { WebSocketServer } from 'ws'
 import { mostMessageBytes } from '../../transport/web-socket.js'
 import type { Engine, EngineHost, EngineTls, SocketHandler } from './engine.js'
+import { descriptorOf, keyOf, listenAt, portOf, renewCertificate, tlsOptions } from './node-server.js'
 import { originRefusal } from './origins.js'
 import { tlsFailure } from './tls-failure.js'
 import { DoorSocket, WebSocketPeer } from './web-socket-peer.js'
 
 /** Connections that the system keeps for us until they are accepted. */
-const backlog = 511
 const mostHeaderBytes = 8192
 /** Pieces of one message, as it was divided by its sender and by the network. What is smaller costs more memory than it holds. */
 const mostFragments = 64
@@ -71,15 +71,7 @@ export class WebSocketEngine<Guest> implements Engine {
     if (tls === undefined) {
       this.#server = createServer(options)
     } else {
-      const { key, cert, ca, handshakeTimeoutMs } = tls
-      this.#server = createSecureServer({
-        ...options,
-        key,
-        cert,
-        ...(ca !== undefined && { ca, requestCert: true, rejectUnauthorized: true }),
-        minVersion: 'TLSv1.2',
-        handshakeTimeout: handshakeTimeoutMs,
-      })
+      this.#server = createSecureServer({ ...options, ...tlsOptions(tls) })
       // Until then, TLS has its own time.
       this.#server.on('secureConnection', (socket: TLSSocket) => this.#await(this.#raw.get(keyOf(socket))))
       this.#server.on('tlsClientError', (error: Error, socket: TLSSocket) => {
@@ -100,24 +92,16 @@ export class WebSocketEngine<Guest> implements Engine {
   }
 
   get port(): number {
-    return (this.#server.address() as AddressInfo | null)?.port ?? 0
+    return portOf(this.#server)
   }
 
   listen(host: string, port: number): Promise<void> {
     this.#own = host
-    return new Promise((resolve, reject) => {
-      this.#server.once('error', reject)
-      this.#server.listen({ host, port, backlog }, () => {
-        this.#server.removeAllListeners('error')
-        this.#server.on('error', ({ message }) => this.#host.failed('listen-failed', { message }))
-        resolve()
-      })
-    })
+    return listenAt(this.#server, host, port, this.#host)
   }
 
-  renew({ key, cert, ca }: Pick<EngineTls, 'key' | 'cert' | 'ca'>): void {
-    if (!(this.#server instanceof SecureServer)) throw new Error('This engine does not speak TLS.')
-    this.#server.setSecureContext({ key, cert, ...(ca === undefined ? {} : { ca }), minVersion: 'TLSv1.2' })
+  renew(certificate: Pick<EngineTls, 'key' | 'cert' | 'ca'>): void {
+    renewCertificate(this.#server, certificate)
   }
 
   stop(): void {
@@ -147,7 +131,7 @@ export class WebSocketEngine<Guest> implements Engine {
     }
     const entry: Raw<Guest> = { socket, guest, timer: undefined, handler: undefined }
     raw = entry
-    if (!(this.#server instanceof SecureServer)) this.#await(entry)
+    if (!(this.#server instanceof TlsServer)) this.#await(entry)
     this.#raw.set(key, entry)
     socket.once('close', () => {
       clearTimeout(entry.timer)
@@ -207,15 +191,4 @@ function refuse(socket: Socket, why: string): void {
   const body = `${why}\n`
   const head = `HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}`
   socket.end(`${head}\r\n\r\n${body}`, () => socket.destroy())
-}
-
-/** The socket's descriptor: see node.ts. */
-function descriptorOf(socket: Socket): number {
-  const { fd } = (socket as Socket & { _handle?: { readonly fd?: number } | null })._handle ?? {}
-  return fd ?? -1
-}
-
-/** Tells a socket from all others that are open; the same for a TLS socket and the one that carries it. */
-function keyOf({ remoteAddress, remotePort, localAddress, localPort }: Socket): string {
-  return `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`
 }
