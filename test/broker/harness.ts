@@ -106,8 +106,12 @@ export class FaultyNetwork {
       [client, broker],
       [broker, client],
     ] as const) {
-      from.on('error', end)
-      from.on('close', end)
+      // Who is behind a half-open connection does not learn that the other end is gone.
+      const gone = () => {
+        if (this.fault !== 'half-open') end()
+      }
+      from.on('error', gone)
+      from.on('close', gone)
       from.on('data', (chunk: Buffer) => {
         this.bytes += chunk.length
         if (this.fault === 'half-open') return

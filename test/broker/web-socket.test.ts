@@ -193,7 +193,7 @@ describe('what is no WebSocket of ours', () => {
         sockets.push(socket)
         socket.on('error', () => {})
         socket.resume()
-        return once(socket, 'close')
+        return new Promise((resolve) => socket.once('close', resolve))
       }),
     )
     clearInterval(dripping)

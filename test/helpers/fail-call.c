@@ -44,10 +44,18 @@ __attribute__((constructor)) static void begin(void) {
   if (page != MAP_FAILED) orders = page;
 }
 
+/** hermes.node of a build, or a prebuild: hermes-linux-x64-glibc.node. */
+static int is_addon(const char* path) {
+  const char* name = strrchr(path, '/');
+  name = name == NULL ? path : name + 1;
+  const size_t length = strlen(name);
+  return strncmp(name, "hermes", 6) == 0 && length > 5 && strcmp(name + length - 5, ".node") == 0;
+}
+
 static int fails(int call, void* caller) {
   if (orders == NULL || orders->call != call) return 0;
   Dl_info info;
-  if (dladdr(caller, &info) == 0 || info.dli_fname == NULL || strstr(info.dli_fname, "hermes.node") == NULL) return 0;
+  if (dladdr(caller, &info) == 0 || info.dli_fname == NULL || !is_addon(info.dli_fname)) return 0;
   const int thread = orders->thread;
   if (thread != 0 && thread != (int)syscall(SYS_gettid)) return 0;
   const int nth = atomic_fetch_add(&orders->seen, 1) + 1;
@@ -84,14 +92,24 @@ OPEN(open64)
 LOCK(fcntl)
 LOCK(fcntl64)
 
-int fallocate64(int fd, int mode, off64_t from, off64_t bytes) {
-  return FAILS(kFallocate) ? -1 : REAL(int, fallocate64, int, int, off64_t, off64_t)(fd, mode, from, bytes);
-}
-int ftruncate64(int fd, off64_t bytes) { return FAILS(kFtruncate) ? -1 : REAL(int, ftruncate64, int, off64_t)(fd, bytes); }
-void* mmap64(void* at, size_t bytes, int protection, int flags, int fd, off64_t offset) {
-  if (FAILS(kMmap)) return MAP_FAILED;
-  return REAL(void*, mmap64, void*, size_t, int, int, int, off64_t)(at, bytes, protection, flags, fd, offset);
-}
+/** The names of glibc's large files, and the plain ones that an addon built for an older glibc uses: with 64 bits, the same. */
+#define BOTH(define) define() define(64)
+#define FALLOCATE(bits)                                                                                  \
+  int fallocate##bits(int fd, int mode, off64_t from, off64_t bytes) {                                   \
+    return FAILS(kFallocate) ? -1 : REAL(int, fallocate64, int, int, off64_t, off64_t)(fd, mode, from, bytes); \
+  }
+BOTH(FALLOCATE)
+#define FTRUNCATE(bits)                                                              \
+  int ftruncate##bits(int fd, off64_t bytes) {                                       \
+    return FAILS(kFtruncate) ? -1 : REAL(int, ftruncate64, int, off64_t)(fd, bytes); \
+  }
+BOTH(FTRUNCATE)
+#define MMAP(bits)                                                                                \
+  void* mmap##bits(void* at, size_t bytes, int protection, int flags, int fd, off64_t offset) {   \
+    if (FAILS(kMmap)) return MAP_FAILED;                                                          \
+    return REAL(void*, mmap64, void*, size_t, int, int, int, off64_t)(at, bytes, protection, flags, fd, offset); \
+  }
+BOTH(MMAP)
 int madvise(void* at, size_t bytes, int advice) { return FAILS(kMadvise) ? -1 : REAL(int, madvise, void*, size_t, int)(at, bytes, advice); }
 int fdatasync(int fd) { return FAILS(kFdatasync) ? -1 : REAL(int, fdatasync, int)(fd); }
 int fsync(int fd) { return FAILS(kFsync) ? -1 : REAL(int, fsync, int)(fd); }
@@ -104,17 +122,30 @@ int pthread_create(pthread_t* thread, const pthread_attr_t* with, void* (*run)(v
   if (FAILS(kThread)) return errno;
   return REAL(int, pthread_create, pthread_t*, const pthread_attr_t*, void* (*)(void*), void*)(thread, with, run, argument);
 }
-ssize_t pread64(int fd, void* into, size_t bytes, off64_t at) {
-  return FAILS(kRead) ? -1 : REAL(ssize_t, pread64, int, void*, size_t, off64_t)(fd, into, bytes, at);
-}
-ssize_t pwrite64(int fd, const void* from, size_t bytes, off64_t at) {
-  return FAILS(kWrite) ? -1 : REAL(ssize_t, pwrite64, int, const void*, size_t, off64_t)(fd, from, bytes, at);
-}
+#define PREAD(bits)                                                                              \
+  ssize_t pread##bits(int fd, void* into, size_t bytes, off64_t at) {                            \
+    return FAILS(kRead) ? -1 : REAL(ssize_t, pread64, int, void*, size_t, off64_t)(fd, into, bytes, at); \
+  }
+BOTH(PREAD)
+#define PWRITE(bits)                                                                                    \
+  ssize_t pwrite##bits(int fd, const void* from, size_t bytes, off64_t at) {                            \
+    return FAILS(kWrite) ? -1 : REAL(ssize_t, pwrite64, int, const void*, size_t, off64_t)(fd, from, bytes, at); \
+  }
+BOTH(PWRITE)
 int fstat64(int fd, struct stat64* out) { return FAILS(kStat) ? -1 : REAL(int, fstat64, int, struct stat64*)(fd, out); }
 int stat64(const char* path, struct stat64* out) { return FAILS(kStat) ? -1 : REAL(int, stat64, const char*, struct stat64*)(path, out); }
-int statvfs64(const char* path, struct statvfs64* out) {
-  return FAILS(kRoom) ? -1 : REAL(int, statvfs64, const char*, struct statvfs64*)(path, out);
+/** As a glibc before 2.33 had them, with the layout's number first. */
+int __fxstat(int layout, int fd, struct stat* out) {
+  return FAILS(kStat) ? -1 : REAL(int, __fxstat, int, int, struct stat*)(layout, fd, out);
 }
+int __xstat(int layout, const char* path, struct stat* out) {
+  return FAILS(kStat) ? -1 : REAL(int, __xstat, int, const char*, struct stat*)(layout, path, out);
+}
+#define STATVFS(bits)                                                                            \
+  int statvfs##bits(const char* path, struct statvfs##bits* out) {                               \
+    return FAILS(kRoom) ? -1 : REAL(int, statvfs##bits, const char*, struct statvfs##bits*)(path, out); \
+  }
+BOTH(STATVFS)
 DIR* opendir(const char* path) { return FAILS(kFolder) ? NULL : REAL(DIR*, opendir, const char*)(path); }
 int accept4(int fd, struct sockaddr* address, socklen_t* bytes, int flags) {
   return FAILS(kAccept) ? -1 : REAL(int, accept4, int, struct sockaddr*, socklen_t*, int)(fd, address, bytes, flags);
