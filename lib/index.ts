@@ -1,4 +1,7 @@
-/** Everything public, by name. What this file does not list is not part of the interface. */
+/**
+ * Everything public, by name. What this file does not list is not part of the interface.
+ * @module hermes-mq
+ */
 import './native/crc32.js'
 
 export type { WaitOptions } from './base/abort.js'

@@ -1,6 +1,7 @@
 /**
  * Files as memory, with the interface of the package mmap-io: `import mmap from 'hermes-mq/mmap'`. docs/mmap.md says where
  * it differs. Nothing here has to do with topics.
+ * @module hermes-mq/mmap
  */
 import { constants as bufferConstants } from 'node:buffer'
 import { isUint8Array } from 'node:util/types'

@@ -24,6 +24,7 @@ const names = [
   'python',
   'python-client',
   'package',
+  'site',
   'cmake-package',
   'models',
   'fuzz',

@@ -1,4 +1,7 @@
-/** `hermes-mq/testkit`: faults, and a judge of what is left after them. See docs/testkit.md. */
+/**
+ * `hermes-mq/testkit`: faults, and a judge of what is left after them. See docs/testkit.md.
+ * @module hermes-mq/testkit
+ */
 export { type CrashOptions, type CrashReport, crashPoints, runToCrashPoint } from './crash-points.js'
 export {
   type DamageDone,

@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { Hermes } from '../../lib/client/hermes.js'
 import { Message } from '../../lib/client/message.js'
@@ -32,13 +33,16 @@ const documents = [
 /** A document without its blocks of code, in which nothing is a link or a heading. */
 const prose = (text: string) => text.replace(/^(```|~~~)[^\n]*\n[\s\S]*?^\1[^\n]*$/gm, '')
 
-/** The anchors that GitHub gives to a document's headings: punctuation goes, spaces become hyphens, a repeated one is numbered. */
+const { anchorOf } = (await import(pathToFileURL(join(root, 'scripts/lib/site/anchors.mjs')).href)) as {
+  anchorOf(heading: string): string
+}
+
+/** The anchors of a document's headings: a repeated one is numbered. */
 function anchorsOf(text: string): Set<string> {
   const anchors = new Set<string>()
   const seen = new Map<string, number>()
   for (const [, heading = ''] of prose(text).matchAll(/^#{1,6}\s+(.+?)\s*#*$/gm)) {
-    const plain = heading.replace(/\[([^\]]*)\]\([^)]*\)/g, '$1').toLowerCase()
-    const anchor = plain.replace(/[^\p{L}\p{N}\p{M}_ -]/gu, '').replaceAll(' ', '-')
+    const anchor = anchorOf(heading)
     const times = seen.get(anchor) ?? 0
     seen.set(anchor, times + 1)
     anchors.add(times === 0 ? anchor : `${anchor}-${times}`)
