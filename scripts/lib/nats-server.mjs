@@ -3,9 +3,9 @@
 import { spawnSync } from 'node:child_process'
 import { copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { cacheFolder } from './cache.mjs'
 import { timed } from './log.mjs'
 import { must, which } from './run.mjs'
-import { cacheFolder } from './toolchain.mjs'
 
 /** Of Debian: 13, and what will follow it. */
 const releases = ['trixie', 'sid']

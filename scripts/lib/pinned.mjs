@@ -1,9 +1,9 @@
 // Packages of npm that a script needs and the clone does not: fetched on demand, by version and checksum, into the cache folder.
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { cacheFolder } from './cache.mjs'
 import { timed } from './log.mjs'
 import { must } from './run.mjs'
-import { cacheFolder } from './toolchain.mjs'
 
 /** Makes sure of a package. Resolves with its folder. `isForeign` if its programs are for another processor than this machine's. */
 export async function ensurePackage({ name, version, integrity, isForeign = false }) {

@@ -14,7 +14,7 @@ const allowed = [
   /^(package\.json|README\.md|LICENSE|CHANGELOG\.md|CONTRIBUTING\.md|Dockerfile|compose\.yaml)$/,
   // What the documents link to: the package's page on npm has no other place for them.
   /^docs\/[\w./-]+\.(md|svg|png)$/,
-  /^examples\/[\w./-]+\.(ts|js|py|md|sh|cc|txt)$/,
+  /^examples\/[\w./-]+\.(ts|js|py|md|sh|cc|txt|json)$/,
   /^packaging\/systemd\/hermes\.(service|env)$/,
   /^packaging\/(grafana\/hermes\.json|prometheus\/hermes-alerts\.yml)$/,
   /^packaging\/cluster\/(compose\.yaml|nats\.conf)$/,

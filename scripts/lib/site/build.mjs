@@ -1,20 +1,9 @@
 // The documentation site: pages and reference are staged in build/site/src, and VitePress makes build/site/html of them.
-import {
-  copyFileSync,
-  cpSync,
-  existsSync,
-  mkdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs'
+import { copyFileSync, cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { ensureLocked } from '../cache.mjs'
 import { timed } from '../log.mjs'
-import { sha256 } from '../native-sources.mjs'
 import { must, root } from '../run.mjs'
-import { cacheFolder } from '../toolchain.mjs'
 import { stageReference } from './reference.mjs'
 import { stagePages } from './stage.mjs'
 
@@ -22,32 +11,9 @@ const sources = join(root, 'site')
 const work = join(root, 'build', 'site')
 export const siteFolder = join(work, 'html')
 
-/** VitePress and TypeDoc, by the versions and checksums of site/package-lock.json, in the cache folder: nothing else needs these 150 MB. */
-async function ensurePackages() {
-  const lock = readFileSync(join(sources, 'package-lock.json'))
-  const folder = join(cacheFolder, `site-${sha256(lock).slice(0, 12)}`)
-  if (!existsSync(folder)) {
-    const unfinished = `${folder}.${process.pid}`
-    mkdirSync(unfinished, { recursive: true })
-    try {
-      for (const name of ['package.json', 'package-lock.json'])
-        copyFileSync(join(sources, name), join(unfinished, name))
-      const args = ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error']
-      await timed('installing VitePress and TypeDoc (150 MB)', () => must('npm', args, { cwd: unfinished }))
-      renameSync(unfinished, folder)
-    } catch (error) {
-      // Another process may have been faster.
-      if (!existsSync(folder)) throw error
-    } finally {
-      rmSync(unfinished, { recursive: true, force: true })
-    }
-  }
-  return join(folder, 'node_modules')
-}
-
 /** Resolves with the folder of the site. `base` is the path that it will have on its server. */
 export async function buildSite({ base = '/' } = {}) {
-  const packages = await ensurePackages()
+  const packages = await ensureLocked(sources, { name: 'site', title: 'VitePress and TypeDoc (150 MB)' })
   rmSync(work, { recursive: true, force: true })
   const pages = join(work, 'src')
   mkdirSync(join(pages, 'public'), { recursive: true })

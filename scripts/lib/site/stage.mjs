@@ -1,5 +1,5 @@
 // Writes the pages of the site, as VitePress reads them, from the documents and examples of the repository.
-import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, extname, join, posix } from 'node:path'
 import { root } from '../run.mjs'
 import { anchorOf } from './anchors.mjs'
@@ -48,10 +48,16 @@ function examplePages() {
   return pages
 }
 
-/** What an example is for: the comment that it begins with. */
-function aboutOf(parts) {
-  const [, about = ''] = /^((?:(?:\/\/|#)[^\n]*\n)+)/.exec(read(parts.find((file) => /\.(ts|cc)$/.test(file)))) ?? []
-  return about.replace(/^(\/\/|#)!?\s?/gm, '').trim()
+/** What an example is for: its README, or the comment that it begins with. As `{ title, about }`. */
+function introductionOf(name, parts) {
+  const readme = join('examples', name, 'README.md')
+  if (existsSync(join(root, readme))) {
+    const [title, ...about] = read(readme).split('\n')
+    return { title: title.slice(2), about: about.join('\n').trim(), document: readme }
+  }
+  const source = read(parts.find((file) => /\.(ts|cc)$/.test(file)))
+  const [comment = ''] = /^((?:(?:\/\/|#)[^\n]*\n)+)/.exec(source) ?? []
+  return { title: name, about: comment.replace(/^(\/\/|#)!?\s?/gm, '').trim(), document: parts[0] }
 }
 
 /** Where a link of `document` leads. */
@@ -112,18 +118,17 @@ export function stagePages(out) {
     `# Decisions\n\n${why}\n\n${list(decisions.map((page) => [titles.get(page), `/${page}.md`]))}\n`,
   )
 
-  const examples = examplePages()
-  for (const [name, parts] of examples) {
+  const rows = []
+  for (const [name, parts] of examplePages()) {
+    const { title, about, document } = introductionOf(name, parts)
     const sections = parts.map((file) =>
       parts.length === 1 ? block(file) : `## ${file.slice('examples/'.length)}\n\n${block(file)}`,
     )
-    write(`examples/${name}`, `# ${name}\n\n${aboutOf(parts)}\n\n${sections.join('\n')}`)
+    write(`examples/${name}`, `# ${title}\n\n${forSite(about, linker(pages, document))}\n\n${sections.join('\n')}`)
+    rows.push(`| [${title}](/examples/${name}.md) | ${about.split('\n')[0]} |`)
   }
-  const table = [...examples].map(
-    ([name, parts]) => `| [${name}](/examples/${name}.md) | ${aboutOf(parts).split('\n')[0]} |`,
-  )
   const ran = 'Each is in the package, and is run by a test.'
-  write('examples/index', `# Examples\n\n${ran}\n\n| example | shows |\n|---|---|\n${table.join('\n')}\n`)
+  write('examples/index', `# Examples\n\n${ran}\n\n| example | shows |\n|---|---|\n${rows.join('\n')}\n`)
   const sections = files.map((file) => `## ${file}\n\n${block(file)}`)
   write('files', `# Files of the package\n\nTo copy and change.\n\n${sections.join('\n')}`)
 
