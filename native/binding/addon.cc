@@ -55,7 +55,7 @@ napi_value crash_point_names(napi_env env) {
 
 }  // namespace
 
-Addon::Addon(Napi::Env env, Napi::Object exports) : dispatcher_(Dispatcher::create(env)) {
+Addon::Addon(Napi::Env env, Napi::Object exports) : env_(env), dispatcher_(Dispatcher::create(env)) {
   ObjectBuilder object(env, exports);
   object.set("napiVersion", to_number(env, static_cast<double>(NAPI_VERSION)));
   object.set("constants", make_constants(env));

@@ -6,6 +6,7 @@
 
 #include "binding/dispatcher.h"
 #include "binding/js.h"
+#include "binding/loop_bell.h"
 
 namespace hermes::binding {
 
@@ -20,6 +21,12 @@ class Addon final : public Napi::Addon<Addon> {
 
   static Addon& of(Napi::Env env) { return *env.GetInstanceData<Addon>(); }
   const std::shared_ptr<Dispatcher>& dispatcher() const noexcept { return dispatcher_; }
+  /// By which this environment's event loop is woken, from its first wait on; null if it has no such loop.
+  const std::shared_ptr<LoopBell>& loop_bell() {
+    if (!asked_for_bell_) loop_bell_ = LoopBell::create(env_);
+    asked_for_bell_ = true;
+    return loop_bell_;
+  }
 
   Kept appender_class;
   Kept reader_class;
@@ -28,7 +35,10 @@ class Addon final : public Napi::Addon<Addon> {
   Kept metrics_cell_class;
 
  private:
+  const napi_env env_;
   std::shared_ptr<Dispatcher> dispatcher_;
+  std::shared_ptr<LoopBell> loop_bell_;
+  bool asked_for_bell_ = false;
 };
 
 /// A new object of a class kept by Addon; nullptr if the environment is ending.

@@ -1,5 +1,6 @@
 #include "binding/reader_handle.h"
 
+#include "binding/addon.h"
 #include "binding/errors.h"
 #include "binding/metrics_handle.h"
 #include "binding/scratch_layout.h"
@@ -284,20 +285,15 @@ napi_value ReaderHandle::wait(const Napi::CallbackInfo& info) {
   const auto deferred = std::make_shared<Deferred>(env);
   const napi_value promise = deferred->promise();
   if (promise == nullptr) return nullptr;
-  if (parker_ == nullptr) parker_ = std::make_unique<Parker>(log_);
-  // The pool and the delivered work hold nothing of this object, which may be gone by then.
+  if (parker_ == nullptr) parker_ = std::make_unique<Parker>(env, log_, dispatcher_, Addon::of(env).loop_bell());
+  *waiting_ = true;
   const Status status = parker_->wait(reader_->segment(), reader_->position(), timeout_ns,
-                                      [deferred, waiting = waiting_, dispatcher = dispatcher_](bool news) {
-                                        dispatcher->post([deferred, waiting, news](Napi::Env loop) {
-                                          *waiting = false;
-                                          deferred->resolve(to_boolean(loop, news));
-                                        });
+                                      [deferred, waiting = waiting_](napi_env loop, bool news) {
+                                        *waiting = false;
+                                        deferred->resolve(to_boolean(loop, news));
                                       });
-  if (status.ok()) {
-    // What is posted meanwhile is delivered on this thread, so not before.
-    dispatcher_->expect();
-    *waiting_ = true;
-  } else {
+  if (!status.ok()) {
+    *waiting_ = false;
     deferred->reject(to_error(env, status));
   }
   return promise;

@@ -20,7 +20,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { kOpen = 1, kFallocate, kFtruncate, kMmap, kMadvise, kFdatasync, kFsync, kLink, kRename, kRemove, kLock, kThread, kRead, kWrite, kStat, kRoom, kFolder, kMsync, kAccept, kReceive, kSend, kWatch };
+enum { kOpen = 1, kFallocate, kFtruncate, kMmap, kMadvise, kFdatasync, kFsync, kLink, kRename, kRemove, kLock, kThread, kRead, kWrite, kStat, kRoom, kFolder, kMsync, kAccept, kReceive, kSend, kWatch, kRing };
 
 struct orders {
   _Atomic int call;    // 0: none fails
@@ -158,4 +158,7 @@ ssize_t sendmsg(int fd, const struct msghdr* message, int flags) {
 }
 int epoll_ctl(int epoll, int operation, int fd, struct epoll_event* event) {
   return FAILS(kWatch) ? -1 : REAL(int, epoll_ctl, int, int, int, struct epoll_event*)(epoll, operation, fd, event);
+}
+ssize_t sendto(int fd, const void* from, size_t bytes, int flags, const struct sockaddr* address, socklen_t length) {
+  return FAILS(kRing) ? -1 : REAL(ssize_t, sendto, int, const void*, size_t, int, const struct sockaddr*, socklen_t)(fd, from, bytes, flags, address, length);
 }

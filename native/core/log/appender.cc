@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/log/bells.h"
 #include "core/log/crash_point.h"
 #include "core/log/preparer.h"
 #include "core/platform/futex.h"
@@ -143,7 +144,9 @@ Code Appender::wake(uint32_t parked) noexcept {
     return fail(Log::deleted());
   }
   // A new even value each time: a sleeper that is about to sleep on the old one then doesn't, even if another one parks.
-  if (control_->parked.compare_exchange_strong(parked, parked + 1, std::memory_order_relaxed)) {
+  // Acquire: whoever has made it odd has armed its bell before.
+  if (control_->parked.compare_exchange_strong(parked, parked + 1, std::memory_order_acq_rel)) {
+    ring_bells(*control_);
     futex_wake_all(&control_->parked);
   }
   return Code::kOk;

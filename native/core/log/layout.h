@@ -111,6 +111,13 @@ struct ClockRecord {
   std::atomic<uint64_t> check;
 };
 
+/// A process's event loop that sleeps for news of the topic now and then. See bells.h.
+struct BellSeat {
+  std::atomic<uint64_t> name;  // of its bell; 0 = free
+  std::atomic<uint64_t> tag;   // what it is told when it is rung
+};
+inline constexpr uint32_t kBellSeats = 16;
+
 struct ControlBlock {
   uint64_t magic;
   uint32_t version;
@@ -157,7 +164,11 @@ struct ControlBlock {
   std::atomic<uint64_t>
       recoveries;  // so many have changed the log, or might have: who remembers a place in it looks here. See log_end.h
   ClockRecord clock;
-  uint8_t reserved8c[2824];
+  uint8_t reserved8c[8];
+  std::atomic<uint64_t> bells_armed;  // bit n: seat n sleeps, and is rung when sleepers are woken
+  uint8_t reserved8d[56];
+  BellSeat bells[kBellSeats];
+  uint8_t reserved8e[2496];
   ParticipantSlot slots[kSlots];
   uint8_t reserved9[4096];
 };
@@ -172,6 +183,7 @@ static_assert(offsetof(ControlBlock, boot_id) == 896 && offsetof(ControlBlock, c
 static_assert(offsetof(ControlBlock, sync_failure) == 680 && offsetof(ControlBlock, identity) == 920);
 static_assert(offsetof(ControlBlock, cuts) == 1024 && sizeof(CutRecord) == 24 &&
               offsetof(ControlBlock, recoveries) == 1216 && offsetof(ControlBlock, clock) == 1224);
+static_assert(offsetof(ControlBlock, bells_armed) == 1280 && offsetof(ControlBlock, bells) == 1344);
 static_assert(offsetof(ControlBlock, slots) == 4096 && sizeof(ControlBlock) == kControlBytes);
 
 }  // namespace hermes

@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <cstdio>
 
+#include "core/log/bells.h"
 #include "core/log/control.h"
 #include "core/log/crash_point.h"
 #include "core/platform/futex.h"
@@ -32,6 +33,7 @@ void tell_of_deletion(ControlBlock& block) {
   }
   // As a sleeper does: a publisher's commit falls before this, or its later load of the word sees it odd.
   (void)heavy_barrier();
+  ring_bells(block);
   futex_wake_all(&block.parked);
 }
 

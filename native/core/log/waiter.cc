@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "core/log/bells.h"
 #include "core/log/repair.h"
 #include "core/platform/clock.h"
 #include "core/platform/futex.h"
@@ -38,6 +39,7 @@ void wake_sleepers(const Log& log) noexcept {
   while (!parked.compare_exchange_weak(seen, (seen | 1) + (log.is_deleted() ? 2 : 1), std::memory_order_acq_rel,
                                        std::memory_order_relaxed)) {
   }
+  ring_bells(log.control());
   futex_wake_all(&parked);
 }
 

@@ -39,6 +39,7 @@ class LogSleeper final : public Sleeper {
   void nudge() override;
   void finish() override;
   bool news() const noexcept { return news_; }
+  uint64_t deadline_ns() const noexcept { return deadline_ns_; }
 
  private:
   const std::shared_ptr<Log> log_;
