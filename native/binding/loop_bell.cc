@@ -273,12 +273,17 @@ void LoopBell::look_at(LoopSeat& seat, uint64_t now_ns, bool by_bell, Finished* 
   if (sleepers.empty()) return;
   bool missed = false;
   const auto take = [&](uint64_t at_ns) {
-    const auto over = std::stable_partition(sleepers.begin(), sleepers.end(),
-                                            [&](const auto& sleeper) { return !sleeper->is_over(at_ns); });
-    for (auto each = over; each != sleepers.end(); ++each) missed = missed || (*each)->news();
-    finished->insert(finished->end(), over, sleepers.end());
-    forget(static_cast<uint64_t>(sleepers.end() - over));
-    sleepers.erase(over, sleepers.end());
+    size_t left = 0;
+    for (auto& sleeper : sleepers) {
+      if (sleeper->is_over(at_ns)) {
+        missed = missed || sleeper->news();
+        finished->push_back(std::move(sleeper));
+      } else if (&sleepers[left++] != &sleeper) {
+        sleepers[left - 1] = std::move(sleeper);
+      }
+    }
+    forget(sleepers.size() - left);
+    sleepers.resize(left);
   };
   take(now_ns);
   if (missed && !by_bell) seat.missed();

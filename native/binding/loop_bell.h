@@ -3,8 +3,8 @@
 #include <napi.h>
 
 #include <cstdint>
+#include <map>
 #include <memory>
-#include <unordered_map>
 #include <vector>
 
 #include "core/log/waiter.h"
@@ -81,9 +81,9 @@ class LoopBell : public std::enable_shared_from_this<LoopBell> {
 
   const napi_env env_;
   const uint64_t name_;
-  std::weak_ptr<Handles> handles_;                 // libuv's while they last
-  std::unordered_map<uint64_t, LoopSeat*> seats_;  // by tag
-  std::unordered_map<const Log*, std::weak_ptr<LoopSeat>> by_log_;
+  std::weak_ptr<Handles> handles_;       // libuv's while they last
+  std::map<uint64_t, LoopSeat*> seats_;  // by tag
+  std::map<const Log*, std::weak_ptr<LoopSeat>> by_log_;
   uint64_t next_tag_ = 1;
   uint64_t sleeping_ = 0;
   uint64_t timer_due_ns_ = 0;  // 0 = not set

@@ -1,8 +1,8 @@
 #include "core/platform/bell.h"
 
 #include <fcntl.h>
-#include <sys/random.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -58,7 +58,8 @@ int ringing_socket() noexcept {
 
 Status Bell::create(std::unique_ptr<Bell>* out) {
   uint64_t name = 0;
-  if (::getrandom(&name, sizeof(name), 0) != static_cast<ssize_t>(sizeof(name)) || name == 0)
+  // Not by the library's function of this name, which glibc has since 2.25 only.
+  if (::syscall(SYS_getrandom, &name, sizeof(name), 0) != static_cast<long>(sizeof(name)) || name == 0)
     return Status::from_errno(errno, "name a bell");
   const int descriptor = open_socket();
   if (descriptor < 0) return Status::from_errno(errno, "make a socket to be woken by");
