@@ -45,7 +45,10 @@ Status Appender::join(const Options& options, RecoveryReport* report) {
   const auto begin = [this](bool alone) {
     slot_ = membership_.slot();
     claiming_ = &control_->slots[slot_].claiming;
-    return find_end(alone);
+    Status status = find_end(alone);
+    others_sequences_ = next_sequence_;
+    others_bytes_ = offset_;
+    return status;
   };
   return membership_.join(*log_, options.exclusive, options.recovery_timeout_ms, report, begin);
 }
@@ -92,36 +95,37 @@ Code Appender::claim(uint64_t span, uint32_t count) noexcept {
   }
 }
 
-/// Counts what is about to be committed at offset_: after the claim and before the commit, with its place, so that a process that finds this one dead
-/// can look whether the last of what is counted was committed. See docs/metrics-format.md.
-void Appender::count(uint64_t span, uint32_t count) noexcept {
-  messages_ += count;
-  bytes_ += span;
+/// Counts what is about to be committed from offset_ to `end`: after the claim and before the commit, with its place, so that a process that finds this
+/// one dead can look whether the last of what is counted was committed. See docs/metrics-format.md.
+void Appender::count(uint64_t end, uint64_t next_sequence) noexcept {
   // In turns, so that the record before stays whole.
-  record_ ^= 1;
-  PublisherRecord& record = cell_->records[record_];
-  record.bytes.store(bytes_, std::memory_order_relaxed);
+  constexpr uint64_t kTurn = offsetof(NarrowCell, records) ^ (offsetof(NarrowCell, records) + sizeof(PublisherRecord));
+  record_at_ ^= kTurn;
+  auto& record = *reinterpret_cast<PublisherRecord*>(reinterpret_cast<std::byte*>(cell_) + record_at_);
+  record.bytes.store(end - others_bytes_, std::memory_order_relaxed);
   record.place.store(segment_note_ | offset_ / kFrameAlign, std::memory_order_relaxed);
   crash_point("append:counting");
   // Release: who sees this number sees the two that go with it. The commit, a release as well, comes after all three.
-  record.messages.store(messages_, std::memory_order_release);
+  record.messages.store(next_sequence - others_sequences_, std::memory_order_release);
 }
 
 Code Appender::commit(std::byte* frame, uint64_t word, uint64_t span, uint32_t count, uint64_t timestamp) noexcept {
-  this->count(span, count);
+  const uint64_t before = offset_;
+  const uint64_t end = before + span;
+  const uint64_t sequence = next_sequence_;
+  this->count(end, sequence + count);
   crash_point("append:filled");
   // Release: publishes header and payload to every reader that acquires this word.
   std::atomic_ref<uint64_t>(*reinterpret_cast<uint64_t*>(frame)).store(word, std::memory_order_release);
   crash_point("append:committed");
   // Release: who sees the note gone sees the commit.
   claiming_->store(0, std::memory_order_release);
-  const uint64_t before = offset_;
-  offset_ += span;
-  next_sequence_ += count;
-  last_sequence_ = next_sequence_ - 1;
+  offset_ = end;
+  next_sequence_ = sequence + count;
+  last_sequence_ = sequence + count - 1;
   last_timestamp_ns_ = timestamp;
-  if ((before ^ offset_) >= kHintEvery) {
-    segment_->note_tail(before, next_sequence_ - count);
+  if ((before ^ end) >= kHintEvery) {
+    segment_->note_tail(before, sequence);
     note_progress();
   }
   // A sleeper sets `parked`, runs a heavy barrier, and looks at the log again; so either it sees our commit, or we see
@@ -154,8 +158,8 @@ Code Appender::wake(uint32_t parked) noexcept {
 
 /// Tells people who look at the slot how far this publisher is.
 void Appender::note_progress() noexcept {
-  control_->slots[slot_].messages.store(messages_, std::memory_order_relaxed);
-  control_->slots[slot_].bytes.store(bytes_, std::memory_order_relaxed);
+  control_->slots[slot_].messages.store(next_sequence_ - others_sequences_, std::memory_order_relaxed);
+  control_->slots[slot_].bytes.store(offset_ - others_bytes_, std::memory_order_relaxed);
 }
 
 Code Appender::append(const std::byte* payload, uint32_t length) noexcept {

@@ -100,8 +100,9 @@ class Appender {
   [[nodiscard]] Code commit(std::byte* frame, uint64_t word, uint64_t span, uint32_t count,
                             uint64_t timestamp) noexcept;
   [[nodiscard]] Code wake(uint32_t parked) noexcept;
-  void count(uint64_t span, uint32_t count) noexcept;
+  void count(uint64_t end, uint64_t next_sequence) noexcept;
   void note_progress() noexcept;
+  void move_to(uint64_t offset, uint64_t sequence) noexcept;
   void enter(std::shared_ptr<Segment> segment, uint64_t offset, uint64_t sequence) noexcept;
 
   // The hot words, together.
@@ -114,10 +115,12 @@ class Appender {
   ControlBlock* control_ = nullptr;
   uint64_t last_sequence_ = 0;
   uint64_t last_timestamp_ns_ = 0;
-  uint64_t messages_ = 0;  // counted by this appender: the last of them may not be committed yet
-  uint64_t bytes_ = 0;
+  // What others have put before next_sequence_ and offset_: without it they say how much this appender has published. So no total is kept, and
+  // counting a message takes no more than its stores.
+  uint64_t others_sequences_ = 0;
+  uint64_t others_bytes_ = 0;
   NarrowCell* cell_ = &uncounted_;
-  uint32_t record_ = 0;  // of the cell: which one was written last
+  uint64_t record_at_ = offsetof(NarrowCell, records);  // in the cell: the record that was written last
   uint32_t max_payload_ = 0;
   uint32_t slot_ = kSlots;
   bool exclusive_ = false;

@@ -94,24 +94,35 @@ void Appender::enter(std::shared_ptr<Segment> segment, uint64_t offset, uint64_t
   segment_ = std::move(segment);
   base_ = segment_->data();
   segment_note_ = claim_note(segment_->number(), 0);
+  move_to(offset, sequence);
+  limit_ = 0;
+}
+
+/// Goes on where this appender has not published what is before.
+void Appender::move_to(uint64_t offset, uint64_t sequence) noexcept {
+  others_bytes_ += offset - offset_;
+  others_sequences_ += sequence - next_sequence_;
   offset_ = offset;
   next_sequence_ = sequence;
-  limit_ = 0;
 }
 
 /// Moves past what another publisher put where we wanted to claim.
 Code Appender::step_over(const Step& step) noexcept {
   // A long way to go? Some boundary that others have noted is nearer to the end.
-  if (segment_->find_noted_tail(offset_ + step.span, &offset_, &next_sequence_)) return Code::kOk;
+  uint64_t noted = 0;
+  uint64_t sequence = 0;
+  if (segment_->find_noted_tail(offset_ + step.span, &noted, &sequence)) {
+    move_to(noted, sequence);
+    return Code::kOk;
+  }
   switch (step.kind) {
     case Step::Kind::kData:
     case Step::Kind::kVoid:
     case Step::Kind::kClaim:
-      offset_ += step.span;
-      next_sequence_ += step.count;
+      move_to(offset_ + step.span, next_sequence_ + step.count);
       return Code::kOk;
     case Step::Kind::kPadding:
-      offset_ = segment_->bytes();
+      move_to(segment_->bytes(), next_sequence_);
       return Code::kOk;
     case Step::Kind::kEmpty:
     case Step::Kind::kSegmentEnd:
@@ -194,7 +205,7 @@ Code Appender::pad() noexcept {
   word.store(commit, std::memory_order_release);
   crash_point("pad:committed");
   claiming_->store(0, std::memory_order_release);
-  offset_ = segment_->bytes();
+  move_to(segment_->bytes(), next_sequence_);
   return Code::kOk;
 }
 
