@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import { HermesError } from '../base/errors.js'
 import { credentialsOf, type Rights } from '../broker/access.js'
 import { noLatency, noPublished, noReceived } from '../metrics/nothing.js'
-import { contentTypes, metricsText } from '../metrics/text.js'
+import { contentTypes, metricsBytes } from '../metrics/text.js'
 import type { MetricsReport } from '../model/metrics.js'
 import type { Answer } from './answer.js'
 import { type Messages, mostShown } from './messages.js'
@@ -55,7 +55,7 @@ export async function answer(
   if (path === '/metrics') {
     const format = /\bapplication\/openmetrics-text\b/.test(headers.accept ?? '') ? 'openmetrics' : 'prometheus'
     const report = visible(await snapshots.take(), rights)
-    return { status: 200, type: contentTypes[format], body: metricsText(report, format), headers: { Vary: 'Accept' } }
+    return { status: 200, type: contentTypes[format], body: metricsBytes(report, format), headers: { Vary: 'Accept' } }
   }
   if (path === '/api/metrics') return toJson(visible(await snapshots.take(), rights))
   if (path === '/api/topics') return toJson(visible(await snapshots.take(), rights).topics)

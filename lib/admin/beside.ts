@@ -11,6 +11,8 @@ export interface AdminThread extends AsyncDisposable {
   close(): Promise<void>
 }
 
+/** What a scrape of a thousand topics makes, and drops at once, is a few MB: in a young generation of this size it is not copied on the way. */
+const youngMb = 64
 /** A thread that does not end by itself in this time is ended. */
 const endMs = 2000
 
@@ -23,7 +25,10 @@ const endMs = 2000
 export async function serveAdminBeside(options: AdminOptions, failed: (error: unknown) => void): Promise<AdminThread> {
   // Mistakes are told from here, where they were made.
   checkAdminOptions(options)
-  const worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: options })
+  const worker = new Worker(new URL('./worker.js', import.meta.url), {
+    workerData: options,
+    resourceLimits: { maxYoungGenerationSizeMb: youngMb },
+  })
   let closing: Promise<void> | undefined
   const ended = new Promise<void>((resolve) => worker.once('exit', () => resolve()))
   const url = await new Promise<string>((resolve, reject) => {

@@ -124,7 +124,7 @@ export class AdminServer implements AsyncDisposable {
       const code = error instanceof HermesError ? error.code : 'FAILED'
       reply = { status: 500, type: 'application/json', body: `${JSON.stringify({ error: { code } })}\n` }
     }
-    const body = Buffer.from(reply.body)
+    const body = typeof reply.body === 'string' ? Buffer.from(reply.body) : reply.body
     response.writeHead(reply.status, {
       'Content-Type': reply.type,
       'Content-Length': body.length,

@@ -1,5 +1,5 @@
 import { type BrokerCounter, type BrokerState, brokerStateAt, counterAt, histogramAt } from '../metrics/broker-words.js'
-import { bucketOf, buckets } from '../metrics/histogram.js'
+import { bucketCount, bucketOf } from '../metrics/histogram.js'
 import type { NativeMetricsCell } from '../native/metrics-types.js'
 import type { PlaceMetrics } from '../store/place-metrics.js'
 
@@ -32,7 +32,7 @@ const loopEveryMs = 100
 /** What a broker counts: plain stores into its cell of the metrics file, where others read them without asking it. */
 export class Meter {
   /** The cell's words; of memory of its own until there is a cell, or where there is none. */
-  #words = new Float64Array(histogramAt + buckets)
+  #words = new Float64Array(histogramAt + bucketCount)
   #cell: NativeMetricsCell | undefined
   #loop: NodeJS.Timeout | undefined
 

@@ -2,7 +2,7 @@ import type { LatencyMetrics } from '../model/metrics.js'
 
 const stepsPerOctave = 8
 const octaves = 26
-export const buckets = octaves * stepsPerOctave
+export const bucketCount = octaves * stepsPerOctave
 
 /** The bucket of so many microseconds: see docs/metrics-format.md. */
 export function bucketOf(us: number): number {
@@ -22,19 +22,19 @@ export const exportedBounds: readonly number[] = [2, 4, 6, 8, 9, 10, 11, 12, 13,
   (octave) => 2 ** octave / 1e6,
 )
 
-export function toLatency(counts: Float64Array, count: number, sumUs: number): LatencyMetrics {
-  const filled: [number, number][] = []
+/** @param filled the buckets that hold something, from the lowest on: number and count, one after the other */
+export function toLatency(filled: ArrayLike<number>, count: number, sumUs: number): LatencyMetrics {
+  const buckets: [number, number][] = []
   let total = 0
-  for (let i = 0; i < counts.length; i++) {
-    const n = counts[i] as number
-    if (!(n > 0)) continue
-    filled.push([upperBound(i), n])
-    total += n
+  for (let at = 0; at + 1 < filled.length; at += 2) {
+    const samples = filled[at + 1] as number
+    buckets.push([upperBound(filled[at] as number), samples])
+    total += samples
   }
   const quantile = (share: number): number | undefined => {
     let seen = 0
-    for (const [bound, n] of filled) {
-      seen += n
+    for (const [bound, samples] of buckets) {
+      seen += samples
       if (seen >= share * total) return bound
     }
     return undefined
@@ -46,7 +46,7 @@ export function toLatency(counts: Float64Array, count: number, sumUs: number): L
     p90: quantile(0.9),
     p99: quantile(0.99),
     p999: quantile(0.999),
-    max: filled.at(-1)?.[0],
-    buckets: filled,
+    max: buckets.at(-1)?.[0],
+    buckets,
   }
 }

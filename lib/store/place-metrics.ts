@@ -1,7 +1,12 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { native } from '../native/addon.js'
 import { advice, fromNative } from '../native/error.js'
 import { cellKind, type NativeCollected, type NativeMetrics, type NativeMetricsCell } from '../native/metrics-types.js'
 import type { Directory } from './directory.js'
+
+/** How long a participant waits for the lock of the file. It is held for moments only, unless its holder was stopped. */
+const lockTimeoutMs = 1000
+const mostPauseMs = 50
 
 /** A damaged metrics file says itself what to do; `hermes repair` is for topics. */
 const { CORRUPT: _, ...metricsAdvice } = advice
@@ -21,12 +26,18 @@ export class PlaceMetrics {
    * those itself, and a request for metrics reports what is wrong with it: publishing and reading are not affected.
    */
   async cell(kind: keyof typeof cellKind, topic: string): Promise<NativeMetricsCell | undefined> {
-    try {
-      return await this.#native.take(cellKind[kind], topic, this.#fileMode)
-    } catch (error) {
-      // (any other error is a mistake of ours)
-      if ((error as { code?: unknown }).code === undefined) throw error
-      return undefined
+    const begun = performance.now()
+    for (let pauseMs = 1; ; pauseMs = Math.min(2 * pauseMs, mostPauseMs)) {
+      const isLast = performance.now() - begun >= lockTimeoutMs
+      try {
+        return await this.#native.take(cellKind[kind], topic, this.#fileMode, isLast)
+      } catch (error) {
+        const { code } = error as { code?: unknown }
+        // (any other error is a mistake of ours)
+        if (code === undefined) throw error
+        if (code !== 'TIMED_OUT' || isLast) return undefined
+      }
+      await sleep(pauseMs)
     }
   }
 

@@ -12,14 +12,16 @@
 namespace hermes::binding {
 namespace {
 
-/// How long a participant waits for the book lock, in a thread of the pool. It is held for moments only, unless its holder was stopped.
-constexpr uint32_t kTimeoutMs = 1000;
+/// How long the last attempt to get a cell waits for the book lock. Those before it do not wait: threads of the pool are few, and all of the
+/// process's files and names need them.
+constexpr uint32_t kLastTimeoutMs = 1;
 
 enum : uint32_t { kPublisher = 0, kSubscriber = 1, kBroker = 2 };
 
 /// Numbers in rows, as JavaScript gets them: in one buffer.
 class Table {
  public:
+  void reserve(size_t numbers) { numbers_.reserve(numbers); }
   void add(double number) { numbers_.push_back(number); }
   void add(uint64_t number) { numbers_.push_back(static_cast<double>(number)); }
   napi_value value(napi_env env) const {
@@ -40,16 +42,21 @@ class Table {
 class TakeCell final : public Task {
  public:
   TakeCell(napi_env env, std::shared_ptr<MetricsHandle::State> state, uint32_t kind, std::string topic,
-           uint32_t file_mode)
-      : Task(env), state_(std::move(state)), kind_(kind), topic_(std::move(topic)), file_mode_(file_mode) {}
+           uint32_t file_mode, bool is_last)
+      : Task(env),
+        state_(std::move(state)),
+        kind_(kind),
+        topic_(std::move(topic)),
+        file_mode_(file_mode),
+        timeout_ms_(is_last ? kLastTimeoutMs : 0) {}
 
  protected:
   Status work() override {
     std::shared_ptr<MetricsFile> file;
     Status status = state_->file(file_mode_, &file);
     if (!status.ok()) return status;
-    if (kind_ == kPublisher) return file->take_narrow(topic_, kTimeoutMs, &cell_);
-    return file->take_wide(kind_ == kBroker ? WideKind::kBroker : WideKind::kSubscriber, topic_, kTimeoutMs, &cell_);
+    if (kind_ == kPublisher) return file->take_narrow(topic_, timeout_ms_, &cell_);
+    return file->take_wide(kind_ == kBroker ? WideKind::kBroker : WideKind::kSubscriber, topic_, timeout_ms_, &cell_);
   }
   napi_value result(napi_env env) override {
     const napi_value handle = make_object(env, Addon::of(env).metrics_cell_class);
@@ -63,6 +70,7 @@ class TakeCell final : public Task {
   uint32_t kind_;
   std::string topic_;
   uint32_t file_mode_;
+  uint32_t timeout_ms_;
   std::shared_ptr<MetricsCell> cell_;
 };
 
@@ -73,17 +81,21 @@ class Collect final : public Task {
 
  protected:
   Status work() override {
+    const std::lock_guard<std::mutex> guard(state_->scanning);
     // First what was counted and how far subscribers are, then how far the logs are: so no lag is negative.
+    MetricsReport& report = state_->report;
     std::shared_ptr<MetricsFile> file;
     Status status = state_->file(0, &file);
-    if (status.ok()) status = file->read(&report_);
+    if (status.ok()) status = file->read(&report);
     // Without a file nothing was counted yet.
     if (!status.ok() && status.code != Code::kNotFound) return status;
-    const std::lock_guard<std::mutex> guard(state_->scanning);
-    std::vector<TopicSample> topics;
-    status = state_->scan.look(&topics);
+    if (!status.ok()) report = {};
+    unmeasured_ = report.unmeasured;
+    unnamed_ = report.unnamed;
+    created_ns_ = report.created_ns;
+    status = state_->scan.look(&state_->topics);
     now_ns_ = realtime_ns();
-    write_out(topics);
+    write_out(report, state_->topics);
     return status;
   }
 
@@ -97,24 +109,38 @@ class Collect final : public Task {
     result.set("topics", topics_.value(env));
     result.set("groupNames", to_text(env, group_names_));
     result.set("groups", groups_.value(env));
-    result.set("unmeasured", to_number(env, report_.unmeasured));
-    result.set("unnamed", to_number(env, report_.unnamed));
-    result.set("createdMs", to_number(env, report_.created_ns / 1'000'000));
+    result.set("unmeasured", to_number(env, unmeasured_));
+    result.set("unnamed", to_number(env, unnamed_));
+    result.set("createdMs", to_number(env, created_ns_ / 1'000'000));
     result.set("nowMs", to_number(env, static_cast<double>(now_ns_) / 1e6));
     return result.value();
   }
 
  private:
   /// Columns are named in lib/native/metrics-types.ts. Names have no line breaks in them.
-  void write_out(const std::vector<TopicSample>& topics) {
-    for (const SeriesReport& s : report_.series) {
+  void write_out(const MetricsReport& report, const std::vector<TopicSample>& topics) {
+    size_t groups = 0;
+    for (const TopicSample& t : topics) groups += t.groups.size();
+    series_.reserve(report.series.size() * (kPubTotals + kWideCounters));
+    topics_.reserve(topics.size() * 11);
+    groups_.reserve(groups * 15);
+    topic_names_.reserve(topics.size() * 32);
+    group_names_.reserve(groups * 16);
+    for (size_t i = 0; i < report.series.size(); ++i) {
+      const SeriesReport& s = report.series[i];
       series_names_ += s.name;
       series_names_ += '\n';
       for (const uint64_t total : s.publishers) series_.add(total);
       for (const uint64_t counter : s.counters) add(series_, counter, s.is_broker);
-      for (const uint64_t bucket : s.histogram) add(histograms_, bucket, s.is_broker);
+      // Few buckets of few series are filled.
+      for (uint32_t bucket = 0; bucket < kBucketsPerHistogram; ++bucket) {
+        if (s.histogram[bucket] == 0) continue;
+        histograms_.add(static_cast<uint64_t>(i));
+        histograms_.add(static_cast<double>(bucket));
+        add(histograms_, s.histogram[bucket], s.is_broker);
+      }
     }
-    for (const CellReport& c : report_.cells) {
+    for (const CellReport& c : report.cells) {
       const bool doubles = c.wide && c.kind == WideKind::kBroker;
       cells_.add(static_cast<double>(c.wide ? (doubles ? kBroker : kSubscriber) : kPublisher));
       cells_.add(static_cast<double>(c.series));
@@ -153,7 +179,9 @@ class Collect final : public Task {
   }
 
   std::shared_ptr<MetricsHandle::State> state_;
-  MetricsReport report_;
+  uint64_t unmeasured_ = 0;
+  uint64_t unnamed_ = 0;
+  uint64_t created_ns_ = 0;
   uint64_t now_ns_ = 0;
   std::string series_names_, topic_names_, group_names_;
   Table series_, histograms_, cells_, topics_, groups_;
@@ -214,17 +242,20 @@ bool MetricsHandle::construct(const Napi::CallbackInfo& info) {
   return true;
 }
 
-/// take(kind, topic, fileMode) → Promise of a cell. LIMIT, TIMED_OUT, CORRUPT, DISK_FULL, …: the participant goes without.
+/// take(kind, topic, fileMode, isLast) → Promise of a cell. TIMED_OUT: another process keeps the file's lock; if this is not the last attempt, the
+/// caller comes again. LIMIT, CORRUPT, DISK_FULL, …: the participant goes without.
 napi_value MetricsHandle::take(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (state_ == nullptr) return throw_closed(env, "place");
   uint32_t kind = 0;
   uint32_t file_mode = 0;
   std::string topic;
-  if (!read(env, info[0], &kind) || !read(env, info[1], &topic) || !read(env, info[2], &file_mode)) {
-    return throw_usage(env, "take(kind: number, topic: string, fileMode: number)");
+  if (!read(env, info[0], &kind) || !read(env, info[1], &topic) || !read(env, info[2], &file_mode) ||
+      !info[3].IsBoolean()) {
+    return throw_usage(env, "take(kind: number, topic: string, fileMode: number, isLast: boolean)");
   }
-  return Task::start("hermes:metrics-cell", std::make_unique<TakeCell>(env, state_, kind, std::move(topic), file_mode));
+  return Task::start("hermes:metrics-cell", std::make_unique<TakeCell>(env, state_, kind, std::move(topic), file_mode,
+                                                                       info[3].ToBoolean().Value()));
 }
 
 napi_value MetricsHandle::collect(const Napi::CallbackInfo& info) {

@@ -38,8 +38,11 @@ class MetricsHandle final : public Wrapped<MetricsHandle> {
     Status file(uint32_t file_mode, std::shared_ptr<MetricsFile>* out);
 
     const std::string root;
-    std::mutex scanning;  // for `scan`
+    std::mutex scanning;  // for the three that follow
     PlaceScan scan;
+    // Of the look before: their memory is used again.
+    MetricsReport report;
+    std::vector<TopicSample> topics;
 
    private:
     std::mutex opening_;

@@ -1,9 +1,12 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
+import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { type MetricsReport, open, raw } from '../../lib/index.js'
+import { openDirectory } from '../../lib/store/directory.js'
+import { PlaceMetrics } from '../../lib/store/place-metrics.js'
 import { failure } from '../helpers/failure.js'
 import { foldersPerTest, root } from '../helpers/folder.js'
 
@@ -171,6 +174,64 @@ describe('metrics()', { timeout: 120_000 }, () => {
       expect(error.message).not.toContain('hermes repair')
       await hermes.close()
     }
+  })
+})
+
+/** Holds the file's lock as a process does that was stopped in the middle of a fold. */
+async function holdLock(file: string): Promise<{ release(): Promise<void> }> {
+  const program = `import fcntl, struct, sys
+file = open(sys.argv[1], 'r+b')
+F_OFD_SETLK = 37
+fcntl.fcntl(file, F_OFD_SETLK, struct.pack('hhqqi4x', fcntl.F_WRLCK, 0, 0, 1, 0))
+print('held', flush=True)
+sys.stdin.read()`
+  const child = spawn('python3', ['-c', program, file], { stdio: ['pipe', 'pipe', 'inherit'] })
+  await once(child.stdout, 'data')
+  return {
+    release: async () => {
+      child.stdin.end()
+      await once(child, 'exit')
+    },
+  }
+}
+
+describe('a process that was stopped while it held the lock of the file', { timeout: 120_000 }, () => {
+  it('keeps no thread of the pool: files are read while participants wait for it, and then go without a cell', async () => {
+    const place = folder()
+    const hermes = await open(place)
+    const topic = hermes.topic('t', small)
+    await (await topic.publisher()).close()
+    const lock = await holdLock(join(place, 'metrics'))
+    const metrics = new PlaceMetrics(await openDirectory(place, false, undefined))
+    let settled = 0
+    const cells = Array.from({ length: 12 }, () => metrics.cell('publisher', 't').finally(() => settled++))
+    // Behind twelve attempts in the queue of the pool, which has four threads: if those waited, some would be over by now.
+    await stat(place)
+    expect(settled).toBe(0)
+    expect(await Promise.all(cells)).toEqual(Array.from({ length: 12 }, () => undefined))
+    metrics.close()
+    const publisher = await topic.publisher()
+    publisher.publish(bytes)
+    await lock.release()
+    const report = await hermes.metrics()
+    expect(report.unmeasured).toBe(13)
+    expect(topicOf(report).writtenSequence).toBe(2)
+    await hermes.close()
+  })
+
+  it('is waited for if it goes on in time', async () => {
+    const place = folder()
+    const hermes = await open(place)
+    const topic = hermes.topic('t', small)
+    await (await topic.publisher()).close()
+    const lock = await holdLock(join(place, 'metrics'))
+    const opening = topic.publisher()
+    await stat(place)
+    await lock.release()
+    ;(await opening).publish(bytes)
+    const report = await hermes.metrics()
+    expect([report.unmeasured, topicOf(report).published.messages]).toEqual([0, 1])
+    await hermes.close()
   })
 })
 

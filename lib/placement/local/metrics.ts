@@ -15,10 +15,10 @@ import type {
   TopicMetrics,
 } from '../../model/metrics.js'
 import {
-  bucketCount,
   cellColumns,
   cellKind,
   groupColumns,
+  histogramColumns,
   type NativeCollected,
   publisherTotals,
   seriesColumns,
@@ -37,24 +37,24 @@ const pageBytes = 4096
 
 /** What is counted in a directory, as `hermes.metrics()` tells it. */
 export async function collectMetrics(directory: Directory, metrics: PlaceMetrics): Promise<MetricsReport> {
-  const found = await metrics.collect()
+  const [found, { bavail, blocks, bsize }] = await Promise.all([metrics.collect(), statfs(directory.path)])
   const names = lines(found.seriesNames)
   const cells = cellsOf(found)
-  const topics = topicsOf(found, names, cells)
+  const histograms = histogramsOf(found)
+  const topics = topicsOf(found, names, cells, histograms)
   const written = new Map(topics.map((topic) => [topic.name, topic.writtenSequence]))
-  const { bavail, blocks, bsize } = await statfs(directory.path)
   return {
     place: directory.path,
     takenMs: found.nowMs,
     sinceMs: found.createdMs === 0 ? undefined : found.createdMs,
     topics,
-    other: { published: publishedOf(found.series, 0), received: receivedOf(found, 0) },
+    other: { published: publishedOf(found.series, 0), received: receivedOf(found, 0, histograms.get(0)) },
     publishers: cells.filter((cell) => cell.kind === cellKind.publisher).map((cell) => toPublisher(cell, names)),
     subscribers: cells
       .filter((cell) => cell.kind === cellKind.subscriber)
       .map((cell) => toSubscriber(cell, names, written)),
     groups: groupsOf(found, lines(found.topicNames)),
-    broker: brokerOf(found, cells),
+    broker: brokerOf(found, cells, histograms.get(1)),
     processes: await processesOf(cells),
     disk: { freeBytes: bavail * bsize, totalBytes: blocks * bsize },
     unmeasured: found.unmeasured,
@@ -102,13 +102,34 @@ function toReceived(words: Float64Array): Omit<ReceivedMetrics, 'latency'> {
   return { messages: at(0), bytes: at(1), batches: at(2), voids: at(3), damageStops: at(4) }
 }
 
-function receivedOf(found: NativeCollected, index: number): ReceivedMetrics {
-  const words = found.series.subarray(index * seriesColumns + publisherTotals, (index + 1) * seriesColumns)
-  const histogram = found.histograms.subarray(index * bucketCount, (index + 1) * bucketCount)
-  return { ...toReceived(words), latency: toLatency(histogram, words[5] ?? 0, words[6] ?? 0) }
+/** Of each series that has samples: its buckets, as `toLatency` takes them. */
+function histogramsOf({ histograms }: NativeCollected): Map<number, number[]> {
+  const found = new Map<number, number[]>()
+  let last = -1
+  let filled: number[] = []
+  for (let at = 0; at < histograms.length; at += histogramColumns) {
+    const series = histograms[at] as number
+    if (series !== last) {
+      filled = []
+      found.set(series, filled)
+      last = series
+    }
+    filled.push(histograms[at + 1] as number, histograms[at + 2] as number)
+  }
+  return found
 }
 
-function topicsOf(found: NativeCollected, names: readonly string[], cells: readonly Cell[]): TopicMetrics[] {
+function receivedOf(found: NativeCollected, index: number, histogram: readonly number[] | undefined): ReceivedMetrics {
+  const words = found.series.subarray(index * seriesColumns + publisherTotals, (index + 1) * seriesColumns)
+  return { ...toReceived(words), latency: toLatency(histogram ?? [], words[5] ?? 0, words[6] ?? 0) }
+}
+
+function topicsOf(
+  found: NativeCollected,
+  names: readonly string[],
+  cells: readonly Cell[],
+  histograms: ReadonlyMap<number, readonly number[]>,
+): TopicMetrics[] {
   const present = lines(found.topicNames)
   const indexes = new Map(names.map((name, index) => [name, index]))
   indexes.delete('')
@@ -121,7 +142,7 @@ function topicsOf(found: NativeCollected, names: readonly string[], cells: reado
     publishers: index === undefined ? 0 : (open.publishers.get(index) ?? 0),
     subscribers: index === undefined ? 0 : (open.subscribers.get(index) ?? 0),
     published: index === undefined ? noPublished : publishedOf(found.series, index),
-    received: index === undefined ? noReceived : receivedOf(found, index),
+    received: index === undefined ? noReceived : receivedOf(found, index, histograms.get(index)),
   })
   const topics = present.map((name, row): TopicMetrics => {
     const at = (column: number) => found.topics[row * topicColumns + column] as number
@@ -191,7 +212,11 @@ function groupsOf({ groupNames, groups, nowMs }: NativeCollected, topics: readon
   })
 }
 
-function brokerOf(found: NativeCollected, cells: readonly Cell[]): BrokerMetrics {
+function brokerOf(
+  found: NativeCollected,
+  cells: readonly Cell[],
+  histogram: readonly number[] | undefined,
+): BrokerMetrics {
   const words = found.series.subarray(seriesColumns + publisherTotals, 2 * seriesColumns)
   const cell = cells.find(({ kind }) => kind === cellKind.broker)
   const states = cell?.words.subarray(wideCounters)
@@ -200,11 +225,7 @@ function brokerOf(found: NativeCollected, cells: readonly Cell[]): BrokerMetrics
     isUp: cell !== undefined && found.nowMs - beatMs < beatLimitMs,
     counters: Object.fromEntries(brokerCounters.map((name, index) => [name, words[index] ?? 0])),
     states: Object.fromEntries(brokerStates.map((name, index) => [name, states?.[index] ?? 0])),
-    loopDelay: toLatency(
-      found.histograms.subarray(bucketCount, 2 * bucketCount),
-      words[counterAt.loopSamples] ?? 0,
-      words[counterAt.loopSumUs] ?? 0,
-    ),
+    loopDelay: toLatency(histogram ?? [], words[counterAt.loopSamples] ?? 0, words[counterAt.loopSumUs] ?? 0),
   }
 }
 

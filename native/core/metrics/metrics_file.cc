@@ -264,7 +264,9 @@ Status MetricsFile::take(bool wide, WideKind kind, const std::string& topic, uin
     }
   }
   if (!status.ok()) {
-    block().unmeasured.fetch_add(1, std::memory_order_relaxed);
+    // (a caller that would not wait for the lock comes again)
+    const bool comes_again = status.code == Code::kTimedOut && timeout_ms == 0;
+    if (!comes_again) block().unmeasured.fetch_add(1, std::memory_order_relaxed);
     return status;
   }
   *out = std::make_shared<MetricsCell>(shared_from_this(), wide, index);

@@ -25,7 +25,8 @@ class MetricsFile : public std::enable_shared_from_this<MetricsFile> {
   /// Opens the file in the place `root`; makes it first if `file_mode` is not 0. Read-only without the right to write. kNotFound if there is none.
   static Status open(const std::string& root, uint32_t file_mode, std::shared_ptr<MetricsFile>* out);
 
-  /// A cell for a publisher of `topic`.
+  /// A cell for a publisher of `topic`. kTimedOut if another process keeps the book lock for so long; with a timeout of 0 the participant does not
+  /// count as one without a cell yet: the caller comes again.
   Status take_narrow(const std::string& topic, uint32_t timeout_ms, std::shared_ptr<MetricsCell>* out);
   /// A cell for a subscriber of `topic`, or for a broker.
   Status take_wide(WideKind kind, const std::string& topic, uint32_t timeout_ms, std::shared_ptr<MetricsCell>* out);

@@ -1,13 +1,13 @@
 #pragma once
 
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "core/group/layout.h"
 #include "core/log/position.h"
-#include "core/log/segment.h"
+#include "core/metrics/folder_change.h"
+#include "core/platform/file.h"
 
 namespace hermes {
 
@@ -33,6 +33,14 @@ struct GroupSample {
 
 /// What a topic's files say.
 struct TopicSample {
+  /// As new, but with the memory that it has.
+  void reset(const std::string& topic) {
+    std::vector<GroupSample> kept = std::move(groups);
+    *this = {};
+    groups = std::move(kept);
+    groups.clear();
+    name = topic;
+  }
   std::string name;
   uint64_t first = 1;  ///< sequence of the oldest message that is there
   uint64_t claimed = 1;
@@ -48,8 +56,11 @@ struct TopicSample {
   std::vector<GroupSample> groups;
 };
 
+class TopicScan;
+
 /// Looks at all topics of a place and their groups, without a lock and without a store: no process is blocked, and no topic counts as in use. Keeps
-/// the mappings from one look to the next, so that a look at a thousand topics takes milliseconds.
+/// the mappings from one look to the next, so that a look at a thousand topics takes milliseconds: two or three system calls for each, and a few
+/// lines of memory for each group.
 ///
 /// Thread safety: one thread at a time.
 class PlaceScan {
@@ -59,12 +70,17 @@ class PlaceScan {
   PlaceScan& operator=(const PlaceScan&) = delete;
   ~PlaceScan();
 
+  /// @param out what an earlier look has left there is used again: memory for a thousand topics is megabytes
   Status look(std::vector<TopicSample>* out);
 
  private:
-  class Topic;
+  void list();
+
   std::string root_;
-  std::map<std::string, std::unique_ptr<Topic>> topics_;
+  File folder_;  // `topics`
+  FileIdentity folder_identity_;
+  FolderChange change_;
+  std::vector<std::unique_ptr<TopicScan>> topics_;  // by name
 };
 
 }  // namespace hermes

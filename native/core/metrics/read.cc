@@ -1,5 +1,7 @@
 // All that is counted, as it was at about one moment.
 
+#include <time.h>
+
 #include <algorithm>
 
 #include "core/metrics/book.h"
@@ -10,6 +12,8 @@ namespace {
 
 /// Longer than any fold takes; then it is looked at what the intent says.
 constexpr uint64_t kMostWaitNs = 20'000'000;
+/// Totals that still change after that are damaged. The wait holds up a thread of a pool.
+constexpr uint64_t kDamagedAfterNs = 10 * kMostWaitNs;
 
 }  // namespace
 
@@ -23,15 +27,18 @@ Status MetricsFile::read(MetricsReport* out) {
   for (;;) {
     const bool last = monotonic_ns() - begun > kMostWaitNs;
     if (read_once(out, last)) return Status::success();
-    if (last && monotonic_ns() - begun > 50 * kMostWaitNs) {
+    if (last && monotonic_ns() - begun > kDamagedAfterNs) {
       return Status::error(Code::kCorrupt, "the totals in " + root_ + "/metrics change all the time, or are damaged");
     }
+    const timespec pause = {0, last ? 1'000'000 : 50'000};
+    ::nanosleep(&pause, nullptr);
   }
 }
 
 /// False if a fold came between. `last`: one that is under way is taken as done, since no process may be there to end it.
 bool MetricsFile::read_once(MetricsReport* out, bool last) const {
-  *out = {};
+  // (the memory of an earlier report is used again: it is megabytes)
+  out->cells.clear();
   const MetricsBlock& b = block();
   const uint64_t generation = b.generation.load(std::memory_order_acquire);
   bool intent_wide = false;

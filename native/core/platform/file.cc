@@ -170,6 +170,7 @@ Status File::size(uint64_t* bytes) const {
 Status File::identity(FileIdentity* out) const { return identify(fd_, "", out); }
 
 Status FileIdentity::of(const std::string& path, FileIdentity* out) { return identify(AT_FDCWD, path, out); }
+Status FileIdentity::of(int folder, const std::string& path, FileIdentity* out) { return identify(folder, path, out); }
 
 void inherit_ownership(int fd, const std::string& path) {
   struct stat made;

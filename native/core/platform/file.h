@@ -24,6 +24,8 @@ struct FileIdentity {
   bool is_same_file(const FileIdentity& other) const noexcept { return device == other.device && inode == other.inode; }
   /// Of the file that has this name now. kNotFound if there is none.
   static Status of(const std::string& path, FileIdentity* out);
+  /// The same, of a path that is relative to an open folder: the kernel has fewer names to look up.
+  static Status of(int folder, const std::string& path, FileIdentity* out);
 };
 
 /// An open file descriptor, closed on destruction. Opened close-on-exec, so that a spawned program holds no locks.
