@@ -272,3 +272,14 @@ export const brokerStates: Readonly<Record<string, readonly [string, string]>> =
   openWebSockets: ['broker_websockets', 'WebSockets that are open; they count as connections too.'],
   topics: ['broker_topics', 'Topics that the broker has open.'],
 }
+
+/** What is neither of a topic nor of a participant, group, process, nor counted by a broker under its own name. */
+export const singles = {
+  broker_up: ['gauge', '1 if a broker serves the place and its event loop turns.'],
+  broker_refusals: ['counter', 'Connections and requests that a limit, or the protocol, refused.'],
+  place_disk_free_bytes: ['gauge', 'Bytes that are free on the disk of the place.'],
+  place_disk_size_bytes: ['gauge', 'Size of the disk of the place.'],
+  metrics_unmeasured_participants: ['counter', 'Publishers and subscribers that got no cell.'],
+  metrics_unnamed_participants: ['counter', 'Publishers and subscribers whose topic is counted in (other).'],
+  metrics_overflow_series: ['gauge', 'Rows beyond the limit of 1,000, which are added up as (other).'],
+} as const satisfies Readonly<Record<string, readonly ['counter' | 'gauge', string]>>

@@ -7,6 +7,7 @@ import {
   processColumns,
   publisherColumns,
   refusals,
+  singles,
   subscriberColumns,
   topicColumns,
 } from './columns.js'
@@ -37,6 +38,14 @@ export interface Family {
   readonly samples: readonly Sample[]
   readonly histograms?: readonly HistogramSample[]
 }
+
+/** Every name that a report may have, but for histograms: by what is told of it, whether there is a value or not. */
+export const catalogue: readonly Pick<Family & { type: 'counter' | 'gauge' }, 'name' | 'type' | 'help'>[] = [
+  ...[topicColumns, publisherColumns, subscriberColumns, groupColumns, processColumns].flat(),
+  ...Object.values(brokerHelp).map(([name, help]) => ({ name, type: 'counter' as const, help })),
+  ...Object.values(brokerStates).map(([name, help]) => ({ name, type: 'gauge' as const, help })),
+  ...Object.entries(singles).map(([name, [type, help]]) => ({ name, type, help })),
+].map(({ name, type, help }) => ({ name: `hermes_${name}`, type, help }))
 
 const escaped = (text: string): string => text.replace(/[\\"\n]/g, (c) => (c === '\n' ? '\\n' : `\\${c}`))
 
@@ -109,13 +118,15 @@ export function toFamilies(report: MetricsReport): Family[] {
     `topic="${otherName}",group="${otherName}",kind=""`,
   )
   const { broker } = report
-  add('broker_up', 'gauge', '1 if a broker serves the place and its event loop turns.', one(broker.isUp ? 1 : 0))
+  const addSingle = (name: keyof typeof singles, samples: readonly Sample[]) => {
+    const [type, help] = singles[name]
+    add(name, type, help, samples)
+  }
+  addSingle('broker_up', one(broker.isUp ? 1 : 0))
   for (const [key, [name, help]] of Object.entries(brokerHelp))
     add(name, 'counter', help, one(broker.counters[key] ?? 0))
-  add(
+  addSingle(
     'broker_refusals',
-    'counter',
-    'Connections and requests that a limit, or the protocol, refused.',
     Object.entries(refusals).map(([key, limit]) => ({ labels: `limit="${limit}"`, value: broker.counters[key] ?? 0 })),
   )
   if (broker.isUp) {
@@ -133,21 +144,11 @@ export function toFamilies(report: MetricsReport): Family[] {
   }
   const pid = ({ pid: number }: { pid: number }) => `pid="${number}"`
   table(report.processes, processColumns, pid, 'pid=""')
-  add('place_disk_free_bytes', 'gauge', 'Bytes that are free on the disk of the place.', one(report.disk.freeBytes))
-  add('place_disk_size_bytes', 'gauge', 'Size of the disk of the place.', one(report.disk.totalBytes))
-  add(
-    'metrics_unmeasured_participants',
-    'counter',
-    'Publishers and subscribers that got no cell.',
-    one(report.unmeasured),
-  )
-  add(
-    'metrics_unnamed_participants',
-    'counter',
-    'Publishers and subscribers whose topic is counted in (other).',
-    one(report.unnamed),
-  )
-  add('metrics_overflow_series', 'gauge', 'Rows beyond the limit of 1,000, which are added up as (other).', overflow)
+  addSingle('place_disk_free_bytes', one(report.disk.freeBytes))
+  addSingle('place_disk_size_bytes', one(report.disk.totalBytes))
+  addSingle('metrics_unmeasured_participants', one(report.unmeasured))
+  addSingle('metrics_unnamed_participants', one(report.unnamed))
+  addSingle('metrics_overflow_series', overflow)
   return families
 }
 

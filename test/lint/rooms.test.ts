@@ -32,7 +32,7 @@ const floors: readonly (readonly string[])[] = [
   ['placement/local', 'placement/remote', 'placement/ring'],
   ['placement/nats'],
   ['client', 'broker/engine'],
-  ['broker', 'testkit', '.'],
+  ['broker', 'otel', 'testkit', '.'],
   ['admin'],
   ['cli'],
 ]
