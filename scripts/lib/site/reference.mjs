@@ -3,7 +3,7 @@ import { readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { must, root } from '../run.mjs'
 
-const entries = ['lib/index.ts', 'lib/broker/index.ts', 'lib/mmap.ts', 'lib/testkit/index.ts']
+const entries = ['lib/index.ts', 'lib/broker/index.ts', 'lib/mmap.ts', 'lib/otel/index.ts', 'lib/testkit/index.ts']
 const kinds = ['classes', 'interfaces', 'functions', 'type-aliases', 'variables']
 
 /** Writes a page for each name below `out`/reference. Returns its menu. */
