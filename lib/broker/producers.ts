@@ -1,4 +1,4 @@
-import { open, rename, rm } from 'node:fs/promises'
+import { chmod, open, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { HermesError } from '../base/errors.js'
 import { fromFs, modeOf, readMarked } from '../store/directory.js'
@@ -250,7 +250,7 @@ export class Producers {
       try {
         // Another broker, of another user of the same group, may be the next one to serve the topic.
         await inheritOwnership(temporary)
-        await file.chmod(mode)
+        await chmod(temporary, mode)
         await file.writeFile(`{"format":"${format}","version":1,"producers":[${entries.join(',')}]}\n`)
         await file.datasync()
       } finally {

@@ -1,4 +1,4 @@
-import { open, rename, rm } from 'node:fs/promises'
+import { chmod, open, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { HermesError } from '../base/errors.js'
 import { type Directory, fromFs, readMarked } from '../store/directory.js'
@@ -96,7 +96,7 @@ export class Quotas {
       const file = await open(temporary, 'w', this.#directory.fileMode)
       try {
         await inheritOwnership(temporary)
-        await file.chmod(this.#directory.fileMode)
+        await chmod(temporary, this.#directory.fileMode)
         await file.writeFile(`${JSON.stringify({ format, version: 1, used })}\n`)
       } finally {
         await file.close()

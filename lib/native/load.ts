@@ -69,6 +69,13 @@ const bundlerAdvice =
   '  esbuild --external:hermes-mq --external:hermes-mq/*\n' +
   "  webpack { externals: [/^hermes-mq(\\/|$)/], target: 'node20', externalsType: 'import' }\n"
 
+const permissionAdvice = 'Node was told so: give it --allow-addons with --permission, and leave out --no-addons.'
+
+const sourceAdvice =
+  'To build it from source, with a C++20 compiler, make and Python 3, run this in a clone of hermes-mq:\n' +
+  '  npm ci --ignore-scripts && npm run build:native\n' +
+  'Outside of that clone, set HERMES_NATIVE to the path of its build/Release/hermes.node.'
+
 /** An addon, or why there is none. */
 type Outcome =
   | { readonly addon: NativeAddon }
@@ -109,13 +116,14 @@ function attempt(): Outcome {
         : file === undefined
           ? `none of these files exists:\n${tried.map((path) => `  ${path}\n`).join('')}`
           : `${file} does not load: ${cause instanceof Error ? cause.message : String(cause)}\n`
+  const isForbidden = (cause as NodeJS.ErrnoException | undefined)?.code === 'ERR_DLOPEN_DISABLED'
   const error = new HermesError(
     'NATIVE_UNAVAILABLE',
     `No native addon for ${platform}, Node ${process.versions.node}: ${failure}` +
-      (isBundled(tools, root) ? bundlerAdvice : file === undefined ? prebuiltAdvice(tools, root, platform) : '') +
-      'To build it from source, with a C++20 compiler, make and Python 3, run this in a clone of hermes-mq:\n' +
-      '  npm ci --ignore-scripts && npm run build:native\n' +
-      'Outside of that clone, set HERMES_NATIVE to the path of its build/Release/hermes.node.',
+      (isForbidden
+        ? permissionAdvice
+        : (isBundled(tools, root) ? bundlerAdvice : file === undefined ? prebuiltAdvice(tools, root, platform) : '') +
+          sourceAdvice),
     { cause, details: { platform, node: process.versions.node, tried } },
   )
   return { addon: undefined, error, isDefect: file !== undefined || (choice !== '' && choice !== noAddon) }

@@ -1,5 +1,5 @@
 import { existsSync, readFileSync, statSync } from 'node:fs'
-import { open, rename, rm } from 'node:fs/promises'
+import { chmod, open, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { HermesError } from '../base/errors.js'
@@ -154,7 +154,7 @@ async function replaceWhole(path: string, text: string, mode: number): Promise<v
   const temporary = `${path}.tmp-${process.pid}-${Math.random().toString(36).slice(2)}`
   const file = await open(temporary, 'wx', mode)
   try {
-    await file.chmod(mode)
+    await chmod(temporary, mode)
     await file.writeFile(text)
     await file.sync()
   } finally {

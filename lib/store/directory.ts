@@ -1,4 +1,4 @@
-import { link, open, readdir, rm, stat, statfs } from 'node:fs/promises'
+import { chmod, link, open, readdir, rm, stat, statfs } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { type ErrorCode, HermesError } from '../base/errors.js'
 import { systemAdvice } from '../base/system-advice.js'
@@ -21,6 +21,7 @@ const codes: Record<string, ErrorCode> = {
   EACCES: 'ACCESS_DENIED',
   EPERM: 'ACCESS_DENIED',
   EROFS: 'ACCESS_DENIED',
+  ERR_ACCESS_DENIED: 'ACCESS_DENIED',
   ENOENT: 'NOT_FOUND',
   ENOTDIR: 'NOT_A_DIRECTORY',
   EEXIST: 'NOT_A_DIRECTORY',
@@ -33,6 +34,8 @@ const codes: Record<string, ErrorCode> = {
 const advice: Record<string, string> = {
   EROFS: 'The file system is read-only: mount it for writing, or choose another place.',
   ELOOP: 'Its symbolic links lead in a circle.',
+  ERR_ACCESS_DENIED:
+    'Node runs with --permission: give it --allow-fs-read and --allow-fs-write for the place. docs/platforms.md says which lines of Node can then.',
   ENAMETOOLONG: 'Choose a shorter path.',
 }
 
@@ -53,7 +56,8 @@ export async function createWhole(path: string, text: string, mode: number): Pro
   const temporary = `${path}.tmp-${process.pid}-${Math.random().toString(36).slice(2)}`
   const file = await open(temporary, 'wx', mode)
   try {
-    await file.chmod(mode)
+    // By its path: Node has no fchmod under --permission.
+    await chmod(temporary, mode)
     await file.writeFile(text)
     await file.datasync()
   } finally {

@@ -68,7 +68,9 @@ async function makeOne(path: string, mode: number): Promise<boolean> {
     const { code } = error as NodeJS.ErrnoException
     if (code === 'EEXIST' || code === 'ENOENT') return false
     // Of a folder that is there some file systems say so first, and that they are read-only.
-    if ((code === 'EROFS' || code === 'EACCES' || code === 'EPERM') && (await isFolder(path))) return false
+    // (Node's permission model does, too.)
+    const refusals = ['EROFS', 'EACCES', 'EPERM', 'ERR_ACCESS_DENIED']
+    if (refusals.includes(code ?? '') && (await isFolder(path))) return false
     throw error
   }
 }

@@ -54,7 +54,8 @@ export async function backUp(
     await syncFolder(dirname(target))
     return { to: target, topics: done, seconds: (performance.now() - begun) / 1000 }
   } catch (error) {
-    await rm(temporary, { recursive: true, force: true })
+    // (What is left of it, if this fails too, is not the cause.)
+    await rm(temporary, { recursive: true, force: true }).catch(() => undefined)
     throw fromFs(error, `make the backup ${target}`)
   }
 }

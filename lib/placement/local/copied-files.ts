@@ -1,4 +1,4 @@
-import { open, stat } from 'node:fs/promises'
+import { chmod, open, stat } from 'node:fs/promises'
 import { readRegular } from '../../store/regular-file.js'
 
 export async function modeOf(path: string): Promise<number> {
@@ -12,7 +12,7 @@ export async function copyFile(from: string, to: string): Promise<void> {
 export async function writeFile(path: string, content: Uint8Array, mode: number): Promise<void> {
   const file = await open(path, 'wx', mode)
   try {
-    await file.chmod(mode)
+    await chmod(path, mode)
     await file.writeFile(content)
   } finally {
     await file.close()

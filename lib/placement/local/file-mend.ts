@@ -1,4 +1,4 @@
-import { lstat, open, readFile, rename, writeFile } from 'node:fs/promises'
+import { chmod, lstat, open, readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { HermesError } from '../../base/errors.js'
 import { crc32, crc32Range } from '../../frame/crc32.js'
@@ -142,7 +142,7 @@ class Mender {
     const file = await open(temporary, 'r+')
     try {
       await inheritOwnership(temporary)
-      await file.chmod(this.#fileMode)
+      await chmod(temporary, this.#fileMode)
       await file.datasync()
     } finally {
       await file.close()

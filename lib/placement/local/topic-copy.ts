@@ -1,5 +1,5 @@
 import { close as rawClose, read as rawRead } from 'node:fs'
-import { open, stat } from 'node:fs/promises'
+import { chmod, open, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
@@ -133,7 +133,7 @@ export class TopicCopy {
   async #copy(from: number, path: string, end: number, size: number, isActive: boolean, total: number): Promise<void> {
     const to = await open(path, 'w', this.#fileMode)
     try {
-      await to.chmod(this.#fileMode)
+      await chmod(path, this.#fileMode)
       await to.truncate(size)
       const buffer = Buffer.allocUnsafe(copyBytes)
       for (let at = 0; at < end; ) {
