@@ -2,7 +2,7 @@
 //
 //   npm test -- --only vitest,lint     these suites
 //   npm test -- --skip native-tsan     all but these
-//   npm test -- --list                 the names; nodes, arm64-addon and engines-all run only when asked for
+//   npm test -- --list                 the names; nodes, runtimes, arm64-addon and engines-all run only when asked for
 //   npm test -- --verbose              with the output of suites that pass
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -24,6 +24,7 @@ const names = [
   'python',
   'python-client',
   'package',
+  'other-node',
   'site',
   'cmake-package',
   'models',
@@ -33,8 +34,8 @@ const names = [
   'native-tsan',
 ]
 
-/** Only with --only: they take minutes, and two of them fetch other lines of Node. */
-const onRequest = ['nodes', 'arm64-addon', 'engines-all']
+/** Only with --only: they take minutes, and most of them fetch other lines of Node. */
+const onRequest = ['nodes', 'runtimes', 'arm64-addon', 'engines-all']
 
 const { values } = parseArgs({
   options: {
