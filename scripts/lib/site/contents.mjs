@@ -4,7 +4,7 @@
 export const chapters = [
   ['Begin', ['tutorial', 'choosing', 'coming-from', 'request-reply', 'groups', 'cluster', 'administration']],
   ['Look up', ['api', 'codecs', 'cli', 'errors', 'mmap', 'testkit']],
-  ['Run', ['operations', 'metrics', 'opentelemetry', 'platforms', 'guarantees', 'benchmarks']],
+  ['Run', ['operations', 'tuning', 'metrics', 'opentelemetry', 'platforms', 'guarantees', 'benchmarks']],
   ['Inside', ['architecture', 'log-format', 'wire-protocol', 'ring-layout', 'group-format', 'metrics-format']],
 ]
 
