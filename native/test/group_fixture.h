@@ -6,6 +6,7 @@
 #include <map>
 
 #include "core/group/group.h"
+#include "core/group/group_file.h"
 #include "core/group/member.h"
 #include "log_fixture.h"
 
@@ -139,6 +140,20 @@ inline GroupReport report_of(const std::shared_ptr<Group>& group) {
   const Status status = group->describe(&report);
   EXPECT_TRUE(status.ok()) << status.context;
   return report;
+}
+
+/// As if the group had last been used in another boot.
+inline void reboot_group(const std::string& path) {
+  const char other[16] = "another boot id";
+  const Bytes file = read_file(path);
+  const auto mapped = std::make_unique<uint64_t[]>(sizeof(GroupBlock) / 8);
+  std::memcpy(mapped.get(), file.data(), sizeof(GroupBlock));
+  auto& block = *reinterpret_cast<GroupBlock*>(mapped.get());
+  GroupUse use;
+  ASSERT_TRUE(load_use(block, &use));
+  std::memcpy(use.boot_id, other, sizeof other);
+  store_use(block, use);
+  overwrite(path, 768, reinterpret_cast<char*>(mapped.get()) + 768, 64);
 }
 
 }  // namespace hermes::test

@@ -1,8 +1,5 @@
 // What is made of a group's file by whoever opens it first: after a crash of all members, another boot, a copy, a log that was cut, or any damage.
 
-#include <random>
-#include <set>
-
 #include "core/group/group_file.h"
 #include "core/log/cuts.h"
 #include "group_fixture.h"
@@ -19,21 +16,6 @@ class GroupRecovery : public ::testing::Test {
   std::unique_ptr<Appender> appender = open_appender(log);
 
   std::string path() const { return group_path(folder.path()); }
-  /// As if the group had last been used in another boot.
-  void reboot_group() const {
-    const char other[16] = "another boot id";
-    Bytes file = read_file(path());
-    GroupUse use;
-    {
-      const auto mapped = std::make_unique<uint64_t[]>(sizeof(GroupBlock) / 8);
-      std::memcpy(mapped.get(), file.data(), sizeof(GroupBlock));
-      auto& block = *reinterpret_cast<GroupBlock*>(mapped.get());
-      ASSERT_TRUE(load_use(block, &use));
-      std::memcpy(use.boot_id, other, sizeof other);
-      store_use(block, use);
-      overwrite(path(), 768, reinterpret_cast<char*>(mapped.get()) + 768, 64);
-    }
-  }
   /// Recovers the topic after a power cut that has lost everything from `sequence` on.
   void lose_from(uint64_t sequence) {
     const auto messages = read_all(log);
@@ -82,7 +64,7 @@ TEST_F(GroupRecovery, members_of_another_boot_hold_nothing) {
     member.settle({held[3]}, Outcome::kReturned, 3'600'000'000'000);
     std::_Exit(0);
   });
-  reboot_group();
+  reboot_group(path());
   GroupOpening opening;
   const auto group = open_group(log, {}, &opening);
   EXPECT_TRUE(opening.first);
@@ -218,6 +200,52 @@ TEST_F(GroupRecovery, a_power_cut_that_took_nothing_from_the_group_is_not_told) 
   EXPECT_EQ(sequences(member.claim()), range(21, 30));
 }
 
+TEST_F(GroupRecovery, what_was_settled_stays_so_where_the_log_is_not_recovered_yet_and_its_control_file_is_older) {
+  append_numbered(appender.get(), 1, 30, 1000);
+  const Bytes older = read_file(folder.path() + "/control");
+  append_numbered(appender.get(), 31, 300, 1000);
+  {
+    TestMember member(open_group(log));
+    std::vector<ClaimRecord> held = member.claim_all();
+    held.resize(250);
+    member.settle(held);
+  }
+  ASSERT_GT(log->active(), 1u);
+  appender.reset();
+  log.reset();
+  // Segments and group reached the disk; the page that says how many segments there are did not.
+  overwrite(folder.path() + "/control", 0, older.data(), older.size());
+  forget_orderly_close(folder.path());
+  reboot(folder.path());
+  reboot_group(path());
+  log = open_log(folder.path());
+  GroupOpening opening;
+  const auto group = open_group(log, {}, &opening);
+  EXPECT_EQ(opening.lost_from, 0u);
+  TestMember member(group);
+  EXPECT_EQ(sequences(member.claim_all()), range(251, 300));
+}
+
+TEST_F(GroupRecovery, a_later_lap_tells_that_a_message_was_settled_where_the_page_of_the_floor_is_older) {
+  append_numbered(appender.get(), 1, 300);
+  Bytes older;
+  {
+    const auto group = open_group(log, plan_of(GroupKind::kShared, 64));
+    TestMember member(group);
+    auto held = member.claim(64);
+    member.settle({held.begin() + 10, held.end()});
+    older = read_file(path());
+    held.resize(10);
+    member.settle(held);
+    // Sequences 65 to 84 take the entries of 1 to 20.
+    member.settle(member.claim(20));
+  }
+  overwrite(path(), 0, older.data(), 4096);
+  reboot_group(path());
+  TestMember member(open_group(log));
+  EXPECT_EQ(sequences(member.claim(1)), range(65, 65)) << "the settlement of what no floor tells of may be lost";
+}
+
 TEST_F(GroupRecovery, members_that_are_there_are_told_once_of_a_lost_tail) {
   append_numbered(appender.get(), 1, 40);
   const auto group = open_group(log);
@@ -263,173 +291,6 @@ TEST_F(GroupRecovery, of_many_cuts_the_lowest_one_counts) {
   EXPECT_EQ(newest_cut(control), 24u);
   EXPECT_EQ(lowest_cut_after(control, 23), 1u);
   EXPECT_EQ(lowest_cut_after(control, 24), ~uint64_t{0});
-}
-
-TEST_F(GroupRecovery, words_that_contradict_each_other_are_set_right_towards_delivering_again) {
-  append_numbered(appender.get(), 1, 300);
-  {
-    TestMember member(open_group(log, plan_of(GroupKind::kShared, 64)));
-    member.settle(member.claim(40));
-  }
-  const uint64_t floor = 200;
-  overwrite(path(), 256, &floor, 8);
-  GroupOpening opening;
-  TestMember member(open_group(log, {}, &opening));
-  EXPECT_TRUE(opening.mended);
-  EXPECT_EQ(sequences(member.claim(5)), range(41, 45));
-}
-
-TEST_F(GroupRecovery, pages_that_did_not_reach_the_disk_lose_no_message) {
-  append_numbered(appender.get(), 1, 500);
-  {
-    TestMember member(open_group(log, plan_of(GroupKind::kShared, 512)));
-    auto held = member.claim_all();
-    ASSERT_EQ(held.size(), 500u);
-    std::vector<ClaimRecord> odd;
-    for (const auto& r : held) {
-      if (r.sequence % 2 == 1 && r.sequence > 1) odd.push_back(r);
-    }
-    member.settle(odd);
-  }
-  const Bytes after = read_file(path());
-  // Each page of the file by itself as it was at the beginning.
-  for (size_t page = 0; page < after.size() / 4096; ++page) {
-    std::ofstream(path(), std::ios::binary).write(after.data(), static_cast<std::streamsize>(after.size()));
-    const uint64_t one = 1;
-    const char zeros[4096] = {};
-    if (page == 0) {
-      overwrite(path(), 128, &one, 8);
-      overwrite(path(), 256, &one, 8);
-    } else {
-      overwrite(path(), page * 4096, zeros, sizeof zeros);
-    }
-    reboot_group();
-    const auto group = open_group(log);
-    TestMember member(group);
-    std::map<uint64_t, int> seen;
-    std::vector<ClaimRecord> held;
-    while (!(held = member.claim()).empty()) {
-      for (const auto& r : held) ++seen[r.sequence];
-      member.settle(held);
-    }
-    for (uint64_t s = 2; s <= 500; s += 2) ASSERT_EQ(seen[s], 1) << "page " << page;
-    ASSERT_EQ(seen[1], 1);
-    ASSERT_EQ(report_of(group).floor, 501u) << "page " << page;
-  }
-}
-
-/// Whatever stands in the file: opening it says what is wrong, or the group works; nothing crashes and nothing goes on for ever.
-/// Each bit of the words that say what is settled, one at a time: what was not settled comes again, whatever else does.
-TEST_F(GroupRecovery, one_wrong_bit_loses_no_message) {
-  append_numbered(appender.get(), 1, 150);
-  const std::string file = group_path(folder.path());
-  std::set<uint64_t> settled;
-  {
-    const auto group = open_group(log, plan_of(GroupKind::kShared, 64));
-    TestMember member(group);
-    const auto first = member.claim(50);
-    EXPECT_EQ(member.settle(first), 50u);
-    const auto second = member.claim(60);
-    // Held, settled, returned and delayed, in turn.
-    for (size_t i = 0; i < second.size(); ++i) {
-      if (i % 4 == 1) {
-        EXPECT_EQ(member.settle({second[i]}), 1u);
-      }
-      if (i % 4 == 2) {
-        EXPECT_EQ(member.settle({second[i]}, Outcome::kReturned, 1), 1u);
-      }
-      if (i % 4 == 3) {
-        EXPECT_EQ(member.settle({second[i]}, Outcome::kReturned), 1u);
-      }
-      if (i % 4 == 1) settled.insert(second[i].sequence);
-    }
-    for (const auto& one : first) settled.insert(one.sequence);
-  }
-  const Bytes sound = read_file(file);
-  std::vector<size_t> words = {offsetof(GroupBlock, next), offsetof(GroupBlock, floor)};
-  for (size_t entry = 1; entry < 64; entry += 3) words.push_back(sizeof(GroupBlock) + entry * sizeof(GroupEntry));
-  for (const size_t word : words) {
-    for (unsigned bit = 0; bit < 64; ++bit) {
-      uint64_t was = 0;
-      std::memcpy(&was, sound.data() + word, 8);
-      // A wrong time has a delayed message come later, by weeks at worst.
-      if (word > sizeof(GroupBlock) && state_of(was) == EntryState::kDelayed && bit >= 35) continue;
-      Bytes bytes = sound;
-      bytes[word + bit / 8] = static_cast<char>(bytes[word + bit / 8] ^ (1 << bit % 8));
-      overwrite(file, 0, bytes.data(), bytes.size());
-      std::shared_ptr<Group> group;
-      GroupOpening opening;
-      ASSERT_TRUE(Group::open(file, log, &group, &opening).ok());
-      TestMember member(group);
-      std::set<uint64_t> seen = settled;
-      ASSERT_TRUE(eventually([&] {
-        const auto some = member.claim(64);
-        for (const auto& one : some) seen.insert(one.sequence);
-        member.settle(some);
-        return seen.size() == 150 || opening.lost_from != 0;
-      })) << "word "
-          << word << " bit " << bit << ": only " << seen.size() << " of 150 came";
-    }
-  }
-}
-
-TEST_F(GroupRecovery, any_bytes_in_the_file_are_told_or_set_right) {
-  append_numbered(appender.get(), 1, 150);
-  for (const GroupKind kind : {GroupKind::kShared, GroupKind::kExclusive, GroupKind::kKeyed, GroupKind::kDurable}) {
-    GroupPlan plan = kind == GroupKind::kKeyed ? keyed_plan(64) : plan_of(kind, 64);
-    const std::string name = "k" + std::to_string(static_cast<uint32_t>(kind));
-    {
-      open_group(log, plan, nullptr, name);
-    }
-    const std::string file = group_path(folder.path(), name);
-    const Bytes sound = read_file(file);
-    std::mt19937_64 random(static_cast<uint64_t>(kind) + 1);
-    for (int round = 0; round < 60; ++round) {
-      Bytes bytes = sound;
-      if (round % 3 == 0) {
-        for (size_t i = 64; i < bytes.size(); ++i) bytes[i] = static_cast<char>(random());
-      } else {
-        for (int flips = 0; flips < 40; ++flips) {
-          const size_t i = 64 + random() % (round % 3 == 1 ? 1000 : bytes.size() - 64);
-          bytes[i] = static_cast<char>(bytes[i] ^ (1 << random() % 8));
-        }
-      }
-      std::ofstream(file, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-      std::shared_ptr<Group> group;
-      GroupOpening opening;
-      const Status status = Group::open(file, log, &group, &opening);
-      ASSERT_TRUE(status.ok()) << status.context;
-      TestMember member(group);
-      if (kind == GroupKind::kDurable) {
-        ASSERT_TRUE(member->activate().ok());
-        ASSERT_LE(member->committed(), 151u);
-        ASSERT_TRUE(member->commit(151).ok());
-        continue;
-      }
-      for (int i = 0; i < 40; ++i) {
-        const Status claimed = member.try_claim();
-        ASSERT_TRUE(claimed.ok()) << claimed.context;
-        std::vector<ClaimRecord> held;
-        for (uint32_t k = 0; k < member.result.count; ++k) held.push_back({});
-        if (member.result.count > 0) break;
-      }
-      (void)group->look_now(monotonic_ns());
-      GroupReport report;
-      ASSERT_TRUE(group->describe(&report).ok());
-      ASSERT_LE(report.next, 151u);
-      ASSERT_LE(report.next - report.floor, 64u);
-      // And while it's in use.
-      for (int i = 0; i < 20; ++i) {
-        const size_t at = 64 + random() % (bytes.size() - 72);
-        const uint64_t value = random();
-        std::memcpy(reinterpret_cast<char*>(&group->block()) + at, &value, 8);
-        (void)member.try_claim();
-        (void)group->look_now(monotonic_ns());
-        (void)group->describe(&report);
-        group->raise_floor();
-      }
-    }
-  }
 }
 
 }  // namespace

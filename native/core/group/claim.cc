@@ -41,7 +41,8 @@ void Member::fill_voids(const Stretch& stretch) noexcept {
       ++data;
       continue;
     }
-    any = fill(s, 0, settled_word(group_->lap(s))) || any;
+    const uint32_t lap = group_->lap(s);
+    any = fill(s, pack(Place{0, 0, lap, 0}), settled_word(lap)) || any;
   }
   if (any) group_->raise_floor_if_settled();
 }
@@ -178,7 +179,10 @@ Status Member::pass_removed(uint64_t next, uint64_t floor) {
   uint64_t expected = next;
   if (!group_->block().next.compare_exchange_strong(expected, end, std::memory_order_seq_cst)) return status;
   uint64_t lost = 0;
-  for (uint64_t s = next; s < end; ++s) lost += fill(s, 0, settled_word(group_->lap(s))) ? 1 : 0;
+  for (uint64_t s = next; s < end; ++s) {
+    const uint32_t lap = group_->lap(s);
+    lost += fill(s, pack(Place{0, 0, lap, 0}), settled_word(lap)) ? 1 : 0;
+  }
   group_->block().totals.lost.fetch_add(lost, std::memory_order_relaxed);
   group_->raise_floor_if_settled();
   return status;

@@ -81,6 +81,13 @@ struct Place {
   return {word >> 27 & 0x1'FFFF, (word & 0x7FF'FFFF) * 8, static_cast<uint32_t>(word >> 44 & 0x3FF),
           static_cast<uint32_t>(word >> 54)};
 }
+/// Whether the entry was given to a sequence that comes whole laps behind the one of `lap`: that one was settled then. Both words say so: one wrong bit does not.
+[[nodiscard]] constexpr bool is_overwritten(uint64_t word, uint64_t place, uint32_t lap) noexcept {
+  const uint32_t later = lap_of(word);
+  const uint32_t ahead = (later - lap) & kLapMask;
+  return belongs(word, later) && ahead != 0 && ahead <= kLapMask / 2 && place != 0 &&
+         unpack_place(place).lap == (later & 0x3FF);
+}
 /// The segment of which `place` tells the lowest bits, at or before `active`.
 [[nodiscard]] constexpr uint64_t segment_of(const Place& place, uint64_t active) noexcept {
   const uint64_t behind = (active - place.segment) & 0x1'FFFF;

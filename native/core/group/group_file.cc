@@ -176,6 +176,7 @@ Status Group::open(const std::string& path, std::shared_ptr<Log> log, std::share
   *opening = {};
   auto group = std::make_shared<Group>();
   Status status = group->map(path, std::move(log));
+  if (status.ok()) status = recover_log(*group->log_, kOpenTimeoutMs);
   if (!status.ok()) return status;
   // Not while the lock is held: the log may be long.
   uint64_t end = 0;
@@ -305,6 +306,9 @@ Status Group::recover(bool as_left, uint64_t end, GroupOpening* opening) {
       if (!keep) word.store(0, std::memory_order_relaxed);
     } else if (seen == settled_word(lap(s))) {
       // With anything else in the word it is another state with a wrong bit.
+    } else if (!as_left && is_overwritten(seen, entry(s).place.load(std::memory_order_relaxed), lap(s))) {
+      // `floor` had passed it, and is older on the disk than this page.
+      word.store(settled_word(lap(s)), std::memory_order_relaxed);
     } else if (is_ours && e.state == EntryState::kDelayed && as_left) {
       (void)note_due(e.number);
     } else {
@@ -371,6 +375,8 @@ Status Group::reset(uint64_t sequence, bool force) {
     for (uint64_t s = 0; s < window_; ++s) entries_[s].word.store(0, std::memory_order_seq_cst);
   };
   forget();
+  // A later lap's entry says that what is before it was settled: none may be on the disk any more when `floor` is.
+  (void)map_.sync();
   crash_point("group:resetting");
   // So that `floor` is never ahead of `next`.
   if (sequence > floor) {

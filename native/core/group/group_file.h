@@ -21,6 +21,8 @@ struct GroupUse {
 [[nodiscard]] bool load_use(const GroupBlock& block, GroupUse* out) noexcept;
 void store_use(GroupBlock& block, const GroupUse& use) noexcept;
 
+/// Recovers the log if the machine was restarted since it was in use, or it is a copy, unless a publisher has. kTimedOut if that takes others longer.
+Status recover_log(Log& log, uint32_t timeout_ms);
 /// The sequence that the next message of the topic will get.
 Status end_of_log(Log& log, uint64_t* end);
 

@@ -66,9 +66,10 @@ bool GroupSleeper::has_claimable(uint64_t floor, uint64_t next, uint32_t tick) c
     const uint32_t lap = group_->lap(s);
     if (word == settled_word(lap)) continue;
     const Place place = unpack_place(group_->entry(s).place.load(std::memory_order_relaxed));
-    // A member that claims looks closer.
-    if (!belongs(word, lap) || place.lap != (lap & 0x3FF)) return true;
     const EntryWord e = unpack(word);
+    // A member that claims looks closer; not before a damaged message is due, of which nobody knows the key.
+    if (!belongs(word, lap) || place.lap != (lap & 0x3FF))
+      return e.state != EntryState::kDelayed || is_due(e.number, tick);
     const bool waits = e.state == EntryState::kReturned || (e.state == EntryState::kDelayed && is_due(e.number, tick));
     if (waits && !held.test(place.bucket)) return true;
     if (e.state != EntryState::kClaimed || e.member != slot_) held.set(place.bucket);

@@ -3,6 +3,8 @@
 #include <cerrno>
 #include <cstdio>
 
+#include "core/log/membership.h"
+
 namespace hermes {
 namespace {
 
@@ -35,6 +37,18 @@ void store_use(GroupBlock& block, const GroupUse& use) noexcept {
   for (int i = 0; i < 4; ++i) block.identity[i].store(words[i], std::memory_order_relaxed);
   block.cut.store(use.cut, std::memory_order_relaxed);
   block.use_check.store(check_of(use), std::memory_order_release);
+}
+
+// After a restart, or in a copy, what the control file and the segments say of the log's end may be of different times, until a publisher recovers it: the
+// end that is found may lie in front of messages that are there, and what was settled of these would be forgotten. So it is recovered first, as a
+// publisher would do it. Where there is a publisher, that is done.
+Status recover_log(Log& log, uint32_t timeout_ms) {
+  if (log.active() == 0 || log.is_as_left() || !log.writable()) return Status::success();
+  Membership publisher;
+  Status status = publisher.join(log, false, timeout_ms, nullptr, [](bool /*alone*/) { return Status::success(); });
+  if (status.ok()) publisher.leave(log, timeout_ms);
+  const bool is_done = status.code == Code::kExclusiveHeld || status.code == Code::kTooManyPublishers;
+  return is_done ? Status::success() : status;
 }
 
 Status Group::remove(const std::string& path, bool force) {

@@ -76,13 +76,18 @@ bool Member::know_bucket(uint64_t sequence, uint32_t* bucket) {
     return true;
   }
   if (rules_.key_bytes == 0) return false;
-  if (!again_.go_to(*group_, sequence, nullptr, nullptr).ok()) return false;
+  if (!holds_message(sequence)) return false;
   const Position at = again_.reader().position();
-  if (again_.reader().segment()->step(at.offset).kind != Step::Kind::kData) return false;
   *bucket = bucket_of(*again_.reader().segment(), at.offset);
   group_->entry(sequence).place.store(pack(Place{at.segment, at.offset, group_->lap(sequence), *bucket}),
                                       std::memory_order_relaxed);
   return true;
+}
+
+/// Whether a message stands in the log for the sequence, and no void; and retention has not removed it. again_ is there then.
+bool Member::holds_message(uint64_t sequence) {
+  if (!again_.go_to(*group_, sequence, nullptr, nullptr).ok() || again_.reader().segment() == nullptr) return false;
+  return again_.reader().segment()->step(again_.reader().position().offset).kind == Step::Kind::kData;
 }
 
 /// Enters new messages as returned, and never delivered: from there they are claimed in order. REQUIRES: it's our turn. `told`: their buckets, if
@@ -173,13 +178,19 @@ Status Member::claim_keyed(Progress* progress, uint64_t now_ns) {
       leave(s, 0);
       last_left = next;
       bool full = false;
-      // Perhaps it's none any more: a void, or removed.
-      if (e.state == EntryState::kReturned && rules_.key_bytes != 0) status = try_again(s, seen, 0, progress, &full);
+      // Perhaps it's none any more: a void, or removed. (Of a message of which only the caller could tell, it stays to be told.)
+      const bool delayed = e.state == EntryState::kDelayed && !is_due(e.number, tick);
+      const bool waits = e.state == EntryState::kReturned || (e.state == EntryState::kDelayed && !delayed);
+      const bool none = waits && (rules_.key_bytes != 0 || !holds_message(s));
+      if (none) status = try_again(s, seen, 0, progress, &full);
       if (word.load(std::memory_order_acquire) == settled_word(lap)) {
         ++s;
         continue;
       }
-      result.stop = rules_.key_bytes == 0 ? ClaimStop::kNoKey : ClaimStop::kDamage;
+      if (delayed) (void)group_->note_due(e.number);
+      result.stop = delayed                         ? ClaimStop::kEmpty
+                    : none || rules_.key_bytes != 0 ? ClaimStop::kDamage
+                                                    : ClaimStop::kNoKey;
       result.sequence = s;
       break;
     }
@@ -231,11 +242,10 @@ Status Member::peek(const ClaimBuffer& out, ClaimResult* result) {
     const uint64_t seen = group_->entry(s).word.load(std::memory_order_acquire);
     uint32_t bucket = 0;
     if (!belongs(seen, group_->lap(s)) || state_of(seen) == EntryState::kSettled || know_bucket(s, &bucket)) continue;
-    status = again_.go_to(*group_, s, nullptr, nullptr);
-    if (!status.ok()) return status;
+    // (who claims settles what is none)
+    if (!holds_message(s)) continue;
     const Position at = again_.reader().position();
     const Step step = again_.reader().segment()->step(at.offset);
-    if (step.kind != Step::Kind::kData) continue;
     result->needed = step.span;
     result->stop = step.span > out.capacity ? ClaimStop::kRoom : ClaimStop::kLimit;
     if (result->stop == ClaimStop::kLimit) copy(*again_.reader().segment(), at.offset, step.span, s);

@@ -164,6 +164,7 @@ class Member {
   Status claim_keyed(Progress* progress, uint64_t now_ns);
   bool take_turn(uint64_t now_ns) noexcept;
   void end_turn() noexcept;
+  bool holds_message(uint64_t sequence);
   bool know_bucket(uint64_t sequence, uint32_t* bucket);
   Status enter_new(uint64_t most, const ClaimRecord* told, Stretch* stretch);
   uint32_t bucket_of(const Segment& segment, uint64_t offset) const noexcept;

@@ -111,6 +111,8 @@ class Log : public std::enable_shared_from_this<Log> {
   /// Whether the empty word at `offset` of `segment` is no end, but a page that was lost: more was written behind it. Not told of what a power
   /// cut, or copying, may have left behind the notes of the control file: the next publisher that opens the topic looks at that.
   bool is_hole(const Segment& segment, uint64_t offset) const noexcept;
+  /// Whether memory is as the publishers left it: a publisher has opened these very files since the machine was started.
+  bool is_as_left() const noexcept;
 
   /// Whether the chain ends in empty space: with no claim and no damage. REQUIRES: no publisher is at work.
   bool ends_cleanly();
@@ -121,7 +123,6 @@ class Log : public std::enable_shared_from_this<Log> {
   ClaimWatch& claim_watch() noexcept { return claim_watch_; }
 
  private:
-  bool is_as_left() const noexcept;
   /// What a walk goes on behind, besides frames.
   struct WalkOver {
     bool claims = false;
