@@ -26,6 +26,18 @@ async function handled<T>(group: AsyncIterable<Job<T>>, many: number): Promise<T
 }
 
 describe('a group', () => {
+  it('has a letter on stable storage before it settles the message', async () => {
+    const { hermes, topic } = await counts(2)
+    const group = await topic.group('poisoned')
+    for await (const job of group) {
+      await job.reject('of no use')
+      const { nextSequence, syncedSequence } = await hermes.info('jobs.dead')
+      expect([nextSequence, syncedSequence]).toEqual([job.sequence + 1, job.sequence + 1])
+      if (job.sequence === 2) break
+    }
+    await hermes.close()
+  })
+
   it('hands out by poll, and settles what was handled', async () => {
     const { hermes, topic } = await counts(600)
     const group = await topic.group('pollers')

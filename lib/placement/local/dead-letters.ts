@@ -45,7 +45,10 @@ export class DeadLetters {
     this.#open = open
   }
 
-  /** Resolves once the letter is there. @throws HermesError what publishing throws */
+  /**
+   * Resolves once the letter is on stable storage: the kernel may write the settlement that follows before it, and a loss of power would leave a message
+   * that nobody has. @throws HermesError what publishing throws
+   */
   async put(sequence: number, deliveries: number, reason: string): Promise<void> {
     const message = this.#read(sequence)
     const letter: DeadLetter = {
@@ -61,7 +64,10 @@ export class DeadLetters {
     const publisher = await this.#opened()
     const { region, payloadOffset, maxPayloadBytes } = publisher
     const length = msgpack.encode(letter, region, payloadOffset, payloadOffset + maxPayloadBytes)
-    if (!publisher.append(length)) await publisher.ready(undefined)
+    const hasRoom = publisher.append(length)
+    const { ticket } = publisher
+    if (!hasRoom) await publisher.ready(undefined)
+    await publisher.reached(ticket, 'synced', undefined)
   }
 
   async #opened(): Promise<PublisherPort> {
