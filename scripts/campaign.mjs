@@ -2,7 +2,7 @@
 //
 //   npm run campaign                                        the whole campaign
 //   npm run campaign -- --kills 50 --power-cuts 500 --damages 500
-//   npm run campaign -- --seed 7 --power-cuts 100 --kills 0 --damages 0
+//   npm run campaign -- --seed 7 --power-cuts 100 --kills 0 --group-cuts 0 --damages 0
 //   npm run campaign -- --at-length calls              of the suites that npm test runs a part of, these and at full length
 //   npm run campaign -- cluster --rounds 100           topics in a cluster of three (scripts/cluster/campaign.mjs)
 import { spawnSync } from 'node:child_process'
@@ -25,6 +25,7 @@ const help = `npm run campaign -- [options]: kills, power cuts and damage by the
 
   --kills N         rounds of kill -9 (1000)
   --power-cuts N    power cuts (10000)
+  --group-cuts N    power cuts while members of groups work, locally and through a broker (1000)
   --damages N       damaged topics (10000)
   --seed N          to repeat a campaign; by default another one each time
   --writers N       publishers of a round (3)
@@ -40,6 +41,7 @@ npm run campaign -- cluster --help: topics in a cluster of three go through faul
 const options = {
   kills: { type: 'string', default: '1000' },
   'power-cuts': { type: 'string', default: '10000' },
+  'group-cuts': { type: 'string', default: '1000' },
   damages: { type: 'string', default: '10000' },
   seed: { type: 'string', default: String(Date.now() % 2 ** 32) },
   'at-length': { type: 'string', default: 'calls,syncs,topics,containers,members' },
@@ -93,12 +95,14 @@ for (const name of chosen)
   if (lengths[name] === undefined)
     fail(`--at-length takes some of ${Object.keys(lengths).join(',')}, or none; not ${name}`)
 const seed = number('seed') >>> 0
-const counts = { kills: number('kills'), 'power-cuts': number('power-cuts'), damages: number('damages') }
+const kinds = ['kills', 'power-cuts', 'group-cuts', 'damages']
+const counts = Object.fromEntries(kinds.map((kind) => [kind, number(kind)]))
 const sizes = { writers: number('writers'), readers: number('readers') }
 // Another build than the clone's is taken as it is.
 if (values.dist === '') await setup()
 const dist = values.dist === '' ? new URL('../dist', import.meta.url).pathname : values.dist
-const { damages, killRounds, powerCuts } = await import(join(dist, 'testkit/index.js'))
+const { damages, groupPowerCuts, killRounds, powerCuts } = await import(join(dist, 'testkit/index.js'))
+const { serve } = await import(join(dist, 'broker/broker.js'))
 
 let drawn = 0
 const progress = (what, total) => (done) => {
@@ -120,7 +124,8 @@ for (const [what, count] of Object.entries(counts)) {
   const begun = performance.now()
   try {
     const onCase = progress(what, count)
-    const work = { 'power-cuts': powerCuts, damages }[what]
+    const ofGroups = (options) => groupPowerCuts({ ...options, serve: (dir) => serve({ dir, port: 0 }) })
+    const work = { 'power-cuts': powerCuts, 'group-cuts': ofGroups, damages }[what]
     const result =
       work === undefined
         ? await killRounds({ place: folder, rounds: count, seed, ...sizes, onRound: onCase })

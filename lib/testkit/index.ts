@@ -15,6 +15,7 @@ export {
   zeroPage,
 } from './damage.js'
 export { damages } from './damages.js'
+export { type GroupCutOptions, groupPowerCuts, type Served } from './group-power-cuts.js'
 export { type KillOptions, type KillReport, killRounds } from './kill-rounds.js'
 export { type MessageId, makePayload, readPayload } from './message.js'
 export { Oracle, type Reading, type Seen, type Violation } from './oracle.js'
@@ -22,3 +23,4 @@ export { type CampaignOptions, type CampaignReport, powerCuts } from './power-cu
 export { type PowerCut, PowerLossSimulator } from './power-loss.js'
 export { Random } from './random.js'
 export { readEverything, type WholeTopic } from './reading.js'
+export { type GroupReading, SettlementOracle } from './settlement-oracle.js'

@@ -101,8 +101,8 @@ export class PowerLossSimulator {
     mkdirSync(target, { recursive: true })
     for (const [name, { durable, created, since }] of this.#files) {
       const there = [durable ?? created, ...since].filter((one) => one !== undefined)
-      // A segment is only used once its name is on the disk: see `Segment::create`.
-      const named = durable !== undefined || (created !== undefined && isInUse(since.at(-1)))
+      // A segment is only used once its name is on the disk: see `Segment::create`; a group's name is there when it is made.
+      const named = durable !== undefined || (created !== undefined && (name.endsWith('.grp') || isInUse(since.at(-1))))
       const removed = since.length > 0 && since.at(-1) === undefined
       const mayBeMissing = !named || removed
       if (there.length === 0) continue
@@ -167,7 +167,7 @@ function mix(
 }
 
 /** Prepared segments, whose base sequence is still 0, are not synced by publishers. */
-function syncedByHermes(path: string, content: Uint8Array): boolean {
+export function syncedByHermes(path: string, content: Uint8Array): boolean {
   if (path.endsWith('.json') || /(^|\/)locks$/.test(path)) return true
   return path.endsWith('.seg') && isInUse(content)
 }
@@ -176,11 +176,22 @@ function isInUse(segment: Uint8Array | undefined): boolean {
   return segment?.subarray(64, 72).some((byte) => byte !== 0) === true
 }
 
-/** A segment is synced before it gets its name: with its header and nothing else. */
+/** A segment is synced before it gets its name: with its header and nothing else. So is a group: as it was made, and opened by nobody. */
 function createdByHermes(path: string, content: Buffer): Content | undefined {
+  if (path.endsWith('.grp')) return newGroup(content)
   if (!path.endsWith('.seg')) return undefined
   const created = Buffer.alloc(content.length)
   content.copy(created, 0, 0, 64)
+  return created
+}
+
+/** Whoever opens a group first notes boot and file, and takes a slot: docs/group-format.md. */
+function newGroup(content: Buffer): Content {
+  const created = Buffer.from(content)
+  const cut = created.readBigUInt64LE(816)
+  created.fill(0, 640, 816)
+  created.writeBigUInt64LE(recordSalt ^ cut, 824)
+  created.fill(0, 4096)
   return created
 }
 
