@@ -215,6 +215,60 @@ TEST(LogSeek, by_a_time_to_come_passes_over_what_is_earlier) {
   EXPECT_EQ(reader.position().sequence, 21u);
 }
 
+/// Where the frame with this sequence begins in segment 1.
+uint64_t offset_of(const std::shared_ptr<Log>& log, uint64_t sequence) {
+  Reader reader(log, MappedFile::Access::kRead);
+  EXPECT_TRUE(reader.seek_sequence(sequence).ok());
+  EXPECT_EQ(reader.position().segment, 1u);
+  return reader.position().offset;
+}
+
+TEST(LogSeek, by_a_time_finds_what_is_behind_damage_and_stays_where_the_damage_may_hold_it) {
+  const Folder folder;
+  {
+    const auto log = open_log(folder.path());
+    const auto appender = open_appender(log);
+    for (uint64_t i = 1; i <= 20; ++i) append_at(appender.get(), i, kDayNs + i);
+  }
+  const std::string file = segment_path(folder.path(), 1);
+  const auto sequence_at = [&](uint64_t time) {
+    const auto log = open_log(folder.path());
+    Reader reader(log, MappedFile::Access::kRead);
+    const Status status = reader.seek_time(time);
+    EXPECT_TRUE(status.ok()) << status.context;
+    return reader.position().sequence;
+  };
+  uint64_t header = 0;
+  uint64_t payload = 0;
+  {
+    const auto log = open_log(folder.path());
+    header = offset_of(log, 5);
+    payload = offset_of(log, 15) + kFrameHeaderBytes;
+  }
+  flip_bit(file, header + 12, 3);
+  flip_bit(file, header, 1);
+  flip_bit(file, payload + 5, 1);
+  EXPECT_EQ(sequence_at(kDayNs + 3), 3u);
+  EXPECT_EQ(sequence_at(kDayNs + 5), 5u) << "it is in the damage";
+  EXPECT_EQ(sequence_at(kDayNs + 6), 5u) << "it may be in the damage";
+  EXPECT_EQ(sequence_at(kDayNs + 7), 7u);
+  EXPECT_EQ(sequence_at(kDayNs + 15), 15u) << "its header is whole, its payload is not";
+  EXPECT_EQ(sequence_at(kDayNs + 16), 16u);
+  EXPECT_EQ(sequence_at(~uint64_t{0}), 21u) << "what is to come is in no damage";
+  // Who stays at damage is told of it, and goes on behind it where he is told to.
+  const auto log = open_log(folder.path());
+  Reader reader(log, MappedFile::Access::kRead);
+  for (const uint64_t damaged : {5, 15}) {
+    ASSERT_TRUE(reader.seek_time(kDayNs + damaged).ok());
+    ScanStop stop = ScanStop::kEmpty;
+    ASSERT_TRUE(reader.pass_earlier(&stop).ok());
+    EXPECT_EQ(stop, ScanStop::kDamage);
+    ASSERT_TRUE(reader.skip_damage().ok());
+    ASSERT_TRUE(reader.pass_earlier(&stop).ok());
+    EXPECT_EQ(reader.position().sequence, damaged + 1);
+  }
+}
+
 TEST(LogRetention, a_claim_in_a_removed_segment_is_behind_retention) {
   const Folder folder;
   const auto log = open_log(folder.path());

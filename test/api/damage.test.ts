@@ -1,6 +1,8 @@
 import { cpSync, existsSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { pause } from '../../lib/base/pause.js'
+import { serve } from '../../lib/broker/index.js'
 import { ascii, HermesError, open, type Publisher, struct, u8, u32 } from '../../lib/index.js'
 import { failure } from '../helpers/failure.js'
 import { foldersPerTest } from '../helpers/folder.js'
@@ -251,6 +253,49 @@ test.each([
   expect(await first({ name: 'within', onDamage: 'skip' })).toBe(damaged + 1)
   expect(await first({ from: 3001 })).toBeUndefined()
   await failure('OUT_OF_RANGE', () => first({ from: 3002 }))
+})
+
+test.each([
+  ['a segment that is full', 100],
+  ['the newest segment', 2900],
+])('a time behind damage is found all the same: in %s', async (_, damaged) => {
+  const place = folder()
+  const before = new Date()
+  await using hermes = await open(place)
+  const topics = hermes.topic(topic, { codec: Numbered, segmentBytes })
+  await using publisher = await topics.publisher()
+  await publishFrom(publisher, 0, damaged + 20)
+  await pause(20)
+  const later = new Date()
+  await publishFrom(publisher, damaged + 20, 3000 - damaged - 20)
+  const wanted = damaged + 21
+  const { file, offset } = frameOf(place, damaged)
+  overwrite(file, offset, Buffer.alloc(64, 0xff))
+
+  const first = async (options: object) => {
+    await using subscriber = await topics.subscriber(options)
+    const seen: number[] = []
+    subscriber.poll((_, { sequence }) => seen.push(sequence), 1)
+    return seen[0]
+  }
+  expect(await first({ from: later })).toBe(wanted)
+  expect(await first({ from: before })).toBe(1)
+  await using seeking = await topics.subscriber({ from: 'earliest' })
+  seeking.seek(later)
+  expect(seeking.position).toBe(wanted)
+  await (await topics.subscriber({ name: 'engine', from: 'latest' })).close()
+  expect(await hermes.admin.resetGroup(topic, 'engine', later)).toBe(wanted)
+  const replayed: number[] = []
+  for await (const { sequence } of await topics.subscriber({ from: later, until: wanted + 4 })) replayed.push(sequence)
+  expect(replayed).toEqual(numbers(wanted, 5))
+  await using broker = await serve({ dir: place, port: 0 })
+  await using remote = await open(broker.url)
+  await using there = await remote.topic(topic, { codec: Numbered }).subscriber({ from: later })
+  expect(there.position).toBe(wanted)
+  there.seek(later)
+  await there.ready({ timeoutMs: 60_000 })
+  expect(there.position).toBe(wanted)
+  expect(await remote.admin.resetGroup(topic, 'engine', later)).toBe(wanted)
 })
 
 test('a truncated segment is an error, and the others are readable', async () => {

@@ -81,10 +81,12 @@ class Reader {
   Status read_ahead_now(uint64_t offset);
   Status enter(uint64_t number);
   Status enter_first(uint64_t number);
-  bool is_awaited(const Step& step) const noexcept;
+  bool is_late(const Step& step) const noexcept;
   template <typename Arrived, typename AtEnd>
   Status walk(Arrived arrived, AtEnd at_end);
   bool is_damaged(const Status& status) const noexcept;
+  Status walk_to_awaited();
+  Status pass_damage(bool* passed);
   bool pass_damage_before(uint64_t sequence, Status* status);
   Status find_segment(uint64_t sequence, uint64_t* number);
   Status find_segment_of_time(uint64_t timestamp_ns, uint64_t until_ns, uint64_t* number);
