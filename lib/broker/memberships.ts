@@ -155,7 +155,14 @@ export class Memberships {
     if (this.#skipped) return
     for (const membership of this.#byToken.values()) {
       const { attached, rules, keptUntil, of } = membership
-      if (attached === undefined) {
+      const lost = membership.position?.lost
+      if (lost !== undefined) {
+        // Reset or deleted: its subscriber is told now, or when it comes back.
+        this.#report('position-lost', { topic: of.topic, group: of.group, identity: of.identity, code: lost.code })
+        membership.attached = undefined
+        void this.#end(membership)
+        attached?.fail(lost)
+      } else if (attached === undefined) {
         if (now < keptUntil) continue
         this.#report('member-gone', { topic: of.topic, group: of.group, identity: of.identity })
         void this.#end(membership)

@@ -25,6 +25,16 @@ export class Progress {
     this.isAutomatic = isAutomatic
   }
 
+  /** Why the position is no longer this subscriber's. */
+  get lost(): HermesError | undefined {
+    return this.#port.lost
+  }
+
+  /** @param rouse called once when `lost` is set */
+  onLost(rouse: () => void): void {
+    this.#port.onLost = rouse
+  }
+
   /** Everything before this sequence is done. */
   get committed(): number {
     return this.#port.committed
@@ -41,6 +51,7 @@ export class Progress {
     if (last !== undefined && !(Number.isSafeInteger(last) && last >= 1)) {
       throw invalid('commit() takes the sequence of the last message that is done.')
     }
+    if (this.lost !== undefined) throw this.lost
     const next = last === undefined ? position : last + 1
     if (next > position) {
       throw new HermesError(

@@ -82,6 +82,7 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
     this.#skipsRemoved = how.onBehind === 'earliest'
     this.#progress = how.progress
     this.#boundary = how.boundary
+    this.#progress?.onLost(() => this.#port.cancel?.())
   }
 
   /** The sequence of the next message to come. */
@@ -276,6 +277,8 @@ export class Subscriber<Out, View> implements AsyncDisposable, AsyncIterable<Mes
   #fetch(limit: number): number {
     const boundary = this.#boundary
     if (boundary?.isReached(this.#port) === true) return 0
+    const lost = this.#progress?.lost
+    if (lost !== undefined) throw lost
     let found: number
     try {
       found = this.#port.fetch(limit)

@@ -61,6 +61,8 @@ export interface NativeMember {
   activate(): void
   commit(sequence: number): void
   committed(): number
+  /** Throws why the position is no longer this member's. */
+  checkHeld(): void
   noteLost(count: number): void
   /** Resolves with true once there's something to claim, with false after the time or `cancel`. */
   wait(timeoutMs: number): Promise<boolean>

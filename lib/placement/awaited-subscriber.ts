@@ -263,6 +263,12 @@ export class AwaitedSubscriber implements SubscriberPort {
     forget?.()
   }
 
+  cancel(): void {
+    this.#rouse()
+    const port = this.opened ?? this.#candidate
+    port?.cancel?.()
+  }
+
   seek(target: From): void {
     if (this.opened !== undefined) this.opened.seek(target)
     else if (this.#candidate !== undefined) {

@@ -1,3 +1,4 @@
+import type { HermesError } from '../base/errors.js'
 import type { Region } from '../codec/codec.js'
 import type { GroupKind, GroupReport, GroupRules } from '../model/group.js'
 import type { From } from '../model/topic.js'
@@ -107,11 +108,18 @@ export interface PositionOptions {
   readonly signal?: AbortSignal | undefined
 }
 
+/** Of a position that was this subscriber's: that it was reset or taken over, and that it was deleted. */
+export const positionEnds: ReadonlySet<string> = new Set(['LEASE_LOST', 'NOT_FOUND'])
+
 /** The position of a named subscription, which one subscriber at a time holds. All methods throw HermesErrors. */
 export interface PositionPort {
   /** Everything before this sequence is done. */
   readonly committed: number
-  /** @throws HermesError `LEASE_LOST` if another subscriber has taken over; `OUT_OF_RANGE` for what does not exist yet */
+  /** Why the position is no longer this subscriber's: it was reset, deleted or taken over. Known within a second; reading it costs nothing. */
+  readonly lost: HermesError | undefined
+  /** Called once when `lost` is set. */
+  onLost: (() => void) | undefined
+  /** @throws HermesError `LEASE_LOST` if another subscriber has taken over or the position was reset; `NOT_FOUND` if it was deleted; `OUT_OF_RANGE` for what does not exist yet */
   commit(sequence: number): void | Promise<void>
   /** Resolves once what was committed is on stable storage. */
   sync(signal: AbortSignal | undefined): Promise<void>

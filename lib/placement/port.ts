@@ -149,6 +149,8 @@ export interface SubscriberPort {
   release?(): void
   /** Resolves when `fetch` may find something, the signal fires, or after `timeoutMs`. Sleeps in the kernel. */
   park(timeoutMs: number, signal: AbortSignal | undefined): Promise<void>
+  /** Ends the `park` that is under way, if one is. Where there are durable subscriptions. */
+  cancel?(): void
   seek(target: From): void
   /** Goes behind damage at the position, to the next message that is whole. Returns how many sequences were skipped. */
   skipDamage(): number

@@ -242,6 +242,15 @@ export class GroupMember {
     callNative(() => this.#native.commit(sequence), this.details)
   }
 
+  /**
+   * Durable subscription: looks whether `commit` could still succeed. Cheap.
+   *
+   * @throws HermesError `LEASE_LOST` if another one has taken over or the position was reset, `NOT_FOUND` if the subscription was deleted
+   */
+  checkHeld(): void {
+    callNative(() => this.#native.checkHeld(), this.details)
+  }
+
   /** Durable subscription: where it goes on. */
   get committed(): number {
     return callNative(() => this.#native.committed(), this.details)

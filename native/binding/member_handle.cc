@@ -24,8 +24,9 @@ napi_value MemberHandle::define(napi_env env) {
                        method<&MemberHandle::renew>("renew"), method<&MemberHandle::is_late>("isLate"),
                        method<&MemberHandle::skip>("skip"), method<&MemberHandle::activate>("activate"),
                        method<&MemberHandle::commit>("commit"), method<&MemberHandle::committed>("committed"),
-                       method<&MemberHandle::note_lost>("noteLost"), method<&MemberHandle::wait>("wait"),
-                       method<&MemberHandle::cancel>("cancel"), method<&MemberHandle::close>("close")});
+                       method<&MemberHandle::check_held>("checkHeld"), method<&MemberHandle::note_lost>("noteLost"),
+                       method<&MemberHandle::wait>("wait"), method<&MemberHandle::cancel>("cancel"),
+                       method<&MemberHandle::close>("close")});
 }
 
 void MemberHandle::adopt(std::unique_ptr<Member> member, std::shared_ptr<Dispatcher> dispatcher) {
@@ -159,6 +160,14 @@ napi_value MemberHandle::commit(const Napi::CallbackInfo& info) {
   uint64_t sequence = 0;
   if (!read(env, info[0], &sequence)) return throw_usage(env, "commit(sequence: number)");
   const Status status = member_->commit(sequence);
+  return status.ok() ? nullptr : throw_status(env, status);
+}
+
+/// checkHeld(): throws why this member's position is no longer its own.
+napi_value MemberHandle::check_held(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (member_ == nullptr) return throw_closed(env, "member");
+  const Status status = member_->check_held();
   return status.ok() ? nullptr : throw_status(env, status);
 }
 

@@ -35,6 +35,7 @@ class MemberHandle final : public Wrapped<MemberHandle> {
   napi_value skip(const Napi::CallbackInfo& info);
   napi_value activate(const Napi::CallbackInfo& info);
   napi_value commit(const Napi::CallbackInfo& info);
+  napi_value check_held(const Napi::CallbackInfo& info);
   napi_value committed(const Napi::CallbackInfo& info);
   napi_value note_lost(const Napi::CallbackInfo& info);
   napi_value wait(const Napi::CallbackInfo& info);

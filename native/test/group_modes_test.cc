@@ -283,14 +283,21 @@ TEST_F(GroupModes, of_a_durable_subscription_one_subscriber_is_active_and_the_on
   ASSERT_TRUE(b->activate().ok());
   EXPECT_EQ(b->committed(), 10u);
   EXPECT_EQ(a->commit(20).code, Code::kLeaseLost);
+  EXPECT_EQ(a->check_held().code, Code::kLeaseLost);
+  EXPECT_TRUE(b->check_held().ok());
   ASSERT_TRUE(b->commit(15).ok());
   EXPECT_EQ(group->reset(1, false).code, Code::kBusy);
   ASSERT_TRUE(group->reset(1, true).ok());
+  EXPECT_EQ(b->check_held().code, Code::kLeaseLost);
   EXPECT_EQ(b->commit(30).code, Code::kLeaseLost) << "a reset takes it from who was active";
   ASSERT_TRUE(a->activate().ok());
   EXPECT_EQ(a->committed(), 1u);
   a.leave();
   ASSERT_TRUE(b->activate().ok());
+  ASSERT_TRUE(b->check_held().ok());
+  ASSERT_TRUE(Group::remove(group->path(), true).ok());
+  sleep_ms(110);  // the file is looked at every 100 ms
+  EXPECT_EQ(b->check_held().code, Code::kNotFound);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 import { expect } from 'vitest'
-import { json, open } from '../../lib/index.js'
+import { pause } from '../../lib/base/pause.js'
+import { type Hermes, json, open, type Subscriber, type Wait } from '../../lib/index.js'
 import { failure } from '../helpers/failure.js'
 import { numbers, publishMany, take } from '../helpers/receive.js'
 import type { Suite } from './placement.js'
@@ -106,4 +107,50 @@ export function durableCase({ it }: Suite): void {
     expect(subscriber.position).toBeGreaterThanOrEqual(firstSequence)
     expect(firstSequence).toBeGreaterThan(1)
   })
+
+  for (const [what, code, change] of [
+    ['reset', 'LEASE_LOST', (hermes: Hermes) => hermes.admin.resetGroup('counts', 'engine', 2, { force: true })],
+    ['deleted', 'NOT_FOUND', (hermes: Hermes) => hermes.admin.deleteGroup('counts', 'engine', { force: true })],
+  ] as const) {
+    it(
+      `one that waits for messages is told that it was ${what}, however it waits`,
+      ['groups'],
+      async ({ hermes, place, options }) => {
+        await using other = await open(place, options)
+        const topic = hermes.topic('counts', { codec: count })
+        await publishMany(await topic.publisher(), 0, 3)
+        const text =
+          what === 'reset' ? "no longer has the durable subscription 'engine' of topic 'counts'" : 'was deleted'
+        const told = async (wait: Wait, work: (subscriber: Subscriber<number, number>) => Promise<unknown>) => {
+          await using subscriber = await topic.subscriber({ name: 'engine', from: 'earliest', wait })
+          await take(subscriber, 4 - subscriber.position)
+          const ends = failure(code, () => work(subscriber))
+          await change(other)
+          const error = await ends
+          expect(error.message).toContain(text)
+          expect(error.message).toContain('Open it again')
+          // It stays so, for each use.
+          await failure(code, () => subscriber.ready({ timeoutMs: 60_000 }))
+          await failure(code, () => subscriber.commit())
+          expect(() => subscriber.poll(() => {})).toThrow(expect.objectContaining({ code }))
+        }
+        await told('park', async (subscriber) => {
+          for await (const _ of subscriber);
+        })
+        await told('adaptive', async (subscriber) => {
+          for await (const _ of subscriber.batches());
+        })
+        await told('yield', (subscriber) => subscriber.ready())
+        await told('park', async (subscriber) => {
+          for (;;) {
+            subscriber.poll(() => {})
+            await pause(20)
+          }
+        })
+        await using again = await topic.subscriber({ name: 'engine', from: 'earliest' })
+        expect((await take(again, 1))[0]?.value).toBe(what === 'reset' ? 1 : 0)
+        await again.commit()
+      },
+    )
+  }
 }

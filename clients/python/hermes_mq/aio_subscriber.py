@@ -2,7 +2,7 @@
 
 import contextlib
 from types import TracebackType
-from typing import AsyncIterator, Generator, List, Optional, Type, TypeVar
+from typing import Any, AsyncIterator, Generator, List, Optional, Type, TypeVar
 
 from .aio_driver import Driver
 from .aio_pending import Closable
@@ -12,7 +12,7 @@ from .message_reader import MessageReader
 from .options import check_durability, check_integer, check_timeout
 from .position import PositionChannel
 from .subscribing import SubscriberChannel
-from .surface import SubscriberSurface
+from .surface import NO_PLACE, SubscriberSurface
 from .types import From, Message, from_to_wire
 
 T = TypeVar("T")
@@ -38,7 +38,7 @@ class Subscriber(Closable, SubscriberSurface[T]):
             position.changed = self._signal.notify
         self._progress = position
         self._auto = auto
-        self._reader = MessageReader(channel, codec, skip, verify, contextlib.nullcontext())
+        self._reader = MessageReader(channel, codec, skip, verify, contextlib.nullcontext(), position)
         self._is_used = False
 
     def __aiter__(self) -> AsyncIterator[Message[T]]:
@@ -115,21 +115,30 @@ class Subscriber(Closable, SubscriberSurface[T]):
             yield batch
 
     async def seek(self, target: From) -> None:
-        """Goes elsewhere, and waits for the broker's answer. Raises HermesError BEHIND_RETENTION, OUT_OF_RANGE (``seek`` again, then), CLOSED, TIMED_OUT."""
+        """Goes elsewhere, and waits for the broker's answer. Raises HermesError BEHIND_RETENTION, OUT_OF_RANGE (then it stays where it was), CLOSED, TIMED_OUT."""
         wire = from_to_wire("seek()", target)
-        channel = self._channel
         with self._in_use():
             self._check_open()
             link = self._driver.link
             if link.failure is not None:
                 raise link.failure.again()
-            channel.move(wire)
-            self._reader.restart()
-            deadline = self._deadline(link.settings.request_timeout)
-            while not self._is_placed():
-                if not await self._signal.wait(deadline):
-                    raise self._unplaced_error()
-            self._reader.start()
+            before = self._channel.place(self._reader.position)
+            try:
+                await self._go_to(wire)
+            except HermesError as error:
+                if error.code in NO_PLACE:
+                    # (where that fails, the next ``receive`` says why)
+                    with contextlib.suppress(HermesError):
+                        await self._go_to(before)
+                raise
+
+    async def _go_to(self, target: Any) -> None:
+        self._move(target)
+        deadline = self._deadline(self._driver.link.settings.request_timeout)
+        while not self._is_placed():
+            if not await self._signal.wait(deadline):
+                raise self._unplaced_error()
+        self._reader.start()
 
     async def close(self) -> None:
         """Ends iterations and waits, also those of other tasks. Idempotent."""

@@ -11,6 +11,7 @@ from . import frames
 from .codecs import Codec
 from .errors import HermesError
 from .frames import DamagedFrame, frame_bytes
+from .position import PositionChannel
 from .subscribing import Piece, SubscriberChannel
 from .types import Message
 
@@ -21,9 +22,17 @@ class MessageReader(Generic[T]):
     """Reads messages. One at a time may use it; ``lock`` is held around what it does with the channel."""
 
     def __init__(
-        self, channel: SubscriberChannel, codec: Codec[T], skip_damage: bool, verify: bool, lock: ContextManager[Any]
+        self,
+        channel: SubscriberChannel,
+        codec: Codec[T],
+        skip_damage: bool,
+        verify: bool,
+        lock: ContextManager[Any],
+        position: Optional[PositionChannel] = None,
     ) -> None:
         self._channel = channel
+        #: Of a durable subscription.
+        self._position = position
         self._codec = codec
         self._skip_damage = skip_damage
         self._verify = verify
@@ -46,7 +55,8 @@ class MessageReader(Generic[T]):
         return self._sequence
 
     def restart(self) -> None:
-        """The channel was moved: forgets what it was reading. The bytes were given back by the channel."""
+        """The channel was moved: forgets what it was reading. The bytes were given back by the channel. The position is the old one until ``start``."""
+        self._sequence = self.position
         self._piece = None
         self._ready = []
         self._index = 0
@@ -88,6 +98,9 @@ class MessageReader(Generic[T]):
                 with self._lock:
                     if channel.closed:
                         return []
+                    lost = None if self._position is None else self._position.lost
+                    if lost is not None:
+                        raise lost.again()
                     try:
                         piece = channel.take_piece()
                     except HermesError as error:

@@ -4,13 +4,16 @@ It belongs to the connection; docs/wire-protocol.md specifies what it says there
 """
 
 from collections import deque
-from typing import Any, Deque, Dict
+from typing import Any, Deque, Dict, Optional
 
 from . import packets
 from .errors import HermesError, protocol_error
 from .link import Link
 from .membership import BEATS, MembershipChannel
 from .questions import Question
+
+#: Of a position that was this subscriber's: that it was reset or taken over, and that it was deleted.
+_ENDS = ("LEASE_LOST", "NOT_FOUND")
 
 
 class PositionChannel(MembershipChannel):
@@ -19,6 +22,12 @@ class PositionChannel(MembershipChannel):
         self.name = name
         self.committed = 1
         self._commits: Deque[int] = deque()
+
+    @property
+    def lost(self) -> Optional[HermesError]:
+        """Why the position is no longer this subscriber's: it was reset, deleted or taken over. A lost connection the subscriber tells itself."""
+        failure = self.failure
+        return failure if failure is not None and self._has_joined and failure.code in _ENDS else None
 
     @property
     def opened(self) -> bool:
@@ -78,8 +87,8 @@ class PositionChannel(MembershipChannel):
     def _overtaken(self) -> HermesError:
         return HermesError(
             "LEASE_LOST",
-            f"Another subscriber has taken the durable subscription '{self.name}' of topic '{self.topic}' over: this one was not heard of for too long. "
-            "Open it again.",
+            f"This subscriber no longer has the durable subscription '{self.name}' of topic '{self.topic}': while it was not heard of, another one has taken it "
+            "over, or it was reset. Open it again.",
             {"topic": self.topic, "name": self.name},
         )
 

@@ -4,7 +4,7 @@ import contextlib
 import threading
 import time
 from types import TracebackType
-from typing import Iterator, List, Optional, Type, TypeVar
+from typing import Any, Iterator, List, Optional, Type, TypeVar
 
 from .codecs import Codec
 from .driver import Driver
@@ -13,7 +13,7 @@ from .message_reader import MessageReader
 from .options import check_durability, check_integer, check_timeout
 from .position import PositionChannel
 from .subscribing import SubscriberChannel
-from .surface import SubscriberSurface
+from .surface import NO_PLACE, SubscriberSurface
 from .types import From, Message, from_to_wire
 
 T = TypeVar("T")
@@ -44,7 +44,7 @@ class Subscriber(SubscriberSurface[T]):
         self._progress = position
         self._auto = auto
         self._use = threading.Lock()
-        self._reader = MessageReader(channel, codec, skip, verify, driver.lock)
+        self._reader = MessageReader(channel, codec, skip, verify, driver.lock, position)
 
     def commit(self, sequence: Optional[int] = None, *, durability: str = "written") -> None:
         """Of a durable subscription: everything up to ``sequence`` (what was handed out, unless given) is done, and the next subscriber of this name goes on behind it.
@@ -140,22 +140,31 @@ class Subscriber(SubscriberSurface[T]):
                 raise
 
     def seek(self, target: From) -> None:
-        """Goes elsewhere, and waits for the broker's answer. Raises HermesError BEHIND_RETENTION, OUT_OF_RANGE (``seek`` again, then), CLOSED, TIMED_OUT."""
+        """Goes elsewhere, and waits for the broker's answer. Raises HermesError BEHIND_RETENTION, OUT_OF_RANGE (then it stays where it was), CLOSED, TIMED_OUT."""
         wire = from_to_wire("seek()", target)
-        channel = self._channel
         with self._in_use(), self._driver.lock:
             self._driver.check_process()
             self._check_open()
             self._driver.check_link()
-            channel.move(wire)
-            self._reader.restart()
-            deadline = time.monotonic() + self._driver.link.settings.request_timeout
-            while not self._is_placed():
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    raise self._unplaced_error()
-                self._driver.wait(self._condition, left)
-            self._reader.start()
+            before = self._channel.place(self._reader.position)
+            try:
+                self._go_to(wire)
+            except HermesError as error:
+                if error.code in NO_PLACE:
+                    # (where that fails, the next ``receive`` says why)
+                    with contextlib.suppress(HermesError):
+                        self._go_to(before)
+                raise
+
+    def _go_to(self, target: Any) -> None:
+        self._move(target)
+        deadline = time.monotonic() + self._driver.link.settings.request_timeout
+        while not self._is_placed():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise self._unplaced_error()
+            self._driver.wait(self._condition, left)
+        self._reader.start()
 
     def _step(self, most: int, end: int) -> Optional[List[Message[T]]]:
         """As ``next_batch``, but also comes back, with nothing, once the position has passed ``end`` over sequences without messages. None: closed."""

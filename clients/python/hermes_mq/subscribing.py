@@ -95,6 +95,10 @@ class SubscriberChannel(User):
         """What the topic's next message will get, as far as it's known."""
         return max(self._known_next, self._tail_sequence)
 
+    def place(self, position: int) -> Any:
+        """Where a reader at this position goes on, as it travels: a time, as long as the first message of then is awaited."""
+        return position if self._awaited is None else self._awaited
+
     def move(self, target: Any) -> None:
         """Goes elsewhere. ``target`` is a place as it travels, or ``'damage'``: behind the damage at the position. Raises HermesError OUT_OF_RANGE."""
         if self._is_absent:

@@ -17,6 +17,9 @@ from .types import From, Message, Receipt, TopicInfo, from_to_wire, topic_info
 
 T = TypeVar("T")
 
+#: Of a seek: there is no such place.
+NO_PLACE = ("OUT_OF_RANGE", "BEHIND_RETENTION")
+
 #: Values of publish_batch() that become visible together, at most.
 GROUP = 256
 
@@ -223,7 +226,8 @@ class SubscriberSurface(Generic[T]):
     def _has_news(self) -> bool:
         """Whether there is something to hand out or to tell."""
         channel = self._channel
-        return channel.has_piece or channel.failure is not None or channel.closed
+        position = self._progress
+        return channel.has_piece or channel.failure is not None or channel.closed or (position is not None and position.lost is not None)
 
     def _is_placed(self) -> bool:
         """Whether the broker has said where a seek leads. Raises HermesError why it leads nowhere."""
@@ -234,6 +238,10 @@ class SubscriberSurface(Generic[T]):
             raise channel.failure.again()
         self._check_open()
         return False
+
+    def _move(self, target: Any) -> None:
+        self._channel.move(target)
+        self._reader.restart()
 
     def _unplaced_error(self) -> HermesError:
         return HermesError("TIMED_OUT", f"The broker did not say where '{self.topic}' goes on.", {"topic": self.topic})

@@ -268,10 +268,22 @@ class Places(WithClient):
             self.assertEqual((subscriber.position, subscriber.lag), (101, 0))
             with self.refused("OUT_OF_RANGE"):
                 subscriber.seek(1000)
-            with self.refused("OUT_OF_RANGE"):
-                subscriber.receive(0.1)
+            self.assertEqual(subscriber.position, 101)
+            self.assertIsNone(subscriber.receive(0.1))
             subscriber.seek("earliest")
             self.assertEqual(len(subscriber.next_batch(1000, PATIENCE)), 100)
+
+    def test_a_seek_that_is_refused_changes_nothing(self):
+        with self.fill().subscriber("earliest") as subscriber:
+            self.assertEqual([subscriber.receive(PATIENCE).sequence for _ in range(3)], [1, 2, 3])
+            for _ in range(2):
+                with self.refused("OUT_OF_RANGE"):
+                    subscriber.seek(1000)
+                self.assertEqual((subscriber.position, subscriber.lag), (4, 97))
+            with self.assertRaises(HermesError):
+                subscriber.seek("nowhere")
+            self.assertEqual([message.sequence for message in subscriber.next_batch(2, PATIENCE)], [4, 5])
+            self.assertEqual(subscriber.position, 6)
 
     def test_replay_ends_at_the_present_or_at_its_bound(self):
         topic = self.fill()

@@ -432,6 +432,36 @@ class Groups(BrokerCase):
         with self.refused("INVALID_ARGUMENT"):
             topic.subscriber(commit="auto")
 
+    def test_who_waits_is_told_that_the_subscription_was_reset_or_deleted(self):
+        topic = self.filled("0", "1", "2")
+        admin = self.client.admin
+        for code, change in (
+            ("LEASE_LOST", lambda: admin.reset_group(topic.name, "engine", 2, force=True)),
+            ("NOT_FOUND", lambda: admin.delete_group(topic.name, "engine", force=True)),
+        ):
+            for use in (next, lambda it: it.receive(PATIENCE), lambda it: it.next_batch(9, PATIENCE), lambda it: next(it.batches())):
+                with topic.subscriber("earliest", name="engine") as subscriber:
+                    while subscriber.position < 4:
+                        subscriber.receive(PATIENCE)
+                    errors = []
+
+                    def wait():
+                        try:
+                            use(subscriber)
+                        except HermesError as error:
+                            errors.append(error)
+
+                    thread = threading.Thread(target=wait)
+                    thread.start()
+                    change()
+                    thread.join(PATIENCE)
+                    self.assertEqual([error.code for error in errors], [code])
+                    self.assertIn("Open it again", str(errors[0]))
+                    with self.refused(code):
+                        subscriber.receive(PATIENCE)
+                    with self.refused(code):
+                        subscriber.commit()
+
     def test_commits_by_itself_if_it_is_told_to(self):
         topic = self.filled(*map(str, range(20)))
         with topic.subscriber("earliest", name="auto", commit="auto") as subscriber:
@@ -619,6 +649,28 @@ class Asynchronous(BrokerCase):
                             break
                 async with topic.subscriber(name="n") as subscriber:
                     self.assertEqual(subscriber.position, 7)
+
+        run(work())
+
+    def test_who_waits_is_told_that_the_subscription_was_reset_or_deleted(self):
+        async def work():
+            async with aio.connect(self.broker.url) as client:
+                topic = await self.filled(client, "0", "1", "2")
+                admin = client.admin
+                for code, change in (
+                    ("LEASE_LOST", lambda: admin.reset_group(topic.name, "engine", 2, force=True)),
+                    ("NOT_FOUND", lambda: admin.delete_group(topic.name, "engine", force=True)),
+                ):
+                    for use in (lambda it: it.__anext__(), lambda it: it.receive(PATIENCE), lambda it: it.next_batch(9, PATIENCE)):
+                        async with topic.subscriber("earliest", name="engine") as subscriber:
+                            while subscriber.position < 4:
+                                await subscriber.receive(PATIENCE)
+                            waiting = asyncio.ensure_future(use(subscriber))
+                            await change()
+                            with self.refused(code):
+                                await asyncio.wait_for(waiting, PATIENCE)
+                            with self.refused(code):
+                                await subscriber.commit()
 
         run(work())
 

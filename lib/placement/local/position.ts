@@ -2,20 +2,25 @@ import { HermesError } from '../../base/errors.js'
 import { defaultRules } from '../../model/group.js'
 import { type Group, openGroup } from '../../store/group.js'
 import type { GroupMember } from '../../store/group-member.js'
-import type { PositionOptions, PositionPort } from '../consumer-port.js'
+import { type PositionOptions, type PositionPort, positionEnds } from '../consumer-port.js'
 import { positionLost, startOf, type TopicAt } from './consumer.js'
+import { startLookTick } from './look-tick.js'
 
 /** The position of a named subscription whose file is at hand. */
 export class LocalPosition implements PositionPort {
   readonly #at: TopicAt
   readonly #group: Group
   readonly #member: GroupMember
+  readonly #endLooks: () => void
+  #lost: HermesError | undefined
   #closed = false
+  onLost: (() => void) | undefined
 
   private constructor(at: TopicAt, group: Group, member: GroupMember) {
     this.#at = at
     this.#group = group
     this.#member = member
+    this.#endLooks = startLookTick(() => this.#look())
   }
 
   /**
@@ -64,8 +69,47 @@ export class LocalPosition implements PositionPort {
     return this.#member.committed
   }
 
+  get lost(): HermesError | undefined {
+    return this.#lost
+  }
+
+  /** Who waits for messages, and commits nothing, learns this way that he waits at a position that is no longer his. */
+  #look(): void {
+    if (this.#lost !== undefined || this.#closed) return
+    try {
+      this.#member.checkHeld()
+    } catch (error) {
+      // (that the topic was deleted or damaged is for the reader of its log to say)
+      if (this.#noteLost(error) !== undefined) this.onLost?.()
+    }
+  }
+
+  #noteLost(error: unknown): HermesError | undefined {
+    if (!(error instanceof HermesError) || !positionEnds.has(error.code)) return undefined
+    const { topic } = this.#at
+    const { name } = this.#group
+    this.#lost ??=
+      error.code === 'NOT_FOUND'
+        ? new HermesError(
+            'NOT_FOUND',
+            `Durable subscription '${name}' of topic '${topic}' was deleted while this subscriber had it open. Open it again: that makes it anew.`,
+            { cause: error, details: { topic, name } },
+          )
+        : new HermesError(
+            'LEASE_LOST',
+            `This subscriber no longer has the durable subscription '${name}' of topic '${topic}': it was reset, or another subscriber has taken it over. Open it again, and it begins at the position as it is now.`,
+            { cause: error, details: { topic, name } },
+          )
+    return this.#lost
+  }
+
   commit(sequence: number): void {
-    this.#member.commit(sequence)
+    if (this.#lost !== undefined) throw this.#lost
+    try {
+      this.#member.commit(sequence)
+    } catch (error) {
+      throw this.#noteLost(error) ?? error
+    }
   }
 
   sync(signal: AbortSignal | undefined): Promise<void> {
@@ -79,6 +123,7 @@ export class LocalPosition implements PositionPort {
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
+    this.#endLooks()
     this.#member.close()
     this.#group.close()
     this.#at.log.close()

@@ -9,7 +9,7 @@ import { parseJson } from '../../wire/messages.js'
 import { packetType, protocolError } from '../../wire/packet.js'
 import { readSequence } from '../../wire/packet-bodies.js'
 import { jsonPacket, u64Packet } from '../../wire/packet-writer.js'
-import type { PositionOptions, PositionPort } from '../consumer-port.js'
+import { type PositionOptions, type PositionPort, positionEnds } from '../consumer-port.js'
 import { Asks } from './asks.js'
 import type { LinkUser } from './channels.js'
 import { joiningSettings, Leaving, sendJoin } from './joining.js'
@@ -42,6 +42,7 @@ export class RemotePosition implements PositionPort, LinkUser {
   #beat: NodeJS.Timeout | undefined
   #failure: HermesError | undefined
   #closed = false
+  onLost: (() => void) | undefined
   readonly #leaving = new Leaving()
 
   private constructor(link: Link, topic: string, settings: TopicSettings, name: string, options: PositionOptions) {
@@ -72,6 +73,12 @@ export class RemotePosition implements PositionPort, LinkUser {
 
   get idle(): boolean {
     return this.#commits.length === 0 && this.#asks.size === 0
+  }
+
+  get lost(): HermesError | undefined {
+    const failure = this.#failure
+    // (of a connection that is lost for good the subscriber itself tells, once it has handed out what had come)
+    return failure !== undefined && positionEnds.has(failure.code) ? failure : undefined
   }
 
   get committed(): number {
@@ -130,7 +137,7 @@ export class RemotePosition implements PositionPort, LinkUser {
   #overtaken(): HermesError {
     return new HermesError(
       'LEASE_LOST',
-      `Another subscriber has taken the durable subscription '${this.#name}' of topic '${this.#topic}' over: this one was not heard of for too long. Open it again.`,
+      `This subscriber no longer has the durable subscription '${this.#name}' of topic '${this.#topic}': while it was not heard of, another one has taken it over, or it was reset. Open it again.`,
       { details: { topic: this.#topic, name: this.#name } },
     )
   }
@@ -154,6 +161,7 @@ export class RemotePosition implements PositionPort, LinkUser {
     for (const { done } of this.#commits.splice(0)) done.reject(known)
     this.#asks.fail(known)
     this.#link.remove(this)
+    if (this.lost !== undefined) this.onLost?.()
   }
 
   packet(type: number, bytes: Buffer, start: number, end: number): void {

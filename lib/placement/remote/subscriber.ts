@@ -152,6 +152,10 @@ export class RemoteSubscriber implements SubscriberPort, LinkUser {
     await this.#parking.wait(timeoutMs, signal)
   }
 
+  cancel(): void {
+    this.#parking.rouse()
+  }
+
   /** The next fetch reports an invalid position: it is not known at once. */
   seek(target: From): void {
     if (typeof target === 'number') {

@@ -341,6 +341,23 @@ Status Member::activate() {
   return Status::error(Code::kExclusiveHeld, "another subscriber is active under this name");
 }
 
+/// What the former holder of a position is told.
+static Status taken_over() {
+  return Status::error(
+      Code::kLeaseLost,
+      "the position was reset, or another subscriber has taken over under this name: open it again, and "
+      "it begins at the position as it is now");
+}
+
+Status Member::check_held() {
+  if (closed_) return Status::error(Code::kClosed, "the member is closed");
+  if (guard_.in_child()) return Status::error(Code::kForked, "this member belongs to the parent process");
+  Status status = group_->check(monotonic_ns());
+  if (!status.ok()) return status;
+  // Acquire: who sees the position without its name sees what it was set to.
+  return owner_of(group_->block().floor.load(std::memory_order_acquire)) == slot_ + 1 ? status : taken_over();
+}
+
 Status Member::commit(uint64_t sequence) {
   const uint64_t now = monotonic_ns();
   Status status = begin(now);
@@ -361,10 +378,7 @@ Status Member::commit(uint64_t sequence) {
   uint64_t seen = floor.load(std::memory_order_seq_cst);
   for (;;) {
     if (owner_of(seen) != slot_ + 1) {
-      return Status::error(Code::kLeaseLost,
-                           "another subscriber has taken over under this name, or the position was reset: what this "
-                           "one has read since its "
-                           "last commit is read again there");
+      return taken_over();
     }
     if (sequence < (seen & kSequenceMask)) {
       return Status::error(Code::kOutOfRange, "sequence " + std::to_string(seen & kSequenceMask) +

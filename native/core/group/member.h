@@ -97,6 +97,9 @@ class Member {
   /// Durable subscription: everything before `sequence` is done, and on the disk at the group's next sync. kLeaseLost if this member is not the active one (any more), kOutOfRange behind the
   /// log's end or before what is committed already.
   Status commit(uint64_t sequence);
+  /// Durable subscription: whether commit() could still succeed. kLeaseLost if this member is not the active one (any more), kNotFound if the
+  /// subscription was deleted. Cheap; changes nothing.
+  Status check_held();
   /// Durable subscription: where it goes on.
   uint64_t committed() const noexcept { return group_->block().floor.load(std::memory_order_acquire) & kSequenceMask; }
 
