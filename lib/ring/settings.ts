@@ -53,7 +53,17 @@ export function itemBytesOf(codec: Codec<never, unknown, unknown>, itemBytes: nu
     )
   }
   checkInteger('itemBytes', bytes, 1, maxItemBytes)
+  checkFixed(codec, bytes)
   return bytes
+}
+
+/** Of a codec whose values all take the same number of bytes, an item takes that many, too. @throws HermesError `INVALID_ARGUMENT` */
+function checkFixed({ name, maxBytes }: Codec<never, unknown, unknown>, itemBytes: number): void {
+  if (maxBytes === undefined || itemBytes === maxBytes) return
+  throw invalid(
+    `'itemBytes' is ${itemBytes}, and each value of the ${name} codec takes ${maxBytes} bytes. Leave 'itemBytes' out.`,
+    { codec: name, itemBytes, codecBytes: maxBytes },
+  )
 }
 
 /** The mark that a codec leaves in a ring's header: the 8 bytes of its fingerprint, or zeros for raw bytes. */
@@ -65,13 +75,14 @@ export function tagOf(codec: Codec<never, unknown, unknown>): Uint8Array {
   return new Uint8Array(Buffer.from(digits, 'hex'))
 }
 
-/** @throws HermesError `CONFIG_MISMATCH` */
+/** @throws HermesError `CONFIG_MISMATCH`, `INVALID_ARGUMENT` */
 export function checkItemBytes(
   memory: RingMemory,
   codec: Codec<never, unknown, unknown>,
   itemBytes: number | undefined,
 ): void {
   const wanted = itemBytes ?? codec.maxBytes
+  if (itemBytes !== undefined) checkFixed(codec, itemBytes)
   if (wanted === undefined || wanted === memory.itemBytes) return
   throw new HermesError(
     'CONFIG_MISMATCH',

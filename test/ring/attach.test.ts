@@ -107,6 +107,20 @@ describe('attaching', () => {
     expect(codeOf(() => SpscRing.attach(unmarked.handle, { itemBytes: 7 }))).toBe('none')
   })
 
+  test('refuses an item size that is not that of the codec', () => {
+    const bytes = Trade.maxBytes as number
+    const wrong = /^'itemBytes' is \d+, and each value of the struct codec takes \d+ bytes/
+    for (const itemBytes of [1, bytes - 1, bytes + 1, 4096]) {
+      expect(() => SpscRing.create({ capacity: 8, codec: Trade, itemBytes })).toThrow(wrong)
+      expect(() => MpmcRing.create({ capacity: 8, codec: Trade, itemBytes })).toThrow(wrong)
+    }
+    expect(SpscRing.create({ capacity: 8, codec: Trade, itemBytes: bytes }).itemBytes).toBe(bytes)
+    const raw = SpscRing.create({ capacity: 8, itemBytes: 8 })
+    expect(() => SpscRing.attach(raw.handle, { codec: Trade, itemBytes: 8 })).toThrow(wrong)
+    const many = MpmcRing.create({ capacity: 8, itemBytes: 8 })
+    expect(() => MpmcRing.attach(many.handle, { codec: Trade, itemBytes: 8 })).toThrow(wrong)
+  })
+
   test('refuses every flipped bit of the header', () => {
     const handle = fresh()
     const bytes = bytesOf(handle)
