@@ -54,11 +54,19 @@ test('opens a path, a file URL as text and as an object, and what a link leads t
   }
 })
 
+test('names the parameters of a file: URL, which has none', async () => {
+  const error = await failure('INVALID_ARGUMENT', () => open('file:///tmp/hermes-a?create=false&mode=384'))
+  expect(error.message).toContain("has query parameters ('create', 'mode'), and a file: URL of a place only a path")
+})
+
 test('refuses places that are none', async () => {
   for (const place of [
     '',
     'a\0b',
     'file:///a%00b',
+    'file:///tmp/a?create=false',
+    'file:///tmp/a?',
+    'file:///tmp/a#b',
     'file://host/x',
     'file:///a%2Fb',
     undefined,

@@ -31,7 +31,19 @@ export function pathOf(place: string): string {
   return path
 }
 
+/** What stands behind the path would be dropped without a word. */
+function checkParts(url: string): void {
+  const [, sign, rest = ''] = /([?#])(.*)$/s.exec(url) ?? []
+  if (sign === undefined) return
+  const names = [...new URLSearchParams(rest.replace(/#.*$/s, '')).keys()].map((name) => `'${name}'`)
+  const what = sign === '#' ? `the fragment '#${rest}'` : `query parameters (${names.join(', ') || 'none'})`
+  throw invalid(
+    `${url} has ${what}, and a file: URL of a place only a path: options are given to open(). In a path, ? is written %3F, and # is written %23.`,
+  )
+}
+
 function pathOfUrl(url: string): string {
+  checkParts(url)
   let path: string
   try {
     path = fileURLToPath(url)
