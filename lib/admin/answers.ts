@@ -123,7 +123,13 @@ async function ready({ expectsBroker }: AdminSettings, snapshots: Snapshots): Pr
   } catch (error) {
     return no(error instanceof HermesError ? error.code : 'FAILED')
   }
-  if (expectsBroker && !report.broker.isUp) return no('the broker does not answer')
+  const { isUp, states } = report.broker
+  if (expectsBroker && !isUp)
+    return no(
+      states['beatMs'] === 0
+        ? 'no broker serves the place yet, or it was killed'
+        : `the broker has not answered for ${Math.round((report.takenMs - (states['beatMs'] ?? 0)) / 1000)} s`,
+    )
   if (report.topics.some(({ diskAlarm }) => diskAlarm)) return no('the disk is full')
   return { status: 200, type: text, body: 'ready\n' }
 }

@@ -216,6 +216,8 @@ export class Broker implements AsyncDisposable {
       Math.max(5, Math.min(limits.heartbeatMs / 4, limits.handshakeTimeoutMs / 4, 1000)),
     )
     this.#sweeper.unref()
+    // Who asks whether it is ready need not wait for the first sweep.
+    this.#meter.set('beatMs', Date.now())
     this.#report('info', 'listening', {
       url: this.url,
       webSocket: this.webSocketUrl,

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import { type AdminServer, serveAdmin } from '../../lib/admin/server.js'
 import { listenAddress } from '../../lib/base/listen-address.js'
+import { serve } from '../../lib/broker/index.js'
 import { open, raw } from '../../lib/index.js'
 import { certificate, hasOpenssl } from '../helpers/certificates.js'
 import { failure } from '../helpers/failure.js'
@@ -224,6 +225,37 @@ describe('hermes serve --admin', { timeout: 120_000 }, () => {
       expect(report.broker.counters['accepted']).toBe(1)
       expect(report.topics[0]?.published.messages).toBe(50)
       await local.close()
+    } finally {
+      child.kill('SIGKILL')
+    }
+  })
+
+  it('says why it is not ready, and is ready once a broker serves the place', async () => {
+    const dir = folder()
+    await (await open(dir)).close()
+    server = await serveAdmin({ dir, port: 0, expectsBroker: true })
+    const { url } = server
+    expect(await ask(`${url}/readyz`)).toMatchObject({
+      status: 503,
+      body: 'not ready: no broker serves the place yet, or it was killed\n',
+    })
+    const broker = await serve({ dir, port: 0 })
+    await expect.poll(async () => (await ask(`${url}/readyz`)).body, { timeout: 20_000 }).toBe('ready\n')
+    await broker.close()
+    await expect.poll(async () => (await ask(`${url}/readyz`)).status, { timeout: 20_000 }).toBe(503)
+  })
+
+  it('is ready as soon as it tells its address', async () => {
+    const dir = folder()
+    const child = spawn(
+      process.execPath,
+      [main, 'serve', '--json', '--dir', dir, '--port', '0', '--admin', '127.0.0.1:0'],
+      { stdio: ['ignore', 'pipe', 'pipe'] },
+    )
+    try {
+      const [line] = (await once(child.stdout, 'data')) as [Buffer]
+      const { admin } = JSON.parse(String(line)) as { admin: string }
+      expect(await ask(`${admin}/readyz`)).toMatchObject({ status: 200, body: 'ready\n' })
     } finally {
       child.kill('SIGKILL')
     }
