@@ -28,10 +28,19 @@ export function isRemote(place: string): boolean {
   return isBroker(place) || isCluster(place)
 }
 
+/** How a place is given, for the error that there is none: by an option, or as an argument. */
+const byOption = '`hermes pub` makes it; if the topics are elsewhere, give --dir or HERMES_DIR.'
+export const byArgument = 'Give the directory that the topics are in.'
+
 /** @param create whether a directory that does not exist is made */
-export async function openPlace(place: string, create: boolean, options: TcpOptions = {}): Promise<Hermes> {
+export async function openPlace(
+  place: string,
+  create: boolean,
+  options: TcpOptions = {},
+  elsewhere = byOption,
+): Promise<Hermes> {
   if (isCluster(place)) return openCluster(place, options)
-  if (!isBroker(place)) return openLocal(place, create)
+  if (!isBroker(place)) return openLocal(place, create, elsewhere)
   const token = process.env['HERMES_TOKEN']
   const tls = /^(tls|wss):/i.test(place) ? tlsFiles() : {}
   // (Loaded when it is needed: pages of help and completion need nothing of it.)
@@ -51,7 +60,7 @@ async function openCluster(place: string, options: TcpOptions): Promise<Hermes> 
   })
 }
 
-async function openLocal(place: string, create: boolean): Promise<Hermes> {
+async function openLocal(place: string, create: boolean, elsewhere: string): Promise<Hermes> {
   try {
     const { open } = await import('../client/open.js')
     return await open(place, { create })
@@ -59,7 +68,7 @@ async function openLocal(place: string, create: boolean): Promise<Hermes> {
     if (!(error instanceof HermesError) || error.code !== 'NOT_FOUND' || error.details['path'] === undefined)
       throw error
     const { details, cause } = error
-    const message = `There is no directory ${details['path']}. \`hermes pub\` makes it; if the topics are elsewhere, give --dir or HERMES_DIR.`
+    const message = `There is no directory ${details['path']}. ${elsewhere}`
     throw new HermesError('NOT_FOUND', message, { details, cause })
   }
 }
@@ -85,8 +94,9 @@ export async function withPlace<T>(
   create: boolean,
   work: (hermes: Hermes) => Promise<T>,
   options: TcpOptions = {},
+  elsewhere = byOption,
 ): Promise<T> {
-  const hermes = await openPlace(dir, create, options)
+  const hermes = await openPlace(dir, create, options, elsewhere)
   let result: T
   try {
     result = await work(hermes)

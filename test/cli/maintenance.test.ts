@@ -50,6 +50,31 @@ test('doctor says what it looked at, and what to do; a problem makes it fail', a
   expect((await hermes(['doctor'])).stdout).toMatch(/^PROBLEM: a: .*\n {4}.*`hermes repair a`/m)
 })
 
+test('a place that was given as an argument and is not there is not looked for by --dir', async () => {
+  for (const args of [
+    ['backup', 'missing', 'copy'],
+    ['mirror', './missing/t', './copy/t'],
+  ]) {
+    const { code, stderr } = await hermes(args)
+    expect(code).toBe(3)
+    expect(stderr).toContain(
+      `There is no directory ${join(place.folder, 'missing')}. Give the directory that the topics are in.`,
+    )
+    expect(stderr).not.toContain('--dir')
+  }
+  expect((await hermes(['topics', '--dir', 'missing'])).stderr).toContain('give --dir or HERMES_DIR')
+})
+
+test('what can not be led is refused, and nothing said of waiting', async () => {
+  await hermes(['pub', 'a', 'x'])
+  const { code, stderr } = await hermes(['lead', 'one', '--', 'true'])
+  expect([code, stderr]).toEqual([1, expect.stringContaining('[UNSUPPORTED]')])
+  expect(stderr).not.toContain('Waiting')
+  const misnamed = await hermes(['lead', 'a/b', '--', 'true'])
+  expect(misnamed.stderr).toContain('[INVALID_NAME]')
+  expect(misnamed.stderr).not.toContain('Waiting')
+})
+
 test('a topic that does not exist is named with the one that was meant', async () => {
   await hermes(['pub', 'quotes', 'x'])
   for (const args of [

@@ -1,7 +1,8 @@
 import type { Command } from 'commander'
 import { HermesError } from '../../base/errors.js'
+import type { Hermes } from '../../client/hermes.js'
 import type { BackupReport } from '../../model/reports.js'
-import { needTopic, withPlace } from '../place.js'
+import { byArgument, needTopic, withPlace } from '../place.js'
 import { Progress } from '../progress.js'
 import type { Session } from '../session.js'
 import { counted, grouped, secondsText } from '../text-format.js'
@@ -32,7 +33,7 @@ export function registerBackup(program: Command, session: Session): void {
       let progress: Progress | undefined
       let report: BackupReport
       try {
-        report = await withPlace(place, false, async (hermes) => {
+        const work = async (hermes: Hermes) => {
           const there = topics === undefined ? [] : await hermes.topics()
           for (const topic of topics ?? []) if (!there.includes(topic)) await needTopic(hermes, topic)
           return hermes.backup(to, {
@@ -46,7 +47,8 @@ export function registerBackup(program: Command, session: Session): void {
               )
             },
           })
-        })
+        }
+        report = await withPlace(place, false, work, {}, byArgument)
       } catch (error) {
         if (session.stopping && error instanceof HermesError && error.code === 'ABORTED') return
         throw error

@@ -2,7 +2,9 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { constants } from 'node:os'
 import type { Command } from 'commander'
 import { HermesError } from '../../base/errors.js'
+import { checkTopicName } from '../../base/topic-name.js'
 import type { Leadership } from '../../client/leadership.js'
+import { requireAbility } from '../../placement/capabilities.js'
 import { withPlace } from '../place.js'
 import type { Session } from '../session.js'
 import { globalsOf, timeOption, withHelp } from './common.js'
@@ -25,6 +27,10 @@ export function registerLead(program: Command, session: Session): void {
     .action(async (name: string, line: string[], { lease }: Options) => {
       const { dir } = globalsOf(command)
       await withPlace(dir, false, async (hermes) => {
+        // What can't be led is refused before anything is said of waiting.
+        checkTopicName(name, 'leadership')
+        const { capabilitiesOf } = await import('../../client/hermes.js')
+        requireAbility(`lead() in ${hermes.place}`, capabilitiesOf(hermes).leases, { name })
         session.note(`Waiting to lead ${name}.`)
         let leadership: Leadership
         // Only of the waiting: the command is stopped before the leadership is given up.

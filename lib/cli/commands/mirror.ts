@@ -2,10 +2,11 @@ import type { Command } from 'commander'
 import { HermesError } from '../../base/errors.js'
 import { invalid } from '../../base/options.js'
 import { checkTopicName } from '../../base/topic-name.js'
+import type { Hermes } from '../../client/hermes.js'
 import type { Mirror, MirrorTopicOptions } from '../../client/mirror.js'
 import type { MirrorStatus } from '../../model/mirror.js'
 import { timerDuration } from '../arguments.js'
-import { withPlace } from '../place.js'
+import { byArgument, withPlace } from '../place.js'
 import { Progress } from '../progress.js'
 import type { Session } from '../session.js'
 import { counted, grouped, rateText } from '../text-format.js'
@@ -42,7 +43,7 @@ export function registerMirror(program: Command, session: Session): void {
     )
     .action(async (from: string, to: string, options: Options) => {
       const [source, target] = [locate(from), locate(to)]
-      await withPlace(source.place, false, (old) =>
+      const work = (old: Hermes) =>
         withPlace(target.place, true, async (now) => {
           const { once, syncInterval } = options
           const settings: MirrorTopicOptions = {
@@ -58,8 +59,8 @@ export function registerMirror(program: Command, session: Session): void {
             // Stopped while it was being opened; the exit code tells of the signal.
             if (!(session.stopping && error instanceof HermesError && error.code === 'ABORTED')) throw error
           }
-        }),
-      )
+        })
+      await withPlace(source.place, false, work, {}, byArgument)
     })
   withHelp(
     command,
