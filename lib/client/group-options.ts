@@ -126,7 +126,8 @@ export function checkGroupOptions<Out>(
   }
   const { upTo } = options
   if (upTo !== undefined) checkChoice('upTo', upTo, ['written', 'synced'])
-  if (typeof member !== 'string') throw invalid(`'member' must be a string, not ${show(member)}.`)
+  if (typeof member !== 'string' || member === '')
+    throw invalid(`'member' must be a name, not ${show(member)}. Leave it out for the process's title and id.`)
   const keyed = key === undefined ? {} : keyOf(codec, key)
   return {
     port: {

@@ -110,6 +110,29 @@ export function groupsCase({ it }: Suite): void {
     expect(bySequence.map(({ payload }) => Buffer.from(payload).toString())).toEqual(['0', '1', '2'])
   })
 
+  it('says how often a message was delivered, also if it was once', ['groups'], async ({ hermes }) => {
+    const { topic } = await counts(hermes, 1)
+    await using group = await topic.group('single', { maxDeliveries: 1, backoffMs: 1 })
+    for await (const job of group) {
+      await job.nack()
+      break
+    }
+    const letters = await hermes.topic('jobs.dead', { codec: msgpack<Letter>() }).subscriber({ from: 'earliest' })
+    const stop = new AbortController()
+    const running = group.run(() => {}, { signal: stop.signal })
+    expect((await take(letters, 1)).map(({ value }) => value.reason)).toEqual([
+      'delivered 1 time without being handled',
+    ])
+    stop.abort()
+    await running
+  })
+
+  it('refuses a member without a name', ['groups'], async ({ hermes }) => {
+    const { topic } = await counts(hermes, 1)
+    const error = await failure('INVALID_ARGUMENT', () => topic.group('named', { member: '' }))
+    expect(error.message).toContain("'member' must be a name")
+  })
+
   it('settles a job once', ['groups'], async ({ hermes }) => {
     const { topic } = await counts(hermes, 2)
     const group = await topic.group('once')

@@ -36,7 +36,7 @@ export function programsCase({ it }: Suite): void {
 
   it('tells which message is not valid, and goes on behind it where it is told to', async ({ hermes }) => {
     const publisher = await hermes.topic('numbers', { codec: json<number>() }).publisher()
-    const topic = hermes.topic('numbers', { codec: validated(json<number>(), even) })
+    const topic = hermes.topic('numbers', { codec: validated(json(), even) })
     const seen: HermesError[] = []
     const subscriber = await topic.subscriber({ from: 'earliest', onError: (error) => seen.push(error) })
     for (const n of [2, 3, 5, 4]) publisher.publish(n)
@@ -87,6 +87,28 @@ export function programsCase({ it }: Suite): void {
     for await (const _ of subscriber) throw new Error('there is nothing')
     await failure('INVALID_ARGUMENT', () => topic.subscriber({ onAbort: 'stop' as never }))
     await failure('INVALID_ARGUMENT', () => topic.subscriber({ onError: 5 as never }))
+  })
+
+  it('ends an iteration by what onError throws, and goes on behind the message', ['replay'], async ({ hermes }) => {
+    const publisher = await hermes.topic('values', { codec: json() }).publisher()
+    publisher.publishBatch([2, 3, 4])
+    await publisher.flush()
+    const told: string[] = []
+    const subscriber = await hermes.topic('values', { codec: validated(json(), even) }).subscriber({
+      from: 'earliest',
+      onError: ({ code }) => {
+        told.push(code)
+        throw new RangeError('enough')
+      },
+    })
+    const seen: unknown[] = []
+    const read = async () => {
+      for await (const { value } of subscriber) if (seen.push(value) === 2) return
+    }
+    await expect(read()).rejects.toThrow(new RangeError('enough'))
+    expect([seen, told, subscriber.position]).toEqual([[2], ['VALIDATION_FAILED'], 3])
+    await read()
+    expect([seen, told]).toEqual([[2, 4], ['VALIDATION_FAILED']])
   })
 
   it('refuses a handler that is not done when it returns', async ({ hermes }) => {
