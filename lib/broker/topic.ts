@@ -172,7 +172,8 @@ export class BrokerTopic {
 
   /** As `checkFolder`, off the event loop and for looking at many topics. */
   async lookAtFolder(): Promise<void> {
-    if (!(await this.#mark.stillSame())) this.#retireIfReplaced()
+    // (closed meanwhile, it has nothing more to look at)
+    if (!(await this.#mark.stillSame()) && !this.hasEnded) this.#retireIfReplaced()
   }
 
   #retireIfReplaced(): boolean {
