@@ -14,6 +14,14 @@ export interface Shown {
   readonly error?: string
 }
 
+/** Sequences of a topic: how far it is. */
+export interface Marks {
+  readonly first: number
+  readonly claimed: number
+  readonly written: number
+  readonly synced: number
+}
+
 export interface Counts {
   readonly published: number
   readonly received: number

@@ -3,7 +3,7 @@ import { Chart } from './chart.js'
 import { make, tile } from './dom.js'
 import type { History } from './history.js'
 import { lagOf } from './history.js'
-import type { Report, Shown } from './report.js'
+import type { Marks, Report, Shown } from './report.js'
 import { type Column, Table } from './table.js'
 import { exact, short, time } from './words.js'
 
@@ -170,9 +170,13 @@ export function overview(): View {
 }
 
 /** One topic, with its last messages. */
-export function topicView(
-  name: string,
-): View & { messages(list: readonly Shown[], problem: string | undefined): void; readonly isPaused: boolean } {
+export function topicView(name: string): View & {
+  messages(list: readonly Shown[], problem: string | undefined): void
+  /** How messages come; `isLive`: watermarks come the same way. */
+  way(text: string, isLive: boolean): void
+  marks(of: Marks): void
+  readonly isPaused: boolean
+} {
   const tiles = ['published / s', 'p99 latency', 'behind', 'first', 'claimed', 'written', 'synced', 'segments'].map(
     tile,
   )
@@ -204,6 +208,7 @@ export function topicView(
     { none: 'None is open.' },
   )
   let isPaused = false
+  let isLive = false
   const pause = make(
     'button',
     {
@@ -219,13 +224,14 @@ export function topicView(
   )
   const rows = make('tbody')
   const note = make('p', { class: 'none' }, 'loading…')
+  const way = make('span', { class: 'way', role: 'status' })
   const heads = ['sequence', 'time (UTC)', 'bytes', 'value'].map((head) =>
     make('th', { scope: 'col', class: head === 'value' ? 'left' : '' }, head),
   )
   const last = make(
     'section',
     { class: 'card', 'aria-label': 'Last messages' },
-    make('div', { class: 'bar' }, make('h2', {}, 'Last messages'), pause),
+    make('div', { class: 'bar' }, make('h2', {}, 'Last messages'), way, pause),
     make('div', { class: 'scroll' }, make('table', {}, make('thead', {}, make('tr', {}, ...heads)), rows)),
     note,
   )
@@ -256,16 +262,30 @@ export function topicView(
       latency?.set(time(history.last?.p99))
       const lag = lagOf(report, name)
       behind?.set(short(lag), lag > 0 ? 'warn' : '')
-      first?.set(exact(topic.firstSequence))
-      claimed?.set(exact(topic.claimedSequence))
-      written?.set(exact(topic.writtenSequence))
-      synced?.set(exact(topic.syncedSequence))
+      const { firstSequence, claimedSequence, writtenSequence, syncedSequence } = topic
+      if (!isLive)
+        this.marks({
+          first: firstSequence,
+          claimed: claimedSequence,
+          written: writtenSequence,
+          synced: syncedSequence,
+        })
       segments?.set(exact(topic.segments))
       drawn.show(history)
       const ofTopic = (one: { readonly topic: string }) => one.topic === name
       groups.set(report.groups.filter(ofTopic))
       publishers.set(report.publishers.filter(ofTopic))
       subscribers.set(report.subscribers.filter(ofTopic))
+    },
+    marks(of) {
+      first?.set(exact(of.first))
+      claimed?.set(exact(of.claimed))
+      written?.set(exact(of.written))
+      synced?.set(exact(of.synced))
+    },
+    way(text, live) {
+      isLive = live
+      if (way.textContent !== text) way.textContent = text
     },
     messages(list, problem) {
       note.textContent = problem ?? (list.length === 0 ? 'There is no message.' : '')

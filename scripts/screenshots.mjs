@@ -19,7 +19,7 @@ const out = join(root, 'docs/figures')
 mkdirSync(out, { recursive: true })
 const place = join(folder, 'hermes-data')
 
-const broker = await serve({ dir: place, port: 0 })
+const broker = await serve({ dir: place, port: 0, webSocket: { port: 0 } })
 const hermes = await open(place)
 const remote = await open(broker.url)
 const Trade = struct({ symbol: ascii(8), price: f64, size: u32 })
@@ -48,7 +48,8 @@ const works = [fast, slow].map((group, index) =>
     { signal: stop.signal },
   ),
 )
-const admin = await serveAdmin({ dir: place, port: 0, expectsBroker: true })
+const admin = await serveAdmin({ dir: place, port: 0, expectsBroker: true, webSocketUrl: broker.webSocketUrl })
+broker.admitDashboard(admin.port)
 const browser = await chromium.launch({
   executablePath: which('chromium'),
   args: ['--no-sandbox', '--disable-dev-shm-usage'],

@@ -7,7 +7,7 @@ import type { MetricsReport } from '../model/metrics.js'
 import type { Answer } from './answer.js'
 import { type Messages, mostShown } from './messages.js'
 import type { AdminSettings } from './options.js'
-import { pagePart } from './page.js'
+import { doorOf, pagePart } from './page.js'
 import type { Snapshots } from './snapshots.js'
 
 const text = 'text/plain; charset=utf-8'
@@ -50,8 +50,11 @@ export async function answer(
       headers: { 'WWW-Authenticate': ['Basic realm="hermes"', 'Bearer realm="hermes"'] },
     }
   }
-  const part = pagePart(path)
+  // A page knows no token: with authentication, the browser gives it to this server only.
+  const door = settings.access.isOpen ? doorOf(settings.webSocketUrl, headers.host) : undefined
+  const part = pagePart(path, door)
   if (part !== undefined) return part
+  if (path === '/api/door') return toJson(door === undefined ? {} : { url: door })
   if (path === '/metrics') {
     const format = /\bapplication\/openmetrics-text\b/.test(headers.accept ?? '') ? 'openmetrics' : 'prometheus'
     const report = visible(await snapshots.take(), rights)
@@ -81,7 +84,7 @@ export async function answer(
 const notFound: Answer = {
   status: 404,
   type: text,
-  body: 'There is /, /metrics, /healthz, /readyz, /api/metrics, /api/topics, /api/topics/<name>, /api/topics/<name>/messages and /api/groups.\n',
+  body: 'There is /, /metrics, /healthz, /readyz, /api/metrics, /api/door, /api/topics, /api/topics/<name>, /api/topics/<name>/messages and /api/groups.\n',
 }
 
 /** `?last=20`: for those that may subscribe to the topic. */

@@ -14,6 +14,8 @@ export interface AdminOptions {
   readonly tls?: BrokerTls
   /** Serve a public address without authentication. */
   readonly insecure?: boolean
+  /** The door of the broker for WebSockets, by which the dashboard reads messages. The broker has to admit it: see `Broker.admitDashboard`. */
+  readonly webSocketUrl?: string
   /** Ready only while a broker serves the directory. */
   readonly expectsBroker?: boolean
 }
@@ -26,19 +28,29 @@ export interface AdminSettings {
   readonly tls: BrokerTls | undefined
   readonly insecure: boolean
   readonly expectsBroker: boolean
+  readonly webSocketUrl: string | undefined
 }
 
 export const defaultAdminPort = 9464
 
 /** @throws HermesError `INVALID_ARGUMENT`, `UNKNOWN_OPTION`, `UNAUTHORIZED` for a public address without authentication */
 export function checkAdminOptions(options: AdminOptions): AdminSettings {
-  checkOptions('the admin server', options, ['dir', 'host', 'port', 'access', 'tls', 'insecure', 'expectsBroker'])
+  checkOptions('the admin server', options, [
+    'dir',
+    'host',
+    'port',
+    'access',
+    'tls',
+    'insecure',
+    'expectsBroker',
+    'webSocketUrl',
+  ])
   const { dir, host = '127.0.0.1', port = defaultAdminPort, access = [], tls, insecure = false } = options
-  const { expectsBroker = false } = options
+  const { expectsBroker = false, webSocketUrl } = options
   if (typeof dir !== 'string' || dir === '') throw invalid("The admin server needs the 'dir' that it is to look at.")
   checkInteger('port', port, 0, 65_535)
   checkBoolean('insecure', insecure)
   const known = new Access(access)
   checkGuarded(host, known, tls, insecure)
-  return { dir, host, port, access: known, tls, insecure, expectsBroker }
+  return { dir, host, port, access: known, tls, insecure, expectsBroker, webSocketUrl }
 }

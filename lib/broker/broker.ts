@@ -193,6 +193,11 @@ export class Broker implements AsyncDisposable {
     return `${tls === undefined ? 'ws' : 'wss'}://${shownAddress(webSocket.host, this.#door.port)}`
   }
 
+  /** Has the door for WebSockets admit the page of an admin server at this port. */
+  admitDashboard(port: number): void {
+    this.#door?.admitDashboard(port)
+  }
+
   get connections(): number {
     return this.#connections.size
   }
@@ -218,11 +223,8 @@ export class Broker implements AsyncDisposable {
     this.#sweeper.unref()
     // Who asks whether it is ready need not wait for the first sweep.
     this.#meter.set('beatMs', Date.now())
-    this.#report('info', 'listening', {
-      url: this.url,
-      webSocket: this.webSocketUrl,
-      dir: this.#served.directory.path,
-    })
+    const { url, webSocketUrl } = this
+    this.#report('info', 'listening', { url, webSocket: webSocketUrl, dir: this.#served.directory.path })
   }
 
   /**

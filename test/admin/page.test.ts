@@ -2,6 +2,7 @@ import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import { type AdminServer, serveAdmin } from '../../lib/admin/server.js'
 import type { AccessEntry } from '../../lib/broker/access.js'
+import { serve } from '../../lib/broker/broker.js'
 import { ascii, f64, type Hermes, json, msgpack, open, raw, struct, text, u32 } from '../../lib/index.js'
 import { hasChromium, launchChromium } from '../helpers/chromium.js'
 import { foldersPerTest } from '../helpers/folder.js'
@@ -133,6 +134,73 @@ test.skipIf(!hasChromium)(
   },
   240_000,
 )
+
+test.skipIf(!hasChromium)(
+  'reads messages by the door for WebSockets where there is one, and says so; else it asks, and says why',
+  async () => {
+    const broker = await serve({ dir: place, port: 0, webSocket: { port: 0 } })
+    try {
+      await load()
+      const { webSocketUrl } = broker
+      if (webSocketUrl === undefined) throw new Error('no door')
+      server = await serveAdmin({ dir: place, port: 0, expectsBroker: true, webSocketUrl })
+      const door = new URL(webSocketUrl).host
+      expect((await ask('/')).headers.get('content-security-policy')).toContain(`connect-src 'self' ws://${door};`)
+      expect(await (await ask('/api/door')).json()).toEqual({ url: webSocketUrl })
+      // Not admitted: the door takes pages of its own port only, unless it was told of the dashboard.
+      const refused = await opened('#/topic/orders')
+      await refused.page.locator('.way', { hasText: 'asked for each second: ' }).waitFor()
+      const first = (page: Page) => page.locator('td.value').first()
+      await expect
+        .poll(() => first(refused.page).textContent(), { timeout: 60_000 })
+        .toBe('{"id":29,"note":"<img src=x onerror=alert(1)>"}')
+      await refused.page.context().close()
+      broker.admitDashboard(server.port)
+      const asked: string[] = []
+      const { page, complaints, hosts } = await opened('#/topic/trades')
+      page.on('request', (request) => asked.push(new URL(request.url()).pathname))
+      const sockets: string[] = []
+      page.on('websocket', (socket) => sockets.push(new URL(socket.url()).host))
+      await page.locator('.way', { hasText: 'live, by WebSocket' }).waitFor()
+      await expect
+        .poll(() => first(page).textContent(), { timeout: 60_000 })
+        .toMatch(/^\{"symbol":"BTC","price":50000,"size":\d+\}$/)
+      const seen = await first(page).textContent()
+      await expect.poll(() => first(page).textContent(), { timeout: 60_000 }).not.toBe(seen)
+      const written = page.locator('.tile', { hasText: 'written' }).locator('b')
+      const before = await written.textContent()
+      await expect.poll(() => written.textContent(), { timeout: 60_000 }).not.toBe(before)
+      await figure(page, 'published / s')
+      expect(await page.locator('td.value').count()).toBe(20)
+      // What a message says is text here too; and one that comes later is there without being asked for.
+      await page.goto(`${server.url}/#/topic/orders`)
+      await expect
+        .poll(() => first(page).textContent(), { timeout: 60_000 })
+        .toBe('{"id":29,"note":"<img src=x onerror=alert(1)>"}')
+      const orders = await hermes.topic('orders', { codec: json }).publisher()
+      orders.publish({ id: 30, note: 'late' })
+      await expect.poll(() => first(page).textContent(), { timeout: 60_000 }).toBe('{"id":30,"note":"late"}')
+      expect(asked.filter((path) => path.endsWith('/messages'))).toEqual([])
+      expect(complaints).toEqual([])
+      expect(hosts.has(new URL(server.url).host)).toBe(true)
+      expect(sockets.filter((host) => host !== door)).toEqual([])
+      // The door closes: the page goes on by asking, and says so.
+      await broker.close()
+      await page.locator('.way', { hasText: 'asked for each second: ' }).waitFor()
+      await page.context().close()
+    } finally {
+      await broker.close()
+    }
+  },
+  240_000,
+)
+
+test('with authentication, the page is told of no door: it has no token to give there', async () => {
+  server = await serveAdmin({ dir: place, port: 0, access: [boss], webSocketUrl: 'ws://127.0.0.1:9001' })
+  expect(await (await ask('/api/door', boss.token)).json()).toEqual({})
+  expect((await ask('/', boss.token)).headers.get('content-security-policy')).toContain("connect-src 'self';")
+  expect((await ask('/api/door')).status).toBe(401)
+})
 
 test.skipIf(!hasChromium)(
   'is used by keyboard, on a phone, and in the dark',

@@ -32,18 +32,24 @@ export function checkOrigins(origins: unknown): readonly string[] {
  * @param own      the name that is listened on
  * @param isOpen   authentication is not configured. Then only the names that are known to be ours will do: a page of another site could have a
  *   browser connect under a name of that site that leads to this address, and its origin would be the same as the host
+ * @param dashboardPort of this broker's admin server, whose page may
  */
 export function originRefusal(
   { origin, host }: { readonly origin: string | undefined; readonly host: string | undefined },
   origins: readonly string[],
   own: string,
   isOpen: boolean,
+  dashboardPort?: number,
 ): string | undefined {
   if (isOpen && !origins.includes(anyOrigin) && !isOurs(host, own)) return `${host ?? 'no name'} is not served here`
   // Who is no browser sends none, and whoever writes one by hand may write any.
   if (origin === undefined || origins.includes(anyOrigin) || origins.includes(origin)) return undefined
-  if (host !== undefined && /^https?:\/\//.test(origin) && origin.replace(/^https?:\/\//, '') === host.toLowerCase())
-    return undefined
+  const page = origin.replace(/^https?:\/\//, '')
+  if (host === undefined || page === origin) return `pages of ${origin} may not connect`
+  if (page === host.toLowerCase()) return undefined
+  // The dashboard of this broker: the same machine by the same name, at another port.
+  const machine = host.toLowerCase().replace(/:\d+$/, '')
+  if (dashboardPort !== undefined && page === `${machine}:${dashboardPort}`) return undefined
   return `pages of ${origin} may not connect`
 }
 

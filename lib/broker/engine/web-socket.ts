@@ -54,6 +54,7 @@ export class WebSocketEngine<Guest> implements Engine {
   readonly #upgrades: WebSocketServer
   readonly #raw = new Map<string, Raw<Guest>>()
   #own = ''
+  #dashboardPort: number | undefined
   #served = 0
   #stopped = false
   readonly #closed: Promise<void>
@@ -98,6 +99,11 @@ export class WebSocketEngine<Guest> implements Engine {
   listen(host: string, port: number): Promise<void> {
     this.#own = host
     return listenAt(this.#server, host, port, this.#host)
+  }
+
+  /** The page of an admin server at this port may connect. */
+  admitDashboard(port: number): void {
+    this.#dashboardPort = port
   }
 
   renew(certificate: Pick<EngineTls, 'key' | 'cert' | 'ca'>): void {
@@ -153,7 +159,13 @@ export class WebSocketEngine<Guest> implements Engine {
       return
     }
     const { origin, host } = request.headers
-    const refusal = originRefusal({ origin, host }, this.#door.origins, this.#own, this.#door.isOpen())
+    const refusal = originRefusal(
+      { origin, host },
+      this.#door.origins,
+      this.#own,
+      this.#door.isOpen(),
+      this.#dashboardPort,
+    )
     if (refusal !== undefined) {
       const address = socket.remoteAddress
       this.#host.failed('origin-refused', { address, origin, host, message: `${refusal} (--ws-origin).` })

@@ -84,8 +84,9 @@ export function registerServe(program: Command, session: Session): void {
       const at = options.admin ?? session.streams.env['HERMES_ADMIN']
       const listen = at ? listenAddress(at) : undefined
       await using broker = await serve({ ...wanted, log: (line) => report(session, line) })
-      await using admin = listen && (await adminOf(session, wanted, listen))
       const { settings, url, webSocketUrl } = broker
+      await using admin = listen && (await adminOf(session, wanted, listen, webSocketUrl))
+      if (admin !== undefined) broker.admitDashboard(Number(new URL(admin.url).port))
       session.out.line(
         session.json
           ? JSON.stringify({
@@ -123,11 +124,13 @@ async function adminOf(
   session: Session,
   { dir, access, tls, insecure }: BrokerOptions,
   listen: { readonly host: string; readonly port: number },
+  webSocketUrl: string | undefined,
 ): Promise<AdminThread> {
   const options = {
     dir,
     ...listen,
     expectsBroker: true,
+    ...(webSocketUrl !== undefined && { webSocketUrl }),
     ...(access !== undefined && { access }),
     ...(tls !== undefined && { tls }),
     ...(insecure !== undefined && { insecure }),

@@ -144,10 +144,15 @@ function table<T>(rows: readonly T[], key: (row: T) => string, topic: (row: T) =
     columns: columns.map(({ title }) => title),
     rows: rows.map((row) => {
       const values = columns.map(({ value }) => value(row))
-      const cells = values.map((value, i) =>
-        typeof value === 'number' ? (columns[i]?.text ?? countText)(value) : value,
-      )
-      return { key: key(row), topic: topic(row), cells, values }
+      return {
+        key: key(row),
+        topic: topic(row),
+        values,
+        // Of a thousand rows, a screen shows fifty.
+        get cells() {
+          return values.map((value, i) => (typeof value === 'number' ? (columns[i]?.text ?? countText)(value) : value))
+        },
+      }
     }),
   }
 }
