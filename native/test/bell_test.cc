@@ -190,7 +190,7 @@ TEST(BellSeats, lose_no_wake_up_over_many_rounds_between_processes) {
   EXPECT_EQ(odd.wait(), 0);
 }
 
-TEST(BellSeats, can_be_taken_armed_rung_and_left_by_all_threads_at_once) {
+TEST(BellSeatsConcurrent, can_be_taken_armed_rung_and_left_by_all_threads_at_once) {
   Topic topic;
   std::atomic<bool> stop{false};
   std::vector<std::thread> threads;
