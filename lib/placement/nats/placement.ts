@@ -35,8 +35,6 @@ const askMs = 1000
 
 /** A question that no server has answered in this time is asked again: of those that reach a group of servers without a leader, some are never answered. */
 const answerMs = 5000
-/** The same of a look for where a topic ends, which publishers wait for; the one after it has all the time. */
-const lookMs = 1000
 /** Between two of them. */
 const againMs = 250
 
@@ -81,10 +79,6 @@ export class NatsPlacement implements Placement, MirrorPlacement, LeasePlacement
       try {
         checkVersion(connection.info?.version ?? '')
         const manager = await abortable(reachJetStream(peer, connection, settings), settings.signal)
-        const hasty = await jetstream.jetstreamManager(connection, {
-          timeout: Math.min(requestTimeoutMs, lookMs),
-          checkAPI: false,
-        })
         const client = jetstream.jetstream(connection, { timeout: requestTimeoutMs })
         const reconnected = new Set<() => void>()
         void tellReconnects(connection, reconnected)
@@ -92,7 +86,6 @@ export class NatsPlacement implements Placement, MirrorPlacement, LeasePlacement
           peer,
           connection,
           manager,
-          hasty,
           client,
           reconnected,
           replicas,

@@ -3,6 +3,7 @@ import { HermesError } from '../../base/errors.js'
 import { pause } from '../../base/pause.js'
 import type { From, Retention, TopicSettings } from '../../model/topic.js'
 import type { MirrorOrigin } from '../mirror-port.js'
+import { askedAgain } from './asked-again.js'
 import {
   checkDefinition,
   type Definition,
@@ -23,8 +24,6 @@ export interface Cluster {
   readonly peer: Peer
   readonly connection: NatsConnection
   readonly manager: JetStreamManager
-  /** The same, with less patience. */
-  readonly hasty: JetStreamManager
   readonly client: JetStreamClient
   /** Called when the connection was lost and made again. */
   readonly reconnected: Set<() => void>
@@ -59,6 +58,9 @@ export const mostFrames = 4096
 const mostLooks = 20
 const lookMs = 50
 
+/** After so long without an answer a question is asked once more. */
+const askAgainMs = 1000
+
 /** Between two attempts to make a stream where the files of another one are being removed. */
 const removalMs = 500
 
@@ -71,8 +73,6 @@ export class TopicStream {
   readonly name: string
   readonly subject: string
   readonly cluster: Cluster
-  /** The last question was not answered in haste. */
-  #isSlow = false
 
   private constructor(cluster: Cluster, definition: Definition) {
     this.cluster = cluster
@@ -210,15 +210,11 @@ export class TopicStream {
   async #stored(
     query: { last_by_subj: string } | { seq: number; next_by_subj: string },
   ): Promise<StoredMsg | undefined> {
-    // (of the questions that come during an election some are never answered: the next attempt has more time)
-    const { hasty, manager } = this.cluster
-    const { streams } = this.#isSlow ? manager : hasty
+    const { streams } = this.cluster.manager
+    const ask = () => this.#ask('read the topic', () => streams.getMessage(this.name, query))
     try {
-      const found = await this.#ask('read the topic', () => streams.getMessage(this.name, query))
-      this.#isSlow = false
-      return found ?? undefined
+      return (await askedAgain(ask, askAgainMs)) ?? undefined
     } catch (error) {
-      if (error instanceof HermesError && error.code === 'TIMED_OUT') this.#isSlow = true
       const code = error instanceof HermesError ? apiCodeOf(error.cause) : undefined
       if (code === apiCode.noMessage) return undefined
       // (says what became of it)
