@@ -32,6 +32,17 @@ export function isRemote(place: string): boolean {
 const byOption = '`hermes pub` makes it; if the topics are elsewhere, give --dir or HERMES_DIR.'
 export const byArgument = 'Give the directory that the topics are in.'
 
+/** For commands that work on the files of a directory. @throws HermesError `UNSUPPORTED` */
+export function requireDirectory(
+  place: string,
+  command: string,
+  instead: { readonly broker: string; readonly cluster: string },
+): void {
+  if (!isRemote(place)) return
+  const why = isBroker(place) ? instead.broker : instead.cluster
+  throw new HermesError('UNSUPPORTED', `hermes ${command} is for a directory (--dir). ${why}`, { details: { place } })
+}
+
 /** @param create whether a directory that does not exist is made */
 export async function openPlace(
   place: string,

@@ -241,7 +241,7 @@ export class Hermes implements AsyncDisposable {
    */
   async backup(to: string, options: BackupOptions = {}): Promise<BackupReport> {
     const maintenance = this.#maintenance('backup()')
-    if (typeof to !== 'string' || to === '' || /^(shm|ring|tcp|tls):/i.test(to))
+    if (typeof to !== 'string' || to === '' || /^(shm|ring|tcp|tls|wss?|nats):/i.test(to))
       throw invalid('A backup goes to a directory: give its path.')
     checkOptions('backup()', options, ['topics', 'onProgress', 'signal'])
     const { topics, onProgress, signal } = options

@@ -48,6 +48,7 @@ export class Progress {
     checkOptions('commit()', options, ['durability', 'signal'])
     const { durability = 'written', signal } = options
     checkChoice('durability', durability, durabilities)
+    if (durability === 'synced') this.#port.checkSync?.()
     if (last !== undefined && !(Number.isSafeInteger(last) && last >= 1)) {
       throw invalid('commit() takes the sequence of the last message that is done.')
     }

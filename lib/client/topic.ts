@@ -347,9 +347,9 @@ export class Topic<In, Out = In, View = Out> {
     requireAbility(`Topic '${this.name}'`, ability, { topic: this.name })
   }
 
-  #checkSettings({ retention, groups, lowWater }: Capabilities): void {
+  #checkSettings({ retention, groupRetention, lowWater }: Capabilities): void {
     if (this.#settings.retention !== undefined) this.#require(retention)
-    if (this.#settings.retention?.waitForGroups !== undefined) this.#require(groups)
+    if (this.#settings.retention?.waitForGroups !== undefined) this.#require(groupRetention)
     if (this.#settings.lowWaterBytes !== undefined) this.#require(lowWater)
   }
 

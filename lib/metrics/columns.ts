@@ -102,6 +102,13 @@ export const topicColumns: readonly Column<TopicMetrics>[] = [
     adds: false,
   },
   {
+    name: 'topic_replicated_sequence',
+    type: 'gauge',
+    help: 'All before is on a quorum of servers: of topics in a cluster.',
+    of: (t) => t.replicatedSequence,
+    adds: false,
+  },
+  {
     name: 'topic_unsynced_messages',
     type: 'gauge',
     help: 'Messages that a power cut may take.',

@@ -144,8 +144,10 @@ export function toFamilies(report: MetricsReport): Family[] {
   }
   const pid = ({ pid: number }: { pid: number }) => `pid="${number}"`
   table(report.processes, processColumns, pid, 'pid=""')
-  addSingle('place_disk_free_bytes', one(report.disk.freeBytes))
-  addSingle('place_disk_size_bytes', one(report.disk.totalBytes))
+  // (the disks of a cluster are its servers')
+  const disk = report.disk.totalBytes > 0 ? report.disk : undefined
+  addSingle('place_disk_free_bytes', disk === undefined ? [] : one(disk.freeBytes))
+  addSingle('place_disk_size_bytes', disk === undefined ? [] : one(disk.totalBytes))
   addSingle('metrics_unmeasured_participants', one(report.unmeasured))
   addSingle('metrics_unnamed_participants', one(report.unnamed))
   addSingle('metrics_overflow_series', overflow)

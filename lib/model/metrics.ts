@@ -49,6 +49,8 @@ export interface TopicMetrics {
   readonly claimedSequence: number
   readonly writtenSequence: number
   readonly syncedSequence: number
+  /** Of a topic in a cluster: no quorum of its servers has this one. */
+  readonly replicatedSequence?: number
   readonly segments: number
   readonly diskBytes: number
   readonly usedBytes: number

@@ -40,6 +40,8 @@ export interface Capabilities {
   readonly growingLayouts: Ability
   /** Groups and durable subscriptions. */
   readonly groups: Ability
+  /** `waitForGroups` of `retention`. */
+  readonly groupRetention: Ability
   /** Topics can be mirrors of topics elsewhere: `hermes.mirror()`. */
   readonly mirrors: Ability
   /** `hermes.lead()`, and publishers that are fenced by it. */

@@ -121,6 +121,8 @@ export interface PositionPort {
   onLost: (() => void) | undefined
   /** @throws HermesError `LEASE_LOST` if another subscriber has taken over or the position was reset; `NOT_FOUND` if it was deleted; `OUT_OF_RANGE` for what does not exist yet */
   commit(sequence: number): void | Promise<void>
+  /** Where nothing can be brought to stable storage from here. @throws HermesError `UNSUPPORTED` */
+  checkSync?(): void
   /** Resolves once what was committed is on stable storage. */
   sync(signal: AbortSignal | undefined): Promise<void>
   /** Counts messages that retention had removed before they were read. */

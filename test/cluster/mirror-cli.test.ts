@@ -30,9 +30,6 @@ it('publishes to a cluster, lists, describes, waits and reads, as in any other p
   const info = JSON.parse((await place.hermes(['info', 'greetings', '--json', ...at])).stdout)
   expect(info.watermarks).toMatchObject({ written: 2, replicated: 2 })
   expect(await place.hermes(['sub', 'nothing', ...at])).toMatchObject({ code: 3 })
-  const top = await place.hermes(['top', ...at])
-  expect(top.code).toBe(1)
-  expect(top.stderr).toContain('UNSUPPORTED')
 })
 
 it('tells what is no topic in a place, and what can not be mirrored', async () => {

@@ -28,7 +28,7 @@ export function durableCase({ it }: Suite): void {
       const second = await open(place, options)
       const again = await second.topic('counts', { codec: count }).subscriber({ name: 'engine' })
       expect((await take(again, 3)).map(({ sequence }) => sequence)).toEqual([16, 17, 18])
-      await again.commit(18, { durability: 'synced' })
+      await again.commit(18)
       await again.close()
       const third = await second.topic('counts', { codec: count }).subscriber({ name: 'engine' })
       expect(third.position).toBe(19)
@@ -38,6 +38,15 @@ export function durableCase({ it }: Suite): void {
       await second.close()
     },
   )
+
+  it('commits to stable storage', ['groups', 'syncing'], async ({ hermes }) => {
+    const topic = hermes.topic('counts', { codec: count })
+    await publishMany(await topic.publisher(), 0, 3)
+    const subscriber = await topic.subscriber({ name: 'engine', from: 'earliest' })
+    await take(subscriber, 2)
+    await subscriber.commit(2, { durability: 'synced' })
+    expect(subscriber.committed).toBe(3)
+  })
 
   it('is held by one subscriber at a time', ['groups'], async ({ hermes }) => {
     const topic = hermes.topic('counts', { codec: count })

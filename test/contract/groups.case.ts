@@ -25,39 +25,44 @@ async function handled<T>(group: AsyncIterable<Job<T>>, many: number): Promise<T
 }
 
 export function groupsCase({ it }: Suite): void {
-  it('shares the messages of a topic among its members, and goes on where it was', ['groups'], async ({ hermes }) => {
-    const { topic } = await counts(hermes, 1000)
-    const one = await topic.group('workers', { member: 'one' })
-    const two = await topic.group('workers')
-    const seen: number[] = []
-    const work = async (group: typeof one) => {
-      for await (const job of group) {
-        seen.push(job.value)
-        expect(job.deliveries).toBe(1)
-        await job.ack()
-        if (seen.length === 1000) break
+  it(
+    'shares the messages of a topic among its members, and goes on where it was',
+    ['groups'],
+    async ({ hermes }) => {
+      const { topic } = await counts(hermes, 1000)
+      const one = await topic.group('workers', { member: 'one' })
+      const two = await topic.group('workers')
+      const seen: number[] = []
+      const work = async (group: typeof one) => {
+        for await (const job of group) {
+          seen.push(job.value)
+          expect(job.deliveries).toBe(1)
+          await job.ack()
+          if (seen.length === 1000) break
+        }
       }
-    }
-    const first = work(one)
-    const second = work(two)
-    await Promise.race([first, second])
-    // (the other one's last acknowledgement may still be under way)
-    await expect
-      .poll(() => one.describe(), { timeout: 10_000 })
-      .toMatchObject({ kind: 'shared', floor: 1001, next: 1001, end: 1001 })
-    const report = await one.describe()
-    expect(report.members.map(({ name }) => name)).toContain('one')
-    await Promise.all([one.close(), two.close(), first, second])
-    expect(seen.sort((a, b) => a - b)).toEqual(numbers(0, 1000))
-    await publishMany(await topic.publisher(), 1000, 3)
-    const later = await topic.group('workers')
-    expect(await handled(later, 3)).toEqual([1000, 1001, 1002])
-    // Another group has all of it for itself, or what comes from now on.
-    expect(await handled(await topic.group('others'), 2)).toEqual([0, 1])
-    const fresh = await topic.group('fresh', { from: 'latest' })
-    await publishMany(await topic.publisher(), 7, 1)
-    expect(await handled(fresh, 1)).toEqual([7])
-  })
+      const first = work(one)
+      const second = work(two)
+      await Promise.race([first, second])
+      // (the other one's last acknowledgement may still be under way)
+      await expect
+        .poll(() => one.describe(), { timeout: 10_000 })
+        .toMatchObject({ kind: 'shared', floor: 1001, next: 1001, end: 1001 })
+      const report = await one.describe()
+      expect(report.members.map(({ name }) => name)).toContain('one')
+      await Promise.all([one.close(), two.close(), first, second])
+      expect(seen.sort((a, b) => a - b)).toEqual(numbers(0, 1000))
+      await publishMany(await topic.publisher(), 1000, 3)
+      const later = await topic.group('workers')
+      expect(await handled(later, 3)).toEqual([1000, 1001, 1002])
+      // Another group has all of it for itself, or what comes from now on.
+      expect(await handled(await topic.group('others'), 2)).toEqual([0, 1])
+      const fresh = await topic.group('fresh', { from: 'latest' })
+      await publishMany(await topic.publisher(), 7, 1)
+      expect(await handled(fresh, 1)).toEqual([7])
+    },
+    120_000,
+  )
 
   it('delivers a returned message again, after its delay, and counts', ['groups'], async ({ hermes }) => {
     const { topic } = await counts(hermes, 3)
@@ -223,39 +228,44 @@ export function groupsCase({ it }: Suite): void {
     },
   )
 
-  it('keeps the order of each key across its members', ['groups'], async ({ hermes }) => {
-    const Order = struct({ account: ascii(4), number: u32 })
-    const topic = hermes.topic('orders', { codec: Order, segmentBytes: 1 << 22 })
-    const publisher = await topic.publisher()
-    for (let n = 0; n < 400; n++) publisher.publish({ account: `a${n % 7}`, number: n })
-    const members = await Promise.all(numbers(0, 3).map(() => topic.group('keyed', { key: 'account', backoffMs: 1 })))
-    const seen = new Map<string, number[]>()
-    let left = 400
-    await Promise.all(
-      members.map(async (member, index) => {
-        for await (const job of member) {
-          await sleep(job.value.number % 3)
-          // Some come again; nothing of their key goes before them.
-          if (job.value.number % 50 === index && job.deliveries === 1) {
-            await job.nack()
-            continue
+  it(
+    'keeps the order of each key across its members',
+    ['groups'],
+    async ({ hermes }) => {
+      const Order = struct({ account: ascii(4), number: u32 })
+      const topic = hermes.topic('orders', { codec: Order, segmentBytes: 1 << 22 })
+      const publisher = await topic.publisher()
+      for (let n = 0; n < 400; n++) publisher.publish({ account: `a${n % 7}`, number: n })
+      const members = await Promise.all(numbers(0, 3).map(() => topic.group('keyed', { key: 'account', backoffMs: 1 })))
+      const seen = new Map<string, number[]>()
+      let left = 400
+      await Promise.all(
+        members.map(async (member, index) => {
+          for await (const job of member) {
+            await sleep(job.value.number % 3)
+            // Some come again; nothing of their key goes before them.
+            if (job.value.number % 50 === index && job.deliveries === 1) {
+              await job.nack()
+              continue
+            }
+            const list = seen.get(job.value.account) ?? []
+            seen.set(job.value.account, list)
+            list.push(job.value.number)
+            await job.ack()
+            if (--left === 0) for (const one of members) void one.close({ timeoutMs: 1000 })
           }
-          const list = seen.get(job.value.account) ?? []
-          seen.set(job.value.account, list)
-          list.push(job.value.number)
-          await job.ack()
-          if (--left === 0) for (const one of members) void one.close({ timeoutMs: 1000 })
-        }
-      }),
-    )
-    expect([...seen.values()].flat()).toHaveLength(400)
-    for (const list of seen.values()) expect(list).toEqual([...list].sort((a, b) => a - b))
-    // A key of the program's own makes another group.
-    const own = await topic.group('own', { key: ({ account }) => account })
-    const jobs = await jobsOf(own, 3)
-    expect(jobs.map(({ value }) => value.number)).toEqual([0, 1, 2])
-    await own.ack(jobs)
-  })
+        }),
+      )
+      expect([...seen.values()].flat()).toHaveLength(400)
+      for (const list of seen.values()) expect(list).toEqual([...list].sort((a, b) => a - b))
+      // A key of the program's own makes another group.
+      const own = await topic.group('own', { key: ({ account }) => account })
+      const jobs = await jobsOf(own, 3)
+      expect(jobs.map(({ value }) => value.number)).toEqual([0, 1, 2])
+      await own.ack(jobs)
+    },
+    120_000,
+  )
 
   it('is exclusive if told so: one member has all, and another takes over', ['groups'], async ({ hermes }) => {
     const { topic } = await counts(hermes, 20)

@@ -5,7 +5,7 @@ import { checkNatsOptions } from '../../lib/placement/nats/options.js'
 import { NatsPlacement } from '../../lib/placement/nats/placement.js'
 import type { NatsPublisher } from '../../lib/placement/nats/publisher.js'
 import { NatsSubscriber } from '../../lib/placement/nats/subscriber.js'
-import type { Placement as PlacementPort } from '../../lib/placement/port.js'
+import type { GroupPlacement } from '../../lib/placement/port.js'
 import { type NatsCluster, natsMissing, startNats } from '../helpers/nats-server.js'
 import { pause } from '../helpers/receive.js'
 import { cases } from './cases.js'
@@ -14,13 +14,14 @@ import { runContract } from './placement.js'
 let cluster: NatsCluster
 
 /** Most cases publish, subscribe and poll once: over a network it takes a moment, which is waited for here. */
-function patient(transport: NatsPlacement): PlacementPort {
+function patient(transport: NatsPlacement): GroupPlacement {
   const publishers = new Set<NatsPublisher>()
   const settle = async () => {
     for (const publisher of publishers) await publisher.reached(publisher.ticket, 'written', undefined).catch(() => {})
   }
   return {
     capabilities: transport.capabilities,
+    administration: transport.administration,
     topics: () => transport.topics(),
     info: async (name) => {
       await settle()
@@ -37,6 +38,14 @@ function patient(transport: NatsPlacement): PlacementPort {
       const subscriber = await transport.subscriber(topic, settings, options)
       if (subscriber instanceof NatsSubscriber) while (subscriber.arrived < subscriber.nextSequence()) await pause(1)
       return subscriber
+    },
+    consumer: async (topic, settings, group, options) => {
+      await settle()
+      return transport.consumer(topic, settings, group, options)
+    },
+    position: async (topic, settings, name, options) => {
+      await settle()
+      return transport.position(topic, settings, name, options)
     },
     close: () => transport.close(),
   }

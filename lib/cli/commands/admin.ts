@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import { listenAddress } from '../../base/listen-address.js'
 import { timerDuration } from '../arguments.js'
+import { requireDirectory } from '../place.js'
 import type { Session } from '../session.js'
 import { untilStopped } from '../until-stopped.js'
 import { globalsOf, withHelp } from './common.js'
@@ -28,6 +29,11 @@ export function registerAdmin(program: Command, session: Session): void {
     .action(async ({ listen, ...options }: Options) => {
       const { serveAdmin } = await import('../../admin/server.js')
       const { dir } = globalsOf(command)
+      requireDirectory(dir, 'admin', {
+        broker: 'Run it on the machine of the broker, or start the broker with `hermes serve --admin`.',
+        cluster:
+          '`hermes metrics` and `hermes top` show what a cluster knows of its topics; of its servers, `nats server report jetstream`.',
+      })
       const { access, tls, insecure } = await wantedOf(dir, options, session.streams.env)
       await using server = await serveAdmin({
         dir,

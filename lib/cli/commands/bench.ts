@@ -95,7 +95,15 @@ export function registerBench(program: Command, session: Session): void {
     .option('-n, --messages <n>', 'messages of each throughput run', integer(1000, 50_000_000), 2_000_000)
     .option('--rounds <n>', 'round trips', integer(100, 50_000_000), 200_000)
     .addOption(new Option('--only <name>', 'run one workload').choices(workloads.map(({ name }) => name)))
-    .action((options: BenchOptions) => bench(session, options))
+    .action((options: BenchOptions) => {
+      if (program.getOptionValueSource('url') === 'cli') {
+        throw new HermesError(
+          'UNSUPPORTED',
+          'hermes bench measures this machine, in a directory of its own: leave --url out. `hermes battle --url …` measures a broker or a cluster.',
+        )
+      }
+      return bench(session, options)
+    })
   withHelp(
     command,
     `

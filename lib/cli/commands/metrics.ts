@@ -10,7 +10,7 @@ export function registerMetrics(program: Command, session: Session): void {
     .summary('print what is counted in a directory')
     .description(
       'Prints all that is counted in --dir, by living and dead processes, as text for Prometheus; with --json as one object. ' +
-        'It is read from files: no process is asked, and none needs to run.',
+        'It is read from files: no process is asked, and none needs to run. Of a cluster (--url nats://…), what its servers know of topics and groups.',
     )
     .addOption(new Option('--format <name>', 'which text').choices(metricsFormats).default('openmetrics'))
     .action(async ({ format }: { readonly format: MetricsFormat }) => {

@@ -68,15 +68,15 @@ hermes topics migrate trades trades --to /data2/hermes --segment-bytes 1GiB`,
 
 /** How far a copy has come is kept beside the new topic, and who copies has to be alone with it. */
 function requireFiles(place: string): void {
-  const [scheme] = /^(tcp|tls|ring):/i.exec(place) ?? []
+  const [scheme] = /^(tcp|tls|wss?|nats|ring):/i.exec(place) ?? []
   if (scheme === undefined) return
-  const advice =
-    scheme.toLowerCase() === 'ring:'
-      ? 'A ring keeps no messages to copy.'
-      : "Run it on the broker's machine, with --dir: the broker may go on serving meanwhile."
+  const advice: Readonly<Record<string, string>> = {
+    'ring:': 'A ring keeps no messages to copy.',
+    'nats:': 'Of a topic in a cluster, make a mirror in a directory (`hermes mirror`), and migrate that.',
+  }
   throw new HermesError(
     'UNSUPPORTED',
-    `\`hermes topics migrate\` works with a directory or shm:name, not with ${place}. ${advice}`,
+    `\`hermes topics migrate\` works with a directory or shm:name, not with ${place}. ${advice[scheme.toLowerCase()] ?? "Run it on the broker's machine, with --dir: the broker may go on serving meanwhile."}`,
   )
 }
 

@@ -4,7 +4,7 @@ import { invalid } from '../../base/options.js'
 import type { Hermes } from '../../client/hermes.js'
 import type { BrokerHealth } from '../../model/topic.js'
 import { integer } from '../arguments.js'
-import { isBroker, openPlace } from '../place.js'
+import { isCluster, isRemote, openPlace } from '../place.js'
 import type { Session } from '../session.js'
 import { counted, secondsText } from '../text-format.js'
 import { globalsOf, timeOption, withHelp } from './common.js'
@@ -28,16 +28,19 @@ interface Pong {
 export function registerPing(program: Command, session: Session): void {
   const command = program
     .command('ping')
-    .summary('ask a broker whether it answers')
+    .summary('ask a broker or a cluster whether it answers')
     .description(
-      'Connects to the broker of --url, as any client does, and asks for its topics, which makes it look into its directory, and whether it can publish. ' +
+      'Connects to the broker or cluster of --url, as any client does, and asks for its topics, which makes it look into its directory, and whether it can publish. ' +
         'Prints how long both took. Any failure makes the exit code something other than 0: for health checks.',
     )
     .option('-n, --count <n>', 'how many questions, one after the other', integer(1, 1_000_000), 1)
     .addOption(timeOption('-t, --timeout <time>', 'how long all of it may take', 5000))
     .action(async (options: PingOptions) => {
       const { dir } = globalsOf(command)
-      if (!isBroker(dir)) throw invalid('ping needs a broker: --url tcp://host:port or tls://host:port.')
+      if (!isRemote(dir))
+        throw invalid(
+          'ping needs a broker or a cluster: --url tcp://host:port, tls://host:port or nats://host,host,host.',
+        )
       const pong = await within(session, options.timeout, dir, () => ping(dir, options))
       if (pong === undefined) return
       if (session.json) session.out.line(JSON.stringify(pong))
@@ -55,6 +58,7 @@ export function registerPing(program: Command, session: Session): void {
     `
 hermes ping --url tcp://10.0.0.5:9000
 hermes ping --url tls://broker.example:9000 --count 100
+hermes ping --url nats://a.example,b.example,c.example
 hermes ping --url tcp://127.0.0.1:9000 --timeout 3s > /dev/null || exit 1`,
   )
 }
@@ -62,13 +66,18 @@ hermes ping --url tcp://127.0.0.1:9000 --timeout 3s > /dev/null || exit 1`,
 async function ping(place: string, { count, timeout }: PingOptions): Promise<Pong> {
   let server = ''
   const begun = performance.now()
+  if (isCluster(place)) server = 'JetStream'
   const hermes = await openPlace(place, false, {
     connectTimeoutMs: timeout,
-    // One that has to be found again has not answered.
-    reconnect: false,
-    onStatus: (status) => {
-      if (status.type === 'connected') server = status.server
-    },
+    ...(isCluster(place)
+      ? { requestTimeoutMs: timeout }
+      : {
+          // One that has to be found again has not answered.
+          reconnect: false,
+          onStatus: (status) => {
+            if (status.type === 'connected') server = status.server
+          },
+        }),
   })
   const handshakeMs = performance.now() - begun
   const roundTripsMs: number[] = []

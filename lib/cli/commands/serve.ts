@@ -8,6 +8,7 @@ import { checkOptions, invalid } from '../../base/options.js'
 import type { BrokerOptions, BrokerTls, defaultLimits } from '../../broker/options.js'
 import { integer, timerDuration } from '../arguments.js'
 import { fromFile } from '../file.js'
+import { requireDirectory } from '../place.js'
 import type { Session } from '../session.js'
 import { untilStopped } from '../until-stopped.js'
 import { globalsOf, withHelp } from './common.js'
@@ -79,7 +80,12 @@ export function registerServe(program: Command, session: Session): void {
     .option('--grace <time>', 'how long clients may take to leave when it is stopped (default: 5s)', timerDuration)
     .option('-t, --duration <time>', 'stop after a time', timerDuration)
     .action(async (options: ServeOptions) => {
-      const wanted = await wantedOf(globalsOf(command).dir, options, session.streams.env)
+      const { dir } = globalsOf(command)
+      requireDirectory(dir, 'serve', {
+        broker: 'A broker serves the files of its own machine: clients use it as it is.',
+        cluster: 'Clients use a cluster as it is; or `hermes mirror` its topics into a directory, and serve that.',
+      })
+      const wanted = await wantedOf(dir, options, session.streams.env)
       const { serve } = await import('../../broker/broker.js')
       const at = options.admin ?? session.streams.env['HERMES_ADMIN']
       const listen = at ? listenAddress(at) : undefined

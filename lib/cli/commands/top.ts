@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Command } from 'commander'
 import { HermesError } from '../../base/errors.js'
 import { adminUrl, integer } from '../arguments.js'
-import { isBroker, isCluster } from '../place.js'
+import { isBroker } from '../place.js'
 import type { Session } from '../session.js'
 import { aligned, Screen, sorted } from '../top/screen.js'
 import type { MetricsSource } from '../top/source.js'
@@ -23,7 +23,7 @@ export function registerTop(program: Command, session: Session): void {
     .command('top')
     .summary('watch topics, publishers, subscribers and groups')
     .description(
-      'Shows rates, lags and latencies of --dir, or of the directory of an admin server (--admin), again and again. ' +
+      'Shows rates, lags and latencies of --dir, of a cluster, or of the directory of an admin server (--admin), again and again. ' +
         'Without a terminal it prints plain tables, or with --json one object for each look.',
     )
     .option(
@@ -39,12 +39,6 @@ export function registerTop(program: Command, session: Session): void {
         throw new HermesError(
           'UNSUPPORTED',
           'A broker is asked at its admin address: start it with `hermes serve --admin 127.0.0.1:9464`, and give --admin http://… here.',
-        )
-      }
-      if (options.admin === undefined && isCluster(dir)) {
-        throw new HermesError(
-          'UNSUPPORTED',
-          'The servers of a cluster count what they do: ask them, with `nats server report jetstream`. `hermes info <topic>` tells how far a topic is.',
         )
       }
       const { adminSource, placeSource } = await import('../top/source.js')

@@ -1,6 +1,6 @@
 import { HermesError } from '../../base/errors.js'
-import { open } from '../../client/open.js'
 import type { MetricsReport } from '../../model/metrics.js'
+import { openPlace } from '../place.js'
 
 /** Where reports come from. */
 export interface MetricsSource extends AsyncDisposable {
@@ -11,9 +11,9 @@ export interface MetricsSource extends AsyncDisposable {
 const mostBytes = 64 * 1024 * 1024
 const answerMs = 5000
 
-/** A directory of this machine, looked at without asking any process. */
+/** A directory of this machine, looked at without asking any process; or a cluster. */
 export async function placeSource(dir: string): Promise<MetricsSource> {
-  const hermes = await open(dir, { create: false })
+  const hermes = await openPlace(dir, false)
   return {
     name: dir,
     take: (signal) => hermes.metrics({ signal }),

@@ -39,6 +39,8 @@ export function viewOf(name: ViewName, now: MetricsReport, before: MetricsReport
   const shownTopic = (p: { topic: string }) => (p.topic === '' ? '(other)' : p.topic)
   switch (name) {
     case 'topics': {
+      // (there is no other place whose topics have replicas, and none there syncs)
+      const isCluster = now.topics.some(({ replicatedSequence }) => replicatedSequence !== undefined)
       const published = rates(
         (r) => r.topics,
         topicName,
@@ -60,7 +62,9 @@ export function viewOf(name: ViewName, now: MetricsReport, before: MetricsReport
         { title: 'BYTES/s', value: bytes, text: bytesText },
         { title: 'OUT/s', value: received, text: rateText },
         { title: 'MESSAGES', value: (t) => Math.max(0, t.writtenSequence - t.firstSequence), text: countText },
-        { title: 'UNSYNCED', value: (t) => Math.max(0, t.writtenSequence - t.syncedSequence), text: countText },
+        isCluster
+          ? { title: 'REPLICATED', value: (t) => Math.max(0, (t.replicatedSequence ?? 1) - 1), text: countText }
+          : { title: 'UNSYNCED', value: (t) => Math.max(0, t.writtenSequence - t.syncedSequence), text: countText },
         { title: 'USED', value: (t) => t.usedBytes, text: bytesText },
         { title: 'PUB', value: (t) => t.publishers, text: countText },
         { title: 'SUB', value: (t) => t.subscribers, text: countText },

@@ -20,6 +20,7 @@ export const localCapabilities: Capabilities = {
   growingLayouts: true,
   leases: 'leaders are elected in a cluster: open nats://host,host,host.',
   mirrors: true,
+  groupRetention: true,
   groups: true,
   administration: true,
   files: true,

@@ -8,6 +8,7 @@ import { type Group, openGroup } from '../../store/group.js'
 import type { ClaimStop, GroupMember } from '../../store/group-member.js'
 import { LogCursor } from '../../store/log-cursor.js'
 import type { Claim, ConsumerOptions, ConsumerPort, Outcome } from '../consumer-port.js'
+import { checkSameGroup, positionLost } from '../group-check.js'
 import type { DeadLetters } from './dead-letters.js'
 
 const defaultWindow = 65_536
@@ -94,7 +95,7 @@ export class LocalConsumer implements ConsumerPort {
     try {
       const report = group.describe()
       const { deadLetter } = notesOf(report)
-      if (!group.made) checkSame(at.topic, name, report, deadLetter, options)
+      if (!group.made) checkSameGroup(at.topic, name, report, deadLetter, options)
       const member = await group.join(options.member)
       const letters = deadLetter === '' ? undefined : lettersTo(deadLetter)
       const { maxDeliveries, leaseMs, backoffMs, maxBackoffMs, key } = report
@@ -277,57 +278,4 @@ function notesOf({ settings }: GroupReport): GroupNotes {
     // Another program's, or damaged: then there is no dead-letter topic to be had from it.
   }
   return { deadLetter: '' }
-}
-
-/** @throws HermesError `CONFIG_MISMATCH`, which names the first setting that differs */
-function checkSame(
-  topic: string,
-  name: string,
-  found: GroupReport,
-  deadLetter: string,
-  { kind, rules, window, upToSynced, deadLetter: wanted }: ConsumerOptions,
-): void {
-  const pairs: [string, unknown, unknown][] = [
-    ['kind', found.kind, kind],
-    ['window', found.window, window],
-    [
-      'upTo',
-      found.upToSynced ? 'synced' : 'written',
-      upToSynced === undefined ? undefined : upToSynced ? 'synced' : 'written',
-    ],
-    ['deadLetter', deadLetter, wanted],
-    ['maxDeliveries', found.maxDeliveries, rules.maxDeliveries],
-    ['leaseMs', found.leaseMs, rules.leaseMs],
-    ['backoffMs', found.backoffMs, rules.backoffMs],
-    ['maxBackoffMs', found.maxBackoffMs, rules.maxBackoffMs],
-    ['key', keyText(found.key), rules.key === undefined ? undefined : keyText(rules.key)],
-  ]
-  if (found.kind === 'durable') {
-    throw new HermesError(
-      'CONFIG_MISMATCH',
-      `'${name}' is a durable subscription of topic '${topic}', and no group: open it with topic.subscriber({ name }), or choose another name.`,
-      { details: { topic, group: name, setting: 'kind', found: 'durable', wanted: kind } },
-    )
-  }
-  for (const [setting, own, asked] of pairs) {
-    if (asked === undefined || own === asked) continue
-    throw new HermesError(
-      'CONFIG_MISMATCH',
-      `Group '${name}' of topic '${topic}' was made with ${setting} ${String(own) || 'none'}, not ${String(asked) || 'none'}. Leave the option out, or use another group.`,
-      { details: { topic, group: name, setting, found: own, wanted: asked } },
-    )
-  }
-}
-
-function keyText(key: GroupRules['key']): string {
-  return key === undefined ? 'of the program' : `bytes ${key.offset} to ${key.offset + key.bytes - 1}`
-}
-
-/** What is reported once, by a process that opens the group or has it open. */
-export function positionLost(topic: string, group: string, { from, to }: { from: number; to: number }): HermesError {
-  return new HermesError(
-    'POSITION_LOST',
-    `Topic '${topic}' has lost the messages ${from} to ${to - 1}, which group '${group}' had reached, and will use these sequences again. Go on: no message that is there is skipped.`,
-    { details: { topic, group, from, to } },
-  )
 }

@@ -3,28 +3,8 @@ import { msgpack } from '../../codec/msgpack.js'
 import { frameBytes, frameHeaderBytes, frameOffset } from '../../frame/frame.js'
 import type { NativeLog } from '../../native/types.js'
 import { LogCursor } from '../../store/log-cursor.js'
+import { type DeadLetter, mostReason } from '../dead-letter.js'
 import type { PublisherPort } from '../port.js'
-
-/** What stands in a dead-letter topic for each message: MessagePack. */
-export interface DeadLetter {
-  /** Where it came from. A letter that is there twice, since a member died between its two steps, has the same three. */
-  readonly topic: string
-  readonly group: string
-  readonly sequence: number
-  /** Of the message; nanoseconds since 1970. */
-  readonly timestampNs: bigint
-  /** How often it was delivered. */
-  readonly deliveries: number
-  readonly reason: string
-  /** The name of the topic's codec. */
-  readonly codec: string
-  /** The payload as it was published. `null`: retention had removed the message. */
-  readonly payload: Uint8Array | null
-}
-
-/** A letter takes so many bytes more than its payload, at most: names have 255 bytes, and the reason is cut. */
-export const letterBytes = 4096
-const mostReason = 1000
 
 /** Puts what a group gives up into a topic of its own, with where it came from and why. */
 export class DeadLetters {

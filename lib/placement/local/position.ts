@@ -3,7 +3,8 @@ import { defaultRules } from '../../model/group.js'
 import { type Group, openGroup } from '../../store/group.js'
 import type { GroupMember } from '../../store/group-member.js'
 import { type PositionOptions, type PositionPort, positionEnds } from '../consumer-port.js'
-import { positionLost, startOf, type TopicAt } from './consumer.js'
+import { positionLost } from '../group-check.js'
+import { startOf, type TopicAt } from './consumer.js'
 import { startLookTick } from './look-tick.js'
 
 /** The position of a named subscription whose file is at hand. */

@@ -21,10 +21,12 @@ export const natsCapabilities: Capabilities = {
   growingLayouts: 'a stream keeps the layout that it was made with. Make another topic for the new one.',
   leases: true,
   mirrors: true,
-  groups:
-    'groups and durable subscriptions are kept on one host. Mirror the topic into a directory and share the work there.',
-  administration: "the cluster's own tools look after streams: the program 'nats' lists, limits and deletes them.",
-  metrics: 'the servers of the cluster count what they do: ask them.',
-  files: 'the files are on the machines of the cluster.',
+  groups: true,
+  groupRetention:
+    "the cluster removes by age, count and size, whatever groups have handled. Leave 'waitForGroups' out.",
+  administration: true,
+  metrics: true,
+  files:
+    'the files are on the machines of the cluster. `hermes mirror` copies a topic into a directory; of the servers, `nats server report jetstream` tells.',
   health: 'the servers of the cluster say how they are: ask them.',
 }

@@ -24,6 +24,8 @@ const format = 'hermes-topic'
 const version = 1
 /** What nats-server takes as a description. */
 const mostCharacters = 4096
+/** For how long servers look for duplicates, unless they are told. */
+const usualWindowMs = 120_000
 /** Room in a message of NATS for its headers and its subject. */
 const headRoom = 1024
 
@@ -147,8 +149,14 @@ export function checkNoMirror({ topic, origin }: Definition): void {
 }
 
 /** Of a stream's limits. Ages are in nanoseconds there; 0 and -1 mean none. */
-export function limitsOf({ bytes, ageMs }: Retention): { max_bytes: number; max_age: number } {
-  return { max_bytes: bytes ?? -1, max_age: (ageMs ?? 0) * 1e6 }
+export function limitsOf({ bytes, ageMs }: Retention): {
+  max_bytes: number
+  max_age: number
+  duplicate_window: number
+} {
+  // (no message has an identity by which the servers would tell duplicates; but an age below their window is refused for a stream that is there)
+  const windowMs = Math.min(usualWindowMs, ageMs ?? usualWindowMs)
+  return { max_bytes: bytes ?? -1, max_age: (ageMs ?? 0) * 1e6, duplicate_window: windowMs * 1e6 }
 }
 
 export function retentionOf({ config }: StreamInfo): Retention {

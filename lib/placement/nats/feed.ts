@@ -89,8 +89,8 @@ export class Feed {
     this.more()
   }
 
-  /** @param from the stream's number to begin with @throws HermesError */
-  static async open(stream: TopicStream, from: number, taker: Taker): Promise<Feed> {
+  /** @param from the stream's number to begin with @param headersOnly what they head is left out @throws HermesError */
+  static async open(stream: TopicStream, from: number, taker: Taker, headersOnly = false): Promise<Feed> {
     const { cluster, name, topic } = stream
     const { AckPolicy, DeliverPolicy, ReplayPolicy } = cluster.peer.jetstream
     try {
@@ -102,6 +102,7 @@ export class Feed {
         inactive_threshold: nanoseconds(inactiveMs),
         num_replicas: 1,
         mem_storage: true,
+        ...(headersOnly && { headers_only: true }),
       })
       // Of a stream that was made anew under the name, it would read what is not meant.
       await stream.info()

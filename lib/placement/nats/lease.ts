@@ -2,12 +2,12 @@ import { HermesError } from '../../base/errors.js'
 import { aborted } from '../../base/options.js'
 import { pause } from '../../base/pause.js'
 import type { LeaseOptions, LeasePort } from '../lease-port.js'
-import { apiCode, apiCodeOf, fromNats, passing } from './errors.js'
+import { Bucket } from './bucket.js'
+import { fromNats, passing } from './errors.js'
 import type { Cluster } from './stream.js'
 
 /** A bucket as the key-value stores of NATS are: `nats kv` shows it. */
 const bucket = 'HERMES_LEASES'
-const stream = `KV_${bucket}`
 /** How often who waits looks, at most: a leader that steps down is followed within this time. */
 const mostPollMs = 500
 
@@ -22,6 +22,8 @@ interface Entry {
   readonly isReleased: boolean
 }
 
+const free: Entry = { id: '', holder: '', leaseMs: 1, revision: 0, isReleased: true }
+
 /**
  * A lease in a bucket of the cluster.
  *
@@ -31,7 +33,7 @@ interface Entry {
 export class NatsLease implements LeasePort {
   readonly revision: number
   readonly ended: AbortSignal
-  readonly #bucket: LeaseBucket
+  readonly #bucket: LeaseEntry
   readonly #options: LeaseOptions
   readonly #id: string
   readonly #end = new AbortController()
@@ -40,7 +42,7 @@ export class NatsLease implements LeasePort {
   #renewedMs: number
   #renewing: Promise<void>
 
-  private constructor(leases: LeaseBucket, options: LeaseOptions, id: string, revision: number, sentMs: number) {
+  private constructor(leases: LeaseEntry, options: LeaseOptions, id: string, revision: number, sentMs: number) {
     this.#bucket = leases
     this.#options = options
     this.#id = id
@@ -54,7 +56,7 @@ export class NatsLease implements LeasePort {
   static async take(cluster: Cluster, name: string, options: LeaseOptions): Promise<NatsLease> {
     const { signal, leaseMs } = options
     const id = crypto.randomUUID()
-    const leases = new LeaseBucket(cluster, name)
+    const leases = new LeaseEntry(cluster, name)
     const first: Entry = { id, holder: options.holder, leaseMs, revision: 0, isReleased: false }
     let seen = { seq: -1, ms: 0 }
     for (let isThere = false; ; await pause(Math.min(leaseMs / 8, mostPollMs), signal)) {
@@ -124,67 +126,30 @@ export class NatsLease implements LeasePort {
 }
 
 /** The entry of one lease. */
-class LeaseBucket {
-  readonly #cluster: Cluster
+class LeaseEntry {
+  readonly #bucket: Bucket
   readonly #name: string
-  readonly #subject: string
 
   constructor(cluster: Cluster, name: string) {
-    this.#cluster = cluster
     this.#name = name
-    this.#subject = `$KV.${bucket}.${name}`
+    this.#bucket = new Bucket(cluster, bucket, (error) => fromNats(error, `keep lease '${name}'`, { name }))
   }
 
-  async make(): Promise<void> {
-    const { manager, peer, replicas } = this.#cluster
-    const { DiscardPolicy, RetentionPolicy, StorageType } = peer.jetstream
-    try {
-      await manager.streams.info(stream)
-      return
-    } catch (error) {
-      if (apiCodeOf(error) !== apiCode.streamNotFound) throw this.#explained(error)
-    }
-    try {
-      await manager.streams.add({
-        name: stream,
-        subjects: [`$KV.${bucket}.>`],
-        storage: StorageType.File,
-        retention: RetentionPolicy.Limits,
-        discard: DiscardPolicy.New,
-        max_msgs_per_subject: 1,
-        num_replicas: replicas,
-        allow_rollup_hdrs: true,
-        deny_delete: true,
-        allow_direct: false,
-      })
-    } catch (error) {
-      if (apiCodeOf(error) !== apiCode.streamNameInUse) throw this.#explained(error)
-    }
+  make(): Promise<void> {
+    return this.#bucket.make()
   }
 
   async read(): Promise<{ readonly seq: number; readonly entry: Entry } | undefined> {
-    try {
-      const found = await this.#cluster.manager.streams.getMessage(stream, { last_by_subj: this.#subject })
-      return found === null ? undefined : { seq: found.seq, entry: this.#entryOf(found.data) }
-    } catch (error) {
-      if (apiCodeOf(error) === apiCode.noMessage) return undefined
-      throw this.#explained(error)
-    }
+    const found = await this.#bucket.read(this.#name)
+    // (one that somebody has deleted is held by nobody)
+    if (found === undefined || found.data.length === 0) return found && { seq: found.seq, entry: free }
+    return { seq: found.seq, entry: this.#entryOf(found.data) }
   }
 
   /** @param over the entry that it replaces @returns its number, `undefined` if another one is there */
-  async write(entry: Entry, over: number): Promise<number | undefined> {
-    try {
-      const { seq } = await this.#cluster.client.publish(this.#subject, JSON.stringify(entry), {
-        expect: { lastSubjectSequence: over },
-        timeout: Math.min(5000, Math.max(250, entry.leaseMs / 4)),
-        retries: 0,
-      })
-      return seq
-    } catch (error) {
-      if (apiCodeOf(error) === apiCode.wrongLastSequence) return undefined
-      throw this.#explained(error)
-    }
+  write(entry: Entry, over: number): Promise<number | undefined> {
+    const timeoutMs = Math.min(5000, Math.max(250, entry.leaseMs / 4))
+    return this.#bucket.write(this.#name, JSON.stringify(entry), over, timeoutMs)
   }
 
   #entryOf(data: Uint8Array): Entry {
@@ -201,9 +166,5 @@ class LeaseBucket {
       `The entry of lease '${this.#name}' in bucket ${bucket} was not written by Hermes. Delete it: nats kv del ${bucket} ${this.#name}`,
       { details: { name: this.#name } },
     )
-  }
-
-  #explained(error: unknown): HermesError {
-    return fromNats(error, `keep lease '${this.#name}'`, { name: this.#name })
   }
 }

@@ -1,19 +1,29 @@
 import { abortable } from '../../base/abort.js'
 import { HermesError } from '../../base/errors.js'
 import { pause } from '../../base/pause.js'
+import { msgpack } from '../../codec/msgpack.js'
+import { defaultMaxPayloadBytes } from '../../frame/frame.js'
 import { checkCodec } from '../../model/codec-check.js'
+import type { MetricsReport } from '../../model/metrics.js'
 import type { From, TopicInfo, TopicSettings } from '../../model/topic.js'
 import { AwaitedSubscriber, topicDefined } from '../awaited-subscriber.js'
+import type { ConsumerOptions, PositionOptions } from '../consumer-port.js'
+import { letterBytes } from '../dead-letter.js'
 import type { LeaseOptions, LeasePlacement } from '../lease-port.js'
 import type { MirrorOptions, MirrorPlacement } from '../mirror-port.js'
-import type { Placement, PortOptions, SubscriberPort, SubscriberPortOptions } from '../port.js'
+import type { GroupPlacement, PortOptions, SubscriberPort, SubscriberPortOptions } from '../port.js'
+import { NatsAdministration } from './administration.js'
 import { natsCapabilities } from './capabilities.js'
+import type { NatsConsumer } from './consumer.js'
 import { checkNoMirror, readDefinition, retentionOf, streamPrefix } from './definition.js'
 import { fromNats, passing } from './errors.js'
+import { joinGroup, takePosition } from './groups.js'
 import { NatsLease } from './lease.js'
+import { metricsOf, type TopicFound } from './metrics.js'
 import { NatsMirror } from './mirror.js'
 import type { NatsSettings } from './options.js'
 import { type JetStreamManager, loadPeer, type NatsConnection, type Peer } from './peer.js'
+import type { NatsPosition } from './position.js'
 import { NatsPublisher } from './publisher.js'
 import { type Cluster, definitionOf, findStream, TopicStream } from './stream.js'
 import { NatsSubscriber } from './subscriber.js'
@@ -39,14 +49,21 @@ const answerMs = 5000
 const againMs = 250
 
 /** Topics as streams of a NATS JetStream cluster. */
-export class NatsPlacement implements Placement, MirrorPlacement, LeasePlacement {
+export class NatsPlacement implements GroupPlacement, MirrorPlacement, LeasePlacement {
   readonly capabilities = natsCapabilities
+  readonly administration: NatsAdministration
   readonly #settings: NatsSettings
   readonly #cluster: Cluster
 
   private constructor(settings: NatsSettings, cluster: Cluster) {
     this.#settings = settings
     this.#cluster = cluster
+    this.administration = new NatsAdministration({
+      cluster,
+      info: (topic, signal) => this.info(topic, signal),
+      stream: async (topic) => openedAsItIs(cluster, topic),
+      persist: (work, signal) => this.#persist(work, signal),
+    })
   }
 
   /** @throws HermesError `UNSUPPORTED`, `CONNECTION_FAILED`, `UNAUTHORIZED`, `VERSION_MISMATCH`, `ABORTED` */
@@ -120,15 +137,33 @@ export class NatsPlacement implements Placement, MirrorPlacement, LeasePlacement
     return this.#persist(() => this.#info(name, signal), signal)
   }
 
+  /** What the servers know of topics and groups. */
+  async metrics(signal?: AbortSignal): Promise<MetricsReport> {
+    const found: TopicFound[] = []
+    for (const name of await this.topics(signal)) {
+      try {
+        const groups = await this.administration.described(name, signal)
+        found.push(await this.#persist(async () => ({ ...(await this.#found(name, signal)), groups }), signal))
+      } catch (error) {
+        // (one that was deleted meanwhile)
+        if (!(error instanceof HermesError) || error.code !== 'NOT_FOUND') throw error
+      }
+    }
+    return metricsOf(this.#settings.name, found)
+  }
+
   async #info(name: string, signal: AbortSignal | undefined): Promise<TopicInfo> {
+    return (await this.#found(name, signal)).info
+  }
+
+  async #found(name: string, signal: AbortSignal | undefined): Promise<{ info: TopicInfo; readers: number }> {
     const found = await findStream(this.#cluster, name, signal)
-    if (found === undefined)
-      throw new HermesError('NOT_FOUND', `There is no topic '${name}' in the cluster.`, { details: { topic: name } })
+    if (found === undefined) throw noTopic(name)
     const { codec, maxPayloadBytes, segmentBytes } = definitionOf(found, name)
     const stream = await TopicStream.open(this.#cluster, name, settingsOf(codec))
     const [{ next }, oldest] = await abortable(Promise.all([stream.tail(), stream.stored(1)]), signal)
     const { bytes } = found.state
-    return {
+    const info: TopicInfo = {
       name,
       codec,
       createdMs: Date.parse(found.created),
@@ -145,6 +180,7 @@ export class NatsPlacement implements Placement, MirrorPlacement, LeasePlacement
       publishers: 0,
       diskAlarm: false,
     }
+    return { info, readers: found.state.consumer_count }
   }
 
   async publisher(topic: string, settings: TopicSettings, options: PortOptions): Promise<NatsPublisher> {
@@ -180,6 +216,31 @@ export class NatsPlacement implements Placement, MirrorPlacement, LeasePlacement
     const openNow = () => undefined
     const awaited = { key: this.#key(topic), topic, open, openNow, revision: () => revision, check }
     return this.#persist(() => AwaitedSubscriber.open(awaited, options.from), options.signal)
+  }
+
+  consumer(topic: string, settings: TopicSettings, group: string, options: ConsumerOptions): Promise<NatsConsumer> {
+    return this.#persist(async () => {
+      const stream = await TopicStream.open(this.#cluster, topic, { ...settings, create: options.create })
+      const letters = (to: string) => this.#letters(to, stream.definition.maxPayloadBytes)
+      return joinGroup(this.#cluster, stream, group, options, letters)
+    }, options.signal)
+  }
+
+  position(topic: string, settings: TopicSettings, name: string, options: PositionOptions): Promise<NatsPosition> {
+    return this.#persist(async () => {
+      const stream = await TopicStream.open(this.#cluster, topic, { ...settings, create: options.create })
+      return takePosition(this.#cluster, stream, name, options)
+    }, options.signal)
+  }
+
+  /** A publisher of a topic for dead letters: one that is made now takes messages of this size, one that is there may take smaller ones. */
+  async #letters(topic: string, maxPayloadBytes: number): Promise<NatsPublisher> {
+    const { name, fingerprint, schema } = msgpack
+    const settings = { ...settingsOf({ name, fingerprint, schema }), create: true }
+    const carried = this.#cluster.connection.info?.max_payload ?? 1024 * 1024
+    const most = Math.min(Math.max(defaultMaxPayloadBytes, maxPayloadBytes + letterBytes), carried - letterBytes)
+    const isThere = (await findStream(this.#cluster, topic)) !== undefined
+    return this.publisher(topic, isThere ? settings : { ...settings, maxPayloadBytes: most }, { exclusive: false })
   }
 
   lease(name: string, options: LeaseOptions): Promise<NatsLease> {
@@ -220,6 +281,16 @@ function checkReplicas(topic: string, replicas: number): void {
     `Topic '${topic}' lies on one server of the cluster, so nothing in it is 'replicated'. Make it anew with open('nats://…', { replicas: 3 }), or have the cluster give it replicas: nats stream edit.`,
     { details: { topic, replicas } },
   )
+}
+
+function noTopic(topic: string): HermesError {
+  return new HermesError('NOT_FOUND', `There is no topic '${topic}' in the cluster.`, { details: { topic } })
+}
+
+async function openedAsItIs(cluster: Cluster, topic: string): Promise<TopicStream> {
+  const found = await findStream(cluster, topic)
+  if (found === undefined) throw noTopic(topic)
+  return TopicStream.open(cluster, topic, settingsOf(definitionOf(found, topic).codec))
 }
 
 /** For a topic whose codec is not to be compared with anything. */

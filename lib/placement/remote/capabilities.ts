@@ -20,6 +20,7 @@ export const remoteCapabilities: Capabilities = {
   growingLayouts: true,
   leases: 'leaders are elected in a cluster: open nats://host,host,host.',
   mirrors: 'a mirror is filled where its files are: run it on the machine of the broker, with its directory.',
+  groupRetention: true,
   groups: true,
   administration: true,
   files: 'the files are on the machine of the broker. Run it there, on the directory.',

@@ -21,6 +21,7 @@ export const ringCapabilities: Capabilities = {
   growingLayouts: 'a ring keeps the layout that it was made with. Remove it first, or use another topic.',
   leases: 'leaders are elected in a cluster: open nats://host,host,host.',
   mirrors: 'a ring keeps no messages: mirror into a directory or a cluster.',
+  groupRetention: 'a ring has no retention.',
   groups: 'a ring hands each message to its one subscriber and keeps nothing. Use a topic in a directory or in shm:.',
   administration:
     'a ring has no groups, and is made by the first process that opens it. Use a topic in a directory or in shm:.',
