@@ -4,6 +4,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { workload as cluster } from './cluster.js'
 import { workload as cold } from './cold.js'
 import { workload as cost } from './cost.js'
 import { workload as endToEnd } from './end-to-end.js'
@@ -37,6 +38,7 @@ const workloads: readonly Workload[] = [
   peers,
   network,
   groups,
+  cluster,
 ]
 
 const help = `npm run bench -- [workload …] [options]
