@@ -176,7 +176,11 @@ describe('a unit of the page', () => {
     writeFileSync(join(bin, 'hermes'), `#!/bin/sh\nexec '${process.execPath}' '${main}' "$@"\n`, { mode: 0o755 })
     const env = { ...process.env, PATH: `${bin}:${process.env['PATH']}` }
     const run = (url: string, timeout: number) =>
-      spawnSync('/bin/sh', ['-c', wait.replace('tcp://127.0.0.1:9000', url)], { env, timeout, stdio: 'ignore' })
+      spawnSync('/bin/sh', ['-c', `exec ${wait}`.replace('tcp://127.0.0.1:9000', url)], {
+        env,
+        timeout,
+        stdio: 'ignore',
+      })
     expect(run('tcp://127.0.0.1:1', 1500).status).toBeNull()
     const broker = await place.serve()
     expect(run(broker.url, 60_000).status).toBe(0)
