@@ -40,8 +40,11 @@ async function inBrowser(pages) {
     return [
       { name: `${opened.length} pages fit on a phone of ${phone.width} px`, fault: wide.join(', ') || undefined },
       {
-        name: 'the search finds publishBatch, the method first',
-        fault: /\/Publisher\.html#publishbatch$/.test(first) ? undefined : `it found ${found.join(', ') || 'nothing'}`,
+        name: 'the search finds publishBatch, methods of that name first',
+        fault:
+          /#publishbatch$/.test(first) && found.some((href) => /\/Publisher\.html#publishbatch$/.test(href))
+            ? undefined
+            : `it found ${found.join(', ') || 'nothing'}`,
       },
       {
         name: 'what the search found opens, and has it',

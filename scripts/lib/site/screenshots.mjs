@@ -46,8 +46,19 @@ export async function takeScreenshots(folder, base = '/') {
 
 /** Types into the search box. Resolves with the targets of what was found. */
 export async function search(page, text) {
-  await page.keyboard.press('Control+k')
-  await page.locator('#localsearch-input').fill(text)
+  const input = page.locator('#localsearch-input')
+  // The page takes keys only once its program has started, of which it does not tell.
+  const isOpen = () =>
+    input.waitFor({ timeout: 1000 }).then(
+      () => true,
+      () => false,
+    )
+  for (const end = Date.now() + 60_000; ; ) {
+    await page.keyboard.press('Control+k')
+    if (await isOpen()) break
+    if (Date.now() > end) throw new Error('the search did not open within a minute')
+  }
+  await input.fill(text)
   const results = page.locator('.VPLocalSearchBox .results a.result')
   await results.first().waitFor()
   return results.evaluateAll((links) => links.map((link) => link.getAttribute('href')))
