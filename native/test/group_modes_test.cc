@@ -198,6 +198,36 @@ TEST_F(GroupModes, keys_that_only_the_caller_can_find_are_told_by_it) {
   EXPECT_EQ(sequences(a.claim(2)), (std::vector<uint64_t>{3, 5}));
 }
 
+TEST_F(GroupModes, voids_in_front_of_new_messages_hold_up_no_keys_that_are_told) {
+  append_numbered(appender.get(), 1, 100);
+  const auto messages = read_all(log);
+  appender.reset();
+  // More of them than the window has.
+  for (size_t i = 10; i < 90; ++i) flip_bit_in_payload(folder.path(), messages[i]);
+  log.reset();
+  lose_checkpoint(folder.path());
+  forget_orderly_close(folder.path());
+  log = open_log(folder.path());
+  appender = open_appender(log);
+  const auto group = open_group(log, plan_of(GroupKind::kKeyed, 64));
+  TestMember b(group);
+  std::vector<uint64_t> all;
+  for (int round = 0; round < 100 && all.size() < 20; ++round) {
+    const auto some = b.claim();
+    for (const auto& r : some) all.push_back(r.sequence);
+    b.settle(some);
+    if (b.result.stop != ClaimStop::kNoKey) continue;
+    std::vector<ClaimRecord> fresh;
+    ASSERT_TRUE(b.peek(10, &fresh).ok());
+    for (auto& r : fresh) r.bucket = 1;
+    ASSERT_TRUE(b->enter(fresh.data(), static_cast<uint32_t>(fresh.size())).ok());
+  }
+  auto expected = range(1, 100);
+  expected.erase(expected.begin() + 10, expected.begin() + 90);
+  EXPECT_EQ(all, expected);
+  EXPECT_EQ(report_of(group).floor, 101u);
+}
+
 TEST_F(GroupModes, a_void_whose_key_was_not_told_holds_up_nothing) {
   append_numbered(appender.get(), 1, 30);
   const auto messages = read_all(log);

@@ -246,6 +246,25 @@ TEST_F(GroupRecovery, a_later_lap_tells_that_a_message_was_settled_where_the_pag
   EXPECT_EQ(sequences(member.claim(1)), range(65, 65)) << "the settlement of what no floor tells of may be lost";
 }
 
+TEST_F(GroupRecovery, entries_of_a_lost_tail_settle_no_message_that_was_published_since) {
+  append_numbered(appender.get(), 1, 300);
+  Bytes older;
+  {
+    const auto group = open_group(log);
+    TestMember member(group);
+    member.settle(member.claim(100));
+    older = read_file(path());
+    member.settle(member.claim_all());
+  }
+  lose_from(201);
+  append_numbered(appender.get(), 201, 260);
+  // Entries reached the disk, the page of `next` did not.
+  overwrite(path(), 0, older.data(), 4096);
+  reboot_group(path());
+  TestMember member(open_group(log));
+  EXPECT_EQ(sequences(member.claim_all()), range(201, 260));
+}
+
 TEST_F(GroupRecovery, members_that_are_there_are_told_once_of_a_lost_tail) {
   append_numbered(appender.get(), 1, 40);
   const auto group = open_group(log);

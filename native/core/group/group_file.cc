@@ -202,6 +202,8 @@ Status Group::open(const std::string& path, std::shared_ptr<Log> log, std::share
     opening->recovered = !as_left && noted && use.boot_id[0] != 0;
     // What is not readable may have been noted before any cut.
     if (!noted) store_use(group->block(), {});
+    // Entries may be newer on the disk than `next`: of what was lost since, they tell of other messages than there are now.
+    end = std::min(end, lowest_cut_after(group->log_->control(), group->block().cut.load(std::memory_order_relaxed)));
     status = group->recover_cut(opening);
     if (status.ok()) status = group->recover(as_left, end, opening);
     if (status.ok() && !as_left) {

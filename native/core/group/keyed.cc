@@ -137,13 +137,15 @@ Status Member::claim_keyed(Progress* progress, uint64_t now_ns) {
   for (uint64_t s = floor; status.ok();) {
     if (s == next) {
       if (progress->left() == 0 || next >= enter_until) break;
-      if (rules_.key_bytes == 0) {
+      // Where the caller tells the keys, voids are passed here: it is shown messages only, and enters what begins at `next`.
+      Stretch stretch;
+      status =
+          rules_.key_bytes == 0 ? take_new(0, ~uint64_t{0}, &stretch) : enter_new(progress->left(), nullptr, &stretch);
+      if (!status.ok()) break;
+      if (rules_.key_bytes == 0 && stretch.end == stretch.next) {
         result.stop = ClaimStop::kNoKey;
         break;
       }
-      Stretch stretch;
-      status = enter_new(progress->left(), nullptr, &stretch);
-      if (!status.ok()) break;
       if (stretch.end == stretch.next || stretch.next != next) {
         result.stop = stretch.stop;
         result.needed = stretch.needed;
