@@ -53,7 +53,7 @@ class Parker {
         });
     sleeper_ = sleeper;
     by_bell_ = false;
-    if (seat_ != nullptr) seat_->try_out();
+    if (seat_ != nullptr && !seat_->is_proven()) seat_->try_out();
     Status status = SleeperPool::shared().add(sleeper);
     // What is posted meanwhile is delivered on this thread, so not before.
     if (status.ok()) dispatcher_->expect();
