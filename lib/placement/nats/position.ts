@@ -107,8 +107,9 @@ export class NatsPosition implements PositionPort {
       this.#removed -= lost
       this.committed = Math.max(this.committed, wanted)
     } catch (error) {
-      this.#ended(error as HermesError)
-      throw error
+      const known = (error as HermesError).code === 'NOT_FOUND' ? this.#deleted() : (error as HermesError)
+      this.#ended(known)
+      throw known
     }
   }
 
@@ -126,7 +127,7 @@ export class NatsPosition implements PositionPort {
       .then(async () => {
         const { entry } = this.#member
         await entry.read()
-        if (entry.ledger === undefined) this.#ended(this.#member.gone())
+        if (entry.ledger === undefined) this.#ended(this.#deleted())
         else if (!this.#member.isIn(entry.ledger)) this.#ended(this.#overtaken())
         else if (this.#member.isDue) await this.#write()
       })
@@ -137,11 +138,20 @@ export class NatsPosition implements PositionPort {
       })
   }
 
+  #deleted(): HermesError {
+    const { topic, name } = this.#member.entry
+    return new HermesError(
+      'NOT_FOUND',
+      `The durable subscription '${name}' of topic '${topic}' was deleted. Open it again, and it begins anew.`,
+      { details: { topic, name } },
+    )
+  }
+
   #overtaken(): HermesError {
     const { topic, name } = this.#member.entry
     return new HermesError(
       'LEASE_LOST',
-      `Another subscriber has taken over the durable subscription '${name}' of topic '${topic}', or it was reset: this one did not commit for as long as its lease. Open it again.`,
+      `This subscriber no longer has the durable subscription '${name}' of topic '${topic}': it was reset, or another one has taken it over when its lease was over. Open it again, and it begins at the position as it is now.`,
       { details: { topic, name } },
     )
   }

@@ -241,6 +241,10 @@ export class NatsSubscriber implements SubscriberPort {
     await this.#parking.wait(timeoutMs, signal)
   }
 
+  cancel(): void {
+    this.#parking.rouse()
+  }
+
   /** The next fetch reports an invalid position: it is not known at once. */
   seek(target: From): void {
     if (typeof target === 'number') this.sequence = target
