@@ -251,11 +251,11 @@ napi_value MetricsHandle::take(const Napi::CallbackInfo& info) {
   uint32_t file_mode = 0;
   std::string topic;
   if (!read(env, info[0], &kind) || !read(env, info[1], &topic) || !read(env, info[2], &file_mode) ||
-      !info[3].IsBoolean()) {
+      !is_of_type(env, info[3], napi_boolean)) {
     return throw_usage(env, "take(kind: number, topic: string, fileMode: number, isLast: boolean)");
   }
-  return Task::start("hermes:metrics-cell", std::make_unique<TakeCell>(env, state_, kind, std::move(topic), file_mode,
-                                                                       info[3].ToBoolean().Value()));
+  return Task::start("hermes:metrics-cell",
+                     std::make_unique<TakeCell>(env, state_, kind, std::move(topic), file_mode, is_true(env, info[3])));
 }
 
 napi_value MetricsHandle::collect(const Napi::CallbackInfo& info) {

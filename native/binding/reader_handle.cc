@@ -300,7 +300,8 @@ napi_value ReaderHandle::wait(const Napi::CallbackInfo& info) {
 }
 
 napi_value ReaderHandle::cancel(const Napi::CallbackInfo&) {
-  if (*waiting_) parker_->cancel();
+  // (A closed one has none, and its last wait may not be told yet.)
+  if (parker_ != nullptr && *waiting_) parker_->cancel();
   return nullptr;
 }
 

@@ -165,6 +165,16 @@ describe('a subscriber that sleeps in its event loop', () => {
     await hermes.close()
   }, 60_000)
 
+  test('may be closed and have its signal fired at once, in both orders', async () => {
+    const { place, hermes } = await subscribed()
+    // In a process of its own: it used to end there and then.
+    const program = Program.start('close-abort.mjs', { place, topic: 't', rounds: 100 })
+    const { closed, aborted } = await program.report('done')
+    expect((closed as number) + (aborted as number)).toBe(200)
+    await program.finish()
+    await hermes.close()
+  }, 60_000)
+
   test('leaves its seat when its worker is terminated', async () => {
     const { place, hermes, subscriber } = await subscribed()
     const { program } = await publisher(place)
