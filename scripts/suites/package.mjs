@@ -17,11 +17,12 @@ const allowed = [
   /^examples\/[\w./-]+\.(ts|js|py|md|sh|cc|txt|json)$/,
   /^packaging\/systemd\/hermes\.(service|env)$/,
   /^packaging\/(grafana\/hermes\.json|prometheus\/hermes-alerts\.yml)$/,
+  /^scripts\/linux-tuning\.sh$/,
   /^packaging\/cluster\/(compose\.yaml|nats\.conf)$/,
   /^clients\/python\/(hermes_mq\/(\w+\.py|py\.typed)|README\.md|pyproject\.toml|LICENSE)$/,
 ]
-/** Two of it are the addons of four targets. */
-const maxUnpackedBytes = 6 * 1024 * 1024
+/** 2.3 MiB of it are the addons of four targets, 0.4 the pictures of the documents. */
+const maxUnpackedBytes = 6.5 * 1024 * 1024
 
 /** Local links of a document, without those in code. An anchor in the document itself is no target. */
 function linksOf(text) {
